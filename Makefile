@@ -1,0 +1,81 @@
+# The course from a clean clone: `make lab` opens it, `make test` tests it. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+# PyTorch's CPU wheels: give the address of the index that holds them, e.g. make lab TORCH_INDEX=...
+TORCH_INDEX ?=
+# GB of free disk asked for before .venv is made; empty: 4 for CPU wheels, 12 otherwise
+MIN_FREE_GB ?=
+LAB_ARGS ?=
+TEST_ARGS ?=
+NOTEBOOK_ARGS ?=
+BENCH ?= grid
+BENCH_ARGS ?=
+FAST ?=
+CHROMIUM ?=
+
+export TORCH_INDEX MIN_FREE_GB FAST CHROMIUM
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
+FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
+# Jupyter refuses to run as root (containers) unless told that this is meant
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test test-browser notebooks check-notebooks bench constraints clean
+
+help:
+	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
+	@echo "make test             run the tests                   TEST_ARGS='-k losses'"
+	@echo "make test-browser     run the tests that drive Chromium"
+	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
+	@echo "make check-notebooks  do sources and notebooks agree?"
+	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|slider"
+	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
+	@echo "make clean            remove $(VENV) and what was built"
+
+# The stamps say which installs are done: a second start installs nothing. A half-made .venv is made again.
+$(VENV)/.made:
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) found: install Python 3.10 or newer, or name one, e.g. make lab PYTHON=/usr/bin/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" tools/preflight.py
+	@$(PY) -m pip --version >/dev/null 2>&1 || { echo "making $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.made constraints.txt
+	@$(if $(TORCH_INDEX),$(PIP) --no-deps --index-url "$(TORCH_INDEX)" torch,true)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
+	@echo "installing the course (a few minutes the first time)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP) -e ".[$*]"
+	@touch $@
+
+lab: $(VENV)/.installed
+	@$(PY) -c "" || { echo "$(VENV) no longer runs (was its Python removed, or the folder moved?): make clean, then make lab" >&2; exit 1; }
+	JUPYTER_CONFIG_PATH="$(CURDIR)/jupyter" JUPYTER_PLATFORM_DIRS=1 $(PY) -m jupyterlab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) $(FIRST)
+
+test: $(VENV)/.installed-test
+	$(PY) -m pytest $(TEST_ARGS)
+
+test-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
+	@$(PY) -m mrl_tutorial.chromium
+	$(PY) -m pytest tests/browser $(TEST_ARGS)
+
+notebooks: $(VENV)/.installed-build
+	$(PY) notebooks/build.py $(NOTEBOOK_ARGS)
+
+check-notebooks: $(VENV)/.installed-build
+	$(PY) notebooks/build.py --check $(NOTEBOOK_ARGS)
+
+bench: $(VENV)/.installed-test $(if $(filter slider,$(BENCH)),$(VENV)/.installed-browser)
+	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)
+
+constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-ann $(VENV)/.installed-milvus
+	$(PY) tools/constraints.py constraints.txt
+
+clean:
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
