@@ -1,0 +1,169 @@
+"""What each verb of the command line does with its parsed arguments. Heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
+    from .grid import Grid
+
+COLUMNS = 14  # dimensions that a table shows side by side
+
+
+def tasks(args: argparse.Namespace) -> None:
+    """List the tasks."""
+    from .tasks import tasks as listed
+
+    for t in listed():
+        print(f"{t.name:<16} {t.kind:<15} {t.size!s:<34} {'' if t.available else 'not here: '}{t.origin}")
+
+
+def recipes(args: argparse.Namespace) -> None:
+    """List the recipes."""
+    from .recipes import RECIPES
+
+    for name, (_, source, line) in RECIPES.items():
+        print(f"{name:<14} {line}\n{'':<14} {source}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print the quality grid, and write it where `--json` says."""
+    writable(args.json)
+    from .evaluation import evaluate_grid
+    from .store import write_json
+
+    task, encoder = _load(args)
+    grid = evaluate_grid(
+        task, encoder, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
+        precision=args.precision,
+    )  # fmt: skip
+    print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
+    print(table(grid))
+    print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in grid.seconds.items()))
+    if args.json:
+        write_json(args.json, grid.as_json())
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, write the folder, and say how to look at it."""
+    writable(args.out, folder=True)
+    from .recipes import get_recipe
+    from .training import train as run
+
+    task, encoder = _load(args)
+    if encoder is None:
+        raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
+    recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=args.dims)
+    result = run(
+        encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
+        lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
+    )  # fmt: skip
+    print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
+    print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
+
+
+def search(args: argparse.Namespace) -> None:
+    """Print the documents nearest to the query in one cell of the grid."""
+    import numpy as np
+
+    from .grid import check_cells
+
+    task, encoder = _load(args)
+    if task.kind != "retrieval" or encoder is None:
+        raise InputError(f"{args.task} is a {task.kind} task: search needs documents, e.g. --task pydocs")
+    if not args.query.strip():
+        raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
+    layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
+    check_cells([layer], [dim], encoder.n_layers, encoder.width)
+    ids, texts = list(task.corpus), list(task.corpus.values())
+    wanted = sorted({layer, encoder.n_layers} if args.compare else {layer})
+    started = time.perf_counter()
+    documents = encoder.encode_layers(texts, layers=wanted)  # (L, N, D)
+    query = encoder.encode_layers([args.query], layers=wanted, cache=False)  # (L, 1, D)
+    row = wanted.index(layer)
+    scores = _cosine(query[row], documents[row], dim)
+    order = np.argsort(-scores, kind="stable")[: args.k]
+    full = _cosine(query[-1], documents[-1], encoder.width) if args.compare else None
+    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
+    for rank, i in enumerate(order, 1):
+        move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
+        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {_shorten(texts[i])}")
+    print(f"{len(ids)} documents, {time.perf_counter() - started:.1f} s")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Run one benchmark, which prints its own table."""
+    writable(args.json)
+    import_module(f".bench.{args.name}", __package__).run(json=args.json, quick=args.quick)
+
+
+def table(grid: Grid) -> str:
+    """The grid as text, in blocks of at most `COLUMNS` dimensions."""
+    from dataclasses import replace
+
+    starts = range(0, len(grid.dims), COLUMNS)
+    blocks = (
+        replace(grid, dims=grid.dims[i : i + COLUMNS], values=grid.values[:, i : i + COLUMNS], per_item=None)
+        for i in starts
+    )
+    return "\n".join(block.as_text() for block in blocks)
+
+
+def writable(path: str | None, *, folder: bool = False) -> None:
+    """Check, before any work, that `path` can be written. Raises InputError naming it."""
+    if path is None:
+        return
+    target = Path(path)
+    if target.exists() and target.is_dir() != folder:
+        is_, give = ("a file", "folder") if folder else ("a folder", "file")
+        raise InputError(f"{path} is {is_}: give the name of a {give}")
+    parent = target.absolute().parent
+    if folder:  # the folders above it are made on the way: the first that exists decides
+        parent = next(p for p in target.absolute().parents if p.exists())
+    elif not parent.is_dir():
+        raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write in {parent}: {error.strerror}; give another place") from None
+
+
+def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
+    """The task, and the encoder unless the task holds vectors already."""
+    from .tasks import load_task
+
+    task = load_task(args.task)
+    if task.kind == "vectors" or (task.kind == "classification" and _holds_vectors(task)):
+        if args.model:
+            raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
+        return task, None
+    from .encoder import Encoder
+
+    return task, Encoder.load(args.model) if args.model else Encoder.load()
+
+
+def _holds_vectors(task) -> bool:
+    return not isinstance(next(iter(task.splits.values()))[0], list)
+
+
+def _cosine(query, documents, dim: int):
+    """Cosine of (1, D) with (N, D) after cutting to `dim`: (N,). Zero vectors score 0."""
+    import numpy as np
+
+    q, d = query[0, :dim], documents[:, :dim]
+    norms = np.linalg.norm(q) * np.linalg.norm(d, axis=1)
+    return d @ q / np.where(norms == 0, 1, norms)
+
+
+def _shorten(text: str, width: int = 110) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
