@@ -30,7 +30,7 @@ def find_chromium() -> str | None:
         with sync_playwright() as playwright:
             path = playwright.chromium.executable_path
         return path if Path(path).exists() else None
-    except Exception:  # not installed, no driver for this system, or already inside an event loop: no Chromium from here
+    except Exception:  # not installed, no driver for this system, already in an event loop: none from here
         return None
 
 

@@ -1,4 +1,4 @@
-"""The command line: the same verbs as the notebooks, `mrl-tutorial tasks | recipes | evaluate | train | search | bench`.
+"""The command line, the verbs of the notebooks: `mrl-tutorial tasks | recipes | evaluate | train | search | bench`.
 
 Each verb imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -116,11 +116,12 @@ def parser() -> Parser:
     p = verb(
         "evaluate", "measure quality at every layer and dimension", "--task pydocs",
         "--task scifact --metric ndcg@10 --precision fp32 --json scifact.json",
-        "--task my-data/pairs.csv --layers 3,6 --dims 16,64,384", "--task pydocs --model my-model --layers 6 --dims all",
+        "--task my-data/pairs.csv --layers 3,6 --dims 16,64,384",
+        "--task pydocs --model my-model --layers 6 --dims all",
     )  # fmt: skip
     _task_and_model(p)
     p.add_argument("--layers", type=cells, default="all", help="all, or e.g. 1,3 (default: all)")
-    p.add_argument("--dims", type=cells, help="all, or e.g. 8,16,64 (default: powers of two from 8, and the full width)")
+    p.add_argument("--dims", type=cells, help="all, or e.g. 8,16,64 (default: powers of two and the full width)")
     p.add_argument("--metric", help="e.g. ndcg@10, mrr@10, map, recall@100, spearman, accuracy, 1nn (default: by task)")
     p.add_argument("--split", default="test", help="which part of the task to score (default: test)")
     p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
@@ -133,7 +134,9 @@ def parser() -> Parser:
     )  # fmt: skip
     p.add_argument("--recipe", required=True, metavar="NAME", help="what to train for: see mrl-tutorial recipes")
     _task_and_model(p)
-    p.add_argument("--what", choices=("heads", "full"), default="heads", help="small heads (seconds) or the whole model")
+    p.add_argument(
+        "--what", choices=("heads", "full"), default="heads", help="small heads (seconds), or the whole model"
+    )  # fmt: skip
     p.add_argument("--heads", choices=("shared", "per-layer"), default="per-layer", help="one head, or one a layer")
     p.add_argument("--dims", type=cells, help="dimensions to train, e.g. 8,64,384 (default: as in evaluate)")
     p.add_argument("--steps", type=whole_number, default=200, metavar="N", help="optimiser steps (default: 200)")

@@ -50,7 +50,8 @@ EXTRAS = {name: ranges(lines) for name, lines in PROJECT["optional-dependencies"
 def test_conda_environment_is_in_step_with_pyproject(path):
     listed = yaml.safe_load((ROOT / path).read_text())["dependencies"]
     pip = next(x["pip"] for x in listed if isinstance(x, dict))
-    have = ranges(CONDA_NAMES.get(x.split()[0], x.split()[0]) + x.partition(" ")[2] for x in listed if isinstance(x, str))
+    conda = (x.partition(" ") for x in listed if isinstance(x, str))
+    have = ranges(CONDA_NAMES.get(name, name) + versions for name, _, versions in conda)
     have |= ranges(x for x in pip if not x.startswith("-e"))
     assert have.pop("python") == SpecifierSet(PROJECT["requires-python"])
     assert have.pop("pip") == SpecifierSet()
@@ -208,7 +209,7 @@ def workshop(tmp_path, monkeypatch):
     monkeypatch.delenv("FAST", raising=False)
     (tmp_path / "source").mkdir()
     source = tmp_path / "source" / "00_try.py"
-    source.write_text("# %% [markdown]\n# # Try\n\n# %%\nimport ipywidgets\nipywidgets.IntSlider()\n\n# %%\nprint(6 * 7)\n")
+    source.write_text("# %% [markdown]\n# Try\n\n# %%\nimport ipywidgets\nipywidgets.IntSlider()\n\n# %%\nprint(42)\n")
     return source
 
 

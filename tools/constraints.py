@@ -20,7 +20,7 @@ OLDEST = 10  # Python 3.10
 
 def closure(name: str) -> dict[str, str]:
     """Installed version by canonical name of everything that `name` needs, all its extras included, itself left out."""
-    todo: list[tuple[str, frozenset[str]]] = [(name, frozenset(metadata.metadata(name).get_all("Provides-Extra") or ()))]
+    todo = [(name, frozenset(metadata.metadata(name).get_all("Provides-Extra") or ()))]
     seen: set[tuple[str, frozenset[str]]] = set()
     versions: dict[str, str] = {}
     while todo:

@@ -24,8 +24,8 @@ def trouble(folder, min_free_gb):
             "name a complete Python, e.g. make lab PYTHON=python3.12" % (version, " and ".join(missing), version)
     free = shutil.disk_usage(folder).free / 1e9
     if free < min_free_gb:
-        return "%.1f GB free in %s, %g GB are needed: free some space, or take PyTorch's CPU wheels (TORCH_INDEX, see " \
-            "README.md), which need 4 GB, or set MIN_FREE_GB=0 to try all the same" % (free, folder, min_free_gb)
+        return "%.1f GB free in %s, %g GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB " \
+            "(TORCH_INDEX, see README.md), or set MIN_FREE_GB=0 to try all the same" % (free, folder, min_free_gb)
     return None
 
 
