@@ -1,0 +1,144 @@
+"""Running a Hugging Face encoder: its blocks, stopping early, pooling, and micro-batches that waste no padding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+POOLINGS = ("mean", "cls", "last")
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The model's transformer blocks and the dotted name under which it holds them.
+
+    Raises InputError for a model without exactly one list of `num_hidden_layers` blocks (an encoder-decoder, say).
+    """
+    n = getattr(model.config, "num_hidden_layers", None) or getattr(model.config, "n_layers", None)
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n]
+    top = [(name, m) for name, m in found if not any(name.startswith(other + ".") for other, _ in found)]
+    if len(top) != 1:
+        raise InputError(
+            f"{type(model).__name__} has no single stack of transformer blocks: give an encoder such as BERT, RoBERTa, MPNet or DistilBERT"
+        )
+    return top[0]
+
+
+def shortened(model: nn.Module, n_blocks: int) -> nn.Module:
+    """A view of `model` that runs its first `n_blocks` blocks only. Shares every parameter; `model` is unchanged."""
+    path, blocks = find_blocks(model)
+    if n_blocks == len(blocks):
+        return model
+    view = parent = _shallow(model)
+    *outer, last = path.split(".")
+    for name in outer:
+        child = _shallow(getattr(parent, name))
+        parent._modules[name] = child
+        parent = child
+    parent._modules[last] = nn.ModuleList(list(blocks)[:n_blocks])
+    return view
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def layer_outputs(model: nn.Module, input_ids: Tensor, mask: Tensor | None, layers: Sequence[int]) -> list[Tensor]:
+    """Token embeddings after each of `layers` (0 = the embedding table), each (B, T, D), from one forward pass that
+    stops after the deepest.
+
+    input_ids: (B, T). mask: (B, T), 1 on real tokens, or None where nothing is padded.
+    """
+    _, blocks = find_blocks(model)
+    deepest = max(1, *layers)
+    kept: dict[int, Tensor] = {}
+
+    def keep(number: int):
+        def hook(module, args, output):
+            kept[number] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    def keep_input(module, args, kwargs):
+        kept[0] = args[0] if args else kwargs["hidden_states"]
+
+    # hooks live for this call only: the model is left as it was, also when it fails
+    hooks = [blocks[layer - 1].register_forward_hook(keep(layer)) for layer in layers if 0 < layer < deepest]
+    if 0 in layers:
+        hooks.append(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
+    try:
+        # a model that normalises after its last block does so in last_hidden_state, not in the block's output
+        kept[deepest] = shortened(model, deepest)(input_ids=input_ids, attention_mask=mask).last_hidden_state
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [kept[layer] for layer in layers]
+
+
+def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
+    """Token embeddings (B, T, D) and mask (B, T) to text embeddings (B, D) float32: mean, first or last real token."""
+    hidden = hidden.float()
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        if mask is None:
+            return hidden[:, -1]
+        return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+    if mask is None:
+        return hidden.mean(1)
+    weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def micro_batches(lengths: Sequence[int], budget: int, *, most: int = 1024, parts: int | None = None) -> list[np.ndarray]:
+    """Group texts of like length: index arrays, longest texts first, each at most `budget` padded tokens.
+
+    With `parts`, instead cut the sorted texts into that many groups of about equal padded size (for training, where
+    the whole batch stays in memory anyway and fewer, larger products are faster).
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    if parts is not None:
+        tokens = np.cumsum(np.asarray(lengths)[order])
+        edges = np.searchsorted(tokens, tokens[-1] * np.arange(1, parts) / parts)
+        return [part for part in np.split(order, np.unique(edges)) if len(part)]
+    groups, start = [], 0
+    while start < len(order):
+        size = max(1, min(most, budget // max(1, int(lengths[order[start]]))))
+        groups.append(order[start : start + size])
+        start += size
+    return groups
+
+
+def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor | None]:
+    """Token ids of unequal length to input_ids (B, T) and mask (B, T); the mask is None where nothing was padded."""
+    longest = max(map(len, token_ids))
+    ids = np.full((len(token_ids), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(token_ids), longest), dtype=np.int64)
+    for row, tokens in enumerate(token_ids):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask)
+
+
+def bf16_is_fast() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX), so that bf16 pays."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+def resolve_precision(precision: str) -> str:
+    """"auto" to "bf16" where that is faster, else "fp32". Raises InputError on any other word."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise InputError(f"precision {precision!r} is unknown: choose auto, fp32 or bf16")
+    if precision == "auto":
+        return "bf16" if bf16_is_fast() else "fp32"
+    return precision
