@@ -74,31 +74,40 @@ def judge(
     return Judgements(order, query, columns, gain, len(query_ids))
 
 
+class RankCounter:
+    """Ranks of one relevant document in each row, for one score matrix after another (every dimension, say).
+
+    columns: (P,) int64, the relevant document's column in each row. Fast when they increase: left of all of them a tie
+    ranks better, right of all a tie ranks worse, and only between them must both be told apart.
+    """
+
+    def __init__(self, columns: Tensor, n_documents: int):
+        self.columns = columns[:, None]
+        self.low, self.high = int(columns.min()), int(columns.max()) + 1
+        self.left = (torch.arange(self.low, self.high) < self.columns).float()  # (P, high - low)
+        # a float mask, because a comparison that writes its operands' own type is several times faster than one to bool
+        self.better = torch.empty(len(columns), n_documents)
+        self.tied = torch.empty_like(self.left)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """scores (P, N) float32, columns ordered by document id, largest first -> ranks (P,) int64, from 1."""
+        low, high, better = self.low, self.high, self.better
+        own = scores.gather(1, self.columns)  # (P, 1)
+        torch.ge(scores[:, :low], own, out=better[:, :low])
+        torch.gt(scores[:, low:], own, out=better[:, low:])
+        torch.eq(scores[:, low:high], own, out=self.tied)
+        better[:, low:high].addcmul_(self.tied, self.left)
+        # sums of ones are exact in float32 up to 2^24
+        return 1 + sum(part.sum(1).long() for part in better.split(2**24, dim=1))
+
+
 def rank_relevant(scores: Tensor, columns: Tensor) -> Tensor:
     """Rank, from 1, of one relevant document in each row, by counting the documents that rank better.
 
     scores: (P, N) float32, columns ordered by document id, largest first. columns: (P,) int64. Returns (P,) int64.
     Equal scores: the smaller column ranks first, which is trec_eval's order (larger document id first).
-    Fast when rows come sorted by `columns`: then only the columns between the first and the last need both comparisons.
     """
-    n_rows, n = scores.shape
-    threshold = scores.gather(1, columns[:, None])  # (P, 1)
-    low, high = int(columns.min()), int(columns.max()) + 1
-    better = torch.zeros(n_rows, -(-n // 8) * 8, dtype=torch.bool)
-    torch.ge(scores[:, :low], threshold, out=better[:, :low])  # left of every relevant document a tie ranks better
-    torch.gt(scores[:, high:], threshold, out=better[:, high:n])  # right of all a tie ranks worse
-    middle = scores[:, low:high]
-    tied = (middle == threshold) & (torch.arange(low, high) < columns[:, None])
-    torch.logical_or(middle > threshold, tied, out=better[:, low:high])
-    return 1 + _count(better)
-
-
-def _count(mask: Tensor) -> Tensor:
-    """True values in each row of a bool (P, 8 w): 255 bytes can be added side by side before one byte overflows."""
-    total = torch.zeros(len(mask), dtype=torch.int64)
-    for words in mask.view(torch.int64).split(255, dim=1):
-        total += words.sum(1, keepdim=True).view(torch.uint8).sum(1)
-    return total
+    return RankCounter(columns, scores.shape[1])(scores)
 
 
 def rank_all(scores: Tensor) -> Tensor:
