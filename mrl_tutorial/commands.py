@@ -55,13 +55,18 @@ def evaluate(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train, write the folder, and say how to look at it."""
     writable(args.out, folder=True)
+    from .encoder import Encoder
     from .recipes import get_recipe
+    from .tasks import load_task
     from .training import train as run
 
-    task, encoder = _load(args)
-    if encoder is None:
+    # a name that is mistyped shows before a task is read
+    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
+    recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
+    task = load_task(args.task)
+    if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
-    recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=args.dims)
     result = run(
         encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
         lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
@@ -125,6 +130,8 @@ def writable(path: str | None, *, folder: bool = False) -> None:
     if target.exists() and target.is_dir() != folder:
         is_, give = ("a file", "folder") if folder else ("a folder", "file")
         raise InputError(f"{path} is {is_}: give the name of a {give}")
+    if folder and target.exists() and any(target.iterdir()) and not (target / "mrl_tutorial.json").exists():
+        raise InputError(f"{path} holds files that are not a saved model: give a new or an empty folder")
     parent = target.absolute().parent
     if folder:  # the folders above it are made on the way: the first that exists decides
         parent = next(p for p in target.absolute().parents if p.exists())
@@ -142,7 +149,7 @@ def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
     from .tasks import load_task
 
     task = load_task(args.task)
-    if task.kind == "vectors" or (task.kind == "classification" and _holds_vectors(task)):
+    if _holds_vectors(task):
         if args.model:
             raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
         return task, None
@@ -152,7 +159,8 @@ def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
 
 
 def _holds_vectors(task) -> bool:
-    return not isinstance(next(iter(task.splits.values()))[0], list)
+    inputs = next(iter(task.splits.values()))[0] if task.kind == "classification" else None
+    return task.kind == "vectors" or (inputs is not None and not isinstance(inputs, list))
 
 
 def _cosine(query, documents, dim: int):

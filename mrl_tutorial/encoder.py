@@ -21,6 +21,7 @@ from . import sources, store
 from .errors import InputError
 from .grid import check_cells, default_dims
 from .heads import Heads, load_heads, save_heads
+from .ticker import Ticker
 
 Progress = Callable[[int, int, str], None]
 NOTES = "mrl_tutorial.json"
@@ -190,7 +191,11 @@ class Encoder:
                     return np.load(path, mmap_mode="r")
                 except (OSError, ValueError):
                     path.unlink(missing_ok=True)
-        out = self._run(token_ids, rows, precision, progress)
+        ticker = Ticker(progress)
+        try:
+            out = self._run(token_ids, rows, precision, ticker)
+        finally:
+            ticker.close()
         if path is not None:
             try:
                 with store.whole_file(path) as temporary:
@@ -208,8 +213,7 @@ class Encoder:
                 for row, hidden in enumerate(bb.layer_outputs(self.model, ids, mask, rows)):
                     out[row, group] = bb.pool(hidden, mask, self.pooling).numpy()
                 done += len(group)
-                if progress is not None:
-                    progress(done, len(token_ids), "encoding")
+                progress(done, len(token_ids), "encoding")
         return out
 
     # -- what a cell costs ---------------------------------------------------------------------------------------

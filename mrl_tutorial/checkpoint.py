@@ -1,0 +1,83 @@
+"""The state of a training run on disk: written whole or not at all, as safetensors and json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import store
+
+
+@dataclass
+class Run:
+    """How far a run has come. history: the total loss of each step. sums, counts: term -> (L, M), running loss tables."""
+
+    step: int = 0
+    seconds: float = 0.0
+    history: list[float] = field(default_factory=list)
+    sums: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, total: float, tables: dict[str, np.ndarray], keep: float = 0.9) -> None:
+        """Count one step: tables are averaged with a memory of about 1 / (1 - keep) steps; NaN is no observation."""
+        self.step += 1
+        self.history.append(total)
+        for name, table in tables.items():
+            seen = np.isfinite(table)
+            self.sums[name] = np.where(seen, keep * self.sums.get(name, 0.0) + np.nan_to_num(table), self.sums.get(name, 0.0))
+            self.counts[name] = np.where(seen, keep * self.counts.get(name, 0.0) + 1, self.counts.get(name, 0.0))
+
+    def losses(self) -> dict[str, np.ndarray]:
+        """Recent mean loss of each term, (L, M); NaN where training never looked."""
+        with np.errstate(invalid="ignore"):
+            return {name: self.sums[name] / np.where(self.counts[name] > 0, self.counts[name], np.nan) for name in self.sums}
+
+
+def save_run(folder: Path, run: Run, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, done: bool) -> None:
+    """Write the run so that `load_run` goes on as if nothing had happened (a finished one without optimiser moments)."""
+    tensors: dict[str, Tensor] = {f"parameter.{k}": p.detach().contiguous() for k, p in parameters.items()}
+    if not done:
+        for name, p in parameters.items():
+            for moment in ("exp_avg", "exp_avg_sq", "step"):
+                if p in optimizer.state:
+                    tensors[f"{moment}.{name}"] = optimizer.state[p][moment].contiguous()
+    tables = {"sums": run.sums, "counts": run.counts}
+    for kind, group in tables.items():
+        tensors |= {f"{kind}.{name}": torch.from_numpy(np.ascontiguousarray(table)) for name, table in group.items()}
+    notes = {"step": run.step, "seconds": run.seconds, "history": run.history, "done": done}
+    # one file holds all of it (notes ride in the header), so that no crash can pair one step's weights with another's notes
+    with store.whole_file(folder / "run.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+
+
+def load_run(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> tuple[Run, bool] | None:
+    """Fill parameters and optimiser from `folder` and return (run, done); None where there is nothing usable."""
+    path = folder / "run.safetensors"
+    if not path.exists():
+        return None
+    try:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            notes = json.loads((file.metadata() or {})["notes"])
+        tensors = load_file(path)
+        values = {name: tensors[f"parameter.{name}"] for name in parameters}
+    except Exception:  # a damaged file is no checkpoint: start again
+        return None
+    if any(values[name].shape != p.shape for name, p in parameters.items()):
+        return None
+    with torch.no_grad():
+        for name, p in parameters.items():
+            p.copy_(values[name])
+            if f"exp_avg.{name}" in tensors:
+                optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in ("step", "exp_avg", "exp_avg_sq")}
+    run = Run(step=notes["step"], seconds=notes["seconds"], history=notes["history"])
+    for kind, table in (("sums", run.sums), ("counts", run.counts)):
+        table |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}
+    return run, notes["done"]

@@ -1,0 +1,274 @@
+"""The training loop: heads on frozen embeddings in seconds, or the whole backbone in minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import backbone as bb
+from . import store
+from .batch import Batch
+from .checkpoint import Run, load_run, save_run
+from .classifier import NestedClassifier
+from .encoder import Encoder
+from .errors import InputError
+from .feed import Examples, examples, schedule, unique_texts
+from .heads import Heads
+from .recipe import Recipe
+from .recipes import get_recipe
+from .ticker import Ticker
+
+#: learning rates found on pydocs' dev queries
+RATES = {"heads": 1e-3, "full": 1e-4}
+CHECKPOINT_EVERY = 30.0  # seconds
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became infinite or not a number; the message names step, term and cell."""
+
+
+@dataclass
+class TrainResult:
+    """What training gave. losses: term -> (L, M), mean loss of each cell over the last steps, NaN where unweighted.
+    history: total loss of each step. seconds: of training, encoding excluded. finished: False if it was cancelled."""
+
+    encoder: Encoder
+    losses: dict[str, np.ndarray]
+    history: list[float]
+    seconds: float
+    steps: int
+    finished: bool
+    recipe: Recipe
+    classifier: NestedClassifier | None = None
+
+
+def train(
+    encoder: Encoder, task, recipe: str | Recipe, *, what: str = "heads", heads: str = "shared", steps: int = 150,
+    batch_size: int = 64, lr: float | None = None, seed: int = 0, temperature: float = 0.05, symmetric: bool = False,
+    max_tokens: int = 64, tied: bool = False, precision: str = "auto", split: str = "train", out: str | Path | None = None,
+    name: str | None = None, cache: bool = True, progress: Callable[[int, int, str], None] | None = None,
+    on_step: Callable[[int, int, float], bool | None] | None = None,
+) -> TrainResult:  # fmt: skip
+    """Train a recipe on a task's training split and return the trained encoder; the one given is not changed.
+
+    what="heads": linear heads ("shared" or "per-layer") on frozen embeddings, AdamW. what="full": every transformer block
+    (token embeddings stay frozen), AdamW, warm-up over a tenth of the steps, then linear decay; no dropout; texts cut to
+    `max_tokens`; bf16 autocast where the processor has it (`precision`).
+    The same arguments give the same run: it is cached, checkpointed every 30 s and on interruption, and goes on where it
+    stopped; `cache=False` neither reads nor writes. `out`: also write a folder that `Encoder.load` accepts.
+    on_step(step, steps, loss) may return False to stop early. Raises InputError before any work on bad arguments and
+    NonFiniteLoss naming step, term and cell.
+    """
+    recipe = get_recipe(recipe, encoder.n_layers, encoder.width) if isinstance(recipe, str) else recipe
+    recipe = recipe.validate(encoder.n_layers, encoder.width)
+    _check(what, heads, steps, batch_size, lr, temperature, max_tokens, recipe, out)
+    precision = bb.resolve_precision(precision)
+    lr = lr or RATES[what]
+    data = examples(task, split)
+    ticker = Ticker(progress)
+    start = _Full(encoder, data, recipe, precision, max_tokens) if what == "full" else _OnFrozen(encoder, data, heads, ticker)
+    classifier = None
+    if data.classes:
+        torch.manual_seed(seed)
+        classifier = NestedClassifier(encoder.width, recipe.dims, data.classes, encoder.n_layers, tied)
+    parameters = {f"model.{k}": p for k, p in start.module.named_parameters() if p.requires_grad}
+    if classifier is not None:
+        parameters |= {f"classifier.{k}": p for k, p in classifier.named_parameters()}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=0.01)
+    run, done, folder = Run(), False, None
+    if cache:
+        folder = store.cache_dir("training") / store.key(
+            encoder.fingerprint(), task.name, data.anchors, data.positives, data.negatives, recipe_key(recipe), what,
+            heads if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, 1,
+        )  # fmt: skip
+        run, done = load_run(folder, parameters, optimizer) or (run, done)
+    batches = schedule(data, batch_size, steps, seed)
+    saved = began = time.monotonic() - run.seconds
+    saved += run.seconds
+    try:
+        while run.step < steps and not done:
+            step = run.step
+            for group in optimizer.param_groups:
+                group["lr"] = lr * _rate(step, steps)
+            # one generator per step: nothing to store, and a resumed run draws what an uninterrupted one would
+            weights = recipe.step_weights(np.random.default_rng([seed, step]))
+            queries, documents, labels = start.embed(batches[step])
+            batch = Batch(queries, documents, start.layers, labels=labels, classifier=classifier, temperature=temperature,
+                          symmetric=symmetric, cosine=encoder.similarity == "cosine")  # fmt: skip
+            loss, tables = recipe.loss(batch, weights)
+            _check_finite(loss, tables, weights, recipe, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            run.seconds = time.monotonic() - began
+            run.add(float(loss.detach()), tables)
+            ticker(run.step, steps, f"training {recipe.name}, loss {run.history[-1]:.3f}")
+            if on_step is not None and on_step(run.step, steps, run.history[-1]) is False:
+                break
+            if folder and what == "full" and time.monotonic() - saved > CHECKPOINT_EVERY:
+                save_run(folder, run, parameters, optimizer, done=False)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if folder and run.step:
+            save_run(folder, run, parameters, optimizer, done=False)
+        raise
+    finally:
+        ticker.close()
+    if folder and not done and run.step:
+        save_run(folder, run, parameters, optimizer, done=run.step == steps)
+    trained = start.result(name or f"{encoder.name} + {recipe.name} ({what})", _trained_dims(recipe))
+    result = TrainResult(trained, run.losses(), run.history, run.seconds, run.step, run.step == steps, recipe, classifier)
+    if out is not None:
+        trained.save(out)
+        store.write_json(Path(out) / "train.json", {
+            "recipe": recipe.name, "task": task.name, "what": what, "heads": heads if what == "heads" else None,
+            "steps": run.step, "batch_size": batch_size, "lr": lr, "seed": seed, "temperature": temperature,
+            "precision": precision, "seconds": round(run.seconds, 1), "history": run.history,
+        })  # fmt: skip
+    return result
+
+
+class _OnFrozen:
+    """Heads over embeddings that were computed once."""
+
+    def __init__(self, encoder: Encoder, data: Examples, kind: str, ticker):
+        texts, self.place = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
+        self.encoder, self.data = encoder.with_heads(None), data
+        raw = self.encoder.encode_layers(texts, progress=ticker)
+        self.raw = torch.from_numpy(np.array(raw))  # (L, texts, D)
+        # training again starts from the heads that are there
+        if encoder.heads is not None and encoder.heads.kind == kind:
+            self.module = Heads(encoder.n_layers, encoder.width, kind)
+            self.module.load_state_dict(encoder.heads.state_dict())
+        else:
+            self.module = Heads(encoder.n_layers, encoder.width, kind).standardise_on(raw)
+        self.layers = tuple(range(1, encoder.n_layers + 1))
+
+    def embed(self, chosen: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        sides, labels = _sides(self.data, chosen)
+        out = self.module(self.raw[:, [self.place[text] for side in sides for text in side]])
+        return *_split(out, sides), labels
+
+    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
+        return self.encoder.with_heads(self.module.requires_grad_(False), name=name, trained_dims=dims)
+
+
+class _Full:
+    """The backbone itself, in length-sorted micro-batches so that short texts are not padded to the longest."""
+
+    def __init__(self, encoder: Encoder, data: Examples, recipe: Recipe, precision: str, max_tokens: int):
+        self.encoder, self.data, self.precision = encoder.trainable_copy(), data, precision
+        self.module = self.encoder.model
+        deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
+        self.layers = tuple(range(1, deepest + 1))
+        self.max_tokens = max_tokens
+        if encoder.heads is not None:
+            raise InputError(f"{encoder.name} has heads: full training takes a model without (encoder.with_heads(None))")
+        # explicit attention: its backward is cheaper than the fused kernel's on short texts on a CPU
+        self.module.set_attn_implementation("eager")
+        self.module.requires_grad_(True)
+        self.module.embeddings.requires_grad_(False)
+
+    def embed(self, chosen: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        sides, labels = _sides(self.data, chosen)
+        texts = [text for side in sides for text in side]
+        ids = self.encoder.tokenizer(texts, truncation=True, max_length=min(self.max_tokens, self.encoder.max_length))["input_ids"]
+        parts, order = [], []
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            for group in bb.micro_batches([len(i) for i in ids], 0, parts=max(1, len(texts) // 24)):
+                padded, mask = bb.pad([ids[i] for i in group], self.encoder.tokenizer.pad_token_id or 0)
+                hidden = bb.layer_outputs(self.module, padded, mask, self.layers)
+                parts.append(torch.stack([bb.pool(h, mask, self.encoder.pooling) for h in hidden]))  # (L, b, D)
+                order.append(group)
+        out = torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(order)))]
+        return *_split(out, sides), labels
+
+    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
+        self.module.requires_grad_(False)
+        self.module.set_attn_implementation("sdpa")
+        self.encoder.name, self.encoder.trained_dims = name, dims
+        return self.encoder
+
+
+def _sides(data: Examples, chosen: np.ndarray) -> tuple[list[list[str]], Tensor | None]:
+    """The texts of a batch: [anchors] or [anchors, positives + negatives], and its labels."""
+    sides = [[data.anchors[i] for i in chosen]]
+    if data.positives is not None:
+        negatives = [text for i in chosen for text in data.negatives[i]] if data.negatives else []
+        sides.append([data.positives[i] for i in chosen] + negatives)
+    return sides, None if data.labels is None else torch.from_numpy(data.labels[chosen])
+
+
+def _split(out: Tensor, sides: list[list[str]]) -> tuple[Tensor, Tensor | None]:
+    size = len(sides[0])
+    return out[:, :size], out[:, size:] if len(sides) > 1 else None
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warm-up over a tenth of the steps, then linear decay to zero; a share of the learning rate."""
+    warm = max(1, steps // 10)
+    return min((step + 1) / warm, (steps - step) / max(1, steps - warm + 1))
+
+
+def _trained_dims(recipe: Recipe) -> tuple[int, ...]:
+    pushed = np.zeros(len(recipe.dims), dtype=bool)
+    for grid in recipe.weights.values():
+        pushed |= np.asarray(grid).any(axis=0)
+    return tuple(int(d) for d, on in zip(recipe.dims, pushed) if on)
+
+
+def recipe_key(recipe: Recipe) -> list:
+    """What makes two recipes the same run: names, grids, options; a function counts by its code."""
+    from .recipe import term_name
+
+    def code(f) -> str:
+        inner = getattr(f, "__code__", None)
+        cells = [repr(c.cell_contents) for c in (getattr(f, "__closure__", None) or ()) if not callable(c.cell_contents)]
+        return repr(f) if inner is None else f"{inner.co_code.hex()}{inner.co_consts}{inner.co_names}{cells}"
+
+    terms = [[term_name(k), "" if isinstance(k, str) else code(k), np.asarray(g).tolist()] for k, g in recipe.weights.items()]
+    options = {term_name(k): v for k, v in recipe.options.items()}
+    return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, code(recipe.sampler) if recipe.sampler else ""]
+
+
+def _check(what, heads, steps, batch_size, lr, temperature, max_tokens, recipe, out) -> None:
+    if what not in RATES:
+        raise InputError(f"what={what!r} is unknown: choose heads or full")
+    if what == "heads" and heads not in ("shared", "per-layer"):
+        raise InputError(f"heads {heads!r} are unknown: choose shared or per-layer")
+    for label, value, least in (("steps", steps, 1), ("batch size", batch_size, 2), ("max_tokens", max_tokens, 3)):
+        if value != int(value) or value < least:
+            raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")
+    for label, number in (("learning rate", lr), ("temperature", temperature)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise InputError(f"{label} {number} is impossible: give a positive number")
+    if recipe.embeddings and what == "heads":
+        raise InputError(f"recipe {recipe.name!r} trains the embedding table's output, which has no head: use what='full'")
+    if out is not None and Path(out).exists():
+        out = Path(out)
+        if not out.is_dir() or (any(out.iterdir()) and not (out / "mrl_tutorial.json").exists()):
+            raise InputError(f"{out} exists and is not a saved model: choose a new folder")
+
+
+def _check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights, recipe: Recipe, step: int) -> None:
+    if torch.isfinite(loss):
+        return
+    from .recipe import term_name
+
+    for key, grid in weights.items():
+        name = term_name(key)
+        bad = np.argwhere((np.asarray(grid) != 0) & ~np.isfinite(tables[name]))
+        if len(bad):
+            i, j = bad[0]
+            raise NonFiniteLoss(
+                f"step {step + 1}: term {name!r} is {tables[name][i, j]} in cell (layer {recipe.layers[i]}, dimension "
+                f"{recipe.dims[j]}): lower the learning rate, raise the temperature, or look at that term"
+            )
+    raise NonFiniteLoss(f"step {step + 1}: the sum of all terms is {float(loss)}: lower the weights")
