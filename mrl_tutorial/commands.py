@@ -81,11 +81,11 @@ def search(args: argparse.Namespace) -> None:
 
     from .grid import check_cells
 
+    if not args.query.strip():
+        raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
     task, encoder = _load(args)
     if task.kind != "retrieval" or encoder is None:
         raise InputError(f"{args.task} is a {task.kind} task: search needs documents, e.g. --task pydocs")
-    if not args.query.strip():
-        raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
     layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
     ids, texts = list(task.corpus), list(task.corpus.values())
