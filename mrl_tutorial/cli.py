@@ -137,9 +137,9 @@ def parser() -> Parser:
     p.add_argument(
         "--what", choices=("heads", "full"), default="heads", help="small heads (seconds), or the whole model"
     )  # fmt: skip
-    p.add_argument("--heads", choices=("shared", "per-layer"), default="per-layer", help="one head, or one a layer")
+    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
     p.add_argument("--dims", type=cells, help="dimensions to train, e.g. 8,64,384 (default: as in evaluate)")
-    p.add_argument("--steps", type=whole_number, default=200, metavar="N", help="optimiser steps (default: 200)")
+    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
     p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
     p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
     p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of order and initial weights (default: 0)")
@@ -189,7 +189,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mrl-tutorial {args.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nmrl-tutorial {args.command}: stopped", file=sys.stderr)
+        again = "; the same command goes on where it stopped" if args.command == "train" else ""
+        print(f"\nmrl-tutorial {args.command}: stopped{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `mrl-tutorial tasks | head -1` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

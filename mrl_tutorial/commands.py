@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from importlib import import_module
@@ -58,6 +59,7 @@ def train(args: argparse.Namespace) -> None:
     from .encoder import Encoder
     from .recipes import get_recipe
     from .tasks import load_task
+    from .training import NonFiniteLoss
     from .training import train as run
 
     # a name that is mistyped shows before a task is read
@@ -67,10 +69,13 @@ def train(args: argparse.Namespace) -> None:
     task = load_task(args.task)
     if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
-    result = run(
-        encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
-        lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
-    )  # fmt: skip
+    try:
+        result = run(
+            encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
+            lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
+        )  # fmt: skip
+    except NonFiniteLoss as error:
+        sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
     print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
 
@@ -94,9 +99,10 @@ def search(args: argparse.Namespace) -> None:
     documents = encoder.encode_layers(texts, layers=wanted)  # (L, N, D)
     query = encoder.encode_layers([args.query], layers=wanted, cache=False)  # (L, 1, D)
     row = wanted.index(layer)
-    scores = _cosine(query[row], documents[row], dim)
+    cosine = encoder.similarity != "dot"
+    scores = _scores(query[row], documents[row], dim, cosine)
     order = np.argsort(-scores, kind="stable")[: args.k]
-    full = _cosine(query[-1], documents[-1], encoder.width) if args.compare else None
+    full = _scores(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
     for rank, i in enumerate(order, 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
@@ -163,12 +169,12 @@ def _holds_vectors(task) -> bool:
     return task.kind == "vectors" or (inputs is not None and not isinstance(inputs, list))
 
 
-def _cosine(query, documents, dim: int):
-    """Cosine of (1, D) with (N, D) after cutting to `dim`: (N,). Zero vectors score 0."""
+def _scores(query, documents, dim: int, cosine: bool):
+    """Cosine (or dot product) of (1, D) with (N, D) after cutting to `dim`: (N,). Zero vectors score 0."""
     import numpy as np
 
     q, d = query[0, :dim], documents[:, :dim]
-    norms = np.linalg.norm(q) * np.linalg.norm(d, axis=1)
+    norms = np.linalg.norm(q) * np.linalg.norm(d, axis=1) if cosine else np.ones(len(d))
     return d @ q / np.where(norms == 0, 1, norms)
 
 
