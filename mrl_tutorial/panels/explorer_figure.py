@@ -1,0 +1,158 @@
+"""The explorer's picture: heat map and curve as one plotly figure that a slide changes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import plotly.graph_objects as go
+
+from .. import figures
+from . import explorer_html as text
+from .explorer_model import Ranking
+
+HEAT, CURVE = (0.0, 0.47), (0.62, 1.0)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the picture shows.
+
+    tables: model -> (layers, width) quality at every dimension, NaN where not measured (yet). dims: the heat map's
+    columns. trained: model -> widths that its training pushed. items: what was averaged, as in "300 dev queries".
+    """
+
+    layers: tuple[int, ...]
+    dims: tuple[int, ...]
+    tables: Mapping[str, np.ndarray]
+    model: str
+    metric: str
+    layer: int
+    dim: int
+    trained: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    items: str = ""
+
+    @property
+    def value(self) -> float:
+        """Quality of the current cell, NaN where not measured."""
+        return float(self.tables[self.model][self.layers.index(self.layer), self.dim - 1])
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """One colour scale for every model, so that a switch between them can be compared."""
+        return figures.limits_of([table[:, np.array(self.dims) - 1] for table in self.tables.values()])
+
+    def line(self, model: str) -> np.ndarray:
+        """Quality of `model` at the current layer, every dimension, shape (width,)."""
+        return self.tables[model][self.layers.index(self.layer)]
+
+
+def build(view: View, slots: Sequence[str]) -> go.Figure:
+    """The figure of a state. `slots` names every model that may come to be shown: each keeps its colour for good."""
+    first = view.tables[view.model]
+    empty = np.full(first.shape[1], np.nan)
+    every = range(1, first.shape[1] + 1)
+    figure = go.Figure(
+        [
+            *figures.heat_traces(first[:, np.array(view.dims) - 1], view.layers, *view.limits, bar=""),
+            *figures.curve_traces(every, dict.fromkeys(slots, empty), view.trained, axes=("x2", "y2")),
+        ]
+    )
+    figure.update_layout(
+        **figures.style(), height=430, autosize=True,
+        xaxis={**figures.heat_x(view.dims), "domain": HEAT}, yaxis=figures.heat_y(view.layers),
+        xaxis2={**figures.curve_x(every, 2), "domain": CURVE, "anchor": "y2"}, yaxis2={"anchor": "x2"},
+        legend=figures.legend(CURVE[0] + 0.005), shapes=_shapes(view), annotations=[
+            figures.heading("", HEAT[0], "left"), figures.heading("", CURVE[0], "left"),
+        ],
+    )  # fmt: skip
+    figure.data[0].colorbar.update(x=HEAT[1] + 0.01, xanchor="left")
+    change(figure, view, None, slots)
+    return figure
+
+
+def change(figure: go.Figure, view: View, before: View | None, slots: Sequence[str]) -> None:
+    """Bring `figure` (a FigureWidget inside batch_update, or a plain Figure) from the state `before` to `view`.
+
+    Touches only what differs: moving along the dimension changes shapes and one heading, which plotly redraws without
+    computing the figure anew.
+    """
+    data = before is None or view.tables is not before.tables or view.metric != before.metric
+    if data or view.model != before.model:
+        heat, numbers = figure.data[:2]
+        table = view.tables[view.model][:, np.array(view.dims) - 1]
+        heat.z, heat.zmin, heat.zmax = table, *view.limits
+        numbers.text, numbers.textfont.color = figures.printed(table), figures.number_colours(table, *view.limits)
+        figure.layout.annotations[0].text = f"<b>{view.model}</b>: {figures.metric_title(view.metric)}, {view.items}"
+    if data:
+        top = figures.limits_of(list(view.tables.values()))[1]
+        figure.layout.yaxis2.update(figures.curve_y(view.metric, top), overwrite=False)
+    if data or view.layer != before.layer:
+        for i, name in enumerate(slots):
+            line, dots = figure.data[2 + 2 * i], figure.data[3 + 2 * i]
+            known = name in view.tables
+            values = view.line(name) if known else np.full(view.tables[view.model].shape[1], np.nan)
+            marked = list(view.trained.get(name, ())) if known else []
+            line.y, line.showlegend = values, known
+            dots.x, dots.y = figures.curve_place(marked), [values[d - 1] for d in marked]
+            dots.showlegend = bool(marked)
+    for shape, new in zip(figure.layout.shapes, _shapes(view), strict=True):
+        shape.update(new)
+    figure.layout.annotations[1].text = readout(view)
+
+
+def readout(view: View) -> str:
+    """The current cell in words and its value, over the curve."""
+    value = f"{view.value:.3f}" if np.isfinite(view.value) else "not measured yet"
+    return f"layer {view.layer}, d = {view.dim}: {figures.metric_title(view.metric)} <b>{value}</b>"
+
+
+def _shapes(view: View) -> list[dict]:
+    return [
+        *figures.cell_frame(view.layer, view.dim, view.dims),
+        figures.dim_rule(view.dim, "x2"),
+        figures.point_mark(view.dim, view.value, "x2"),
+    ]
+
+
+def static(
+    view: View, slots: Sequence[str], ranking: Ranking | None, price: Sequence[tuple[str, str, float]]
+) -> go.Figure:
+    """The panel's state as one plain figure: the picture, the price in a line, the ranked documents as a table."""
+    figure = build(view, slots)
+    words = "; ".join(f"{what} <b>{amount}</b> ({text.percent(share)})" for what, amount, share in price)
+    rows = len(ranking.hits) if ranking else 0
+    body = 40 + 30 * (rows + 1) if ranking else 0
+    height = 430 + 60 + body
+    foot = 1 - 310 / (height - 100)  # the picture keeps its 310 pixels; 100 are the margins
+    figure.update_layout(height=height, width=1080, yaxis_domain=[foot, 1], yaxis2_domain=[foot, 1])
+    figure.data[0].colorbar.update(len=1 - foot, y=(1 + foot) / 2)
+    figure.add_annotation(
+        text="<br>".join(_halves(words)), xref="paper", yref="paper", x=0, y=foot, yshift=-58, xanchor="left",
+        yanchor="top", showarrow=False, align="left", font={"size": 14},
+    )  # fmt: skip
+    if ranking:
+        figure.add_trace(_table(ranking, (view.layers[-1], view.tables[view.model].shape[1]), body / (height - 100)))
+    return figure
+
+
+def _halves(words: str) -> list[str]:
+    parts = words.split("; ")
+    return [";  ".join(parts[: len(parts) // 2]), ";  ".join(parts[len(parts) // 2 :])]
+
+
+def _table(ranking: Ranking, full: tuple[int, int], share: float) -> go.Table:
+    hits = ranking.hits
+    signs = ["" if h.full == h.rank else "▲" if h.rank < h.full else "▼" for h in hits]
+    arrows = [f"{h.full:,}  {sign} {abs(h.full - h.rank):,}" if sign else f"{h.full}" for h, sign in zip(hits, signs)]
+    marks = ["" if h.relevant is None else "✔ yes" if h.relevant else "no" for h in hits]
+    titles = ["rank", f"rank at ({full[0]}, {full[1]})", "relevant", f"for: {text.shorten(ranking.query, 80)}"]
+    shades = ["#FDF1D0" if h.relevant else "#FFFFFF" for h in hits]
+    font = {"size": 14, "color": figures.INK}
+    return go.Table(
+        domain={"x": [0, 1], "y": [0, min(0.6, share)]}, columnwidth=[50, 130, 75, 800],
+        header={"values": titles, "align": "left", "font": font, "height": 30, "fill": {"color": "#E8E8E8"}},
+        cells={"values": [[h.rank for h in hits], arrows, marks, [text.shorten(h.text, 95) for h in hits]],
+               "align": "left", "font": font, "height": 30, "fill": {"color": [shades]}},
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""The Train button: recipe, kind of heads, seconds, a progress bar, cancel. What is trained is the owner's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as w
+
+from ..errors import InputError
+from . import explorer_html as text
+from .job import Job, Report
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the reader asked for. heads: "shared" or "per-layer". seconds: the time to train for."""
+
+    recipe: str
+    heads: str
+    seconds: int
+
+
+class TrainBox:
+    """Controls around work(choice, report) -> result, which runs beside the kernel; done(result) changes the panel.
+
+    A result of None means that nothing usable came out. Errors end up in the panel, in words.
+    """
+
+    def __init__(
+        self,
+        recipes: Sequence[str],
+        work: Callable[[Choice, Report], Any],
+        done: Callable[[Any], object],
+        *,
+        seconds: int = 10,
+    ) -> None:
+        self._work, self._done = work, done
+        self.job: Job | None = None
+        wide = {"description_width": "initial"}
+        self.recipe = w.Dropdown(
+            options=list(recipes), description="recipe", style=wide, layout=w.Layout(width="220px"),
+            value="all-cells" if "all-cells" in recipes else recipes[0],
+        )  # fmt: skip
+        self.heads = w.Dropdown(
+            options=["per-layer", "shared"], description="heads", style=wide, layout=w.Layout(width="170px")
+        )
+        self.seconds = w.BoundedIntText(
+            value=seconds, min=1, max=600, description="seconds", style=wide, layout=w.Layout(width="130px")
+        )
+        self.button = w.Button(description="Train", button_style="primary", icon="play")
+        self.cancel = w.Button(description="Cancel", icon="stop", disabled=True)
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="180px", visibility="hidden"))
+        self.status = w.HTML()
+        self.button.on_click(lambda _: self.start())
+        self.cancel.on_click(lambda _: self.stop())
+        row = w.HBox([self.recipe, self.heads, self.seconds, self.button, self.cancel, self.bar])
+        row.layout.flex_flow, row.layout.align_items = "row wrap", "center"
+        self.box = w.VBox([row, self.status])
+
+    @property
+    def choice(self) -> Choice:
+        """What the controls say now."""
+        return Choice(self.recipe.value, self.heads.value, self.seconds.value)
+
+    def start(self) -> None:
+        """What the Train button does."""
+        if self.job is not None and self.job.running:
+            return
+        self._busy(True)
+        choice = self.choice
+        self.job = Job(
+            lambda report: self._work(choice, report), on_progress=self.show, on_done=self._ended, on_error=self._failed
+        ).start()
+
+    def stop(self) -> None:
+        """What the Cancel button does: what has been trained so far is kept."""
+        if self.job is not None:
+            self.job.cancel()
+            self.cancel.disabled = True
+            self.status.value = text.message("stopping …")
+
+    def show(self, share: float, label: str) -> None:
+        """Progress: share 0 … 1 and what is going on."""
+        self.bar.value = min(1.0, max(0.0, share))
+        if not (self.job and self.job.cancelled):
+            self.status.value = text.message(label)
+
+    def _ended(self, result: Any) -> None:
+        self._busy(False)
+        if result is None:
+            self.status.value = text.message("cancelled before anything was trained")
+        else:
+            cancelled = self.job is not None and self.job.cancelled
+            self.status.value = text.message("cancelled: what was trained is kept" if cancelled else "done")
+            self._done(result)
+
+    def _failed(self, error: Exception) -> None:
+        self._busy(False)
+        words = str(error) if isinstance(error, InputError) else f"training failed: {type(error).__name__}: {error}"
+        self.status.value = text.message(words, error=True)
+
+    def _busy(self, busy: bool) -> None:
+        self.button.disabled, self.cancel.disabled = busy, not busy
+        self.bar.value, self.bar.layout.visibility = 0.0, "visible" if busy else "hidden"
