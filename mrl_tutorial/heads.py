@@ -34,7 +34,7 @@ class Heads(nn.Module):
     def standardise_on(self, embeddings: np.ndarray | Tensor) -> Heads:
         """Take mean and standard deviation of each layer's coordinates from (L, N, D); returns itself."""
         for layer, x in enumerate(embeddings):  # a layer at a time: the array may be a memory map
-            x = torch.as_tensor(np.asarray(x))
+            x = torch.from_numpy(np.array(x, dtype=np.float32))
             self.mean[layer] = x.mean(0)
             self.scale[layer] = x.std(0).clamp(min=1e-6)
         return self
