@@ -60,14 +60,14 @@ def align(
     texts = batch.text_rows(layers)  # (P, T, D)
     rows = []
     with torch.autocast(texts.device.type, enabled=False):
-        for layer, x in zip(layers, texts):
+        for layer, x in zip(layers, texts, strict=True):
             still = x.detach()
             if target == "pca":
                 components = (still - still.mean(0)) @ pca_basis(still, dims[-1])  # (T, k), the leading ones first
                 targets = [components[:, :d] for d in dims]
             else:
                 targets = [target(still, layer, d).detach() for d in dims]
-            rows.append(torch.stack([_distance(x[:, :d], y, temperature) for d, y in zip(dims, targets)]))
+            rows.append(torch.stack([_distance(x[:, : y.shape[1]], y, temperature) for y in targets]))
     return torch.stack(rows)
 
 

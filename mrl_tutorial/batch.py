@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +42,7 @@ class Batch:
             raise InputError(f"queries {tuple(self.queries.shape)} must be (layers, batch, width), none of them 0")
         count = self.queries.shape[0]
         self.layers = tuple(range(1, count + 1)) if self.layers is None else tuple(int(x) for x in self.layers)
-        if len(self.layers) != count or any(a >= b for a, b in zip(self.layers, self.layers[1:])):
+        if len(self.layers) != count or any(a >= b for a, b in pairwise(self.layers)):
             raise InputError(f"layers {list(self.layers)} must name the {count} rows of the queries, increasing")
         self.queries = at_least_float32(self.queries)
         if self.documents is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -40,9 +41,7 @@ class NestedClassifier(nn.Module):
         heads = [self._head(layer) for layer in layers]
         if self.tied:
             weight = self.weight[0][heads]  # (P, C, D)
-            blocks = [
-                x[..., start:end] @ weight[..., start:end].mT for start, end in zip((0, *dims), dims)
-            ]  # M x (P, B, C)
+            blocks = [x[..., a:b] @ weight[..., a:b].mT for a, b in pairwise((0, *dims))]  # M x (P, B, C)
             return torch.stack(blocks, 1).cumsum(1) + self.bias[0][heads][:, None, None]
         for d in dims:
             if d not in self.dims:

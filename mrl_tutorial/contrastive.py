@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .batch import Batch
-from .nesting import block_products, check_dims, inverse_norms, suffix_gradient
+from .nesting import block_products, check_dims, inverse_norms, slice_groups, suffix_gradient
 
 
 def contrastive(
@@ -37,69 +37,70 @@ def contrastive(
 
 class _Contrastive(torch.autograd.Function):
     """(P, B, D), (P, N, D) -> (P, M). The loss of a cell is linear in its upstream gradient, a scalar, so the forward
-    pass already forms d loss / d inner product (B, N) from the scores while they are in cache; the backward pass only
-    sums those from the widest dimension to the narrowest, with one product a block."""
+    pass already forms d loss / d score (B, N) while the scores are in cache; the backward pass only sums those from the
+    widest dimension to the narrowest, with one product a block."""
 
     @staticmethod
     def forward(ctx, queries, documents, dims, temperature, symmetric, cosine):
         (slices, b, _), n = queries.shape, documents.shape[1]
-        table = queries.new_empty(slices, len(dims))
         if cosine:
-            q_scale, d_scale = inverse_norms(queries, dims), inverse_norms(documents, dims)
+            q_scale, d_scale = inverse_norms(queries, dims), inverse_norms(documents, dims)  # (P, M, B), (P, M, N)
         else:
             q_scale, d_scale = queries.new_ones(slices, len(dims), b), queries.new_ones(slices, len(dims), n)
         q_pull, d_pull = torch.empty_like(q_scale), torch.empty_like(d_scale)
-        pulls = queries.new_empty(slices, len(dims), b, n) if any(ctx.needs_input_grad) else None
-        spare = queries.new_empty(b, n)
-        for p in range(slices):
-            for m, sums in block_products(queries[p], documents[p], dims):
-                pull = spare if pulls is None else pulls[p, m]
-                rows, columns = q_scale[p, m, :, None] / temperature, d_scale[p, m]  # (B, 1), (N,)
-                table[p, m] = _cell(sums, rows, columns, symmetric, pull, pulls is not None)
-                if pulls is not None and cosine:  # the share of the prefix norms: gradient times score, summed
+        table = queries.new_empty(slices, len(dims))
+        wanted = any(ctx.needs_input_grad)
+        pulls = queries.new_empty(slices, len(dims), b, n) if wanted else None
+        for group in slice_groups(slices, b * n):
+            spare = queries.new_empty(group.stop - group.start, b, n)
+            for m, sums in block_products(queries[group], documents[group], dims):
+                pull = pulls[group, m] if wanted else spare
+                rows, columns = q_scale[group, m] / temperature, d_scale[group, m]  # (p, B), (p, N)
+                table[group, m] = _cells(sums, rows, columns, symmetric, pull, wanted)
+                if wanted and cosine:  # the share of the prefix norms: gradient times score, summed over N and over B
                     torch.mul(pull, sums, out=spare)
-                    torch.sum(spare, 1, out=q_pull[p, m])
-                    torch.sum(spare, 0, out=d_pull[p, m])
-        if pulls is not None:
+                    q_pull[group, m] = (spare @ columns[..., None])[..., 0]
+                    d_pull[group, m] = spare.sum(1) * columns
+        if wanted:
             if cosine:
                 q_pull *= q_scale.square()
                 d_pull *= d_scale.square()
-            ctx.save_for_backward(queries, documents, pulls, *((q_pull, d_pull) if cosine else (None, None)))
+            ctx.save_for_backward(queries, documents, pulls, d_scale, *((q_pull, d_pull) if cosine else (None, None)))
             ctx.dims = dims
         return table
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        queries, documents, pulls, q_pull, d_pull = ctx.saved_tensors
-        scalars = gradient.tolist()
+        queries, documents, pulls, d_scale, q_pull, d_pull = ctx.saved_tensors
+        columns = d_scale * gradient[..., None]  # (P, M, N)
 
-        def add(p: int, m: int, total: Tensor) -> None:
-            total.add_(pulls[p, m], alpha=scalars[p][m])
+        def add(group: slice, m: int, total: Tensor) -> None:
+            total.addcmul_(pulls[group, m], columns[group, m, None])
 
         if q_pull is not None:
             q_pull, d_pull = q_pull * gradient[..., None], d_pull * gradient[..., None]
         return *suffix_gradient(queries, documents, ctx.dims, add, q_pull, d_pull), None, None, None, None
 
 
-def _cell(sums: Tensor, rows: Tensor, columns: Tensor, symmetric: bool, pull: Tensor, with_gradient: bool) -> Tensor:
-    """Loss of one cell from inner products (B, N), scores being rows * sums * columns; d loss / d sums into `pull`."""
-    b = len(sums)
-    torch.mul(sums, columns, out=pull)
-    right = pull.diagonal() * rows[:, 0]
-    top = pull.amax(1, keepdim=True) * rows  # rows >= 0, so the largest stays the largest
-    back = pull[:, :b] * rows if symmetric else None
+def _cells(sums: Tensor, rows: Tensor, columns: Tensor, symmetric: bool, pull: Tensor, gradient: bool) -> Tensor:
+    """Losses (P,) from inner products (P, B, N), a score being row * sum * column; leaves in `pull` what, times the
+    column, is d loss / d sum. Few passes over few buffers: this is what the loss spends its time on."""
+    b, rows = sums.shape[1], rows[..., None]
+    torch.mul(sums, columns[:, None], out=pull)
+    right = pull.diagonal(dim1=1, dim2=2) * rows[..., 0]  # (P, B)
+    top = pull.amax(2, keepdim=True) * rows  # rows >= 0, so the largest stays the largest
+    back = pull[..., :b] * rows if symmetric else None
     torch.addcmul(-top, pull, rows, out=pull).exp_()
-    total = pull.sum(1, keepdim=True)
-    loss = (total.log() + top)[:, 0].sub_(right).mean()
+    total = pull.sum(2, keepdim=True)
+    loss = ((total.log() + top)[..., 0] - right).mean(1)
     share = 0.5 if symmetric else 1.0
-    if with_gradient:
+    if gradient:
         pull.mul_(rows * (share / b) / total)
     if symmetric:
-        loss = (loss + (back.logsumexp(0) - right).mean()) / 2
-        if with_gradient:
-            pull[:, :b].addcmul_(back.softmax(0), rows, value=share / b)
-    if with_gradient:
-        pull.diagonal().sub_(rows[:, 0] / b)
-        pull.mul_(columns)
+        loss = (loss + (back.logsumexp(1) - right).mean(1)) / 2
+        if gradient:
+            pull[..., :b].addcmul_(back.softmax(1), rows, value=share / b)
+    if gradient:
+        pull.diagonal(dim1=1, dim2=2).sub_(rows[..., 0] / b)
     return loss

@@ -8,12 +8,16 @@ prefix norms. All nested dimensions therefore cost one full-width matrix product
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .errors import InputError
+
+# scores computed together, in numbers: 1 << 20 are 4 MB, about a core's cache
+GROUP = 1 << 20
 
 
 def normalize(x: Tensor, dim: int | None = None) -> Tensor:
@@ -58,11 +62,11 @@ def nested_scores(queries: Tensor, documents: Tensor, dims: Sequence[int], cosin
 
 
 def pair_scores(queries: Tensor, documents: Tensor, dims: Sequence[int], cosine: bool = True) -> Tensor:
-    """Scores of query i with document i only. queries, documents (…, B, D) -> (…, M, B). As `nested_scores` otherwise."""
+    """Scores of query i with document i only. queries, documents (…, B, D) -> (…, M, B). Else as `nested_scores`."""
     edges = check_dims(dims, queries.shape[-1])
     check_pair(queries, documents)
     if queries.shape != documents.shape:
-        raise InputError(f"{queries.shape[-2]} queries against {documents.shape[-2]} documents: pairs need as many of both")
+        raise InputError(f"{queries.shape[-2]} queries, {documents.shape[-2]} documents: pairs need as many of both")
     q, d = at_least_float32(queries), at_least_float32(documents)
     scores = _block_sums(q * d, edges).cumsum(-1)  # (…, B, M)
     if cosine:
@@ -106,7 +110,7 @@ def check_dims(dims: Sequence[int], width: int) -> tuple[int, ...]:
     for d in dims:
         if not 1 <= d <= width:
             raise InputError(f"dimension {d} does not exist: these vectors have 1 to {width} coordinates")
-    if any(a >= b for a, b in zip(dims, dims[1:])):
+    if any(a >= b for a, b in pairwise(dims)):
         raise InputError(f"dimensions {list(dims)} must increase: sort them and drop repeats")
     return dims
 
@@ -131,29 +135,33 @@ def inverse_norms(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 def block_products(q: Tensor, d: Tensor, dims: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-    """Yield `(m, sums (B, N))`: the running inner products of prefixes, one tensor updated in place."""
-    sums = q.new_empty(q.shape[0], d.shape[0])
+    """Yield `(m, sums (P, B, N))`: the running inner products of prefixes, one tensor updated in place."""
+    sums = q.new_empty(q.shape[0], q.shape[1], d.shape[1])
     start = 0
     for m, end in enumerate(dims):
-        torch.addmm(sums, q[:, start:end], d[:, start:end].T, beta=float(start > 0), out=sums)
+        torch.baddbmm(sums, q[..., start:end], d[..., start:end].mT, beta=float(start > 0), out=sums)
         start = end
         yield m, sums
 
 
+def slice_groups(slices: int, cells: int) -> list[slice]:
+    """Slices taken together: as many as keep a (P, B, N) array of scores in the processor's cache."""
+    step = max(1, GROUP // cells)
+    return [slice(start, min(start + step, slices)) for start in range(0, slices, step)]
+
+
 class _NestedScores(torch.autograd.Function):
     """Forward: (P, B, D), (P, N, D) -> (P, M, B, N). Backward: from the widest block to the narrowest, because the
-    coordinates of block j enter every score of dimension >= dims[j]: one suffix sum of gradients, one product a block."""
+    coordinates of block j enter every score at dims[j] and above: one suffix sum of gradients, one product a block."""
 
     @staticmethod
     def forward(ctx, queries, documents, dims, cosine):
-        scores = queries.new_empty(queries.shape[0], len(dims), queries.shape[1], documents.shape[1])
+        (slices, b, _), n = queries.shape, documents.shape[1]
+        scores = queries.new_empty(slices, len(dims), b, n)
         q_inverse, d_inverse = (inverse_norms(x, dims) if cosine else None for x in (queries, documents))
-        for p in range(queries.shape[0]):
-            for m, sums in block_products(queries[p], documents[p], dims):
-                if cosine:
-                    torch.mul(sums, d_inverse[p, m], out=scores[p, m]).mul_(q_inverse[p, m, :, None])
-                else:
-                    scores[p, m] = sums
+        for group in slice_groups(slices, b * n):
+            for m, sums in block_products(queries[group], documents[group], dims):
+                scores[group, m] = sums * d_inverse[group, m, None] * q_inverse[group, m, :, None] if cosine else sums
         ctx.save_for_backward(queries, documents, scores if cosine else None, q_inverse, d_inverse)
         ctx.dims = dims
         return scores
@@ -167,11 +175,11 @@ class _NestedScores(torch.autograd.Function):
             along = gradient * scores
             q_pull, d_pull = along.sum(-1) * q_inverse.square(), along.sum(-2) * d_inverse.square()
 
-        def add(p: int, m: int, total: Tensor) -> None:
+        def add(group: slice, m: int, total: Tensor) -> None:
             if scores is None:
-                total += gradient[p, m]
+                total += gradient[group, m]
             else:
-                total.addcmul_(gradient[p, m] * q_inverse[p, m, :, None], d_inverse[p, m].expand_as(total))
+                total.addcmul_(gradient[group, m] * q_inverse[group, m, :, None], d_inverse[group, m, None])
 
         return *suffix_gradient(queries, documents, ctx.dims, add, q_pull, d_pull), None, None
 
@@ -179,30 +187,30 @@ class _NestedScores(torch.autograd.Function):
 def suffix_gradient(queries, documents, dims, add, q_pull=None, d_pull=None) -> tuple[Tensor, Tensor]:
     """Gradients (P, B, D) and (P, N, D) of anything computed from nested scores.
 
-    `add(p, m, total (B, N))` adds the gradient with respect to the inner products of slice p at dims[m] to `total`.
+    `add(group, m, total (p, B, N))` adds the gradient with respect to the inner products of those slices at dims[m].
     `q_pull` (P, M, B) and `d_pull` (P, M, N) multiply the vectors themselves: the share of the prefix norms.
     """
     d_queries, d_documents = torch.zeros_like(queries), torch.zeros_like(documents)
     if q_pull is not None:
         q_pull, d_pull = (x.flip(1).cumsum(1).flip(1) for x in (q_pull, d_pull))
-    edges = list(zip((0, *dims), dims))
-    for p in range(queries.shape[0]):
-        total = queries.new_zeros(queries.shape[1], documents.shape[1])
+    edges = list(pairwise((0, *dims)))
+    (slices, b, _), n = queries.shape, documents.shape[1]
+    for group in slice_groups(slices, b * n):
+        total = queries.new_zeros(group.stop - group.start, b, n)
         for m in reversed(range(len(dims))):
             block = slice(*edges[m])
-            q, d = queries[p, :, block], documents[p, :, block]
-            add(p, m, total)
-            torch.mm(total, d, out=d_queries[p, :, block])
-            torch.mm(total.T, q, out=d_documents[p, :, block])
+            q, d = queries[group, :, block], documents[group, :, block]
+            add(group, m, total)
+            d_queries[group, :, block], d_documents[group, :, block] = total @ d, total.mT @ q
             if q_pull is not None:
-                d_queries[p, :, block].addcmul_(q, q_pull[p, m, :, None], value=-1)
-                d_documents[p, :, block].addcmul_(d, d_pull[p, m, :, None], value=-1)
+                d_queries[group, :, block].addcmul_(q, q_pull[group, m, :, None], value=-1)
+                d_documents[group, :, block].addcmul_(d, d_pull[group, m, :, None], value=-1)
     return d_queries, d_documents
 
 
 def _block_sums(x: Tensor, dims: Sequence[int]) -> Tensor:
     """(…, D) -> (…, M): the sum of each block of coordinates."""
-    return torch.stack([x[..., start:end].sum(-1) for start, end in zip((0, *dims), dims)], -1)
+    return torch.stack([x[..., start:end].sum(-1) for start, end in pairwise((0, *dims))], -1)
 
 
 def _prefix_squares(x: Tensor, dims: Sequence[int]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -53,7 +54,9 @@ class Recipe:
         grids = {key: _array(self._place(key), grid) for key, grid in self.weights.items()}
         rows = {grid.shape[0] for grid in grids.values() if grid.ndim == 2}
         if self.layers is None and max(rows, default=0) > n_layers:
-            raise InputError(f"recipe {self.name!r} has a row for layer {max(rows)}: this model has layers 1 to {n_layers}")
+            raise InputError(
+                f"recipe {self.name!r} has a row for layer {max(rows)}: this model has layers 1 to {n_layers}"
+            )
         layers = tuple(range(1, n_layers + 1)) if self.layers is None else tuple(self.layers)
         dims = default_dims(width) if self.dims is None else tuple(self.dims)
         _check_axis(self.name, "layer", layers, 0 if self.embeddings else 1, n_layers, f"layers 1 to {n_layers}")
@@ -156,7 +159,7 @@ def term_name(key: str | Term) -> str:
 
 
 def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
-    """Cover the true cells of a (L, M) mask exactly by (rows, columns) products: rows with the same columns together."""
+    """Cover the true cells of a (L, M) mask exactly by (rows, columns) products: rows with equal columns together."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(mask):
         if row.any():
@@ -175,5 +178,5 @@ def _check_axis(recipe: str, what: str, values: tuple, low: int, high: int, have
     for value in values:
         if value != int(value) or not low <= value <= high:
             raise InputError(f"recipe {recipe!r}: {what} {value} does not exist: this model has {have}")
-    if any(a >= b for a, b in zip(values, values[1:])):
+    if any(a >= b for a, b in pairwise(values)):
         raise InputError(f"recipe {recipe!r}: {what}s {list(values)} must increase: sort them and drop repeats")

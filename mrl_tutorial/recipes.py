@@ -101,7 +101,7 @@ def get_recipe(
     layer_weights: str | Sequence[float] | Callable | None = None,
     **options,
 ) -> Recipe:
-    """The recipe `name` for a model of `n_layers` x `width`, validated. `dims` and `layer_weights` replace its defaults.
+    """The recipe `name` for a model of `n_layers` x `width`, validated. `dims`, `layer_weights`: instead of its own.
 
     Raises InputError for an unknown name, cells that the model lacks, or an option that the recipe does not have.
     """
