@@ -13,7 +13,7 @@ from . import metrics, probes
 from .embedding import Progress, check_embeddings, check_finite, embed_task, task_inputs
 from .errors import InputError
 from .grid import Grid, check_cells
-from .ranking import nearest, relevant_ranks
+from .ranking import nearest, one_thread, relevant_ranks
 
 __all__ = ["DEFAULT_METRICS", "check_metrics", "embed_task", "evaluate_grid"]
 
@@ -89,7 +89,9 @@ def evaluate_grid(
         last = {part: x[row[n_layers]] for part, x in parts.items()} if teacher else {}
         if fixed_document:
             here["documents"] = last["documents"]
-        for name, table in score(here, last, widths, cosine).items():
+        with one_thread():
+            measured = score(here, last, widths, cosine)
+        for name, table in measured.items():
             tables.setdefault(name, np.empty((len(chosen), *table.shape), dtype=np.float32))[i] = table
         if progress is not None:
             progress(i + 1, len(chosen), "scoring")

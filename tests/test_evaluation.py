@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import pytrec_eval
+import torch
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -290,6 +291,16 @@ def test_pairs_are_measured_as_retrieval_and_progress_is_reported():
     grid = evaluate_grid(pairs, embeddings=embeddings, progress=lambda *x: calls.append(x))
     np.testing.assert_array_equal(grid.values, evaluate_grid(task, embeddings=embeddings).values)
     assert calls == [(1, 3, "scoring"), (2, 3, "scoring"), (3, 3, "scoring")]
+
+
+def test_the_number_of_threads_is_left_as_it_was():
+    task, embeddings = retrieval()
+    before = torch.get_num_threads()
+    evaluate_grid(task, embeddings=embeddings)
+    with pytest.raises(RuntimeError), ranking.one_thread():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError
+    assert torch.get_num_threads() == before
 
 
 def test_bootstrap_reads_the_items():
