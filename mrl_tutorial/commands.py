@@ -24,7 +24,7 @@ def tasks(args: argparse.Namespace) -> None:
     from .tasks import tasks as listed
 
     for t in listed():
-        print(f"{t.name:<16} {t.kind:<15} {t.size!s:<34} {'' if t.available else 'not here: '}{t.origin}")
+        print(f"{t.name:<16} {t.kind:<15} {t.size:<35} {t.origin}{'' if t.available else ' (not on this machine)'}")
 
 
 def recipes(args: argparse.Namespace) -> None:
