@@ -1,6 +1,6 @@
-"""What a cell costs: bytes, and arithmetic counted once a multiply-add, as the MRL paper does (2205.13147, section 4.3).
+"""What a cell costs: bytes, and arithmetic that counts a multiply-add once, as the MRL paper does (2205.13147, 4.3).
 
-So `flops` here are multiply-adds: a product of a vector of D with a vector of D is D of them, not 2 D.
+So `flops` here are multiply-adds: the inner product of two vectors of D coordinates is D of them, not 2 D.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes of an encoder that its price depends on. width: of the vectors; intermediate: of the feed-forward part."""
+    """The sizes of an encoder that decide its price. width: of the vectors; intermediate: of the feed-forward part."""
 
     n_layers: int
     width: int
@@ -85,8 +85,8 @@ def cell_price(
     """The price of cell (layer, dim) and its share of the full size (last layer, full width).
 
     encoder: an Encoder or a Geometry. tokens: of the text that is encoded. Keys: bytes (a vector), corpus_gb and
-    search_flops (of `n_documents`), encode_flops; bytes_share, encode_share, search_share (0 … 1]. `dtype` is the cell's;
-    the full size is float32. Raises InputError for a cell that the model lacks.
+    search_flops (of `n_documents`), encode_flops; bytes_share, encode_share, search_share. `dtype` is the cell's; the
+    full size is float32. Raises InputError for a cell that the model lacks.
     """
     n_layers, width = encoder.n_layers, encoder.width
     if not 1 <= layer <= n_layers or not 1 <= dim <= width:

@@ -29,8 +29,9 @@ def embed_task(
 ) -> dict[str, np.ndarray]:
     """Encode what the task's measures compare, each part (L, N, D) float32.
 
-    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; only test
-    where the task is cross-validated). A task of vectors needs no encoder. Raises InputError: unknown split, no encoder.
+    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; test alone, and
+    all of it, where `cross_validated`). A task of vectors needs no encoder.
+    Raises InputError for an unknown split, and texts without an encoder.
     """
     inputs = task_inputs(task, split)
     if any(isinstance(texts, list) for texts in inputs.values()) and encoder is None:
@@ -64,10 +65,15 @@ def task_inputs(task: Any, split: str) -> dict[str, Any]:
         return {"first": list(first), "second": list(second)}
     if task.kind != "classification":
         raise InputError(f"tasks of kind {task.kind!r} cannot be embedded: choose one of {', '.join(PARTS)}")
-    if task.folds:
-        return {"test": task.splits[split][0]}
+    if cross_validated(task, split):
+        return {"test": task.splits["all"][0]}
     check_split(task, "train")
     return {"train": task.splits["train"][0], "test": task.splits[split][0]}
+
+
+def cross_validated(task: Any, split: str) -> bool:
+    """Whether a classification task is measured by its folds, so that every item is tested once."""
+    return bool(task.folds) and split in ("test", "all")
 
 
 def check_split(task: Any, split: str) -> None:
@@ -107,4 +113,5 @@ def check_finite(parts: Mapping[str, np.ndarray], row: Mapping[int, int]) -> Non
             finite = np.isfinite(x[i])
             if not finite.all():
                 bad = int(np.flatnonzero(~finite.all(axis=1))[0])
-                raise InputError(f"embeddings of {part!r} hold NaN or infinity (layer {layer}, item {bad}): mend or drop it")
+                where = f"layer {layer}, item {bad}"
+                raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): mend or drop it")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics, probes
-from .embedding import Progress, check_embeddings, check_finite, embed_task, task_inputs
+from .embedding import Progress, check_embeddings, check_finite, cross_validated, embed_task, task_inputs
 from .errors import InputError
 from .grid import Grid, check_cells
 from .ranking import nearest, one_thread, relevant_ranks
@@ -49,8 +49,8 @@ def evaluate_grid(
     metric: retrieval, pairs and vectors ndcg@k, mrr@k, map, map@k, recall@k, precision@k; sts spearman; classification
     accuracy (MTEB's protocol: `n_draws` logistic regressions on `samples_per_label` texts a class; a cross-validated
     task: one on all the other folds) and 1nn. Default: ndcg@10, recall@10 for vectors, spearman, accuracy.
-    dims: None for `default_dims`, "all" for 1..D. fixed_document: the document's vector comes from the last layer, cut to
-    the query's dimension. cosine: False for dot products of raw prefixes; default: as the encoder says, else cosine.
+    dims: None for `default_dims`, "all" for 1..D. fixed_document: the document's vector comes from the last layer, cut
+    to the query's dimension. cosine: False for dot products of raw prefixes; default: as the encoder says, else cosine.
     max_queries: at most that many items, always the same for one seed. progress(done, total, label) per encoded batch
     and scored layer. Vectors without judgements: relevant are the 10 nearest at the last layer and full width.
     Raises InputError before any encoding for an unknown metric, split or cell, and nothing to judge; then for
@@ -104,7 +104,7 @@ def evaluate_grid(
 def check_metrics(kind: str, metric: str | Sequence[str] | None) -> list[str]:
     """The metrics asked of a task of that kind, as a list. Raises InputError for one that it cannot have."""
     if kind not in DEFAULT_METRICS:
-        raise InputError(f"tasks of kind {kind!r} cannot be measured: choose one of {', '.join(DEFAULT_METRICS)}, pairs")
+        raise InputError(f"a {kind!r} task cannot be measured: choose one of {', '.join(DEFAULT_METRICS)}, pairs")
     names = [metric or DEFAULT_METRICS[kind]] if metric is None or isinstance(metric, str) else list(metric)
     if not names:
         raise InputError("no metric: give at least one, or None for the task's own")
@@ -142,7 +142,8 @@ def _scorer(task, split, names, inputs, most, samples_per_label, n_draws, seed) 
             return _ranking(here, known[0], keep, names, dims, cosine)
 
         return score_vectors
-    labels = task.splits[split][-1]
+    whole = task.kind == "classification" and cross_validated(task, split)
+    labels = task.splits["all" if whole else split][-1]
     keep = subsample([str(i) for i in range(len(labels))], most, seed)
     if task.kind == "sts":
         gold = np.asarray(labels)[keep]

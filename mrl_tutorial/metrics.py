@@ -197,9 +197,9 @@ def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 
 def pair_scores(first: np.ndarray, second: np.ndarray, dims: Sequence[int], *, cosine: bool = True) -> np.ndarray:
-    """Similarity of paired vectors at every dimension from one pass. first, second: (N, D). Returns (len(dims), N) float32.
+    """Similarity of paired vectors at every dimension from one pass: (len(dims), N) float32.
 
-    A zero vector scores 0.
+    first, second: (N, D). A zero vector scores 0.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     at = np.asarray(dims) - 1

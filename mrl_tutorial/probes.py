@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .embedding import cross_validated
 from .errors import InputError
 from .ranking import score_blocks
 
@@ -39,17 +40,17 @@ class Plan:
 
 def plan(task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_draws: int, seed: int) -> Plan:
     """How a ClassificationTask is measured on the items `keep` of `split`: `n_draws` few-shot draws of the training
-    split (MTEB), or, where `task.folds` says so, that many stratified folds, each tested by a model of all the others.
-    Raises InputError where nothing can be fitted.
+    split (MTEB), or, where it is cross-validated, its folds, each tested by a model of all the others (on dev: one
+    model of all of train). Raises InputError where nothing can be fitted.
     """
     if samples_per_label < 1 or n_draws < 1:
         raise InputError(f"samples_per_label {samples_per_label}, n_draws {n_draws}: give 1 or more of each")
-    test_labels = np.asarray(task.splits[split][1])
-    if task.folds:
+    test_labels = np.asarray(task.splits["all" if cross_validated(task, split) else split][1])
+    if cross_validated(task, split):
         place = np.full(len(test_labels), -1)
         place[keep] = np.arange(len(keep))
         rounds = []
-        for train, test in folds_of(test_labels, task.folds, seed):
+        for train, test in task.fold_indices(seed):
             test = test[place[test] >= 0]
             if len(test):
                 rounds.append((train, test, place[test]))
@@ -57,7 +58,7 @@ def plan(task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_draw
     labels = np.asarray(task.splits["train"][1])
     if len(np.unique(labels)) < 2:
         raise InputError(f"the training split of {task.name!r} has a single class: nothing can be told apart")
-    draws = few_shot_draws(labels, samples_per_label, n_draws, seed)
+    draws = None if task.folds else few_shot_draws(labels, samples_per_label, n_draws, seed)
     rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
     return Plan("train", labels, test_labels, rounds, draws, len(keep))
 
@@ -73,16 +74,6 @@ def few_shot_draws(labels: np.ndarray, samples_per_label: int, n_draws: int, see
         taken = {label: order[labels[order] == label][:samples_per_label] for label in np.unique(labels)}
         draws.append(np.sort(np.concatenate(list(taken.values()))))
     return draws
-
-
-def folds_of(labels: np.ndarray, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(train rows, test rows) of stratified folds: every item is tested once. Raises InputError for too few items."""
-    from sklearn.model_selection import StratifiedKFold
-
-    smallest = int(np.bincount(labels)[np.unique(labels)].min())
-    if smallest < n_folds:
-        raise InputError(f"the rarest class has {smallest} items: {n_folds} folds need at least {n_folds} of each")
-    return list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels))
 
 
 def logistic_accuracy(
@@ -112,7 +103,7 @@ def nearest_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
     *, cosine: bool = True,
 ) -> np.ndarray:  # fmt: skip
-    """1 where the nearest training item (cosine; the first of equals) has the test item's label: (len(dims), n_test)."""
+    """1 where the nearest training item (the first of equals) has the test item's label: (len(dims), n_test)."""
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for rows, scores_by_dim in score_blocks(test, train, dims, cosine=cosine):
         for row, (_, scores) in enumerate(scores_by_dim):

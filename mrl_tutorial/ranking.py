@@ -11,7 +11,7 @@ import torch
 from .metrics import Judgements, RankCounter, rank_all
 from .nesting import iter_scores
 
-BLOCK = 2**19  # scores held at a time: about 2 MB, which the processor's cache keeps while every dimension passes over it
+BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
 MANY = 50  # relevant documents a query from which one sort is cheaper than counting for each
 
 
@@ -96,8 +96,9 @@ def _tied(by_dim: Iterator[tuple[int, torch.Tensor]], twins: np.ndarray, firsts:
 
 def repeats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of x (N, D) float32 that repeat an earlier row bit by bit, and the first row that each repeats."""
-    start = np.ascontiguousarray(x[:, : min(2, x.shape[1])])  # the bits of one or two coordinates as one integer
-    _, group, size = np.unique(start.view(f"i{start.itemsize * start.shape[1]}"), return_inverse=True, return_counts=True)
+    start = np.ascontiguousarray(x[:, : min(2, x.shape[1])])
+    bits = start.view(f"i{start.itemsize * start.shape[1]}")  # one or two coordinates as one integer
+    _, group, size = np.unique(bits, return_inverse=True, return_counts=True)
     seen: dict[bytes, int] = {}
     twins, firsts = [], []
     for i in np.flatnonzero(size[group.reshape(-1)] > 1):  # few rows share even two coordinates
