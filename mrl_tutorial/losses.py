@@ -27,9 +27,7 @@ __all__ = [
 TEACHERS = ("last-layer", "full-width", "full")
 
 
-def cosent(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None
-) -> Tensor:
+def cosent(batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None) -> Tensor:
     """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
 
     Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are
