@@ -29,8 +29,8 @@ def embed_task(
 ) -> dict[str, np.ndarray]:
     """Encode what the task's measures compare, each part (L, N, D) float32.
 
-    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; test alone, and
-    all of it, where `cross_validated`). A task of vectors needs no encoder.
+    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; test
+    alone, and all of it, where `cross_validated`). A task of vectors needs no encoder.
     Raises InputError for an unknown split, and texts without an encoder.
     """
     inputs = task_inputs(task, split)

@@ -1,25 +1,22 @@
-"""The quality grid against references cell by cell: pytrec_eval, scikit-learn, scipy, float64 loops; edges."""
+"""The quality grid against references cell by cell: pytrec_eval, scipy, float64 loops; edges and refusals."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytrec_eval
-import torch
 from scipy.stats import spearmanr
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
-from mrl_tutorial import metrics, probes, ranking
+from mrl_tutorial import metrics, ranking
 from mrl_tutorial.embedding import embed_task
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import evaluate_grid, subsample
-from mrl_tutorial.tasks import ClassificationTask, load_task
+from mrl_tutorial.tasks import STSTask, load_task
 
 L, D = 3, 24
 
@@ -35,15 +32,6 @@ class Retrieval:
 
     def judged(self, split):
         return [q for q in self.splits[split] if q in self.qrels]
-
-
-@dataclass
-class Labelled:
-    splits: dict
-    kind: str
-    folds: int | None = None
-    name: str = "stub"
-    classes: list = field(default_factory=list)
 
 
 def retrieval(seed=0, n_queries=15, n_documents=80, duplicates=20):
@@ -118,16 +106,6 @@ def test_small_blocks_and_the_sorting_path_give_the_same_ranks(monkeypatch):
         np.testing.assert_array_equal(ranking.relevant_ranks(queries, documents, [1, 5, D], judged), expected)
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_repeats_are_rows_equal_bit_by_bit(width):
-    x = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
-    x[[7, 30]], x[20] = x[3], x[11]
-    if width == 3:
-        x[40, :2] = x[3, :2]  # shares two coordinates, not the third
-    rows, firsts = ranking.repeats(x)
-    assert dict(zip(rows, firsts)) == {7: 3, 30: 3, 20: 11}
-
-
 def test_edges_zero_vectors_one_document_and_cutoffs_beyond_the_corpus():
     task, embeddings = retrieval(n_documents=9, duplicates=0)
     embeddings["documents"][:, 3] = 0
@@ -163,7 +141,7 @@ def test_sts_is_scipys_spearman_of_cosines():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, L, 60, D)).astype(np.float32)
     gold = rng.integers(0, 6, 60) / 1.0
-    task = Labelled({"test": (["a"] * 60, ["b"] * 60, gold)}, "sts")
+    task = STSTask("stub", "random", {"test": (["a"] * 60, ["b"] * 60, gold)})
     grid = evaluate_grid(task, embeddings={"first": first, "second": second}, dims=[1, 8, D])
     assert grid.metric == "spearman" and grid.per_item is None
     for i in range(L):
@@ -171,83 +149,6 @@ def test_sts_is_scipys_spearman_of_cosines():
             a, b = first[i, :, :d].astype(np.float64), second[i, :, :d].astype(np.float64)
             cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
             assert grid.values[i, j] == pytest.approx(spearmanr(np.round(cosines, 9), gold).statistic, abs=1e-6)
-
-
-def classes(n_train=90, n_test=40, n_classes=4, seed=0):
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(L, n_classes, D))
-    labels = {"train": rng.integers(0, n_classes, n_train), "test": rng.integers(0, n_classes, n_test)}
-    vectors = {
-        part: (centres[:, y] + 1.5 * rng.normal(size=(L, len(y), D))).astype(np.float32) for part, y in labels.items()
-    }
-    task = Labelled({part: (["t"] * len(y), y) for part, y in labels.items()}, "classification")
-    return task, vectors, labels
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def test_accuracy_is_a_loop_over_scikit_learns_logistic_regression():
-    task, vectors, labels = classes()
-    grid = evaluate_grid(task, embeddings=vectors, metric="accuracy", dims=[4, D], seed=5)
-    draws = probes.few_shot_draws(labels["train"], 8, 10, seed=5)
-    for i in range(L):
-        for j, d in enumerate((4, D)):
-            found = []
-            for draw in draws:
-                x, y = unit(vectors["train"][i][:, :d]), labels["train"]
-                model = LogisticRegression(max_iter=100).fit(x[draw], y[draw])
-                found.append(model.score(unit(vectors["test"][i][:, :d]), labels["test"]))
-            assert grid.values[i, j] == pytest.approx(np.mean(found), abs=1e-6)
-
-
-def test_draws_take_so_many_of_each_label_and_differ():
-    labels = np.array([0] * 30 + [1] * 20 + [2] * 3)
-    draws = probes.few_shot_draws(labels, 8, 10, seed=0)
-    assert len(draws) == 10 and len({tuple(x) for x in draws}) == 10
-    for draw in draws:
-        assert len(set(draw)) == len(draw) and np.bincount(labels[draw]).tolist() == [8, 8, 3]
-    assert all((a == b).all() for a, b in zip(draws, probes.few_shot_draws(labels, 8, 10, seed=0)))
-
-
-def test_one_nearest_neighbour_is_scikit_learns():
-    task, vectors, labels = classes()
-    grid = evaluate_grid(task, embeddings=vectors, metric="1nn", dims=[2, 8, D])
-    for i in range(L):
-        for j, d in enumerate(grid.dims):
-            train, test = (vectors[part][i][:, :d].astype(float) for part in ("train", "test"))
-            model = KNeighborsClassifier(1, metric="cosine").fit(train, labels["train"])
-            right = model.predict(test) == labels["test"]
-            np.testing.assert_array_equal(grid.per_item[i, j], right)
-
-
-def test_cross_validation_tests_every_item_once():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 61)
-    x = (rng.normal(size=(3, D))[y] + rng.normal(size=(61, D))).astype(np.float32)
-    held_out = {"train": (x[:40], y[:40]), "dev": (x[40:], y[40:])}
-    task = ClassificationTask("stub", "random", {**held_out, "test": (x[:9], y[:9]), "all": (x, y)}, list("abc"), 5)
-    grids = evaluate_grid(task, metric=["accuracy", "1nn"], dims=[D])
-    models = {"accuracy": LogisticRegression(max_iter=100), "1nn": KNeighborsClassifier(1, metric="cosine")}
-    for name, model in models.items():
-        right = np.full(len(y), np.nan)
-        for train, test in task.fold_indices(seed=0):
-            assert np.isnan(right[test]).all()
-            right[test] = model.fit(unit(x)[train], y[train]).predict(unit(x)[test]) == y[test]
-        np.testing.assert_array_equal(grids[name].per_item[0, 0], right)
-    few = evaluate_grid(task, metric="1nn", dims=[D], max_queries=20)
-    keep = subsample([str(i) for i in range(61)], 20)
-    np.testing.assert_array_equal(few.per_item[0, 0], grids["1nn"].per_item[0, 0, keep])
-    dev = evaluate_grid(task, split="dev", dims=[D])  # one model of all of train
-    expected = models["accuracy"].fit(unit(x)[:40], y[:40]).predict(unit(x)[40:]) == y[40:]
-    np.testing.assert_array_equal(dev.per_item[0, 0], expected)
-
-
-def test_digits_are_each_tested_once():
-    grid = evaluate_grid(load_task("digits"), metric="1nn")
-    assert (grid.layers, grid.dims) == ((1,), (8, 16, 32, 64)) and grid.per_item.shape == (1, 4, 1797)
-    assert grid.at(1, 64) > 0.98 > grid.at(1, 8)
 
 
 def test_vectors_without_judgements_are_measured_against_their_full_width_neighbours():
@@ -309,16 +210,6 @@ def test_pairs_are_measured_as_retrieval_and_progress_is_reported():
     assert calls == [(1, 3, "scoring"), (2, 3, "scoring"), (3, 3, "scoring")]
 
 
-def test_the_number_of_threads_is_left_as_it_was():
-    task, embeddings = retrieval()
-    before = torch.get_num_threads()
-    evaluate_grid(task, embeddings=embeddings)
-    with pytest.raises(RuntimeError), ranking.one_thread():
-        assert torch.get_num_threads() == 1
-        raise RuntimeError
-    assert torch.get_num_threads() == before
-
-
 def test_bootstrap_reads_the_items():
     task, embeddings = retrieval()
     grid = evaluate_grid(task, embeddings=embeddings)
@@ -358,16 +249,14 @@ def test_tasks_that_cannot_be_measured_are_refused():
     task.qrels["q3"] = {}
     with pytest.raises(InputError, match="'q3' has no judgements"):
         evaluate_grid(task, embeddings=embeddings)
-    constant = Labelled({"test": (["a"] * 3, ["b"] * 3, np.ones(3))}, "sts")
+    constant = STSTask("stub", "random", {"test": (["a"] * 3, ["b"] * 3, np.ones(3))})
     with pytest.raises(InputError, match="unequal"):
         evaluate_grid(constant, Hashing())
-    single, vectors, _ = classes(n_classes=1)
-    with pytest.raises(InputError, match="single class"):
-        evaluate_grid(single, embeddings=vectors)
+    graded = STSTask("stub", "random", {"test": (["a"] * 3, ["b"] * 3, np.arange(3.0))})
     with pytest.raises(InputError, match="fixed_document"):
-        evaluate_grid(single, embeddings=vectors, fixed_document=True)
-    with pytest.raises(InputError, match="does not suit a classification task: choose accuracy or 1nn"):
-        evaluate_grid(single, embeddings=vectors, metric="ndcg@10")
+        evaluate_grid(graded, Hashing(), fixed_document=True)
+    with pytest.raises(InputError, match="does not suit a sts task: choose spearman"):
+        evaluate_grid(graded, Hashing(), metric="ndcg@10")
 
 
 def test_unfit_embeddings_are_named():
