@@ -18,8 +18,8 @@ MANY = 50  # relevant documents a query from which one sort is cheaper than coun
 
 @contextmanager
 def one_thread():
-    """PyTorch, NumPy and scikit-learn on one thread inside the block. Scoring is thousands of operations of microseconds:
-    where anything else runs on the machine, threads that wait for each other after each make it ten times slower."""
+    """PyTorch, NumPy and scikit-learn on one thread inside the block. Scoring is thousands of short operations: where
+    anything else runs on the machine, threads that wait for each other after each make it ten times slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
