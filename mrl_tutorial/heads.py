@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -37,6 +38,33 @@ class Heads(nn.Module):
             x = torch.from_numpy(np.array(x, dtype=np.float32))
             self.mean[layer] = x.mean(0)
             self.scale[layer] = x.std(0).clamp(min=1e-6)
+        return self
+
+    @torch.no_grad()
+    def start_on_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.1) -> Heads:
+        """Give W the directions in which a text and its partner agree, strongest first; returns itself.
+
+        anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical
+        correlation analysis of the standardised vectors, in closed form: W + I = V diag(sqrt(correlation)), V the
+        generalised eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` towards a
+        multiple of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense.
+        Shared heads take the mean covariances over the layers.
+        """
+        own, cross = [], []
+        for layer, pair in enumerate(zip(anchors, positives)):
+            mean, scale = self.mean[layer].double().numpy(), self.scale[layer].double().numpy()
+            q, p = ((np.asarray(x, dtype=np.float64) - mean) / scale for x in pair)  # (N, D)
+            q, p = q - q.mean(0), p - p.mean(0)
+            own.append((q.T @ q + p.T @ p) / (2 * len(q)))
+            cross.append((q.T @ p + p.T @ q) / (2 * len(q)))
+        if self.kind == "shared":
+            own, cross = [np.mean(own, 0)], [np.mean(cross, 0)]
+        identity = np.eye(self.width)
+        for row, (c, k) in enumerate(zip(own, cross)):
+            c = c + shrinkage * np.trace(c) / self.width * identity
+            correlation, vectors = scipy.linalg.eigh(k, c)  # increasing
+            turned = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))
+            self.weight[row] = torch.from_numpy(turned - identity)
         return self
 
     def forward(self, x: Tensor, layers: list[int] | None = None) -> Tensor:

@@ -50,7 +50,7 @@ class TrainResult:
 
 
 def train(
-    encoder: Encoder, task, recipe: str | Recipe, *, what: str = "heads", heads: str = "shared", steps: int = 150,
+    encoder: Encoder, task, recipe: str | Recipe, *, what: str = "heads", heads: str = "shared", start: str | None = None, steps: int = 150,
     batch_size: int = 64, lr: float | None = None, seed: int = 0, temperature: float = 0.05, symmetric: bool = False,
     max_tokens: int = 64, tied: bool = False, precision: str = "auto", split: str = "train", out: str | Path | None = None,
     name: str | None = None, cache: bool = True, progress: Callable[[int, int, str], None] | None = None,
@@ -58,7 +58,8 @@ def train(
 ) -> TrainResult:  # fmt: skip
     """Train a recipe on a task's training split and return the trained encoder; the one given is not changed.
 
-    what="heads": linear heads ("shared" or "per-layer") on frozen embeddings, AdamW. what="full": every transformer block
+    what="heads": linear heads ("shared" or "per-layer") on frozen embeddings, AdamW, from start="zero" (default for
+    shared heads: nothing but the recipe shapes them) or "pairs" (default for per-layer heads: `Heads.start_on_pairs`). what="full": every transformer block
     (token embeddings stay frozen), AdamW, warm-up over a tenth of the steps, then linear decay; no dropout; texts cut to
     `max_tokens`; bf16 autocast where the processor has it (`precision`).
     The same arguments give the same run: it is cached, checkpointed every 30 s and on interruption, and goes on where it
@@ -68,17 +69,21 @@ def train(
     """
     recipe = get_recipe(recipe, encoder.n_layers, encoder.width) if isinstance(recipe, str) else recipe
     recipe = recipe.validate(encoder.n_layers, encoder.width)
-    _check(what, heads, steps, batch_size, lr, temperature, max_tokens, recipe, out)
+    start = start or ("pairs" if heads == "per-layer" and task.kind in ("retrieval", "pairs") else "zero")
+    _check(what, heads, start, steps, batch_size, lr, temperature, max_tokens, recipe, out)
     precision = bb.resolve_precision(precision)
     lr = lr or RATES[what]
     data = examples(task, split)
     ticker = Ticker(progress)
-    start = _Full(encoder, data, recipe, precision, max_tokens) if what == "full" else _OnFrozen(encoder, data, heads, ticker)
+    if what == "full":
+        side = _Full(encoder, data, recipe, precision, max_tokens)
+    else:
+        side = _OnFrozen(encoder, data, heads, start, ticker)
     classifier = None
     if data.classes:
         torch.manual_seed(seed)
         classifier = NestedClassifier(encoder.width, recipe.dims, data.classes, encoder.n_layers, tied)
-    parameters = {f"model.{k}": p for k, p in start.module.named_parameters() if p.requires_grad}
+    parameters = {f"model.{k}": p for k, p in side.module.named_parameters() if p.requires_grad}
     if classifier is not None:
         parameters |= {f"classifier.{k}": p for k, p in classifier.named_parameters()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=0.01)
@@ -86,7 +91,7 @@ def train(
     if cache:
         folder = store.cache_dir("training") / store.key(
             encoder.fingerprint(), task.name, data.anchors, data.positives, data.negatives, recipe_key(recipe), what,
-            heads if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, 1,
+            [heads, start] if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, 1,
         )  # fmt: skip
         run, done = load_run(folder, parameters, optimizer) or (run, done)
     batches = schedule(data, batch_size, steps, seed)
@@ -99,8 +104,8 @@ def train(
                 group["lr"] = lr * _rate(step, steps)
             # one generator per step: nothing to store, and a resumed run draws what an uninterrupted one would
             weights = recipe.step_weights(np.random.default_rng([seed, step]))
-            queries, documents, labels = start.embed(batches[step])
-            batch = Batch(queries, documents, start.layers, labels=labels, classifier=classifier, temperature=temperature,
+            queries, documents, labels = side.embed(batches[step])
+            batch = Batch(queries, documents, side.layers, labels=labels, classifier=classifier, temperature=temperature,
                           symmetric=symmetric, cosine=encoder.similarity == "cosine")  # fmt: skip
             loss, tables = recipe.loss(batch, weights)
             _check_finite(loss, tables, weights, recipe, step)
@@ -123,7 +128,7 @@ def train(
         ticker.close()
     if folder and not done and run.step:
         save_run(folder, run, parameters, optimizer, done=run.step == steps)
-    trained = start.result(name or f"{encoder.name} + {recipe.name} ({what})", _trained_dims(recipe))
+    trained = side.result(name or f"{encoder.name} + {recipe.name} ({what})", _trained_dims(recipe))
     result = TrainResult(trained, run.losses(), run.history, run.seconds, run.step, run.step == steps, recipe, classifier)
     if out is not None:
         trained.save(out)
@@ -138,7 +143,7 @@ def train(
 class _OnFrozen:
     """Heads over embeddings that were computed once."""
 
-    def __init__(self, encoder: Encoder, data: Examples, kind: str, ticker):
+    def __init__(self, encoder: Encoder, data: Examples, kind: str, start: str, ticker):
         texts, self.place = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
         self.encoder, self.data = encoder.with_heads(None), data
         raw = self.encoder.encode_layers(texts, progress=ticker)
@@ -149,6 +154,9 @@ class _OnFrozen:
             self.module.load_state_dict(encoder.heads.state_dict())
         else:
             self.module = Heads(encoder.n_layers, encoder.width, kind).standardise_on(raw)
+            if start == "pairs" and data.positives is not None:
+                rows = ([self.place[text] for text in texts] for texts in (data.anchors, data.positives))
+                self.module.start_on_pairs(*(raw[:, chosen] for chosen in rows))
         self.layers = tuple(range(1, encoder.n_layers + 1))
 
     def embed(self, chosen: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -238,11 +246,13 @@ def recipe_key(recipe: Recipe) -> list:
     return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, code(recipe.sampler) if recipe.sampler else ""]
 
 
-def _check(what, heads, steps, batch_size, lr, temperature, max_tokens, recipe, out) -> None:
+def _check(what, heads, start, steps, batch_size, lr, temperature, max_tokens, recipe, out) -> None:
     if what not in RATES:
         raise InputError(f"what={what!r} is unknown: choose heads or full")
     if what == "heads" and heads not in ("shared", "per-layer"):
         raise InputError(f"heads {heads!r} are unknown: choose shared or per-layer")
+    if start not in ("zero", "pairs"):
+        raise InputError(f"start={start!r} is unknown: choose zero or pairs")
     for label, value, least in (("steps", steps, 1), ("batch size", batch_size, 2), ("max_tokens", max_tokens, 3)):
         if value != int(value) or value < least:
             raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")
