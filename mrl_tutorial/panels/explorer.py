@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
+import numpy as np
 import plotly.graph_objects as go
 
 from .. import figures
@@ -48,6 +49,7 @@ class GridExplorer:
             self.model.measure(name, progress=progress)
         self._slots = [*self.model.encoders, *([] if HERE in self.model.encoders else [HERE])]
         self._before: picture.View | None = None
+        self._seen: np.ndarray | None = None
         self._build(layer or self.model.layers[-1], dim or self.model.width)
         self._wire()
         self.show()
@@ -56,7 +58,9 @@ class GridExplorer:
     def _build(self, layer: int, dim: int) -> None:
         m, wide = self.model, {"description_width": "90px"}
         names = list(m.encoders)
-        self.models = w.ToggleButtons(options=names, value=names[0], description="model", style=wide)
+        self.models = w.ToggleButtons(
+            options=names, value=names[0], description="model", style={**wide, "button_width": "130px"}
+        )
         self.metric = w.Dropdown(
             options=[(figures.metric_title(x), x) for x in m.metrics], description="measure", style=wide
         )
@@ -74,7 +78,8 @@ class GridExplorer:
         )  # fmt: skip
         self.message, self.documents, self.price = w.HTML(), w.HTML(), w.HTML()
         self.figure = go.FigureWidget(picture.build(self._view(), self._slots))
-        self.trainer = TrainBox(self._recipes, self._train, self._trained)
+        self.figure._config = {"responsive": True, "displayModeBar": False}
+        self.trainer = TrainBox(self._recipes, self._train, self._trained, refresh=self._refresh)
         for widget in (self.message, self.documents, self.price, self.marks):
             widget.layout.margin = "0"
         jumps = w.HBox([self.marks, *self.jumps], layout=w.Layout(flex_flow="row wrap", margin="0 0 0 98px"))
@@ -83,7 +88,7 @@ class GridExplorer:
         style = w.HTML(text.STYLE)
         self.box = w.VBox(
             [style, w.HBox([self.models, self.metric], layout=w.Layout(flex_flow="row wrap")), self.layer, self.dim,
-             jumps, self.message, self.figure, *results, self.price, *(training if m.ranks else [])],
+             jumps, self.message, self.figure, self.price, *results, *(training if m.ranks else [])],
         )  # fmt: skip
         self.box.add_class("mrl-explorer")
 
@@ -147,15 +152,24 @@ class GridExplorer:
 
     # -- training ------------------------------------------------------------------------------------------------
     def _train(self, choice, report) -> str | None:
-        encoder = next(iter(self.model.encoders.values()))
+        encoder = self.model.remembering()
         trained = train_for(encoder, self._train_task, choice.recipe, choice.heads, choice.seconds, report)
         if trained is None:
             return None
-        self.model.add(HERE, trained, trained.trained_dims)
+        self.model.add(HERE, trained)
         # cancelling ends training; the measuring that shows its result is short and goes on
-        self.model.measure(HERE, first=self.layer.value, progress=lambda i, n, label: report(i / n, label) and None)
+        self.model.measure(HERE, first=self.layer.value, progress=lambda i, n, label: report(i / n, label) or True)
         self.model.embedded(HERE)
         return HERE
+
+    def _refresh(self) -> None:
+        """While the new model is being measured: show it as soon as its heat map is there, and what is added to it."""
+        tables = self.model.tables[self.metric.value]
+        new = tables.get(HERE)
+        if self.trainer.job is None or new is None or new is self._seen or not np.isfinite(new).any():
+            return
+        self._seen = new
+        self._trained(HERE)
 
     def _trained(self, name: str) -> None:
         if name not in self.models.options:
@@ -180,7 +194,7 @@ class GridExplorer:
         """Show another model in the panel (in place of "trained here" where that is its name)."""
         if name not in self._slots:
             raise InputError(f"model {name!r} has no place in this panel: give it when making it, or name it {HERE!r}")
-        self.model.add(name, encoder, encoder.trained_dims)
+        self.model.add(name, encoder)
         self.model.measure(name)
         self._trained(name)
 

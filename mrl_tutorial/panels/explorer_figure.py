@@ -12,7 +12,7 @@ from .. import figures
 from . import explorer_html as text
 from .explorer_model import Ranking
 
-HEAT, CURVE = (0.0, 0.47), (0.62, 1.0)
+HEAT, CURVE = (0.0, 0.52), (0.61, 1.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def build(view: View, slots: Sequence[str]) -> go.Figure:
     every = range(1, first.shape[1] + 1)
     figure = go.Figure(
         [
-            *figures.heat_traces(first[:, np.array(view.dims) - 1], view.layers, *view.limits, bar=""),
+            *figures.heat_traces(first[:, np.array(view.dims) - 1], view.layers, *view.limits),
             *figures.curve_traces(every, dict.fromkeys(slots, empty), view.trained, axes=("x2", "y2")),
         ]
     )
@@ -67,7 +67,6 @@ def build(view: View, slots: Sequence[str]) -> go.Figure:
             figures.heading("", HEAT[0], "left"), figures.heading("", CURVE[0], "left"),
         ],
     )  # fmt: skip
-    figure.data[0].colorbar.update(x=HEAT[1] + 0.01, xanchor="left")
     change(figure, view, None, slots)
     return figure
 
@@ -122,18 +121,18 @@ def static(
     """The panel's state as one plain figure: the picture, the price in a line, the ranked documents as a table."""
     figure = build(view, slots)
     words = "; ".join(f"{what} <b>{amount}</b> ({text.percent(share)})" for what, amount, share in price)
-    rows = len(ranking.hits) if ranking else 0
-    body = 40 + 30 * (rows + 1) if ranking else 0
-    height = 430 + 60 + body
-    foot = 1 - 310 / (height - 100)  # the picture keeps its 310 pixels; 100 are the margins
-    figure.update_layout(height=height, width=1080, yaxis_domain=[foot, 1], yaxis2_domain=[foot, 1])
-    figure.data[0].colorbar.update(len=1 - foot, y=(1 + foot) / 2)
+    table = 30 * (len(ranking.hits) + 1) if ranking else 0  # pixels, a row 30
+    inner = 310 + 110 + table  # the picture, its axis with the price below it, the documents
+    foot = 1 - 310 / inner
+    margin = {**figures.style()["margin"], "b": 10}
+    figure.update_layout(height=inner + margin["t"] + margin["b"], width=1080, margin=margin)
+    figure.update_layout(yaxis_domain=[foot, 1], yaxis2_domain=[foot, 1])
     figure.add_annotation(
         text="<br>".join(_halves(words)), xref="paper", yref="paper", x=0, y=foot, yshift=-58, xanchor="left",
         yanchor="top", showarrow=False, align="left", font={"size": 14},
     )  # fmt: skip
     if ranking:
-        figure.add_trace(_table(ranking, (view.layers[-1], view.tables[view.model].shape[1]), body / (height - 100)))
+        figure.add_trace(_table(ranking, (view.layers[-1], view.tables[view.model].shape[1]), table / inner))
     return figure
 
 
@@ -144,14 +143,14 @@ def _halves(words: str) -> list[str]:
 
 def _table(ranking: Ranking, full: tuple[int, int], share: float) -> go.Table:
     hits = ranking.hits
-    signs = ["" if h.full == h.rank else "▲" if h.rank < h.full else "▼" for h in hits]
-    arrows = [f"{h.full:,}  {sign} {abs(h.full - h.rank):,}" if sign else f"{h.full}" for h, sign in zip(hits, signs)]
+    arrows = [f"{h.full:,}" if h.full == h.rank else f"{h.full:,}  {'▲▼'[h.rank > h.full]} {abs(h.full - h.rank):,}"
+              for h in hits]  # fmt: skip
     marks = ["" if h.relevant is None else "✔ yes" if h.relevant else "no" for h in hits]
     titles = ["rank", f"rank at ({full[0]}, {full[1]})", "relevant", f"for: {text.shorten(ranking.query, 80)}"]
     shades = ["#FDF1D0" if h.relevant else "#FFFFFF" for h in hits]
     font = {"size": 14, "color": figures.INK}
     return go.Table(
-        domain={"x": [0, 1], "y": [0, min(0.6, share)]}, columnwidth=[50, 130, 75, 800],
+        domain={"x": [0, 1], "y": [0, share]}, columnwidth=[50, 130, 75, 800],
         header={"values": titles, "align": "left", "font": font, "height": 30, "fill": {"color": "#E8E8E8"}},
         cells={"values": [[h.rank for h in hits], arrows, marks, [text.shorten(h.text, 95) for h in hits]],
                "align": "left", "font": font, "height": 30, "fill": {"color": [shades]}},

@@ -19,6 +19,9 @@ STYLE = """<style>
 .mrl .note{color:#444;font-size:14px}
 .mrl .error{background:#fbe3e4;border-left:6px solid #b00020;padding:6px 10px;font-weight:600}
 .mrl .bar{display:inline-block;height:10px;background:#0072B2;vertical-align:middle;margin-right:6px;min-width:2px}
+.mrl-explorer .widget-label,.mrl-explorer .widget-readout,.mrl-explorer input,.mrl-explorer select,
+.mrl-explorer button{font-size:15px!important}
+.mrl-explorer .mrl-price td{border-bottom:none}
 </style>"""
 
 
@@ -35,7 +38,8 @@ def documents(ranking: Ranking, full: tuple[int, int]) -> str:
         text = html.escape(shorten(hit.text, 160))
         rows.append(
             f'<tr class="{"yes" if hit.relevant else ""}"><td class="n">{hit.rank}</td>'
-            f'<td>{move(hit.rank, hit.full)}</td><td>{mark}</td><td title="{html.escape(hit.text[:600])}">{text}</td></tr>'
+            f'<td>{move(hit.rank, hit.full)}</td><td>{mark}</td>'
+            f'<td title="{html.escape(hit.text[:600])}">{text}</td></tr>'
         )
     note = verdict(ranking, full) if known else "not a query of the task: nothing is known to be relevant"
     return (
@@ -66,26 +70,23 @@ def verdict(ranking: Ranking, full: tuple[int, int]) -> str:
 
 
 def price(rows: Sequence[tuple[str, str, float]]) -> str:
-    """The price table. rows: (what, amount in words, share of the full size 0 … 1)."""
-    body = "".join(
-        f'<tr><td>{html.escape(what)}</td><td class="n">{html.escape(amount)}</td>'
-        f'<td><span class="bar" style="width:{max(1, round(90 * share))}px"></span>{percent(share)}</td></tr>'
-        for what, amount, share in rows
+    """The price of a cell in one row. rows: (what, amount in words, share of the full size 0 … 1)."""
+    heads = "".join(f"<th>{html.escape(what)}</th>" for what, _, _ in rows)
+    cells = "".join(
+        f'<td><b>{html.escape(amount)}</b> &nbsp;<span class="bar" style="width:{max(1, round(60 * share))}px"></span>'
+        f"{percent(share)}</td>"
+        for _, amount, share in rows
     )
-    head = (
-        '<tr><th>price of this cell</th><th class="n" style="width:86px"></th>'
-        '<th style="width:160px">of the full size</th></tr>'
-    )
-    return f'<div class="mrl"><table>{head}{body}</table></div>'
+    return f'<div class="mrl mrl-price"><table><tr>{heads}</tr><tr>{cells}</tr></table></div>'
 
 
 def price_rows(p: Mapping[str, float]) -> list[tuple[str, str, float]]:
     """The rows of `price` from what costs.cell_price gives."""
     return [
-        ("bytes a vector (float32)", f"{p['bytes']:,.0f} B", p["bytes_share"]),
+        ("one vector, float32", f"{p['bytes']:,.0f} B", p["bytes_share"]),
         ("10 million vectors", f"{p['corpus_gb']:.2f} GB", p["bytes_share"]),
-        ("encoding a text, multiply-adds", count(p["encode_flops"]), p["encode_share"]),
-        ("searching them, multiply-adds", count(p["search_flops"]), p["search_share"]),
+        ("encoding a text", count(p["encode_flops"]) + " mult-adds", p["encode_share"]),
+        ("searching 10 million", count(p["search_flops"]) + " mult-adds", p["search_share"]),
     ]
 
 

@@ -13,6 +13,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..evaluation import embed_task, evaluate_grid
 from ..grid import check_cells, default_dims
+from .remember import Remembering
 
 METRICS = {
     "retrieval": ("ndcg@10", "mrr@10", "map@10", "recall@100", "precision@10"),
@@ -49,8 +50,7 @@ class ExplorerModel:
     """Quality of every cell of several encoders on one task, on the split that choices are made on.
 
     models: one Encoder, or name -> Encoder. split: "dev" (choose on dev, report on test). max_queries caps the cost
-    (drawn with `seed`). trained: name -> widths that its training pushed. Raises InputError for a task without that
-    split, no model, or models of different size.
+    (drawn with `seed`). Raises InputError for a task without that split, no model, or models of different size.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class ExplorerModel:
         max_queries: int = 300,
         seed: int = 0,
         precision: str = "auto",
-        trained: Mapping[str, Sequence[int]] | None = None,
         cache: bool = True,
     ) -> None:
         named = dict(models) if isinstance(models, Mapping) else {"plain": models}
@@ -89,7 +88,7 @@ class ExplorerModel:
                 " ".join(self.task.queries[q].split()): self.task.qrels[q] for q in self.task.judged(split)
             }
         for name, encoder in named.items():
-            self.add(name, encoder, (trained or {}).get(name, ()))
+            self.add(name, encoder)
 
     @property
     def ranks(self) -> bool:
@@ -105,7 +104,7 @@ class ExplorerModel:
         shown = min(judged, self.max_queries)
         return f"{shown} of {judged:,} {self.split} queries" if shown < judged else f"{judged} {self.split} queries"
 
-    def add(self, name: str, encoder: Encoder, trained: Sequence[int] = ()) -> None:
+    def add(self, name: str, encoder: Encoder) -> None:
         """Add a model, or replace the one of that name. It has no quality until `measure`."""
         if (encoder.n_layers, encoder.width) != (len(self.layers), self.width):
             raise InputError(
@@ -113,7 +112,7 @@ class ExplorerModel:
                 f"{self.width}: explore models of one size"
             )
         with self._lock:
-            self.encoders[name], self.trained[name] = encoder, tuple(trained)
+            self.encoders[name], self.trained[name] = encoder, tuple(encoder.trained_dims)
             self._embedded.pop(name, None)
             self._asked = {key: value for key, value in self._asked.items() if key[0] != name}
             for metric in self.metrics:
@@ -188,6 +187,14 @@ class ExplorerModel:
         judged = self.task.judged(self.split)
         texts = dict.fromkeys(self.task.queries[q] for q in judged[:: max(1, len(judged) // (3 * n))])
         return sorted(texts, key=len)[: 2 * n : 2] or list(texts)[:n]
+
+    def remembering(self) -> Remembering:
+        """The first model without heads, knowing the documents that have been embedded: what heads are trained on."""
+        name, encoder = next(iter(self.encoders.items()))
+        if encoder.heads is not None or not self.ranks:
+            return Remembering(encoder, {}, np.empty((len(self.layers), 0, self.width), np.float32))
+        known = {text: i for i, text in enumerate(self.task.corpus.values())}
+        return Remembering(encoder, known, self.embedded(name)["documents"])
 
     def price(self, layer: int, dim: int) -> dict[str, float]:
         """What a cell costs beside the full size: see costs.cell_price."""

@@ -25,7 +25,8 @@ class Choice:
 class TrainBox:
     """Controls around work(choice, report) -> result, which runs beside the kernel; done(result) changes the panel.
 
-    A result of None means that nothing usable came out. Errors end up in the panel, in words.
+    refresh() is called at every progress. A result of None means that nothing usable came out. Errors end up in the
+    panel, in words.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class TrainBox:
         done: Callable[[Any], object],
         *,
         seconds: int = 10,
+        refresh: Callable[[], object] = lambda: None,
     ) -> None:
-        self._work, self._done = work, done
+        self._work, self._done, self._refresh = work, done, refresh
         self.job: Job | None = None
         wide = {"description_width": "initial"}
         self.recipe = w.Dropdown(
@@ -86,6 +88,7 @@ class TrainBox:
         self.bar.value = min(1.0, max(0.0, share))
         if not (self.job and self.job.cancelled):
             self.status.value = text.message(label)
+        self._refresh()
 
     def _ended(self, result: Any) -> None:
         self._busy(False)

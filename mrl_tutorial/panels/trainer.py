@@ -1,0 +1,47 @@
+"""Heads within a time: how many steps fit is measured, so that the learning rate comes down just as time runs out."""
+
+from __future__ import annotations
+
+import time
+
+from ..encoder import Encoder
+from ..recipe import Recipe
+from ..training import train
+from .job import Report
+
+BATCH = 128
+TRIAL = 6  # steps that are timed first
+
+
+class _Cancelled(Exception):
+    """Leaves an encoding run when the reader cancels; training itself ends by its own answer."""
+
+
+def train_for(
+    encoder: Encoder, task, recipe: str | Recipe, heads: str, seconds: float, report: Report, *, seed: int = 0
+) -> Encoder | None:
+    """Train `heads` ("shared" or "per-layer") on the task's train split for about `seconds`, encoding excluded.
+
+    report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. A machine that
+    is busier than in the trial may take up to twice the time. Raises InputError as `training.train` does.
+    """
+
+    def encoding(done: int, total: int, label: str) -> None:
+        if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
+            raise _Cancelled
+
+    common = {"what": "heads", "heads": heads, "batch_size": BATCH, "seed": seed, "cache": False}
+    try:
+        trial = train(encoder, task, recipe, steps=TRIAL, progress=encoding, **common)
+    except _Cancelled:
+        return None
+    # the first step pays for what is made once; the rest tell what a step costs
+    steps = max(10, round(seconds / (trial.seconds / TRIAL)))
+    began = time.monotonic()
+
+    def on_step(step: int, total: int, loss: float) -> bool:
+        left = (time.monotonic() - began) / step * (total - step)
+        going = report(step / total, f"training: step {step} of {total}, loss {loss:.2f}, {left:.0f} s left")
+        return going and time.monotonic() - began < 2 * seconds
+
+    return train(encoder, task, recipe, steps=steps, progress=lambda *_: None, on_step=on_step, **common).encoder
