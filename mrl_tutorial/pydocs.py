@@ -22,8 +22,9 @@ from pathlib import Path
 
 from . import docstrings, store
 from .errors import InputError
+from .prose import normal
 
-VERSION = 1  # of the harvest: a change to what is read or how it is cut counts one up
+VERSION = 2  # of the harvest: a change to what is read or how it is cut counts one up
 CAP = 700  # documents a library, so that none is the whole corpus
 MIN_CLASS = 25  # a module with fewer documents joins its parent
 # import name -> (distribution, folders and files of it that are not documentation a reader would look for)
@@ -44,8 +45,19 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "jinja2": ("jinja2", ()),
     "fsspec": ("fsspec", ()),
 }
-_NEVER = {"tests", "test", "testing", "_testing", "testing.py", "conftest.py", "testing_utils.py", "externals", "vendored", "_vendor",
-          "node_modules"}
+_NEVER = {
+    "tests",
+    "test",
+    "testing",
+    "_testing",
+    "testing.py",
+    "conftest.py",
+    "testing_utils.py",
+    "externals",
+    "vendored",
+    "_vendor",
+    "node_modules",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,9 @@ class PyDocs:
     fingerprint: str
 
     def __str__(self) -> str:
-        return f"pydocs: {len(self.names):,} documents of {len(self.versions)} libraries, fingerprint {self.fingerprint}"
+        return (
+            f"pydocs: {len(self.names):,} documents of {len(self.versions)} libraries, fingerprint {self.fingerprint}"
+        )
 
 
 def load_pydocs(progress: Callable[[int, int, str], object] | None = None, processes: int | None = None) -> PyDocs:
@@ -73,7 +87,9 @@ def load_pydocs(progress: Callable[[int, int, str], object] | None = None, proce
     """
     found = find_libraries()
     if not found:
-        raise InputError("pydocs: none of its libraries is installed; install the package with its requirements (pip install .)")
+        raise InputError(
+            "pydocs: none of its libraries is installed; install the package with its requirements (pip install .)"
+        )
     versions = {package: version for package, (version, _) in found.items()}
     path = store.cache_dir("pydocs") / f"{store.key(VERSION, CAP, MIN_CLASS, versions)}.json"
     try:
@@ -82,7 +98,11 @@ def load_pydocs(progress: Callable[[int, int, str], object] | None = None, proce
         pass  # none yet, or not one of ours: read again
     begun = time.perf_counter()
     if progress is None:
-        print(f"pydocs: reading the documentation of {len(found)} libraries (once, less than a minute)", file=sys.stderr, flush=True)
+        print(
+            f"pydocs: reading the documentation of {len(found)} libraries (once, less than a minute)",
+            file=sys.stderr,
+            flush=True,
+        )
     docs = assemble(harvest(list_files(found), progress, processes), versions)
     store.write_json(path, docs.__dict__)
     if progress is None:
@@ -121,16 +141,24 @@ def list_files(found: dict[str, tuple[str, Path]]) -> list[tuple[str, str, str, 
 
 
 def _matches(folder: Path, patterns: Iterable[str]) -> bool:
-    return any(folder.match(pattern.rstrip("/")) and len(folder.parts) == pattern.rstrip("/").count("/") + 1 for pattern in patterns)
+    return any(
+        folder.match(pattern.rstrip("/")) and len(folder.parts) == pattern.rstrip("/").count("/") + 1
+        for pattern in patterns
+    )
 
 
-def harvest(files: Sequence[tuple[str, str, str, int]], progress: Callable[[int, int, str], object] | None = None,
-            processes: int | None = None) -> list[list[str]]:
+def harvest(
+    files: Sequence[tuple[str, str, str, int]],
+    progress: Callable[[int, int, str], object] | None = None,
+    processes: int | None = None,
+) -> list[list[str]]:
     """Records [name, module, package, query, document] of the files, read in several processes, in a fixed order."""
     processes = processes or max(2, min(8, os.cpu_count() or 2))
     chunks: list[list[tuple[str, str, str]]] = [[] for _ in range(4 * processes)]
     sizes = [0] * len(chunks)
-    for package, root, name, size in sorted(files, key=lambda file: -file[3]):  # the largest first: chunks of equal size
+    for package, root, name, size in sorted(
+        files, key=lambda file: -file[3]
+    ):  # the largest first: chunks of equal size
         lightest = sizes.index(min(sizes))
         chunks[lightest].append((package, root, name))
         sizes[lightest] += size
@@ -145,7 +173,9 @@ def harvest(files: Sequence[tuple[str, str, str, int]], progress: Callable[[int,
 
 def _read_elsewhere(chunk: list[tuple[str, str, str]]) -> list[list[str]]:
     """Read the files in a process of their own: a plain program, which needs no `__main__` guard in the caller."""
-    command = [sys.executable, "-I", "-W", "ignore", "-X", "utf8", docstrings.__file__]
+    home = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.append({home!r}); from mrl_tutorial.docstrings import main; main()"
+    command = [sys.executable, "-I", "-W", "ignore", "-X", "utf8", "-c", code]
     try:
         answer = subprocess.run(command, input=json.dumps(chunk).encode(), capture_output=True, check=True)
         return json.loads(answer.stdout)
@@ -159,7 +189,7 @@ def assemble(records: Sequence[Sequence[str]], versions: dict[str, str]) -> PyDo
     kept: dict[str, Sequence[str]] = {}
     for record in sorted(records, key=lambda record: (record[0].count("."), *record)):  # the shortest name stays
         name, _, _, query, document = record
-        texts = docstrings.normal(query), docstrings.normal(document)
+        texts = normal(query), normal(document)
         if name not in kept and not seen.intersection(texts):
             kept[name] = record
         seen.update(texts)  # inherited docstrings repeat a query, a document or both
@@ -172,9 +202,9 @@ def assemble(records: Sequence[Sequence[str]], versions: dict[str, str]) -> PyDo
             chosen.append(name)
     names = sorted(chosen)
     modules, packages, queries, documents = ([kept[name][column] for name in names] for column in (1, 2, 3, 4))
-    groups = near_duplicate_groups([queries, documents, [f"{q} {d}" for q, d in zip(queries, documents)]])
+    groups = near_duplicate_groups([queries, documents, [f"{q} {d}" for q, d in zip(queries, documents, strict=True)]])
     first: dict[int, str] = {}
-    for name, group in zip(names, groups):
+    for name, group in zip(names, groups, strict=True):
         first.setdefault(group, name)
     splits = [split_of(f"split {first[group]}", dev=0.1, test=0.2) for group in groups]
     merged = merge_rare(modules, packages, MIN_CLASS)
@@ -199,7 +229,10 @@ def merge_rare(modules: Sequence[str], packages: Sequence[str], least: int) -> l
     labels = [".".join(module.split(".")[:3]) for module in modules]
     for parts in (3, 2):
         counts = Counter(labels)
-        labels = [label.rsplit(".", 1)[0] if label.count(".") == parts - 1 and counts[label] < least else label for label in labels]
+        labels = [
+            label.rsplit(".", 1)[0] if label.count(".") == parts - 1 and counts[label] < least else label
+            for label in labels
+        ]
     counts = Counter(labels)
     return ["other" if counts[label] < least else label for label in labels]
 
@@ -216,7 +249,7 @@ def near_duplicate_groups(columns: Sequence[Sequence[str]], threshold: float = 0
         return item
 
     for texts in columns:
-        for left, right in similar_pairs([frozenset(docstrings.normal(text).split()) for text in texts], threshold):
+        for left, right in similar_pairs([frozenset(normal(text).split()) for text in texts], threshold):
             parent[max(root(left), root(right))] = min(root(left), root(right))
     return [root(item) for item in range(len(parent))]
 
@@ -230,7 +263,8 @@ def similar_pairs(sets: Sequence[frozenset[str]], threshold: float) -> list[tupl
         words = sorted(sets[item], key=lambda word: (counts[word], word))
         # two sets this similar share one of their first n - floor(threshold n) rarest words
         prefix = words[: len(words) - int(threshold * len(words) + 1e-9)]
-        for other in {other for word in prefix for other in holders[word]}:
+        least = threshold * len(words)  # a smaller set cannot be that similar
+        for other in {other for word in prefix for other in holders[word] if len(sets[other]) >= least}:
             common = len(sets[item] & sets[other])
             if common > threshold * (len(words) + len(sets[other]) - common) + 1e-9:
                 pairs.append((min(item, other), max(item, other)))

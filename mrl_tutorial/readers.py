@@ -7,6 +7,7 @@ counted warning where dropping it is right. Nothing here knows of tasks or split
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,9 @@ def read_beir(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Q
     queries = _read_texts(folder / "queries.jsonl", "query", warnings)
     files = sorted((folder / "qrels").glob("*.tsv")) or sorted(folder.glob("qrels*.tsv"))
     if not files:
-        raise InputError(f"{folder}: no qrels/*.tsv; give judgements as query-id, corpus-id, score, e.g. in qrels/test.tsv")
+        raise InputError(
+            f"{folder}: no qrels/*.tsv; give judgements as query-id, corpus-id, score, e.g. in qrels/test.tsv"
+        )
     splits: dict[str, Qrels] = {}
     for path in files:
         splits.setdefault(SPLIT_NAMES.get(path.stem, "test"), {}).update(_read_qrels(path, corpus, queries, warnings))
@@ -62,13 +65,20 @@ def _read_texts(path: Path, what: str, warnings: list[str]) -> dict[str, str]:
             continue
         try:
             row = json.loads(line)
-            name, text = str(row["_id"]), " ".join(str(row.get(part) or "").strip() for part in ("title", "text")).strip()
+            name, text = (
+                str(row["_id"]),
+                " ".join(str(row.get(part) or "").strip() for part in ("title", "text")).strip(),
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f'{path}:{number}: not a json object with "_id" and "text"; mend or remove the line') from error
+            raise InputError(
+                f'{path}:{number}: not a json object with "_id" and "text"; mend or remove the line'
+            ) from error
         if "text" not in row and "title" not in row:
             raise InputError(f'{path}:{number}: {what} {name!r} has no "text"; add it or remove the line')
         if name in texts and texts[name] != text:
-            raise InputError(f"{path}:{number}: {what} id {name!r} is also on line {places[name]}; give each its own id")
+            raise InputError(
+                f"{path}:{number}: {what} id {name!r} is also on line {places[name]}; give each its own id"
+            )
         repeated += name in texts
         if not text:
             empty.append(name)
@@ -97,18 +107,26 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
         if len(fields) == 4:
             del fields[1]  # trec_eval's layout: query, iteration, document, grade
         if len(fields) != 3 or not _is_number(fields[2]) or float(fields[2]) != int(float(fields[2])):
-            raise InputError(f"{path}:{number}: {line[:60]!r} is not query-id, corpus-id and a whole-number score; mend the line")
+            raise InputError(
+                f"{path}:{number}: {line[:60]!r} is not query-id, corpus-id and a whole-number score; mend the line"
+            )
         query, document, grade = fields[0].strip(), fields[1].strip(), int(float(fields[2]))
         total += 1
         if query not in queries or document not in corpus:
-            unknown.append(f"line {number}: " + (f"query {query!r}" if query not in queries else f"document {document!r}"))
+            unknown.append(
+                f"line {number}: " + (f"query {query!r}" if query not in queries else f"document {document!r}")
+            )
         elif qrels.setdefault(query, {}).setdefault(document, grade) != grade:
-            raise InputError(f"{path}:{number}: query {query!r} and document {document!r} are judged twice, differently; keep one")
+            raise InputError(
+                f"{path}:{number}: query {query!r} and document {document!r} are judged twice, differently; keep one"
+            )
     if not total:
         raise InputError(f"{path}: holds no judgements; give query-id, corpus-id, score, separated by tabs")
     if 2 * len(unknown) > total:
-        raise InputError(f"{path}: {len(unknown)} of {total} judgements name ids that corpus.jsonl and queries.jsonl do not have "
-                         f"({unknown[0]}); are the three files of one data set?")
+        raise InputError(
+            f"{path}: {len(unknown)} of {total} judgements name ids that corpus.jsonl and queries.jsonl do not have "
+            f"({unknown[0]}); are the three files of one data set?"
+        )
     if unknown:
         warnings.append(f"{path.name}: dropped {_count(unknown, 'judgement')} of unknown ids (first: {unknown[0]})")
     return qrels
@@ -122,7 +140,11 @@ def _is_number(text: str) -> bool:
 
 
 def _count(items: Sequence[Any], noun: str = "entry") -> str:
-    return f"{len(items)} {noun}" if len(items) == 1 else f"{len(items)} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+    return (
+        f"{len(items)} {noun}"
+        if len(items) == 1
+        else f"{len(items)} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+    )
 
 
 def read_table(path: Path) -> tuple[str, list[tuple[Any, ...]], list[str]]:
@@ -139,14 +161,18 @@ def read_table(path: Path) -> tuple[str, list[tuple[Any, ...]], list[str]]:
     kind, columns, named = _columns(header)
     warnings, body = [], rows[1:] if named else rows
     if kind == "?":
-        raise InputError(f"{path}:1: columns {', '.join(header[:6])!s} are not known; name them text,label or anchor,positive "
-                         f"(and negative…) or sentence1,sentence2,score")
+        raise InputError(
+            f"{path}:1: columns {', '.join(header[:6])} are not known; separate by commas and name them "
+            "text,label or anchor,positive (and negative…) or sentence1,sentence2,score"
+        )
     if not named:
         warnings.append(f"{path.name}: no known header, so the first line is data; read as anchor,positive")
     found, dropped = [], []
     for number, fields in body:
         if len(fields) != len(header):
-            raise InputError(f"{path}:{number}: {len(fields)} fields where line 1 has {len(header)}; quote a text that holds the separator")
+            raise InputError(
+                f"{path}:{number}: {len(fields)} fields where line 1 has {len(header)}; quote texts with separators"
+            )
         values: list[Any] = [fields[column].strip() for column in columns]
         if kind == "sts":
             if not _is_number(values[2]):
@@ -181,31 +207,27 @@ def _columns(header: list[str]) -> tuple[str, list[int], bool]:
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line on which it begins, fields) of every row that is not empty."""
     text = "\n".join(line for _, line in read_lines(path))
     if "\0" in text:
         raise InputError(f"{path}: holds zero bytes, so it is not a text file; export it as UTF-8 csv")
-    tabs = path.suffix == ".tsv"
-    # strict: a stray quote is an error with a line, not a field of half the file
-    reader = csv.reader(text.split("\n"), delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-                        strict=True)
+    if path.suffix == ".tsv":
+        reader = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(io.StringIO(text), strict=True)  # a stray quote is an error, not a field of half the file
+    begin = 1
     try:
-        for fields in _with_line_ends(reader, text, tabs):
-            if fields[1] and any(field.strip() for field in fields[1]):
-                yield fields
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield begin, fields
+            begin = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: {error}; close the quote, and write a quote inside a text twice") from error
+        raise InputError(f"{path}:{begin}: {error}; close the quote, and write a quote inside a text twice") from error
 
 
-def _with_line_ends(reader: Any, text: str, tabs: bool) -> Iterator[tuple[int, list[str]]]:
-    start = 1
-    for fields in reader:
-        yield start, fields
-        start = reader.line_num + 1
-
-
-def read_stsb(folder: Path) -> tuple[dict[str, tuple[list[str], list[str], np.ndarray]], list[str]]:
+def read_stsb(folder: Path) -> dict[str, tuple[list[str], list[str], np.ndarray]]:
     """STS-B as released: sts-{train,dev,test}.csv, tab-separated, no header, no quoting; field 5 is the score (0 to 5),
-    6 and 7 the sentences, some lines have two more. -> split -> (first, second, scores (N,) float64), warnings."""
+    6 and 7 the sentences, some lines have two more. -> split -> (first, second, scores (N,) float64)."""
     splits: dict[str, tuple[list[str], list[str], np.ndarray]] = {}
     for path in sorted(folder.glob("sts-*.csv")):
         first, second, scores = [], [], []
@@ -214,26 +236,36 @@ def read_stsb(folder: Path) -> tuple[dict[str, tuple[list[str], list[str], np.nd
             if not line.strip():
                 continue
             if len(fields) < 7 or not _is_number(fields[4]) or not fields[5].strip() or not fields[6].strip():
-                raise InputError(f"{path}:{number}: field 5 must be a score, 6 and 7 sentences, separated by tabs; mend the line")
+                raise InputError(
+                    f"{path}:{number}: field 5 must be a score, 6 and 7 sentences, separated by tabs; mend the line"
+                )
             first.append(fields[5].strip())
             second.append(fields[6].strip())
             scores.append(float(fields[4]))
         if not scores:
             raise InputError(f"{path}: is empty; give score and sentences in fields 5 to 7")
-        splits[SPLIT_NAMES.get(path.stem.split("-", 1)[1], path.stem)] = (first, second, np.array(scores))
-    return splits, []
+        splits[SPLIT_NAMES.get(path.stem.removeprefix("sts-"), path.stem)] = (first, second, np.array(scores))
+    return splits
 
 
 def read_vectors(path: Path) -> tuple[np.ndarray, list[str] | None]:
     """A `.npy` of shape (N, D) or (L, N, D) -> float32 (L, N, D), and the labels beside it (`<name>.labels.txt`, one a
-    line, or `.labels.npy`) if there are any. Never unpickles. Raises InputError for another shape or type, or non-finite values."""
+    line, or `.labels.npy`) if there are any. Never unpickles. Raises InputError for another shape or type,
+    or non-finite values."""
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a .npy of numbers; write it with numpy.save (no object arrays)") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "fiu" or 0 in array.shape:
+    if (
+        not isinstance(array, np.ndarray)
+        or array.ndim not in (2, 3)
+        or array.dtype.kind not in "fiu"
+        or 0 in array.shape
+    ):
         shape = getattr(array, "shape", "?")
-        raise InputError(f"{path}: shape {shape} of {getattr(array, 'dtype', '?')}; give numbers of shape (N, D) or (L, N, D)")
+        raise InputError(
+            f"{path}: shape {shape} of {getattr(array, 'dtype', '?')}; give numbers of shape (N, D) or (L, N, D)"
+        )
     vectors = np.ascontiguousarray(array if array.ndim == 3 else array[None], dtype=np.float32)
     if not np.isfinite(vectors).all():
         row = int(np.argwhere(~np.isfinite(vectors))[0][1])
@@ -249,5 +281,7 @@ def read_vectors(path: Path) -> tuple[np.ndarray, list[str] | None]:
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"{numbers}: not a .npy of labels; write it with numpy.save (no object arrays)") from error
     if labels is not None and len(labels) != vectors.shape[1]:
-        raise InputError(f"{path}: {vectors.shape[1]} vectors but {len(labels)} labels beside it; give one label a vector")
+        raise InputError(
+            f"{path}: {vectors.shape[1]} vectors but {len(labels)} labels beside it; give one label a vector"
+        )
     return vectors, labels
