@@ -76,9 +76,9 @@ def train(
     data = examples(task, split)
     ticker = Ticker(progress)
     if what == "full":
-        side = _Full(encoder, data, recipe, precision, max_tokens)
+        side = Backbone(encoder, data, recipe, precision, max_tokens)
     else:
-        side = _OnFrozen(encoder, data, heads, start, ticker)
+        side = Frozen(encoder, data, heads, start, ticker)
     classifier = None
     if data.classes:
         torch.manual_seed(seed)
@@ -140,7 +140,7 @@ def train(
     return result
 
 
-class _OnFrozen:
+class Frozen:
     """Heads over embeddings that were computed once."""
 
     def __init__(self, encoder: Encoder, data: Examples, kind: str, start: str, ticker):
@@ -168,7 +168,7 @@ class _OnFrozen:
         return self.encoder.with_heads(self.module.requires_grad_(False), name=name, trained_dims=dims)
 
 
-class _Full:
+class Backbone:
     """The backbone itself, in length-sorted micro-batches so that short texts are not padded to the longest."""
 
     def __init__(self, encoder: Encoder, data: Examples, recipe: Recipe, precision: str, max_tokens: int):
