@@ -23,7 +23,7 @@ _HOME = {
     "embed_task": "evaluation",
     "train": "training",
     "cell_price": "costs",
-    "GridExplorer": "panels",
+    "GridExplorer": "panels.explorer",
 }
 
 __all__ = sorted(_HOME)
