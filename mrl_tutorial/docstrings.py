@@ -58,6 +58,8 @@ def _keep(sentences: list[tuple[str, str, bool]], query: str, longest: int) -> l
             continue
         if sentence.endswith((":", ",")) and not listed:
             continue  # it introduces code or a formula that is not here
+        if kind == "text" and sentence[-1].isalnum() and len(sentence.split()) < 6:
+            continue  # a heading, or what is left before a block of code
         same = normal(sentence)
         if same in seen or asked in same:
             continue
@@ -117,11 +119,13 @@ def read_sources(files: list[tuple[str, str, str]]) -> list[list[str]]:
             found = list(find_docstrings(source))
         except (OSError, UnicodeDecodeError, SyntaxError, RecursionError, ValueError):
             continue
-        parts = [package, *relative.removesuffix(".py").split("/")]
+        parts = [package, *relative.removesuffix(".py").removesuffix("__init__").strip("/").split("/")]
+        parts = [part for part in parts if part]
         module = ".".join(part for part in parts if not part.startswith("_"))
         for name, docstring in found:
             if pair := split_docstring(docstring):
-                records.append([f"{module}.{name}".rstrip("."), module, package, *pair])
+                # a module's own docstring keeps its full name: the private files of a folder would share the short one
+                records.append([f"{module}.{name}" if name else ".".join(parts), module, package, *pair])
     return records
 
 

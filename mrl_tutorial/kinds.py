@@ -19,7 +19,9 @@ class Task:
     kind: ClassVar[str] = ""
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.kind}): {self.size}; fingerprint {self.fingerprint()}; from {self.origin}"
+        # pydocs names its own, which is the same as a corpus, as texts with package labels, and with module labels
+        mark = "" if "fingerprint" in self.origin else f"; fingerprint {self.fingerprint()}"
+        return f"{self.name} ({self.kind}): {self.size}{mark}; from {self.origin}"
 
     @property
     def size(self) -> str:

@@ -24,7 +24,7 @@ from . import docstrings, store
 from .errors import InputError
 from .prose import normal
 
-VERSION = 2  # of the harvest: a change to what is read or how it is cut counts one up
+VERSION = 3  # of the harvest: a change to what is read or how it is cut counts one up
 CAP = 700  # documents a library, so that none is the whole corpus
 MIN_CLASS = 25  # a module with fewer documents joins its parent
 # import name -> (distribution, folders and files of it that are not documentation a reader would look for)

@@ -102,7 +102,7 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     total = 0
     for number, line in read_lines(path):
         fields = line.split("\t") if "\t" in line else line.split()
-        if not line.strip() or number == 1 and not _is_number(fields[-1]):
+        if not line.strip() or number == 1 and len(fields) in (3, 4) and not _is_number(fields[-1]):
             continue  # empty, or the header
         if len(fields) == 4:
             del fields[1]  # trec_eval's layout: query, iteration, document, grade

@@ -39,28 +39,35 @@ def files() -> dict[str, dict[str, bytes]]:
     """Repository -> path -> content, small sets in the real layouts."""
     label = [{"text": f"text {i}", "label": i % 2, "label_text": f"intent_{i % 2}"} for i in range(40)]
     graded = [{"sentence1": f"one {i}", "sentence2": f"two,\n{i}", "score": i % 6} for i in range(6)]
+    captions = [{"set": [f"image {i} caption {c}" for c in range(5)]} for i in range(60)]
+    medi = [{"query": ["Do:", f"q{i}"], "pos": [["Do:", f"p{i}"]], "neg": [["Do:", "n"]]} for i in range(60)]
     return {
         "BeIR/scifact": {
-            "corpus/corpus-00000-of-00001.parquet": parquet({"_id": ["a", "b"], "title": ["T", ""], "text": ["x y", "z"]}),
-            "queries/queries-00000-of-00001.parquet": parquet({"_id": [str(i) for i in range(30)], "title": [""] * 30,
-                                                               "text": [f"claim {i}" for i in range(30)]}),
+            "corpus/corpus-00000-of-00001.parquet": parquet(
+                {"_id": ["a", "b"], "title": ["T", ""], "text": ["x y", "z"]}
+            ),
+            "queries/queries-00000-of-00001.parquet": parquet(
+                {"_id": [str(i) for i in range(30)], "title": [""] * 30, "text": [f"claim {i}" for i in range(30)]}
+            ),
         },
         "BeIR/scifact-qrels": {
             "train.tsv": b"query-id\tcorpus-id\tscore\n" + b"".join(b"%d\ta\t1\n" % i for i in range(20)),
             "test.tsv": b"query-id\tcorpus-id\tscore\n" + b"".join(b"%d\tb\t1\n" % i for i in range(20, 30)),
         },
         "mteb/banking77": {"train.jsonl": lines(label), "test.jsonl": lines(label[:10])},
-        "mteb/stsbenchmark-sts": {f"{split}.jsonl.gz": gzip.compress(lines(graded)) for split in ("train", "validation", "test")},
+        "mteb/stsbenchmark-sts": {
+            f"{split}.jsonl.gz": gzip.compress(lines(graded)) for split in ("train", "validation", "test")
+        },
         "sentence-transformers/embedding-training-data": {
-            "flickr30k_captions.jsonl.gz": gzip.compress(lines([{"set": [f"image {i} caption {c}" for c in range(5)]} for i in range(60)])),
+            "flickr30k_captions.jsonl.gz": gzip.compress(lines(captions)),
             "unwanted.jsonl.gz": b"never asked for",
         },
         "sentence-transformers/all-nli": {
             f"triplet/{split}-00000-of-00001.parquet": parquet({"anchor": ["a"], "positive": ["p"], "negative": ["n"]})
             for split in ("train", "dev", "test")
         },
-        "GritLM/MEDI": {"medi-1.jsonl": lines([{"query": ["Do:", f"q{i}"], "pos": [["Do:", f"p{i}"]], "neg": [["Do:", "n"]]} for i in range(60)])},
-    }  # fmt: skip
+        "GritLM/MEDI": {"medi-1.jsonl": lines(medi)},
+    }
 
 
 @pytest.fixture
@@ -93,7 +100,9 @@ def stand_in(files, monkeypatch, tmp_path):
                 return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
             if path[:2] == ["api", "datasets"] and path[4:5] == ["tree"]:
                 known = files["/".join(path[2:4])]
-                body = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in known.items()]
+                body = [
+                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in known.items()
+                ]
                 return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
             if path[0] == "datasets" and path[3] == "resolve":
                 data = files.get("/".join(path[1:3]), {}).get("/".join(path[5:]))
@@ -138,7 +147,11 @@ def test_beir_set_is_fetched_once_and_kept_whole(stand_in, monkeypatch):
 
 def test_other_layouts(stand_in):
     sts = load_task("stsbenchmark")
-    assert sts.splits["test"][1][0] == "two, 0" and sts.splits["test"][2].tolist() == [0, 1, 2, 3, 4, 5] and set(sts.splits) == {"train", "dev", "test"}
+    assert (
+        sts.splits["test"][1][0] == "two, 0"
+        and sts.splits["test"][2].tolist() == [0, 1, 2, 3, 4, 5]
+        and set(sts.splits) == {"train", "dev", "test"}
+    )
     banking = load_task("banking77")
     assert banking.classes == ["intent_0", "intent_1"] and len(banking.splits["test"][1]) == 10
     assert len(banking.splits["train"][1]) + len(banking.splits["dev"][1]) == 40
@@ -168,8 +181,8 @@ def test_broken_file_leaves_nothing(stand_in, files):
 
 
 def test_missing_shard_is_said(stand_in, files):
-    files["sentence-transformers/all-nli"]["triplet/train-00000-of-00002.parquet"] = files["sentence-transformers/all-nli"].pop(
-        "triplet/train-00000-of-00001.parquet")  # fmt: skip
+    known = files["sentence-transformers/all-nli"]
+    known["triplet/train-00000-of-00002.parquet"] = known.pop("triplet/train-00000-of-00001.parquet")
     with pytest.raises(InputError, match="no complete train-00000-of-00002"):
         load_task("all-nli")
 
@@ -205,9 +218,16 @@ def test_local_hub_cache_serves_offline(stand_in, monkeypatch, tmp_path):
 
 def test_command_line_says_it_in_one_line(tmp_path):
     """A fresh process whose environment points at a dead endpoint: no patience, no traceback."""
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "MRL_CACHE": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path),
+        "MRL_CACHE": str(tmp_path),
+    }
     code = "from mrl_tutorial.tasks import load_task\nload_task('fiqa')"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode and "InputError: fiqa: cannot be had from http://127.0.0.1:9 (no answer" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""pydocs: what a docstring becomes, that near-duplicates are found exactly, and that no sibling crosses a split."""
+"""pydocs: near-duplicates are found exactly, no sibling crosses a split, the harvest repeats and is cached whole."""
 
 from __future__ import annotations
 
@@ -12,121 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl_tutorial import docstrings, prose, pydocs, store
+from mrl_tutorial import pydocs, store
 from mrl_tutorial.errors import InputError
-
-NUMPY = '''sort(a, axis=-1)
-
-Return a sorted copy of an ``array``, see `numpy.ndarray.sort`.
-
-The order is *ascending* and ties keep their places [1]_, i.e. the sort is :ref:`stable <order>` by default::
-
-    code(that) + vanishes
-
-The **method** :meth:`~numpy.ndarray.sort` works in place. The weight is :math:`\\\\frac{a}{b}` here.
-
-Parameters
-----------
-a : array_like
-    The array that must not appear in the document at all.
-
-Returns
--------
-out : ndarray
-    Neither must this.
-
-Notes
------
-Sorting algorithms differ in speed, worst case and memory.
-
-======  =====
-kind    speed
-======  =====
-quick   1
-======  =====
-
->>> np.sort([3, 1])
-array([1, 3])
-
-References
-----------
-.. [1] A book about sorting.
-'''
-GOOGLE = '''
-    Encode the input texts as vectors.
-
-    Args:
-        texts (`list[str]`): The texts that are not prose.
-        size: Neither is the size of it.
-
-    Texts are cut at the model's limit, which is the longest that it was trained on.
-    Use [`Trainer`] for training, as [the guide](https://x.org/y) says.
-
-    ```python
-    encode(["a"])
-    ```
-
-    Note:
-        The order of the texts is kept in the result.
-
-    Example::
-
-        >>> encode(["a"])
-    '''
-
-
-def test_numpydoc_becomes_prose():
-    assert docstrings.split_docstring(NUMPY) == (
-        "Return a sorted copy of an array, see sort.",
-        # not the sentence that introduces code, nor the one with a formula
-        "The method sort works in place. Sorting algorithms differ in speed, worst case and memory.",
-    )
-
-
-def test_google_style_becomes_prose():
-    assert docstrings.split_docstring(GOOGLE) == (
-        "Encode the input texts as vectors.",
-        "Texts are cut at the model's limit, which is the longest that it was trained on. "
-        "Use Trainer for training, as the guide says. The order of the texts is kept in the result.",
-    )
-
-
-def test_short_ones_and_templates_are_dropped():
-    long = "This document is certainly long enough to be kept by the rule of twelve words."
-    assert docstrings.split_docstring(f"Return the sum now.\n\n{long}")
-    assert docstrings.split_docstring(f"Return the sum.\n\n{long}") is None  # 3 words
-    assert docstrings.split_docstring("Return the sum now.\n\nThis is a document of only nine words here.") is None
-    assert docstrings.split_docstring(f"Return the %(name)s of it.\n\n{long}") is None
-    assert docstrings.split_docstring("") is None and docstrings.split_docstring(">>> 1 + 1\n2") is None
-
-
-def test_document_never_repeats_the_query():
-    query, document = docstrings.split_docstring(
-        "Return the sum of the array.\n\nReturn the sum of the array. The sum of an empty array is zero, as one would expect it."
-    )
-    assert prose.normal(query) not in prose.normal(document) and document.startswith("The sum of an empty")
-
-
-def test_long_documents_end_at_a_sentence():
-    text = " ".join(f"The number {word} is a part of the long text." for word in "abcdefghijklmnopqrstuvwxyz")
-    _, document = docstrings.split_docstring("Describe all of the letters.\n\n" + text, longest=50)
-    assert document.endswith("long text.") and 40 <= len(document.split()) <= 50
-
-
-def test_public_definitions_are_found_and_nothing_is_run(tmp_path):
-    body = '"""{0} is the first sentence of this.\n\nHere the document of {0} goes on for at least twelve words, all of it prose.\n"""'
-    (tmp_path / "_hidden.py").write_text(
-        'raise SystemExit("was run")\n'
-        + f"class Public:\n    {body.format('Public class')}\n    def method(self):\n        {body.format('Public method')}\n"
-        + f"    def _private(self):\n        {body.format('Private method')}\ndef _no():\n    {body.format('Private function')}\n"
-        + "add_docstr(torch.abs, r" + body.format("Compiled function") + ".format(x=1))\n",
-        encoding="utf-8",
-    )  # fmt: skip
-    (tmp_path / "broken.py").write_text('def f(:\n    """x"""')
-    records = docstrings.read_sources([("lib", str(tmp_path), "_hidden.py"), ("lib", str(tmp_path), "broken.py")])
-    assert [record[:3] for record in records] == [
-        ["lib.Public", "lib", "lib"], ["lib.Public.method", "lib", "lib"], ["lib.abs", "lib", "lib"],
-    ]  # fmt: skip
 
 
 def brute_force(sets, threshold):
@@ -137,7 +24,9 @@ def brute_force(sets, threshold):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), max_size=12), max_size=25), st.sampled_from([0.5, 0.7, 0.8]))
+@given(
+    st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), max_size=12), max_size=25), st.sampled_from([0.5, 0.7, 0.8])
+)
 def test_similar_pairs_are_exactly_those_of_all_pairs(sets, threshold):
     found = pydocs.similar_pairs(sets, threshold)
     assert len(found) == len(set(found)) and set(found) == brute_force(sets, threshold)
@@ -154,16 +43,23 @@ def test_similar_pairs_on_text_like_sets():
 
 def test_groups_chain():
     texts = ["a b c d e f g h i j", "a b c d e f g h i k", "a b c d e f g h l k", "x y z", ""]
-    assert pydocs.near_duplicate_groups([texts], 0.7) == [0, 0, 0, 3, 4]  # first and third are joined by the second alone
+    assert pydocs.near_duplicate_groups([texts], 0.7) == [
+        0,
+        0,
+        0,
+        3,
+        4,
+    ]  # first and third are joined by the second alone
 
 
 def records(count=400, packages=("numpy", "torch")):
     rng = random.Random(1)
-    return [
-        [f"{package}.m{i % 7}.f{i}", f"{package}.m{i % 7}", package,
-         " ".join(f"q{rng.randrange(10**6)}" for _ in range(6)), " ".join(f"d{rng.randrange(10**6)}" for _ in range(20))]
-        for package in packages for i in range(count)
-    ]  # fmt: skip
+
+    def words(letter, many):
+        return " ".join(f"{letter}{rng.randrange(10**6)}" for _ in range(many))
+
+    places = [(package, i) for package in packages for i in range(count)]
+    return [[f"{p}.m{i % 7}.f{i}", f"{p}.m{i % 7}", p, words("q", 6), words("d", 20)] for p, i in places]
 
 
 def test_assembly_caps_drops_duplicates_and_keeps_groups_together(monkeypatch):
@@ -207,10 +103,12 @@ def library(tmp_path, monkeypatch):
     for package in ("numpy", "scipy"):
         for sub in ("", "part/", "tests/"):
             (tmp_path / package / sub).mkdir(parents=True, exist_ok=True)
-            text = "".join(
-                f'def f{i}():\n    """Return the {" ".join(f"w{chr(97 + rng.randrange(26)) * rng.randint(2, 9)}" for _ in range(4))} of it.\n\n'
-                f'    The {" ".join(chr(97 + rng.randrange(26)) * rng.randint(2, 9) for _ in range(16))} is here.\n    """\n' for i in range(40)
-            )  # fmt: skip
+            words = [chr(97 + rng.randrange(26)) * rng.randint(2, 9) for _ in range(20 * 40)]
+            text = ""
+            for i in range(40):
+                own = words[20 * i : 20 * i + 20]
+                document = f"The {' '.join(own[4:])} is here."
+                text += f'def f{i}():\n    """Return the {" ".join(own[:4])} of it.\n\n    {document}\n    """\n'
             (tmp_path / package / sub / "mod.py").write_text(text, encoding="utf-8")
     found = {package: ("1.0", tmp_path / package) for package in ("numpy", "scipy")}
     monkeypatch.setattr(pydocs, "find_libraries", lambda: found)
@@ -269,15 +167,3 @@ def test_real_libraries_are_found_without_importing_them():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_real_text_is_prose():
-    """A fixed few files of an installed library: the text that readers will see."""
-    root = Path(pydocs.find_libraries()["sklearn"][1])
-    found = docstrings.read_sources([("sklearn", str(root), name) for name in ("pipeline.py", "model_selection/_split.py")])
-    assert len(found) >= 8
-    for name, _, _, query, document in found:
-        assert len(query.split()) >= 4 and len(document.split()) >= 12, name
-        for text in (query, document):
-            assert not any(mark in text for mark in ("`", ">>>", "::", "----", ":class:", "http", "\n")), (name, text)
-        assert prose.normal(query) not in prose.normal(document)
