@@ -57,8 +57,9 @@ def _hub(repo: str, revision: str | None, local_only: bool) -> Path | None:
 
     try:
         folder = snapshot_download(
-            repo, revision=revision, allow_patterns=PATTERNS, local_files_only=local_only, etag_timeout=TIMEOUT
-        )
+            repo, revision=revision, allow_patterns=PATTERNS, local_files_only=local_only, etag_timeout=TIMEOUT,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )  # fmt: skip
     except Exception:
         if local_only:
             return None
