@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ class Ticker:
             self.close()
             self.total, self.began = total, time.monotonic()
         if self.bar is None:
-            if time.monotonic() - self.began < 1 or done >= total:
+            if time.monotonic() - self.began < 1 or done >= total or not _watched():
                 return
             from tqdm import tqdm
 
@@ -33,3 +34,8 @@ class Ticker:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def _watched() -> bool:
+    """Whether someone sees the bar: a terminal or a notebook, not a log file."""
+    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
