@@ -1,4 +1,4 @@
-"""The grid itself: which cells it has, how it reads and prints, and its bootstrap."""
+"""The grid itself: which cells it has, how it reads and prints, its bootstrap, and its benchmark."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid, bootstrap, check_cells, default_dims
+from mrl_tutorial.tasks import RetrievalTask
 
 
 def grid(items=None):
@@ -89,3 +90,21 @@ def test_comparison_is_paired():
 def test_a_measure_without_items_cannot_be_resampled():
     with pytest.raises(InputError, match="no value per item"):
         grid().interval(2, 8)
+
+
+def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("sentence_transformers")
+    from mrl_tutorial.bench import grid as bench
+
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    words = "apple river stone cloud engine violin market winter copper garden".split()
+    corpus = {f"d{i}": f"{a} and {b}" for i, (a, b) in enumerate((a, b) for a in words for b in words if a != b)}
+    queries = {f"q{i}": text.replace(" and", " near the") for i, text in enumerate(list(corpus.values())[::5])}
+    qrels = {q: {f"d{5 * i}": 1, f"d{5 * i + 1}": 2, f"d{5 * i + 2}": 0} for i, q in enumerate(queries)}
+    task = RetrievalTask("words", "made up", corpus, queries, qrels, {"test": list(queries)})
+    monkeypatch.setattr(bench, "load_task", lambda name: task)
+    result = bench.run(json=str(tmp_path / "grid.json"), quick=True)
+    assert json.loads((tmp_path / "grid.json").read_text()) == result
+    assert result["largest_difference"] < 1e-6
+    assert (result["cells"], result["queries"], result["documents"]) == (42, 18, 90)
+    assert "extrapolated" in capsys.readouterr().out

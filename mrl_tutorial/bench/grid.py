@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,15 +28,12 @@ def run(json: str | None = None, quick: bool = False) -> dict:
 
     SciFact where `$MRL_DATA` has it, else pydocs. Raises InputError without sentence-transformers.
     """
-    try:
-        from sentence_transformers.evaluation import InformationRetrievalEvaluator
-    except ImportError as error:
-        raise InputError("bench grid compares with sentence-transformers: pip install sentence-transformers") from error
+    InformationRetrievalEvaluator = _evaluator_class()
     encoder = Encoder.load()
     has_scifact = (Path(os.environ.get("MRL_DATA", "-")) / "scifact").is_dir()
     task = load_task("scifact" if has_scifact and not quick else "pydocs")
     task = _smaller(task, 300) if quick else task
-    repeats, sample = (2, 16) if quick else (9, 64)
+    repeats, sample = (2, 8) if quick else (9, 32)
     embedded = embed_task(task, encoder, "test", "fp32")
     n_layers, dims = encoder.n_layers, encoder.dims
 
@@ -62,7 +60,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     texts = list(task.corpus.values())[:: max(1, len(task.corpus) // sample)][:sample]
     encoding = interleave(
         {"all layers": lambda: encoder.encode_layers(texts, precision="fp32", cache=False),
-         "last layer": lambda: encoder.encode_layers(texts, layers=[n_layers], precision="fp32", cache=False)}, repeats,
+         "last layer": lambda: encoder.encode_layers(texts, layers=[n_layers], precision="fp32", cache=False)}, 2 * repeats,
     )  # fmt: skip
     scale = (len(task.corpus) + len(queries)) / len(texts)
     result = {
@@ -87,6 +85,15 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     if json:
         write_json(json, result)
     return result
+
+
+def _evaluator_class():
+    for home in ("sentence_transformers.sentence_transformer.evaluation", "sentence_transformers.evaluation"):
+        try:
+            return import_module(home).InformationRetrievalEvaluator  # moved in version 6
+        except ImportError:
+            continue
+    raise InputError("bench grid compares with sentence-transformers: pip install sentence-transformers")
 
 
 class _Encoded:
