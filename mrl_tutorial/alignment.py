@@ -39,6 +39,20 @@ def pca_basis(x: Tensor, k: int) -> Tensor:
     return basis.to(x.dtype)
 
 
+@torch.no_grad()
+def code_pca(x: Tensor, k: int) -> Tensor:
+    """What the public code of ESE calls PCA: x (n, D) -> x U_k S_k (n, k), with U and S from a randomised SVD of
+    softmax(x'x / sqrt(D)), row by row. Not centred, not PCA, and another draw of torch's generator gives other signs.
+
+    Raises InputError where `k` is not in 1..D. Source: AnglE 0.6.1, `AngleESETrainer.pca_compress`.
+    """
+    width = x.shape[1]
+    if not 1 <= k <= width:
+        raise InputError(f"{k} components of {width} coordinates: give 1 to {width}")
+    left, values, _ = torch.svd_lowrank((x.T @ x / width**0.5).softmax(-1), q=k)
+    return x @ (left * values)
+
+
 def align(
     batch: Batch,
     layers: Sequence[int],
@@ -50,12 +64,12 @@ def align(
     """Mean squared error plus KL over features between a prefix and its layer's principal components.
 
     Returns (len(layers), len(dims)). The target y (B + N, d) of all the batch's texts is detached. target: "pca" (true
-    PCA of the batch, centred), or a function `target(x (n, D), layer, d) -> (n, d)`, for instance a basis fitted on a
-    fixed sample. KL(y || x), batchmean, softmax over the raw coordinates / temperature.
-    Source: ESE, arXiv 2402.14776 v2, equation 6. Raises InputError for an unknown target.
+    PCA of the batch, centred), "code-pca" (`code_pca`, one draw a layer), or a function `target(x (n, D), layer, d) ->
+    (n, d)`, for instance a basis fitted on a fixed sample. KL(y || x), batchmean, softmax over the raw coordinates /
+    temperature. Source: ESE, arXiv 2402.14776 v2, equation 6. Raises InputError for an unknown target.
     """
-    if target != "pca" and not callable(target):
-        raise InputError(f'unknown alignment target {target!r}: give "pca" or a function (x, layer, d) -> (n, d)')
+    if target not in ("pca", "code-pca") and not callable(target):
+        raise InputError(f'unknown alignment target {target!r}: give "pca", "code-pca" or a function (x, layer, d)')
     dims = check_dims(dims, batch.width)
     texts = batch.text_rows(layers)  # (P, T, D)
     rows = []
@@ -64,6 +78,9 @@ def align(
             still = x.detach()
             if target == "pca":
                 components = (still - still.mean(0)) @ pca_basis(still, dims[-1])  # (T, k), the leading ones first
+                targets = [components[:, :d] for d in dims]
+            elif target == "code-pca":
+                components = code_pca(still, dims[-1])
                 targets = [components[:, :d] for d in dims]
             else:
                 targets = [target(still, layer, d).detach() for d in dims]

@@ -32,7 +32,7 @@ def recipes(args: argparse.Namespace) -> None:
     from .recipes import RECIPES
 
     for name, (_, source, line) in RECIPES.items():
-        print(f"{name:<14} {line}\n{'':<14} {source}")
+        print(f"{name:<16} {line}\n{'':<16} {source}")
 
 
 def evaluate(args: argparse.Namespace) -> None:

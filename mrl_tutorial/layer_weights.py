@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from .errors import InputError
+from .learned import Learned
 
 
 def _layers(n: int) -> np.ndarray:
@@ -46,6 +47,7 @@ def _last_is_one(weights: np.ndarray) -> np.ndarray:
 
 LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
     "uniform": uniform, "inverse": inverse, "log": log, "linear": linear, "exponential": exponential,
+    "learned": Learned(),
 }  # fmt: skip
 
 

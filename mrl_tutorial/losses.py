@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .alignment import align, pca_basis
+from .alignment import align, code_pca, pca_basis
 from .batch import Batch
 from .classifier import NestedClassifier, classification
 from .contrastive import contrastive
@@ -19,24 +20,33 @@ from .errors import InputError
 from .nesting import check_dims, nested_scores, pair_scores
 
 __all__ = [
-    "TERMS", "Batch", "NestedClassifier", "align", "classification", "contrastive", "cosent", "kl_features",
-    "kl_scores", "needs_last_layer", "pca_basis",
+    "TERMS", "Batch", "NestedClassifier", "align", "classification", "code_pca", "contrastive", "cosent", "kl_features",
+    "kl_scores", "needs_last_layer", "pca_basis", "score_align",
 ]  # fmt: skip
 
 # score teachers: which cell the student's distribution is pulled towards
 TEACHERS = ("last-layer", "full-width", "full")
 
 
-def cosent(batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None) -> Tensor:
+def cosent(
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    temperature: float | None = None,
+    fixed_document: bool = False,
+) -> Tensor:
     """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
 
     Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are
-    all equal has loss 0. Raises InputError where these are missing. Source: the CoSENT loss of sentence-transformers.
+    all equal has loss 0. `fixed_document`: documents always from the batch's last layer. Raises InputError where
+    these are missing. Source: the CoSENT loss of sentence-transformers.
     """
     if batch.labels is None:
         raise InputError("cosent needs a graded label for every pair")
     tau = batch.temperature if temperature is None else temperature
-    queries, documents = batch.query_rows(layers), batch.document_rows(layers)
+    queries = batch.query_rows(layers)
+    documents = batch.document_rows([batch.last_layer] * len(layers) if fixed_document else layers)
     with torch.autocast(queries.device.type, enabled=False):
         scores = pair_scores(queries, documents, dims, batch.cosine) / tau  # (P, M, B)
         higher, lower = (batch.labels[:, None] > batch.labels[None, :]).nonzero(as_tuple=True)
@@ -84,21 +94,54 @@ def kl_scores(
     """KL over scores: softmax of a query's scores over the batch's documents / temperature, against a teacher cell's.
 
     Returns (len(layers), len(dims)), the mean over queries. teacher: "last-layer" (L, same d), "full-width" (same
-    layer, D) or "full" (L, D), where L is the batch's last layer. `fixed_document`: the student's documents from layer
-    L. `detach=False` lets the teacher learn too. Raises InputError for an unknown teacher.
+    layer, D) or "full" (L, D), where L is the batch's last layer. `fixed_document`: all documents from layer L.
+    `detach=False` lets the teacher learn too. Raises InputError for an unknown teacher.
     Source: Starbucks, arXiv 2410.13230; 2D Matryoshka for retrieval, arXiv 2411.17299.
     """
-    if teacher not in TEACHERS:
-        raise InputError(f"unknown teacher {teacher!r}: give one of {', '.join(TEACHERS)}")
     tau = batch.temperature if temperature is None else temperature
-    last = [batch.last_layer]
-    documents = batch.document_rows(last * len(layers) if fixed_document else layers)
-    student = nested_scores(batch.query_rows(layers), documents, dims, batch.cosine)  # (P, M, B, N)
-    rows, columns = (layers if teacher == "full-width" else last), (dims if teacher == "last-layer" else [batch.width])
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
-        right = nested_scores(batch.query_rows(rows), batch.document_rows(rows), columns, batch.cosine)
+    right, student = _teacher_and_student(batch, layers, dims, teacher, detach, fixed_document)
     with torch.autocast(student.device.type, enabled=False):
         return _kl((right / tau).log_softmax(-1), (student / tau).log_softmax(-1))
+
+
+def score_align(
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    teacher: str = "full-width",
+    temperature: float | None = None,
+    fixed_document: bool = False,
+) -> Tensor:
+    """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
+
+    Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and
+    documents; the temperature belongs to the KL. Arguments as `kl_scores`. Source: SCORE in 2D Matryoshka for
+    retrieval, arXiv 2411.17299, whose public code further divides by the number of scores.
+    """
+    tau = batch.temperature if temperature is None else temperature
+    right, student = _teacher_and_student(batch, layers, dims, teacher, True, fixed_document)
+    with torch.autocast(student.device.type, enabled=False):
+        squares = F.mse_loss(student, right.expand_as(student), reduction="none").mean((-2, -1))
+        return squares + _kl((right / tau).log_softmax(-1), (student / tau).log_softmax(-1))
+
+
+def _teacher_and_student(
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], teacher: str, detach: bool, fixed_document: bool
+) -> tuple[Tensor, Tensor]:
+    """Scores of the teacher cells (P or 1, M or 1, B, N) and of the student's (P, M, B, N)."""
+    if teacher not in TEACHERS:
+        raise InputError(f"unknown teacher {teacher!r}: give one of {', '.join(TEACHERS)}")
+    last = [batch.last_layer]
+    rows, columns = (layers if teacher == "full-width" else last), (dims if teacher == "last-layer" else [batch.width])
+
+    def scores(of: Sequence[int], widths: Sequence[int]) -> Tensor:
+        documents = batch.document_rows(last * len(of) if fixed_document else of)
+        return nested_scores(batch.query_rows(of), documents, widths, batch.cosine)
+
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
+        right = scores(rows, columns)
+    return right, scores(layers, dims)
 
 
 def _kl(teacher: Tensor, student: Tensor) -> Tensor:
@@ -112,8 +155,13 @@ TERMS: dict[str, Callable[..., Tensor]] = {
     "cosent": cosent,
     "kl-features": kl_features,
     "kl-scores": kl_scores,
+    "score-align": score_align,
     "align": align,
 }
+
+
+#: terms that compare queries with documents, which a classification task has not
+DOCUMENT_TERMS = ("contrastive", "cosent", "kl-scores", "score-align")
 
 
 def needs_last_layer(term: Callable[..., Tensor], options: dict) -> bool:

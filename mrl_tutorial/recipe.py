@@ -14,7 +14,8 @@ from .batch import Batch
 from .errors import InputError
 from .grid import default_dims
 from .layer_weights import check_weights, suggestion
-from .losses import TERMS, needs_last_layer
+from .learned import LayerWeights, Learned
+from .losses import DOCUMENT_TERMS, TERMS, needs_last_layer
 
 Term = Callable[..., Tensor]
 Weights = Mapping[str | Term, "np.ndarray | Tensor"]
@@ -27,6 +28,7 @@ class Recipe:
     weights: term -> (len(layers), len(dims)) grid. A term is "main" (the task's own loss), a name in `losses.TERMS`, or
     your function with a term's signature. layers: default 1..rows; dims: default `grid.default_dims`.
     sampler(rng) -> weights: what one step draws; `weights` is then its mean. options: term -> keyword arguments.
+    learned: rows of layers below the last are further multiplied by weights that training learns.
 
         weights = np.zeros((6, 7)); weights[5] = 1; weights[2, 4] = 2
         mine = Recipe("mine", {"main": weights, my_term: weights})
@@ -42,6 +44,7 @@ class Recipe:
     source: str = ""
     line: str = ""
     embeddings: bool = False  # layer 0, the embedding table's output, is among `layers`
+    learned: Learned | None = None
 
     def validate(self, n_layers: int, width: int) -> Recipe:
         """Check against a model and return the recipe with layers, dims and float64 grids filled in.
@@ -80,7 +83,16 @@ class Recipe:
         for key in self.options:
             if key not in grids:
                 raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
-        return replace(self, weights=grids, layers=layers, dims=dims)
+        checked = replace(self, weights=grids, layers=layers, dims=dims)
+        checked.layer_weights()
+        return checked
+
+    def layer_weights(self) -> LayerWeights | None:
+        """The trainable layer weights of a `learned` recipe, fresh; else None. Raises InputError as `LayerWeights`."""
+        if self.learned is None:
+            return None
+        used = np.any([_array(self.name, grid).any(axis=1) for grid in self.weights.values()], axis=0)
+        return LayerWeights(used)
 
     def step_weights(self, rng: np.random.Generator) -> dict[str | Term, np.ndarray]:
         """The grids of one step: what the sampler draws with `rng`, else the fixed ones."""
@@ -92,6 +104,12 @@ class Recipe:
         """The largest layer with any weight. Training may stop the forward pass there unless `needs_last_layer`."""
         used = max(i for grid in self.weights.values() for i in np.flatnonzero(_array(self.name, grid).any(axis=1)))
         return int(used) + 1 if self.layers is None else int(self.layers[used])
+
+    @property
+    def needs_documents(self) -> bool:
+        """Whether a weighted term, "main" apart, compares queries with documents."""
+        own = bool(self.options.get("main", {}).get("fixed_document"))
+        return own or any(key in DOCUMENT_TERMS and _array(key, grid).any() for key, grid in self.weights.items())
 
     @property
     def needs_last_layer(self) -> bool:

@@ -13,33 +13,36 @@ import numpy as np
 from .errors import InputError
 from .grid import check_cells, default_dims
 from .layer_weights import LAYER_WEIGHTS, layer_weights, suggestion
+from .learned import Learned
+from .published import ese_code, retrieval_2dmse, starbucks, two_d_mse_v1_st
 from .recipe import Recipe, rectangles, term_name
+from .weight_grids import cells, columns, columns_with
 
 __all__ = ["LAYER_WEIGHTS", "RECIPES", "Recipe", "get_recipe", "layer_weights", "rectangles", "term_name"]
 
 
 def full_size(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
     """ℓ(L, D): the whole model only."""
-    dims = _with(dims, width, width)
-    return Recipe("full-size", {"main": _cells(n_layers, dims, [(n_layers, width, 1)])}, dims=dims)
+    dims = columns_with(dims, width, width)
+    return Recipe("full-size", {"main": cells(n_layers, dims, [(n_layers, width, 1)])}, dims=dims)
 
 
 def separate(n_layers: int, width: int, layer: int, dim: int, dims: Sequence[int] | None = None) -> Recipe:
     """ℓ(l, d): one sub-model by itself; the backbone stops after block l."""
     check_cells([layer], [dim], n_layers, width)
-    dims = _with(dims, width, dim)
-    return Recipe(f"separate:{layer},{dim}", {"main": _cells(n_layers, dims, [(layer, dim, 1)])}, dims=dims)
+    dims = columns_with(dims, width, dim)
+    return Recipe(f"separate:{layer},{dim}", {"main": cells(n_layers, dims, [(layer, dim, 1)])}, dims=dims)
 
 
 def mrl(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
     """Σ_d ℓ(L, d): every dimension of the last layer."""
-    dims = _dims(dims, width)
-    return Recipe("mrl", {"main": _cells(n_layers, dims, [(n_layers, d, 1) for d in dims])}, dims=dims)
+    dims = columns(dims, width)
+    return Recipe("mrl", {"main": cells(n_layers, dims, [(n_layers, d, 1) for d in dims])}, dims=dims)
 
 
 def two_d_mse_v1(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
     """One layer n < L and one d < D a step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d)."""
-    dims = _with(dims, width, width)
+    dims = columns_with(dims, width, width)
     if n_layers < 2 or len(dims) < 2:
         raise InputError("2dmse-v1 draws a layer below the last and a dimension below the width: this grid has none")
 
@@ -70,7 +73,7 @@ def all_cells(
     n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: object = "uniform"
 ) -> Recipe:
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step."""
-    dims = _dims(dims, width)
+    dims = columns(dims, width)
     return Recipe("all-cells", {"main": np.outer(_weights(layer_weights, n_layers), np.ones(len(dims)))}, dims=dims)
 
 
@@ -88,7 +91,27 @@ RECIPES: dict[str, Entry] = {
     "separate:l,d": Entry(separate, "baseline", "one sub-model alone: backbone cut to l blocks, loss at (l, d)"),
     "mrl": Entry(mrl, "arXiv 2205.13147", "last layer, every dimension, summed"),
     "2dmse-v1": Entry(two_d_mse_v1, "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last"),
+    "2dmse-v1-st": Entry(
+        two_d_mse_v1_st,
+        "sentence-transformers 6.2, Matryoshka2dLoss",
+        "as 2dmse-v1, but each layer draws one dimension, layer 0 (the embedding table) among them",
+    ),
     "ese": Entry(ese, "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA"),
+    "ese-code": Entry(
+        ese_code,
+        "AnglE 0.6.1, AngleESETrainer",
+        "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
+    ),
+    "retrieval-2dmse": Entry(
+        retrieval_2dmse,
+        "arXiv 2411.17299",
+        "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
+    ),
+    "starbucks": Entry(
+        starbucks,
+        "arXiv 2410.13230",
+        "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
+    ),
     "all-cells": Entry(all_cells, "this course", "every layer, every dimension, every step"),
 }
 
@@ -103,17 +126,15 @@ def get_recipe(
 ) -> Recipe:
     """The recipe `name` for a model of `n_layers` x `width`, validated. `dims`, `layer_weights`: instead of its own.
 
+    layer_weights="learned" or `Learned(rate)` trains them. Names may carry options: separate:3,128,
+    starbucks:1,32+6,384, retrieval-2dmse+score+dims.
+
     Raises InputError for an unknown name, cells that the model lacks, or an option that the recipe does not have.
     """
     given = {key: value for key, value in (("dims", dims), ("layer_weights", layer_weights)) if value is not None}
     given |= options
-    kind = name
-    if name == "separate" or name.startswith("separate:"):
-        match = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)", name)
-        if not match:
-            raise InputError(f"{name!r}: name the layer and the dimension, as in separate:3,128")
-        kind = "separate:l,d"
-        given |= {"layer": int(match[1]), "dim": int(match[2])}
+    kind, named = _parse(name, width)
+    given = named | given
     if kind not in RECIPES:
         raise InputError(f"unknown recipe {name!r}{suggestion(name, RECIPES)}")
     entry = RECIPES[kind]
@@ -123,24 +144,39 @@ def get_recipe(
     if dims is not None:
         check_cells(None, dims, n_layers, width)
     built = entry.builder(n_layers, width, **given)
-    return replace(built, source=entry.source, line=entry.line).validate(n_layers, width)
+    learned = LAYER_WEIGHTS.get(layer_weights) if isinstance(layer_weights, str) else layer_weights
+    learned = learned if isinstance(learned, Learned) else None
+    return replace(built, source=entry.source, line=entry.line, learned=learned).validate(n_layers, width)
 
 
-def _cells(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, int, float]]) -> np.ndarray:
-    """(n_layers, len(dims)), zero but in the given (layer, dim, weight) cells."""
-    grid = np.zeros((n_layers, len(dims)))
-    for layer, dim, weight in cells:
-        grid[layer - 1, list(dims).index(dim)] = weight
-    return grid
+# what may follow retrieval-2dmse, each after a +
+SWITCHES = {
+    "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
+    "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"}, "align-code": {"align": "code-pca"},
+}  # fmt: skip
 
 
-def _dims(dims: Sequence[int] | None, width: int) -> tuple[int, ...]:
-    return default_dims(width) if dims is None else tuple(sorted({int(d) for d in dims}))
-
-
-def _with(dims: Sequence[int] | None, width: int, dim: int) -> tuple[int, ...]:
-    """The columns of the grid: `dims`, and `dim` where it is not among them."""
-    return tuple(sorted({*_dims(dims, width), dim}))
+def _parse(name: str, width: int) -> tuple[str, dict]:
+    """A recipe's name as written to its entry in RECIPES and the builder's options that the name carries."""
+    if name == "separate" or name.startswith("separate:"):
+        match = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)", name)
+        if not match:
+            raise InputError(f"{name!r}: name the layer and the dimension, as in separate:3,128")
+        return "separate:l,d", {"layer": int(match[1]), "dim": int(match[2])}
+    if name.startswith("starbucks:"):
+        pairs = [re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", pair) for pair in name[10:].split("+")]
+        if not all(pairs):
+            raise InputError(f"{name!r}: name each cell's layer and dimension, as in starbucks:1,32+2,64+6,384")
+        return "starbucks", {"pairs": [(int(pair[1]), int(pair[2])) for pair in pairs]}
+    kind, *switches = name.split("+")
+    if kind != "retrieval-2dmse":
+        return name, {}
+    options: dict = {}
+    for switch in switches:
+        if switch not in SWITCHES and switch != "dims":
+            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, [*SWITCHES, 'dims'])}")
+        options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[switch]
+    return kind, options
 
 
 _weights = layer_weights  # builders have an argument of that name

@@ -50,7 +50,7 @@ def test_validation_says_which(recipe, message):
     ("arguments", "message"),
     [
         (("2dmse", 6, 384), "unknown recipe '2dmse': did you mean '2dmse-v1'"),
-        (("xyz", 6, 384), "give one of 2dmse-v1, all-cells"),
+        (("xyz", 6, 384), "give one of 2dmse-v1, 2dmse-v1-st, all-cells"),
         (("separate", 6, 384), "as in separate:3,128"),
         (("separate:9,8", 6, 384), "layer 9 does not exist"),
         (("separate:1,999", 6, 384), "dimension 999 does not exist"),
