@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from . import store
+from .recipe import Recipe, term_name
 
 
 @dataclass
@@ -81,3 +82,22 @@ def load_run(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch
     for kind, table in (("sums", run.sums), ("counts", run.counts)):
         table |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}
     return run, notes["done"]
+
+
+def recipe_key(recipe: Recipe) -> list:
+    """What makes two recipes the same run: names, grids, options; a function counts by its code."""
+
+    def code(f) -> str:
+        inner = getattr(f, "__code__", None)
+        closure = getattr(f, "__closure__", None) or ()
+        cells = [repr(cell.cell_contents) for cell in closure if not callable(cell.cell_contents)]
+        return repr(f) if inner is None else f"{inner.co_code.hex()}{inner.co_consts}{inner.co_names}{cells}"
+
+    terms = [
+        [term_name(key), "" if isinstance(key, str) else code(key), np.asarray(grid).tolist()]
+        for key, grid in recipe.weights.items()
+    ]
+    options = {term_name(key): value for key, value in recipe.options.items()}
+    drawn = code(recipe.sampler) if recipe.sampler else ""
+    learned = [recipe.learned.rate] if recipe.learned else []
+    return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, drawn, *learned]

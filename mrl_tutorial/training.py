@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import backbone as bb
 from . import store
 from .batch import Batch
-from .checkpoint import Run, load_run, save_run
+from .checkpoint import Run, load_run, recipe_key, save_run
 from .classifier import NestedClassifier
 from .encoder import Encoder
 from .errors import InputError
@@ -37,7 +37,8 @@ class NonFiniteLoss(ArithmeticError):
 @dataclass
 class TrainResult:
     """What training gave. losses: term -> (L, M), mean loss of each cell over the last steps, NaN where unweighted.
-    history: total loss of each step. seconds: of training, encoding excluded. finished: False if it was cancelled."""
+    history: total loss of each step. seconds: of training, encoding excluded. finished: False if it was cancelled.
+    layer_weights: what a recipe with learned ones arrived at, one a row of its grids, else None."""
 
     encoder: Encoder
     losses: dict[str, np.ndarray]
@@ -47,6 +48,7 @@ class TrainResult:
     finished: bool
     recipe: Recipe
     classifier: NestedClassifier | None = None
+    layer_weights: np.ndarray | None = None
 
 
 def train(
@@ -60,8 +62,8 @@ def train(
 
     what="heads": linear heads ("shared" or "per-layer") on frozen embeddings, AdamW, from start="zero" (default for
     shared heads: nothing but the recipe shapes them) or "pairs" (default for per-layer heads: `Heads.start_on_pairs`). what="full": every transformer block
-    (token embeddings stay frozen), AdamW, warm-up over a tenth of the steps, then linear decay; no dropout; texts cut to
-    `max_tokens`; bf16 autocast where the processor has it (`precision`).
+    (token embeddings stay frozen, unless the recipe has layer 0), AdamW, warm-up over a tenth of the steps, then linear
+    decay; no dropout; texts cut to `max_tokens`; bf16 autocast where the processor has it (`precision`).
     The same arguments give the same run: it is cached, checkpointed every 30 s and on interruption, and goes on where it
     stopped; `cache=False` neither reads nor writes. `out`: also write a folder that `Encoder.load` accepts.
     on_step(step, steps, loss) may return False to stop early. Raises InputError before any work on bad arguments and
@@ -74,6 +76,10 @@ def train(
     precision = bb.resolve_precision(precision)
     lr = lr or RATES[what]
     data = examples(task, split)
+    if data.positives is None and recipe.needs_documents:
+        raise InputError(
+            f"recipe {recipe.name!r} compares queries with documents, which {task.name} has not: choose mrl or all-cells"
+        )
     ticker = Ticker(progress)
     if what == "full":
         side = Backbone(encoder, data, recipe, precision, max_tokens)
@@ -86,7 +92,12 @@ def train(
     parameters = {f"model.{k}": p for k, p in side.module.named_parameters() if p.requires_grad}
     if classifier is not None:
         parameters |= {f"classifier.{k}": p for k, p in classifier.named_parameters()}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=0.01)
+    groups = [{"params": list(parameters.values()), "rate": lr}]
+    learned = recipe.layer_weights()
+    if learned is not None:
+        parameters["layers.theta"] = learned.theta
+        groups.append({"params": [learned.theta], "rate": recipe.learned.rate, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.01)
     run, done, folder = Run(), False, None
     if cache:
         folder = store.cache_dir("training") / store.key(
@@ -101,13 +112,18 @@ def train(
         while run.step < steps and not done:
             step = run.step
             for group in optimizer.param_groups:
-                group["lr"] = lr * _rate(step, steps)
+                group["lr"] = group["rate"] * _rate(step, steps)
             # one generator per step: nothing to store, and a resumed run draws what an uninterrupted one would
-            weights = recipe.step_weights(np.random.default_rng([seed, step]))
+            rng = np.random.default_rng([seed, step])
+            weights = recipe.step_weights(rng)
+            if learned is not None:
+                weights = learned.scale(weights)
             queries, documents, labels = side.embed(batches[step])
             batch = Batch(queries, documents, side.layers, labels=labels, classifier=classifier, temperature=temperature,
                           symmetric=symmetric, cosine=encoder.similarity == "cosine")  # fmt: skip
-            loss, tables = recipe.loss(batch, weights)
+            with torch.random.fork_rng(devices=[]):  # for terms that draw, such as the target "code-pca"
+                torch.random.default_generator.manual_seed(int(rng.integers(2**63)))
+                loss, tables = recipe.loss(batch, weights)
             _check_finite(loss, tables, weights, recipe, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -130,12 +146,15 @@ def train(
         save_run(folder, run, parameters, optimizer, done=run.step == steps)
     trained = side.result(name or f"{encoder.name} + {recipe.name} ({what})", _trained_dims(recipe))
     result = TrainResult(trained, run.losses(), run.history, run.seconds, run.step, run.step == steps, recipe, classifier)
+    if learned is not None:
+        result.layer_weights = learned().detach().numpy()
     if out is not None:
         trained.save(out)
         store.write_json(Path(out) / "train.json", {
             "recipe": recipe.name, "task": task.name, "what": what, "heads": heads if what == "heads" else None,
             "steps": run.step, "batch_size": batch_size, "lr": lr, "seed": seed, "temperature": temperature,
             "precision": precision, "seconds": round(run.seconds, 1), "history": run.history,
+            "layer_weights": None if learned is None else result.layer_weights.tolist(),
         })  # fmt: skip
     return result
 
@@ -175,14 +194,14 @@ class Backbone:
         self.encoder, self.data, self.precision = encoder.trainable_copy(), data, precision
         self.module = self.encoder.model
         deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
-        self.layers = tuple(range(1, deepest + 1))
+        self.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
         self.max_tokens = max_tokens
         if encoder.heads is not None:
             raise InputError(f"{encoder.name} has heads: full training takes a model without (encoder.with_heads(None))")
         # explicit attention: its backward is cheaper than the fused kernel's on short texts on a CPU
         self.module.set_attn_implementation("eager")
         self.module.requires_grad_(True)
-        self.module.embeddings.requires_grad_(False)
+        self.module.embeddings.requires_grad_(recipe.embeddings)
 
     def embed(self, chosen: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
         sides, labels = _sides(self.data, chosen)
@@ -232,20 +251,6 @@ def _trained_dims(recipe: Recipe) -> tuple[int, ...]:
     return tuple(int(d) for d, on in zip(recipe.dims, pushed) if on)
 
 
-def recipe_key(recipe: Recipe) -> list:
-    """What makes two recipes the same run: names, grids, options; a function counts by its code."""
-    from .recipe import term_name
-
-    def code(f) -> str:
-        inner = getattr(f, "__code__", None)
-        cells = [repr(c.cell_contents) for c in (getattr(f, "__closure__", None) or ()) if not callable(c.cell_contents)]
-        return repr(f) if inner is None else f"{inner.co_code.hex()}{inner.co_consts}{inner.co_names}{cells}"
-
-    terms = [[term_name(k), "" if isinstance(k, str) else code(k), np.asarray(g).tolist()] for k, g in recipe.weights.items()]
-    options = {term_name(k): v for k, v in recipe.options.items()}
-    return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, code(recipe.sampler) if recipe.sampler else ""]
-
-
 def _check(what, heads, start, steps, batch_size, lr, temperature, max_tokens, recipe, out) -> None:
     if what not in RATES:
         raise InputError(f"what={what!r} is unknown: choose heads or full")
@@ -274,7 +279,8 @@ def _check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights, recipe: 
 
     for key, grid in weights.items():
         name = term_name(key)
-        bad = np.argwhere((np.asarray(grid) != 0) & ~np.isfinite(tables[name]))
+        used = (grid.detach() if torch.is_tensor(grid) else torch.as_tensor(grid)).numpy() != 0
+        bad = np.argwhere(used & ~np.isfinite(tables[name]))
         if len(bad):
             i, j = bad[0]
             raise NonFiniteLoss(
