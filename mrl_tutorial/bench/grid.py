@@ -60,7 +60,8 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     texts = list(task.corpus.values())[:: max(1, len(task.corpus) // sample)][:sample]
     encoding = interleave(
         {"all layers": lambda: encoder.encode_layers(texts, precision="fp32", cache=False),
-         "last layer": lambda: encoder.encode_layers(texts, layers=[n_layers], precision="fp32", cache=False)}, 2 * repeats,
+         "last layer": lambda: encoder.encode_layers(texts, layers=[n_layers], precision="fp32", cache=False)},
+        2 * repeats,
     )  # fmt: skip
     scale = (len(task.corpus) + len(queries)) / len(texts)
     result = {
