@@ -1,27 +1,18 @@
-"""The recipes of libraries and papers: against sentence-transformers itself, and against loops over their formulas."""
+"""The recipes of papers and public code against loops over their formulas, one cell at a time."""
 
 from __future__ import annotations
 
 import math
-import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import reference
 import torch
-from test_losses import library
-from test_training import OPTIONS, pairs_task, parameters
-from tiny import SENTENCES, save_tiny
 
-from mrl_tutorial import backbone as bb
 from mrl_tutorial.alignment import code_pca
-from mrl_tutorial.encoder import Encoder
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.feed import examples, schedule
-from mrl_tutorial.losses import TERMS, Batch, align, cosent, score_align
+from mrl_tutorial.losses import TERMS, Batch, align, score_align
 from mrl_tutorial.recipes import RECIPES, Recipe, get_recipe
-from mrl_tutorial.training import train
 
 L, WIDTH, DIMS = 4, 32, (8, 16, 32)
 
@@ -40,102 +31,6 @@ def same(total, expected, leaves, rtol=1e-9):
     for a, b in zip(found, right, strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=rtol)
     assert max(g.abs().max() for g in right) > 1e-3
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny(tmp_path_factory.mktemp("model") / "bert")
-
-
-# -- 2dmse-v1-st against the library -------------------------------------------------------------------------------
-
-
-def theirs_and_ours(folder, columns, recipe, weights, seed=None, **options):
-    """Matryoshka2dLoss and the recipe on one model: both losses, and their gradients in every parameter."""
-    from sentence_transformers import SentenceTransformer, losses
-    from sentence_transformers.models import Pooling, Transformer
-
-    model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH, "mean")], device="cpu").eval()
-    inner = losses.MultipleNegativesRankingLoss(model)
-    loss = losses.Matryoshka2dLoss(model, inner, **options)
-    bert = model[0].auto_model
-    leaves = [p for name, p in bert.named_parameters() if "pooler" not in name]
-    features = [dict(model.tokenize(column)) for column in columns]
-    random.seed(seed)
-    theirs = loss(features, torch.zeros(len(columns[0])))
-    rows = []
-    for column in columns:
-        tokens = model.tokenize(column)
-        hidden = bb.layer_outputs(bert, tokens["input_ids"], tokens["attention_mask"], range(4))
-        rows.append(torch.stack([bb.pool(h, tokens["attention_mask"], "mean") for h in hidden]))
-    batch = Batch(rows[0], torch.cat(rows[1:], 1), layers=range(4))
-    ours, _ = recipe.loss(batch, weights)
-    return *(float(x.detach()) for x in (theirs, ours)), *(
-        torch.cat([g.flatten() for g in torch.autograd.grad(x, leaves, allow_unused=True) if g is not None])
-        for x in (theirs, ours)
-    )
-
-
-COLUMNS = [SENTENCES[:3], SENTENCES[3:6], SENTENCES[6:9]]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("columns", "dims", "per_layer", "per_dim", "seed"),
-    [
-        (COLUMNS[:2], None, -1, -1, 0),  # every layer, every width: nothing is drawn
-        (COLUMNS, (8, 16), -1, -1, 0),  # with hard negatives; the KL is at full width all the same
-        *((COLUMNS[:2], None, 1, 1, seed) for seed in range(5)),  # the library's defaults
-        (COLUMNS, (8, 16, 24, 32), 2, 3, 5),
-        (COLUMNS, None, 3, 9, 6),  # as many as there are, or more
-    ],
-)
-def test_2dmse_v1_st_is_matryoshka2dloss(folder, columns, dims, per_layer, per_dim, seed):
-    counts = {} if (per_layer, per_dim) == (1, 1) else {"layers_per_step": per_layer, "dims_per_step": per_dim}
-    recipe = get_recipe("2dmse-v1-st", 3, WIDTH, dims=dims, **counts)
-    assert recipe.embeddings and recipe.layers == (0, 1, 2, 3)
-    weights = recipe.step_weights(np.random.default_rng(seed))
-    state = int(np.random.default_rng(seed).integers(2**32))  # as the recipe says it seeds
-    options = {} if not counts else {"n_layers_per_step": per_layer, "n_dims_per_step": per_dim}
-    found = theirs_and_ours(folder, columns, recipe, weights, state, matryoshka_dims=list(dims or DIMS), **options)
-    theirs, ours, their_gradient, our_gradient = found
-    assert ours == pytest.approx(theirs, rel=2e-6)
-    assert float((their_gradient - our_gradient).norm()) <= 2e-5 * float(their_gradient.norm()) > 0
-
-
-def test_2dmse_v1_st_draws_what_its_mean_says():
-    for options in ({}, {"layers_per_step": 2, "dims_per_step": 2}):
-        recipe = get_recipe("2dmse-v1-st", L, WIDTH, **options)
-        rng, mean, draws = np.random.default_rng(0), {key: 0.0 for key in recipe.weights}, 2000
-        for _ in range(draws):
-            for key, grid in recipe.step_weights(rng).items():
-                mean[key] = mean[key] + grid / draws
-        for key, grid in recipe.weights.items():
-            np.testing.assert_allclose(mean[key], grid, atol=0.05)
-    everything = get_recipe("2dmse-v1-st", L, WIDTH, layers_per_step=-1, dims_per_step=-1)
-    assert everything.sampler is None
-    for layers_per_step in (0, -2, 1.5):
-        with pytest.raises(InputError, match="layers_per_step .* is impossible"):
-            get_recipe("2dmse-v1-st", L, WIDTH, layers_per_step=layers_per_step)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_cosent_has_the_librarys_value_and_gradient():
-    q, d = (vectors(8, 12, seed=s, dtype=torch.float32).requires_grad_() for s in (0, 1))
-    labels = torch.tensor([0.0, 0.5, 0.5, 1.0, 0.2, 0.2, 0.2, 0.9])  # ties are not ordered pairs
-    theirs = library("CoSENTLoss", q, d, labels=labels)
-    ours = cosent(Batch(q[None], d[None], labels=labels), [1], [2, 5, 11, 12]).sum()
-    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
-    for a, b in zip(torch.autograd.grad(ours, (q, d)), torch.autograd.grad(theirs, (q, d)), strict=True):
-        assert float((a - b).norm()) <= 1e-5 * float(b.norm()) > 0
-
-
-# -- the formulas of definitions, one cell at a time ---------------------------------------------------------------
 
 
 def their_pca(x, k):
@@ -348,68 +243,6 @@ def test_every_recipe_is_listed_with_source_and_line():
         assert (recipe.source, recipe.line) == (entry.source, entry.line)
         assert recipe.name == name or name == "separate:l,d"
         assert all(key == "main" or key in TERMS for key in recipe.weights)
-
-
-# -- in the training loop ------------------------------------------------------------------------------------------
-
-
-def recipes_with_layer_0():
-    return [get_recipe("2dmse-v1-st", 3, WIDTH), get_recipe("ese-code", 3, WIDTH, dims=(8,))]
-
-
-def test_full_training_sees_the_embedding_table(folder):
-    encoder, task = Encoder.load(folder), pairs_task()
-    recipe = get_recipe("2dmse-v1-st", 3, WIDTH, layers_per_step=-1, dims_per_step=-1)
-    result = train(encoder, task, recipe, what="full", steps=1, batch_size=6, precision="fp32", cache=False)
-    data = examples(task)
-    chosen = schedule(data, 6, 1, 0)[0]
-    sides = ([texts[i] for i in chosen] for texts in (data.anchors, data.positives))
-    q, d = (
-        torch.from_numpy(np.array(encoder.encode_layers(x, embeddings=True, precision="fp32", cache=False))).double()
-        for x in sides
-    )
-    expected = sum(reference.contrastive(q[3], d[3], k) for k in DIMS)
-    for row in range(3):
-        expected = expected + sum(reference.contrastive(q[row], d[row], k) for k in DIMS) / 3
-        texts = torch.cat([q, d], 1)
-        expected = expected + 0.3 * reference.kl(texts[3] / 0.3, texts[row] / 0.3)
-    assert result.history[0] == pytest.approx(float(expected), rel=1e-5)
-    assert result.losses["main"].shape == (4, 3) and result.losses["main"][0, 0] == pytest.approx(
-        float(reference.contrastive(q[0], d[0], 8)), rel=1e-5
-    )
-    before, after = (e.model.embeddings.word_embeddings.weight for e in (encoder, result.encoder))
-    assert not torch.equal(before, after)  # the table is what row 0 trains
-
-
-@pytest.mark.parametrize("recipe", recipes_with_layer_0(), ids=lambda r: r.name)
-def test_resume_is_exact_with_layer_0_and_random_targets(folder, recipe):
-    encoder, task = Encoder.load(folder), pairs_task()
-    whole = train(encoder, task, recipe, what="full", cache=False, **OPTIONS)
-    torch.rand(7)  # the state of torch's generator is not an argument
-    train(encoder, task, recipe, what="full", on_step=lambda step, steps, loss: step != 3, **OPTIONS)
-    state = torch.random.get_rng_state()
-    resumed = train(encoder, task, recipe, what="full", **OPTIONS)
-    assert resumed.history == whole.history and len(resumed.history) == OPTIONS["steps"]
-    assert torch.equal(parameters(resumed, "full"), parameters(whole, "full"))
-    assert torch.equal(torch.random.get_rng_state(), state)  # nor does training disturb it
-
-
-@pytest.mark.parametrize("recipe", recipes_with_layer_0(), ids=lambda r: r.name)
-def test_heads_have_no_layer_0(folder, recipe):
-    with pytest.raises(InputError, match="embedding table's output, which has no head: use what='full'"):
-        train(Encoder.load(folder), pairs_task(), recipe, what="heads", **OPTIONS)
-
-
-@pytest.mark.parametrize("name", ["starbucks:1,8+2,16+3,32", "retrieval-2dmse+dims+score+fixed-doc"])
-def test_other_recipes_train_heads_and_say_when_a_task_has_no_documents(folder, name):
-    encoder = Encoder.load(folder)
-    result = train(encoder, pairs_task(), name, steps=40, batch_size=8, lr=3e-3, cache=False)
-    assert np.mean(result.history[-8:]) < 0.9 * np.mean(result.history[:8])
-    texts = SENTENCES * 3
-    classes = SimpleNamespace(name="toy", kind="classification", classes=["a", "b"],
-                              splits={"train": (texts, np.arange(len(texts)) % 2)})  # fmt: skip
-    with pytest.raises(InputError, match="compares queries with documents, which toy has not"):
-        train(encoder, classes, name, **OPTIONS)
 
 
 def test_fixed_document_for_graded_pairs():
