@@ -5,7 +5,7 @@ So `flops` here are multiply-adds: the inner product of two vectors of D coordin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,11 @@ def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
     """GB (10^9 bytes) of `n` vectors, without any index."""
     _positive(n=n)
     return n * bytes_per_vector(dim, dtype) / GB
+
+
+def corpus_gbs(n: int, dim: int) -> dict[str, float]:
+    """GB (10^9 bytes) of `n` vectors in every type that a stage stores: float32, float16, int8 and binary."""
+    return {dtype: corpus_gb(n, dim, dtype) for dtype in ("float32", "float16", "int8", "binary")}
 
 
 def block_flops(hidden: int, intermediate: int, tokens: int) -> int:
@@ -77,6 +82,21 @@ def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
             raise InputError(f"a shortlist of {k} cannot be taken from {left} documents: let shortlists shrink")
         total, left = total + k * d, k
     return total
+
+
+def adaptive_flops(n: int, ds: int, keep: int, dr: int) -> int:
+    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `keep` again at `dr`."""
+    return rerank_flops(n, ds, [(keep, dr)])
+
+
+def funnel_flops(n: int, dims: Sequence[int], keeps: Sequence[int]) -> int:
+    """Multiply-adds of one query of a funnel: `n` documents at dims[0], then the best keeps[i] at dims[i + 1].
+
+    Raises InputError unless there is one shortlist fewer than dimensions, and shortlists shrink.
+    """
+    if len(keeps) != len(dims) - 1:
+        raise InputError(f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(keeps)}: the last has none")
+    return rerank_flops(n, dims[0], zip(keeps, dims[1:], strict=True))
 
 
 def cell_price(
