@@ -68,17 +68,16 @@ def test_sliding_changes_frame_curve_and_readout(panel):
         assert f"layer {layer}, d = {dim}:" in words and f"{table[layer - 1, dim - 1]:.3f}" in words
 
 
-def test_a_slide_along_the_dimension_sends_one_message_without_any_data(panel, monkeypatch):
+def test_a_slide_sends_the_figure_one_message_with_no_more_than_it_needs(panel, monkeypatch):
     sent = []
-    figure_update = type(panel.figure)._send_update_msg
-    monkeypatch.setattr(type(panel.figure), "_send_update_msg",
-                        lambda self, *a, **k: (sent.append((a, k)), figure_update(self, *a, **k))[1])  # fmt: skip
-    for kind in ("_send_restyle_msg", "_send_relayout_msg"):
-        monkeypatch.setattr(type(panel.figure), kind, lambda self, *a, **k: sent.append((a, k)))
+    for kind in ("restyle", "relayout", "update"):
+        name = f"_send_{kind}_msg"
+        monkeypatch.setattr(type(panel.figure), name, lambda self, *a, kind=kind, **k: sent.append((kind, a, k)))
     panel.dim.value = 9
-    assert len(sent) == 1
-    restyle = sent[0][1].get("restyle_data", sent[0][0][0] if sent[0][0] else {})
-    assert not restyle or set(restyle) <= {"x0", "x1"}
+    assert [kind for kind, *_ in sent] == ["relayout"]
+    assert {"shapes[1].x0", "annotations[1].text"} <= set(sent[0][1][0])
+    panel.layer.value = 2
+    assert [kind for kind, *_ in sent] == ["relayout", "update"]
 
 
 def test_metric_switch_shows_the_other_table(panel):

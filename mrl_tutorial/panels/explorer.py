@@ -16,6 +16,7 @@ from ..errors import InputError
 from . import explorer_figure as picture
 from . import explorer_html as text
 from .explorer_model import ExplorerModel
+from .fit import Fit
 from .train_box import TrainBox
 from .trainer import train_for
 
@@ -59,7 +60,7 @@ class GridExplorer:
         m, wide = self.model, {"description_width": "90px"}
         names = list(m.encoders)
         self.models = w.ToggleButtons(
-            options=names, value=names[0], description="model", style={**wide, "button_width": "130px"}
+            options=names, value=names[0], style={"button_width": "130px"}, layout=w.Layout(width="auto")
         )
         self.metric = w.Dropdown(
             options=[(figures.metric_title(x), x) for x in m.metrics], description="measure", style=wide
@@ -87,7 +88,7 @@ class GridExplorer:
         training = [w.HTML(text.message("Train heads on this task's train split, then slide again:")), self.trainer.box]
         style = w.HTML(text.STYLE)
         self.box = w.VBox(
-            [style, w.HBox([self.models, self.metric], layout=w.Layout(flex_flow="row wrap")), self.layer, self.dim,
+            [style, Fit(), w.HBox([w.Label("model"), self.models, self.metric], layout=w.Layout(flex_flow="row wrap")), self.layer, self.dim,
              jumps, self.message, self.figure, self.price, *results, *(training if m.ranks else [])],
         )  # fmt: skip
         self.box.add_class("mrl-explorer")
@@ -107,12 +108,14 @@ class GridExplorer:
     def show(self) -> None:
         """Bring the panel to the state of its controls; a wrong input becomes a message in the panel."""
         view = self._view()
-        with self.figure.batch_update():
-            picture.change(self.figure, view, self._before, self._slots)
+        picture.change(self.figure, view, self._before, self._slots)
         if self._before is None or view.model != self._before.model:
             self._mark(view)
         self._before = view
+        self._rank(view)
         self.price.value = text.price(text.price_rows(self.model.price(view.layer, view.dim)))
+
+    def _rank(self, view: picture.View) -> None:
         if not self.model.ranks:
             return
         try:

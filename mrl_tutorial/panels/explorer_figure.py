@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -62,7 +63,8 @@ def build(view: View, slots: Sequence[str]) -> go.Figure:
     figure.update_layout(
         **figures.style(), height=430, autosize=True,
         xaxis={**figures.heat_x(view.dims), "domain": HEAT}, yaxis=figures.heat_y(view.layers),
-        xaxis2={**figures.curve_x(every, 2), "domain": CURVE, "anchor": "y2"}, yaxis2={"anchor": "x2"},
+        xaxis2={**figures.curve_x(every, 2), "domain": CURVE, "anchor": "y2"},
+        yaxis2={**figures.curve_y(view.metric, 1), "anchor": "x2"},
         legend=figures.legend(CURVE[0] + 0.005), shapes=_shapes(view), annotations=[
             figures.heading("", HEAT[0], "left"), figures.heading("", CURVE[0], "left"),
         ],
@@ -72,33 +74,60 @@ def build(view: View, slots: Sequence[str]) -> go.Figure:
 
 
 def change(figure: go.Figure, view: View, before: View | None, slots: Sequence[str]) -> None:
-    """Bring `figure` (a FigureWidget inside batch_update, or a plain Figure) from the state `before` to `view`.
+    """Bring `figure` (a FigureWidget or a plain Figure) from the state `before` to `view`; a slide is one message.
 
-    Touches only what differs: moving along the dimension changes shapes and one heading, which plotly redraws without
-    computing the figure anew.
+    Only what differs is touched: along the dimension shapes and one heading, which plotly draws without computing the
+    figure anew; along the layer the curves too. (Assigning to the figure's attributes would cost ten times the time.)
     """
-    data = before is None or view.tables is not before.tables or view.metric != before.metric
-    if data or view.model != before.model:
-        heat, numbers = figure.data[:2]
-        table = view.tables[view.model][:, np.array(view.dims) - 1]
-        heat.z, heat.zmin, heat.zmax = table, *view.limits
-        numbers.text, numbers.textfont.color = figures.printed(table), figures.number_colours(table, *view.limits)
-        figure.layout.annotations[0].text = f"<b>{view.model}</b>: {figures.metric_title(view.metric)}, {view.items}"
-    if data:
-        top = figures.limits_of(list(view.tables.values()))[1]
-        figure.layout.yaxis2.update(figures.curve_y(view.metric, top), overwrite=False)
-    if data or view.layer != before.layer:
-        for i, name in enumerate(slots):
-            line, dots = figure.data[2 + 2 * i], figure.data[3 + 2 * i]
-            known = name in view.tables
-            values = view.line(name) if known else np.full(view.tables[view.model].shape[1], np.nan)
-            marked = list(view.trained.get(name, ())) if known else []
-            line.y, line.showlegend = values, known
-            dots.x, dots.y = figures.curve_place(marked), [values[d - 1] for d in marked]
-            dots.showlegend = bool(marked)
-    for shape, new in zip(figure.layout.shapes, _shapes(view), strict=True):
-        shape.update(new)
-    figure.layout.annotations[1].text = readout(view)
+    # tables are never written into, so the same dict is the same data
+    if before is None or view.tables is not before.tables or (view.metric, view.model) != (before.metric, before.model):
+        with figure.batch_update():
+            _change_data(figure, view, slots)
+        before = before if before is None else replace(before, layer=view.layer)  # the curves are drawn
+    layout = _marks(view)
+    if before is not None:
+        old = _marks(before)
+        layout = {key: value for key, value in layout.items() if value != old[key]}
+    if before is None or view.layer == before.layer:
+        figure.plotly_relayout(layout)
+    else:
+        heights = [y for name in slots for y in _heights(view, name)]
+        figure.plotly_update({"y": heights}, layout, list(range(2, 2 + 2 * len(slots))))
+
+
+def _change_data(figure: go.Figure, view: View, slots: Sequence[str]) -> None:
+    """Another model, measure or table: heat map, curves, scales."""
+    heat, numbers = figure.data[:2]
+    table = view.tables[view.model][:, np.array(view.dims) - 1]
+    heat.z, heat.zmin, heat.zmax = table, *view.limits
+    numbers.text, numbers.textfont.color = figures.printed(table), figures.number_colours(table, *view.limits)
+    figure.layout.annotations[0].text = f"<b>{view.model}</b>: {figures.metric_title(view.metric)}, {view.items}"
+    axis = figures.curve_y(view.metric, figures.limits_of(list(view.tables.values()))[1])
+    figure.layout.yaxis2.range, figure.layout.yaxis2.title.text = axis["range"], axis["title"]["text"]
+    for i, name in enumerate(slots):
+        line, dots = figure.data[2 + 2 * i], figure.data[3 + 2 * i]
+        line.y, dots.y = _heights(view, name)
+        dots.x = figures.curve_place(_trained(view, name))
+        line.showlegend, dots.showlegend = name in view.tables, bool(len(dots.y))
+
+
+def _heights(view: View, name: str) -> tuple[np.ndarray, list[float]]:
+    """The y of a model's line and of its dots at the current layer; nothing for a model that is not there yet."""
+    if name not in view.tables:
+        return np.full(view.tables[view.model].shape[1], np.nan), []
+    line = view.line(name)
+    return line, [float(line[d - 1]) for d in _trained(view, name)]
+
+
+def _trained(view: View, name: str) -> list[int]:
+    return list(view.trained.get(name, ())) if name in view.tables else []
+
+
+def _marks(view: View) -> dict[str, Any]:
+    """What marks the current cell, as the leaves of plotly's layout: "shapes[0].x0" and so on."""
+    leaves = {f"shapes[{i}].{key}": value for i, shape in enumerate(_shapes(view)) for key, value in shape.items()
+              if not isinstance(value, dict)}  # fmt: skip
+    return {**leaves, "annotations[1].text": readout(view)}
 
 
 def readout(view: View) -> str:
@@ -145,6 +174,7 @@ def _table(ranking: Ranking, full: tuple[int, int], share: float) -> go.Table:
     hits = ranking.hits
     arrows = [f"{h.full:,}" if h.full == h.rank else f"{h.full:,}  {'▲▼'[h.rank > h.full]} {abs(h.full - h.rank):,}"
               for h in hits]  # fmt: skip
+    documents = [text.shorten(f"{h.document}: {h.text}", 95) for h in hits]
     marks = ["" if h.relevant is None else "✔ yes" if h.relevant else "no" for h in hits]
     titles = ["rank", f"rank at ({full[0]}, {full[1]})", "relevant", f"for: {text.shorten(ranking.query, 80)}"]
     shades = ["#FDF1D0" if h.relevant else "#FFFFFF" for h in hits]
@@ -152,6 +182,6 @@ def _table(ranking: Ranking, full: tuple[int, int], share: float) -> go.Table:
     return go.Table(
         domain={"x": [0, 1], "y": [0, share]}, columnwidth=[50, 130, 75, 800],
         header={"values": titles, "align": "left", "font": font, "height": 30, "fill": {"color": "#E8E8E8"}},
-        cells={"values": [[h.rank for h in hits], arrows, marks, [text.shorten(h.text, 95) for h in hits]],
+        cells={"values": [[h.rank for h in hits], arrows, marks, documents],
                "align": "left", "font": font, "height": 30, "fill": {"color": [shades]}},
     )  # fmt: skip

@@ -16,6 +16,7 @@ STYLE = """<style>
 .mrl th{font-weight:600;border-bottom:2px solid #888}
 .mrl td.n,.mrl th.n{text-align:right}
 .mrl tr.yes td{background:#fdf1d0;font-weight:600}
+.mrl code{font-size:14px;background:none;color:#1a1a1a;font-weight:600}
 .mrl .note{color:#444;font-size:14px}
 .mrl .error{background:#fbe3e4;border-left:6px solid #b00020;padding:6px 10px;font-weight:600}
 .mrl .bar{display:inline-block;height:10px;background:#0072B2;vertical-align:middle;margin-right:6px;min-width:2px}
@@ -35,7 +36,7 @@ def documents(ranking: Ranking, full: tuple[int, int]) -> str:
     rows = []
     for hit in ranking.hits:
         mark = "" if hit.relevant is None else ("&#10004; yes" if hit.relevant else "no")
-        text = html.escape(shorten(hit.text, 160))
+        text = f"<code>{html.escape(hit.document)}</code> {html.escape(shorten(hit.text, 160))}"
         rows.append(
             f'<tr class="{"yes" if hit.relevant else ""}"><td class="n">{hit.rank}</td>'
             f'<td>{move(hit.rank, hit.full)}</td><td>{mark}</td>'
@@ -73,7 +74,7 @@ def price(rows: Sequence[tuple[str, str, float]]) -> str:
     """The price of a cell in one row. rows: (what, amount in words, share of the full size 0 … 1)."""
     heads = "".join(f"<th>{html.escape(what)}</th>" for what, _, _ in rows)
     cells = "".join(
-        f'<td><b>{html.escape(amount)}</b> &nbsp;<span class="bar" style="width:{max(1, round(60 * share))}px"></span>'
+        f'<td><b>{html.escape(amount)}</b> &nbsp;<span class="bar" style="width:{max(1, round(40 * share))}px"></span>'
         f"{percent(share)}</td>"
         for _, amount, share in rows
     )
@@ -85,8 +86,8 @@ def price_rows(p: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return [
         ("one vector, float32", f"{p['bytes']:,.0f} B", p["bytes_share"]),
         ("10 million vectors", f"{p['corpus_gb']:.2f} GB", p["bytes_share"]),
-        ("encoding a text", count(p["encode_flops"]) + " mult-adds", p["encode_share"]),
-        ("searching 10 million", count(p["search_flops"]) + " mult-adds", p["search_share"]),
+        ("encode a text, mult-adds", count(p["encode_flops"]), p["encode_share"]),
+        ("search them, mult-adds", count(p["search_flops"]), p["search_share"]),
     ]
 
 

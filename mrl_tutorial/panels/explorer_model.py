@@ -80,6 +80,7 @@ class ExplorerModel:
         self.trained: dict[str, tuple[int, ...]] = {}
         self._embedded: dict[str, dict[str, np.ndarray]] = {}
         self._asked: dict[tuple[str, str], np.ndarray] = {}
+        self._full: tuple[str, str, np.ndarray] = ("", "", np.zeros(0))
         self._lock = threading.Lock()
         if self.ranks:
             self._ids = list(self.task.corpus)
@@ -115,6 +116,7 @@ class ExplorerModel:
             self.encoders[name], self.trained[name] = encoder, tuple(encoder.trained_dims)
             self._embedded.pop(name, None)
             self._asked = {key: value for key, value in self._asked.items() if key[0] != name}
+            self._full = ("", "", np.zeros(0))
             for metric in self.metrics:
                 # a new dict: whoever draws sees either all of the old state or all of the new
                 blank = np.full((len(self.layers), self.width), np.nan)
@@ -168,7 +170,7 @@ class ExplorerModel:
         vectors = self._query_vectors(name, text)
         documents = self.embedded(name)["documents"]
         here = _scores(documents[layer - 1, :, :dim], vectors[layer - 1, :dim])
-        full = here if (layer, dim) == (self.layers[-1], self.width) else _scores(documents[-1], vectors[-1])
+        full = self._full_scores(name, text)
         ids = self._ids
         best = np.argsort(-here, kind="stable")[:k]
         relevant = {d for d, grade in (judged or {}).items() if grade > 0}
@@ -213,6 +215,13 @@ class ExplorerModel:
         if (name, text) not in self._asked:
             self._asked[name, text] = self.encoders[name].encode_layers([text], cache=False)[:, 0]  # (L, D)
         return self._asked[name, text]
+
+    def _full_scores(self, name: str, text: str) -> np.ndarray:
+        """Scores (N,) with the last layer and all dimensions: of the last query only, which every slide asks for."""
+        if self._full[:2] != (name, text):
+            documents = self.embedded(name)["documents"]
+            self._full = (name, text, _scores(documents[-1], self._query_vectors(name, text)[-1]))
+        return self._full[2]
 
     def _grids(self, name: str, embedded, layer: int | None, dims: Sequence[int]) -> dict[str, np.ndarray]:
         """The tables of `name` with these cells filled in: metric -> (L, D)."""
