@@ -70,6 +70,23 @@ class RetrievalTask(Task):
         """Ids of the split's queries that have a relevant document. Raises InputError for an unknown split."""
         return [query for query in self._of(split) if any(grade > 0 for grade in self.qrels.get(query, {}).values())]
 
+    def smaller(self, documents: int) -> RetrievalTask:
+        """About `documents` of the documents, evenly taken, with the queries all of whose relevant ones are among them."""
+        step = max(1, len(self.corpus) // max(1, documents))
+        ids = list(self.corpus)
+        kept = dict.fromkeys(ids[::step])
+
+        def whole(query: str) -> bool:
+            return all(d in kept for d, grade in self.qrels.get(query, {}).items() if grade > 0)
+
+        splits = {split: [q for q in found if whole(q)] for split, found in self.splits.items()}
+        qrels = {q: {d: g for d, g in self.qrels.get(q, {}).items() if d in kept} for found in splits.values() for q in found}
+        return RetrievalTask(
+            f"{self.name} ({len(kept):,} documents)", self.origin, {d: self.corpus[d] for d in kept},
+            {q: self.queries[q] for q in qrels}, qrels, splits,
+            {level: names[::step] for level, names in self.labels.items()},
+        )  # fmt: skip
+
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
         """(anchors, positives): each query of the split with each of its relevant documents. InputError if none."""
         found = [

@@ -1,0 +1,37 @@
+"""Ready-trained heads for pydocs, for machines on which even a minute of training is too long.
+
+`python -m mrl_tutorial.rescue` makes them: per-layer heads, recipe all-cells, 100 steps of 256 pairs of the train split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .encoder import Encoder
+from .heads import Heads, load_heads, save_heads
+
+FILE = Path(__file__).resolve().parents[1] / "data" / "heads" / "pydocs-per-layer.safetensors"
+
+
+def ready_trained(encoder: Encoder, path: str | Path = FILE) -> Encoder:
+    """`encoder` (all-MiniLM-L6-v2) with the heads that ship with the course.
+
+    Raises InputError where the file is missing or the encoder has another size.
+    """
+    heads = load_heads(path, encoder.n_layers, encoder.width)
+    return encoder.with_heads(heads, name=f"{encoder.name} + ready-trained heads", trained_dims=encoder.dims)
+
+
+def make(path: str | Path = FILE) -> Heads:
+    """Train the heads and write them in half precision (the standardisation too; 2 MB)."""
+    from .tasks import load_task
+    from .training import train
+
+    trained = train(Encoder.load(), load_task("pydocs"), "all-cells", heads="per-layer", steps=100, batch_size=256, lr=3e-4)
+    save_heads(trained.encoder.heads.half(), path)
+    return trained.encoder.heads
+
+
+if __name__ == "__main__":
+    make()
+    print(f"written: {FILE} ({FILE.stat().st_size / 1e6:.1f} MB)")
