@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -110,11 +111,21 @@ def write_notebook(path: str | Path, *cells: str) -> Path:
 
 
 def open_and_run(page, lab: Lab, name: str) -> None:
-    """Open a notebook in JupyterLab, wait for its kernel, and run all its cells (does not wait for them to end)."""
+    """Open a notebook in JupyterLab and run all its cells; returns when the first runs (or has run)."""
     page.goto(lab.notebook(name), timeout=90_000)
-    # "Run" before there is a kernel asks which one to take
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
     if page.locator('.jp-toast-button:text-is("No")').count():
         page.click('.jp-toast-button:text-is("No")')  # no news, thank you
-    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-    page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+    started = page.locator(".jp-Notebook .jp-InputPrompt").filter(has_text=re.compile(r"\[(\*|\d+)\]"))
+    for _ in range(30):
+        page.click('.lm-MenuBar-itemLabel:text-is("Run")')
+        page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+        for _ in range(10):
+            page.wait_for_timeout(200)
+            if started.count():
+                return
+            # the indicator may say idle before the kernel is connected: then "Run" asks which kernel to take
+            if page.locator(".jp-Dialog").count():
+                page.click(".jp-Dialog button.jp-mod-accept")
+                break
+    raise InputError(f"{name} did not begin to run in JupyterLab: see {lab.folder / 'server.log'}")

@@ -86,10 +86,10 @@ class GridExplorer:
         jumps = w.HBox([self.marks, *self.jumps], layout=w.Layout(flex_flow="row wrap", margin="0 0 0 98px"))
         results = [self.query, self.examples, self.documents] if m.ranks else []
         training = [w.HTML(text.message("Train heads on this task's train split, then slide again:")), self.trainer.box]
-        style = w.HTML(text.STYLE)
+        switches = w.HBox([w.Label("model"), self.models, self.metric], layout=w.Layout(flex_flow="row wrap"))
         self.box = w.VBox(
-            [style, Fit(), w.HBox([w.Label("model"), self.models, self.metric], layout=w.Layout(flex_flow="row wrap")), self.layer, self.dim,
-             jumps, self.message, self.figure, self.price, *results, *(training if m.ranks else [])],
+            [w.HTML(text.STYLE), Fit(), switches, self.layer, self.dim, jumps, self.message, self.figure, self.price,
+             *results, *(training if m.ranks else [])],
         )  # fmt: skip
         self.box.add_class("mrl-explorer")
 
