@@ -1,31 +1,42 @@
-"""Checks of the exercises: each takes what the reader wrote, and says what is still wrong and why. Never raises."""
+"""Checks of the exercises: each takes what the reader wrote and returns a Verdict, true or false, that says what is still
+wrong and why. They never raise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from .costs import cell_price
 from .grid import Grid, default_dims
 from .recipe import Recipe
 
 
-def _verdict(problem: str | None, praise: str) -> bool:
-    print(f"Not yet: {problem}" if problem else f"Right: {praise}")
-    return problem is None
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found; true where the exercise is solved. A notebook shows its sentence."""
+
+    solved: bool
+    sentence: str
+
+    def __bool__(self) -> bool:
+        return self.solved
+
+    def __repr__(self) -> str:
+        return f"{'Right' if self.solved else 'Not yet'}: {self.sentence}"
 
 
-def _run(check: Callable[[], str | None], praise: str) -> bool:
+def _run(check: Callable[[], str | None], praise: str) -> Verdict:
     try:
-        return _verdict(check(), praise)
+        problem = check()
     except NotImplementedError:
-        return _verdict("the stub is still there; replace the line that raises NotImplementedError.", praise)
+        problem = "the stub is still there; replace the line that raises NotImplementedError."
     except Exception as error:
-        return _verdict(f"your code stopped with {type(error).__name__}: {error}", praise)
+        problem = f"your code stopped with {type(error).__name__}: {error}"
+    return Verdict(problem is None, problem or praise)
 
 
-def truncate(function: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+def truncate(function: Callable[[np.ndarray, int], np.ndarray]) -> Verdict:
     """Exercise "cut a vector": (N, D) and d to (N, d) of unit length, cut first, then normalised."""
 
     def check() -> str | None:
@@ -49,7 +60,7 @@ def truncate(function: Callable[[np.ndarray, int], np.ndarray]) -> bool:
     return _run(check, "cut, then normalise; in this order every prefix is a unit vector.")
 
 
-def smallest_dim(function: Callable[[Grid, int, float], int]) -> bool:
+def smallest_dim(function: Callable[[Grid, int, float], int]) -> Verdict:
     """Exercise "how far can I cut": (grid, layer, share) to the smallest dimension that keeps that share of the quality."""
 
     def check() -> str | None:
@@ -68,7 +79,7 @@ def smallest_dim(function: Callable[[Grid, int, float], int]) -> bool:
     return _run(check, "the smallest dimension that is enough, measured against the full model.")
 
 
-def recipe(found: Recipe, n_layers: int, width: int, *, layer: int) -> bool:
+def recipe(found: Recipe, n_layers: int, width: int, *, layer: int) -> Verdict:
     """Exercise "your own recipe": weights on one layer at every default dimension, and on the full model."""
 
     def check() -> str | None:
@@ -86,17 +97,3 @@ def recipe(found: Recipe, n_layers: int, width: int, *, layer: int) -> bool:
         return "other cells have weights too; set only the ones asked for." if others.any() else None
 
     return _run(check, f"training will push on layer {layer} at every dimension, and keep the full model in sight.")
-
-
-def price(answer: float, encoder, layer: int, dim: int, key: str, unit: str) -> bool:
-    """Exercise "what does it cost": a number out of `cell_price`, within one part in a hundred."""
-
-    def check() -> str | None:
-        want = cell_price(encoder, layer, dim)[key]
-        if not isinstance(answer, (int, float)) or answer is ...:
-            return "put a number in place of the dots."
-        if abs(answer - want) <= 0.01 * abs(want):
-            return None
-        return f"not {answer:g} {unit}. A float32 number takes 4 bytes, a GB is 10^9 of them, and there are 10 million vectors."
-
-    return _run(check, f"{answer:g} {unit}." if isinstance(answer, (int, float)) else "")

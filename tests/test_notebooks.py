@@ -1,0 +1,68 @@
+"""Exercises of the notebooks: their folded solutions pass the checks, their stubs fail them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrl_tutorial import Recipe, checks
+
+SOURCES = sorted((Path(__file__).parents[1] / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
+SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
+
+
+def cells(source: Path) -> list[str]:
+    return re.split(r"^# %%.*\n", source.read_text(encoding="utf-8"), flags=re.M)
+
+
+def solutions(source: Path) -> list[str]:
+    plain = re.sub(r"^# ?", "", source.read_text(encoding="utf-8"), flags=re.M)
+    return SOLUTION.findall(plain)
+
+
+def verdict(code: str) -> checks.Verdict:
+    *body, last = code.strip().splitlines()
+    scope = {"np": np, "Recipe": Recipe, "checks": checks}
+    exec("\n".join(body), scope)
+    return eval(last, scope)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_solutions_pass_and_stubs_fail(source):
+    stubs = [cell for cell in cells(source) if cell.strip().splitlines() and cell.strip().splitlines()[-1].startswith("checks.")]
+    solved = solutions(source)
+    assert len(stubs) == len(solved) >= 2
+    for stub, solution in zip(stubs, solved):
+        assert stub.strip().splitlines()[-1] == solution.strip().splitlines()[-1]  # the same check
+        assert not verdict(stub) and str(verdict(stub)).startswith("Not yet: ")
+        assert verdict(solution), verdict(solution)
+
+
+def test_checks_say_what_is_wrong():
+    def early(x, d):
+        return (x / np.linalg.norm(x, axis=1, keepdims=True))[:, :d]
+
+    def raw(x, d):
+        return x[:, :d]
+
+    def changes(x, d):
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        return x[:, :d]
+
+    for wrong, message in [(early, "normalised first"), (raw, "length 1"), (changes, "passed in"), (lambda x, d: x, "shape")]:
+        assert message in str(checks.truncate(wrong)) and not checks.truncate(wrong)
+
+    def own_best(grid, layer, share):
+        best = grid.at(layer, grid.dims[-1])
+        return next(d for d in grid.dims if grid.at(layer, d) >= share * best)
+
+    assert "full model" in str(checks.smallest_dim(own_best))
+    weights = np.zeros((6, 7))
+    weights[2] = weights[5, 6] = 1
+    assert "row 1" in str(checks.recipe(Recipe("off by one", {"main": weights}), 6, 384, layer=2))
+    weights[1] = 1
+    assert "other cells" in str(checks.recipe(Recipe("too many", {"main": weights}), 6, 384, layer=2))
+    assert "list" in str(checks.recipe([], 6, 384, layer=2))
