@@ -23,6 +23,14 @@ _HOME = {
     "embed_task": "evaluation",
     "train": "training",
     "cell_price": "costs",
+    "Retriever": "retrieval",
+    "Stage": "stages",
+    "exact_search": "retrieval",
+    "funnel": "stages",
+    "shortlist": "stages",
+    "plan_retrieval": "planning",
+    "embed_splits": "planning",
+    "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
 }
 
