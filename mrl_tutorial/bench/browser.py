@@ -24,6 +24,8 @@ CHROMIUM_ARGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 START_SECONDS = 90
+PROMPT = "mrl_tutorial.lab.PromptConnection"
+DEFAULT = "jupyter_server.services.kernels.connection.channels.ZMQChannelsWebsocketConnection"
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,10 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterator[Lab]:
+def lab_server(folder: str | Path, env: dict[str, str] | None = None, prompt: bool = True) -> Iterator[Lab]:
     """JupyterLab on a free port, serving `folder`; ended with all its kernels when the block ends.
+
+    prompt: with the course's setting that sends small messages at once (`make lab` has it), else as Jupyter comes.
 
     Raises InputError with the end of its log where it does not come up.
     """
@@ -54,6 +58,7 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterato
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
+        f"--ServerApp.kernel_websocket_connection_class={PROMPT if prompt else DEFAULT}",
     ]  # fmt: skip
     with log.open("w") as out:
         server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
