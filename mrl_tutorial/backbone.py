@@ -100,20 +100,37 @@ def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
 def micro_batches(lengths: Sequence[int], budget: int, *, most: int = 1024, parts: int | None = None) -> list[np.ndarray]:
     """Group texts of like length: index arrays, longest texts first, each at most `budget` padded tokens.
 
-    With `parts`, instead cut the sorted texts into that many groups of about equal padded size (for training, where
-    the whole batch stays in memory anyway and fewer, larger products are faster).
+    With `parts`, instead cut the sorted texts into that many groups with the least padding in all (for training, where
+    the whole batch stays in memory anyway and few, large products are faster).
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     if parts is not None:
-        tokens = np.cumsum(np.asarray(lengths)[order])
-        edges = np.searchsorted(tokens, tokens[-1] * np.arange(1, parts) / parts)
-        return [part for part in np.split(order, np.unique(edges)) if len(part)]
+        edges = _least_padding(np.asarray(lengths)[order], min(parts, len(order)))
+        return np.split(order, edges)
     groups, start = [], 0
     while start < len(order):
         size = max(1, min(most, budget // max(1, int(lengths[order[start]]))))
         groups.append(order[start : start + size])
         start += size
     return groups
+
+
+def _least_padding(lengths: np.ndarray, parts: int) -> list[int]:
+    """Where to cut decreasing `lengths` (N,) into `parts` runs so that the sum of (run's longest x run's size) is least."""
+    n = len(lengths)
+    best = np.append(0.0, np.full(n, np.inf))  # best[j]: padded tokens of the first j texts in k runs
+    cuts = []
+    for _ in range(parts):
+        # cost[i, j]: the first i as before, then one run from i to j
+        cost = best[:n, None] + lengths[:, None] * (np.arange(n + 1)[None] - np.arange(n)[:, None])
+        cost[np.arange(n + 1)[None] <= np.arange(n)[:, None]] = np.inf
+        cuts.append(cost.argmin(0))
+        best = cost.min(0)
+    edges, end = [], n
+    for cut in reversed(cuts):
+        end = int(cut[end])
+        edges.append(end)
+    return edges[::-1][1:]  # the first run starts at 0
 
 
 def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor | None]:

@@ -41,7 +41,7 @@ class Heads(nn.Module):
         return self
 
     @torch.no_grad()
-    def start_on_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.1) -> Heads:
+    def start_on_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.3) -> Heads:
         """Give W the directions in which a text and its partner agree, strongest first; returns itself.
 
         anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical

@@ -27,7 +27,7 @@ def make(path: str | Path = FILE) -> Heads:
     from .tasks import load_task
     from .training import train
 
-    trained = train(Encoder.load(), load_task("pydocs"), "all-cells", heads="per-layer", steps=100, batch_size=256, lr=3e-4)
+    trained = train(Encoder.load(), load_task("pydocs"), "all-cells", heads="per-layer", steps=100, batch_size=256)
     save_heads(trained.encoder.heads.half(), path)
     return trained.encoder.heads
 

@@ -26,8 +26,9 @@ from .recipes import get_recipe
 from .ticker import Ticker
 
 #: learning rates found on pydocs' dev queries
-RATES = {"heads": 1e-3, "full": 1e-4}
+RATES = {"shared": 3e-3, "per-layer": 3e-4, "full": 1e-4}
 CHECKPOINT_EVERY = 30.0  # seconds
+VERSION = 2  # of what a run computes: a change to it counts one up, so that no older cached run is taken for it
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -74,7 +75,7 @@ def train(
     start = start or ("pairs" if heads == "per-layer" and task.kind in ("retrieval", "pairs") else "zero")
     _check(what, heads, start, steps, batch_size, lr, temperature, max_tokens, recipe, out)
     precision = bb.resolve_precision(precision)
-    lr = lr or RATES[what]
+    lr = lr or RATES[heads if what == "heads" else what]
     data = examples(task, split)
     if data.positives is None and recipe.needs_documents:
         raise InputError(
@@ -102,7 +103,7 @@ def train(
     if cache:
         folder = store.cache_dir("training") / store.key(
             encoder.fingerprint(), task.name, data.anchors, data.positives, data.negatives, recipe_key(recipe), what,
-            [heads, start] if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, 1,
+            [heads, start] if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, VERSION,
         )  # fmt: skip
         run, done = load_run(folder, parameters, optimizer) or (run, done)
     batches = schedule(data, batch_size, steps, seed)
@@ -209,7 +210,7 @@ class Backbone:
         ids = self.encoder.tokenizer(texts, truncation=True, max_length=min(self.max_tokens, self.encoder.max_length))["input_ids"]
         parts, order = [], []
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            for group in bb.micro_batches([len(i) for i in ids], 0, parts=max(1, len(texts) // 24)):
+            for group in bb.micro_batches([len(i) for i in ids], 0, parts=max(1, len(texts) // 21)):
                 padded, mask = bb.pad([ids[i] for i in group], self.encoder.tokenizer.pad_token_id or 0)
                 hidden = bb.layer_outputs(self.module, padded, mask, self.layers)
                 parts.append(torch.stack([bb.pool(h, mask, self.encoder.pooling) for h in hidden]))  # (L, b, D)
@@ -252,7 +253,7 @@ def _trained_dims(recipe: Recipe) -> tuple[int, ...]:
 
 
 def _check(what, heads, start, steps, batch_size, lr, temperature, max_tokens, recipe, out) -> None:
-    if what not in RATES:
+    if what not in ("heads", "full"):
         raise InputError(f"what={what!r} is unknown: choose heads or full")
     if what == "heads" and heads not in ("shared", "per-layer"):
         raise InputError(f"heads {heads!r} are unknown: choose shared or per-layer")
