@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ class Faiss:
     OPTIONS: dict[str, dict[str, int]] = {
         "faiss-flat": {}, "hnsw": {"links": 32, "build": 40, "ef": 64}, "ivfpq": {"lists": 0, "probe": 16, "codes": 0},
     }  # fmt: skip
+    SEARCHED = ("ef", "probe")  # options of a search; the others shape the index
 
     def __init__(self, kind: str, documents: np.ndarray, dim: int, *, cosine: bool, options: Mapping[str, int],
                  workers: Workers):  # fmt: skip
@@ -47,6 +49,12 @@ class Faiss:
             index.train(x[:: max(1, self.n // (256 * max(lists, 256)))])
         index.add(x)
         return index
+
+    def with_options(self, options: Mapping[str, int]) -> Faiss:
+        """The same index searched with other SEARCHED options."""
+        other = copy.copy(self)
+        other.options = {**self.OPTIONS[self.kind], **check_options(self.kind, options, self.OPTIONS[self.kind])}
+        return other
 
     @property
     def nbytes(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from . import __version__, commands
 from .errors import InputError
 
-BENCHES = ("loss", "grid", "encode", "train", "slider")
+BENCHES = ("loss", "grid", "encode", "train", "slider", "retrieval")
 
 
 class Parser(argparse.ArgumentParser):

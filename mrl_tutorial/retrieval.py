@@ -8,11 +8,13 @@ its early layers serve the early stages.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .ann import Faiss
 from .engines import Flat, build_engine, quantize
 from .errors import InputError
 from .stages import Stage, check_stages, funnel, shortlist
@@ -51,7 +53,8 @@ class Retriever:
 
     documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer; a memory-mapped array is read once to check it,
     then by survivors. stages: Stage, at least one. ids: of the documents, unique. cosine: False for inner products of
-    raw prefixes. threads: used by every search, for scans and for FAISS. build_seconds: of what had to be built.
+    raw prefixes. threads: used by every search, for scans and for FAISS. build_seconds: of building all that
+    the stages need, whenever that was.
     Raises InputError: no documents, NaN or infinity, repeated ids, a layer, dimension or engine that does not exist,
     shortlists that grow.
     """
@@ -71,7 +74,7 @@ class Retriever:
             raise InputError("the corpus repeats a document id: ids must be unique")
         self.ids = None if ids is None else tuple(ids)
         self.cosine, self.workers = cosine, Workers(threads)
-        self._made: dict[tuple, object] = {}  # engines and codes, which other paths over the same documents share
+        self._made: dict[tuple, Any] = {}  # engines and codes, which other paths over the same documents share
         self._use(stages)
 
     def with_stages(self, stages: Sequence[Stage]) -> Retriever:
@@ -83,10 +86,9 @@ class Retriever:
 
     def _use(self, stages: Sequence[Stage]) -> None:
         self.stages = check_stages(stages, self.n_layers, self.width)
-        began = time.perf_counter()
+        self.build_seconds, self._counted = 0.0, set()
         with self.workers.alone():
             self.engines = [self._engine(i, stage) for i, stage in enumerate(self.stages)]
-        self.build_seconds = time.perf_counter() - began
 
     def search(self, queries: np.ndarray, k: int = 10) -> Found:
         """The best `k` documents of each query. queries: (B, D), or (L, B, D) where the documents have layers; without
@@ -146,22 +148,30 @@ class Retriever:
             check_vectors(vectors, f"documents, layer {stage.layer}" if self.layered else "documents")
             self._made["checked", stage.layer] = True
         if i == 0:
-            made = ("scan", stage.layer, stage.dim, stage.engine, tuple(sorted(stage.options.items())))
-            if made not in self._made:
-                self._made[made] = build_engine(
-                    stage.engine, vectors, stage.dim, cosine=self.cosine, options=stage.options, workers=self.workers
-                )
-            return self._made[made]
+            shaped = tuple(sorted((o, v) for o, v in stage.options.items() if o not in Faiss.SEARCHED))
+            engine = self._build(("scan", stage.layer, stage.dim, stage.engine, shaped), lambda: build_engine(
+                stage.engine, vectors, stage.dim, cosine=self.cosine, options=stage.options, workers=self.workers
+            ))  # fmt: skip
+            return engine.with_options(stage.options) if isinstance(engine, Faiss) else engine
         if stage.engine == "float32":
             values = vectors if vectors.dtype == np.float32 else np.asarray(vectors, dtype=np.float32)
             return Flat(values, stage.dim, cosine=self.cosine)
         # one set of codes, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
         widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, "int8"))
         made = ("codes", stage.layer, widest)
-        if made not in self._made:
-            self._made[made] = quantize(vectors, widest, unit=self.cosine)
-        codes, scale = self._made[made]
+        codes, scale = self._build(made, lambda: quantize(vectors, widest, unit=self.cosine))
         return Flat(codes, stage.dim, scale=scale, cosine=self.cosine)
+
+    def _build(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What `make` makes, once for all paths over these documents."""
+        if key not in self._made:
+            began = time.perf_counter()
+            self._made[key] = make(), time.perf_counter() - began
+        made, seconds = self._made[key]
+        if key not in self._counted:
+            self._counted.add(key)
+            self.build_seconds += seconds
+        return made
 
     def _queries(self, queries: np.ndarray) -> tuple[np.ndarray, bool]:
         """(L, B, D), and whether it was a single query."""
