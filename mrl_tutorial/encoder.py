@@ -25,7 +25,7 @@ from .ticker import Ticker
 
 Progress = Callable[[int, int, str], None]
 NOTES = "mrl_tutorial.json"
-TOKENS = 4096  # padded tokens in an encoding micro-batch
+TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
 
 
 class Encoder:

@@ -26,7 +26,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
         raise InputError("bench encode compares with sentence-transformers: pip install sentence-transformers") from error
     encoder = Encoder.load()
     task = load_task("pydocs")
-    half, repeats = (8, 2) if quick else (200, 7)
+    half, repeats = (8, 2) if quick else (100, 5)
     chosen = list(task.queries)[:: max(1, len(task.queries) // half)][:half]
     documents = [text for query in chosen for text in (task.corpus[d] for d in task.qrels[query])]
     texts = [task.queries[query] for query in chosen] + documents
