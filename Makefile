@@ -14,6 +14,8 @@ FAST ?=
 CHROMIUM ?=
 
 export TORCH_INDEX MIN_FREE_GB FAST CHROMIUM
+# Idle worker threads sleep in place of spinning: on two cores that are shared with a browser, spinning stalls both
+export OMP_WAIT_POLICY ?= PASSIVE
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
