@@ -68,7 +68,7 @@ class GridExplorer:
         slide = {"style": wide, "layout": w.Layout(width="98%"), "continuous_update": True}
         self.layer = w.IntSlider(value=layer, min=1, max=m.layers[-1], description="layer", **slide)
         self.dim = w.IntSlider(value=dim, min=1, max=m.width, description="dimension", **slide)
-        self.jumps = [w.Button(description=str(d), layout=w.Layout(width="64px")) for d in m.dims]
+        self.jumps = [w.Button(description=str(d), layout=w.Layout(width="84px")) for d in m.dims]
         self.marks = w.HTML()
         examples = m.examples()
         box = w.Layout(width="98%")
