@@ -57,7 +57,7 @@ def layer_outputs(model: nn.Module, input_ids: Tensor, mask: Tensor | None, laye
     input_ids: (B, T). mask: (B, T), 1 on real tokens, or None where nothing is padded.
     """
     _, blocks = find_blocks(model)
-    deepest = max(1, *layers)
+    deepest, last = max(1, *layers), len(blocks)
     kept: dict[int, Tensor] = {}
 
     def keep(number: int):
@@ -70,12 +70,15 @@ def layer_outputs(model: nn.Module, input_ids: Tensor, mask: Tensor | None, laye
         kept[0] = args[0] if args else kwargs["hidden_states"]
 
     # hooks live for this call only: the model is left as it was, also when it fails
-    hooks = [blocks[layer - 1].register_forward_hook(keep(layer)) for layer in layers if 0 < layer < deepest]
+    hooks = [blocks[layer - 1].register_forward_hook(keep(layer)) for layer in layers if 0 < layer < last]
     if 0 in layers:
         hooks.append(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
     try:
-        # a model that normalises after its last block does so in last_hidden_state, not in the block's output
-        kept[deepest] = shortened(model, deepest)(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        out = shortened(model, deepest)(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        if deepest == last:
+            # a model that normalises after its last block does so here, not in the block's output; what it would make
+            # of an earlier block is not that layer's embedding, however far the forward pass goes
+            kept[last] = out
     finally:
         for hook in hooks:
             hook.remove()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +42,23 @@ class Run:
         """Recent mean loss of each term, (L, M); NaN where training never looked."""
         with np.errstate(invalid="ignore"):
             return {name: self.sums[name] / np.where(self.counts[name] > 0, self.counts[name], np.nan) for name in self.sums}
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Hold a Ctrl-C (or kernel stop) back until the block has ended: half an update is no state to go on from."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # interrupts reach the main thread alone
+        return
+    held: list[tuple] = []
+    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        before(*held[0])
 
 
 def save_run(folder: Path, run: Run, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, done: bool) -> None:

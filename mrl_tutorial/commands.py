@@ -46,6 +46,7 @@ def evaluate(args: argparse.Namespace) -> None:
         task, encoder, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
         precision=args.precision,
     )  # fmt: skip
+    say_warnings(task)
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
     print(table(grid))
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in grid.seconds.items()))
@@ -76,6 +77,7 @@ def train(args: argparse.Namespace) -> None:
         )  # fmt: skip
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
+    say_warnings(task)
     print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
     print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
 
@@ -103,6 +105,7 @@ def search(args: argparse.Namespace) -> None:
     scores = _scores(query[row], documents[row], dim, cosine)
     order = np.argsort(-scores, kind="stable")[: args.k]
     full = _scores(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
+    say_warnings(task)
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
     for rank, i in enumerate(order, 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
@@ -126,6 +129,12 @@ def table(grid: Grid) -> str:
         for i in starts
     )
     return "\n".join(block.as_text() for block in blocks)
+
+
+def say_warnings(task) -> None:
+    """What was dropped or decided when the task was read, a line each, beside the results (on stderr)."""
+    for warning in task.warnings:
+        print(f"{task.name}: {warning}", file=sys.stderr)
 
 
 def writable(path: str | None, *, folder: bool = False) -> None:

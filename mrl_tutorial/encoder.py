@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import logging
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -86,6 +85,8 @@ class Encoder:
     def save(self, folder: str | Path) -> Path:
         """Write weights (safetensors), tokenizer, heads and notes; `load` gives back exactly the same vectors."""
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: choose an empty or new folder")
         if folder.exists() and any(folder.iterdir()) and not (folder / NOTES).exists():
             raise InputError(f"{folder} holds files that are not a saved model: choose an empty or new folder")
         with store.whole_folder(folder) as temporary:
@@ -146,7 +147,7 @@ class Encoder:
         layers: the (1-based) layers wanted, default all; the forward pass stops after the deepest. embeddings=True
         prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16", or "auto" (bf16
         where the processor has it). Results without heads are cached on disk and memory-mapped on reuse.
-        Raises InputError for empty input, non-strings, an unknown layer or precision.
+        No texts give (L, 0, D). Raises InputError for non-strings, an unknown layer or precision.
         """
         chosen = list(check_cells(layers, [self.width], self.n_layers, self.width)[0])
         rows = ([0] if embeddings else []) + chosen
@@ -162,7 +163,7 @@ class Encoder:
     def encode(self, texts: Sequence[str], *, layer: int | None = None, dim: int | None = None, precision: str = "auto",
                cache: bool = False, progress: Progress | None = None) -> np.ndarray:  # fmt: skip
         """Unit vectors of one cell (default: last layer, full width): (N, dim) float32. Runs `layer` blocks and no more."""
-        layer, dim = layer or self.n_layers, dim or self.width
+        layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
         vectors = self.encode_layers(texts, layers=[layer], precision=precision, cache=cache, progress=progress)[0, :, :dim]
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -266,11 +267,9 @@ def _quiet():
     level, bars = hf.get_verbosity(), getattr(hf, "is_progress_bar_enabled", lambda: True)()
     hf.set_verbosity_error()
     hf.disable_progress_bar()
-    previous = logging.root.manager.disable
     try:
         yield
     finally:
-        logging.disable(previous)
         hf.set_verbosity(level)
         if bars:
             hf.enable_progress_bar()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,27 +23,39 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def check_cells(
-    layers: Sequence[int] | str | None, dims: Sequence[int] | str | None, n_layers: int, width: int
+    layers: Sequence[int] | int | str | None, dims: Sequence[int] | int | str | None, n_layers: int, width: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Validate a choice of cells: `layers` in 1..n_layers (None or "all": every one), `dims` in 1..width
-    (None: `default_dims`; "all": every dimension). Returns both sorted, without repeats.
+    (None: `default_dims`; "all": every dimension); one number is a choice of one. Returns both sorted, without repeats.
 
     Raises InputError naming the first value out of range.
     """
-    chosen = tuple(range(1, n_layers + 1)) if layers is None or layers == "all" else tuple(layers)
-    if dims is None:
-        widths: tuple[int, ...] = default_dims(width)
-    else:
-        widths = tuple(range(1, width + 1)) if dims == "all" else tuple(dims)
+    chosen = _listed("layers", "all" if layers is None else layers, n_layers)
+    widths = _listed("dims", default_dims(width) if dims is None else dims, width)
     if not chosen or not widths:
         raise InputError("no cells chosen: give at least one layer and one dimension")
     for layer in chosen:
-        if layer != int(layer) or not 1 <= layer <= n_layers:
+        if not _whole(layer, n_layers):
             raise InputError(f"layer {layer} does not exist: this model has layers 1 to {n_layers}")
     for dim in widths:
-        if dim != int(dim) or not 1 <= dim <= width:
+        if not _whole(dim, width):
             raise InputError(f"dimension {dim} does not exist: this model's vectors have 1 to {width} coordinates")
     return tuple(sorted({int(x) for x in chosen})), tuple(sorted({int(x) for x in widths}))
+
+
+def _listed(what: str, given: Sequence[int] | int | str, most: int) -> tuple:
+    if isinstance(given, Real):
+        return (given,)
+    if isinstance(given, str):
+        if given != "all":
+            raise InputError(f'{what}={given!r} is no choice: give numbers, as in {what}=[1, {most}], or "all"')
+        return tuple(range(1, most + 1))
+    return tuple(given)
+
+
+def _whole(value: object, most: int) -> bool:
+    """Whether `value` is a whole number in 1..most."""
+    return isinstance(value, Real) and 1 <= value <= most and value == int(value)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,8 @@ class Grid:
     """Quality (or loss, or cost) of every cell.
 
     values: (len(layers), len(dims)) float64. per_item: (len(layers), len(dims), items) float32, the same measure for
-    each query (retrieval) or text (1-NN), None where the measure has no items (Spearman, accuracy).
+    each query (retrieval) or text (accuracy: the share of draws that got it right; 1-NN), None where the measure has no
+    items (Spearman).
     seconds: what took how long.
     """
 
@@ -70,11 +84,21 @@ class Grid:
         return float(self.values[i, j])
 
     def interval(self, layer: int, dim: int, *, level: float = 0.95, draws: int = 2000, seed: int = 0):
-        """Bootstrap interval (low, high) of one cell's mean over its items."""
+        """Bootstrap interval (low, high) of one cell's mean over its items. Raises InputError where the grid does not
+        hold that cell, or its measure has no items."""
         return bootstrap(self._items(layer, dim), level=level, draws=draws, seed=seed)
 
     def compare(self, other: Grid, layer: int, dim: int, *, level: float = 0.95, draws: int = 2000, seed: int = 0):
-        """Paired bootstrap of (self - other) in one cell, over the same items: (difference, low, high)."""
+        """Paired bootstrap of (self - other) in one cell, over the same items: (difference, low, high).
+
+        Raises InputError as `interval`, and where the grids measure different things or items."""
+        for what in ("task", "split", "metric"):
+            ours, theirs = getattr(self, what), getattr(other, what)
+            if ours != theirs:
+                raise InputError(f"grids of {what} {ours!r} and {theirs!r} cannot be paired: compare two of one {what}")
+        counts = [grid._items(layer, dim).size for grid in (self, other)]
+        if counts[0] != counts[1]:
+            raise InputError(f"grids of {counts[0]} and {counts[1]} items cannot be paired: measure both alike")
         difference = self._items(layer, dim).astype(np.float64) - other._items(layer, dim)
         return (float(difference.mean()), *bootstrap(difference, level=level, draws=draws, seed=seed))
 
@@ -102,12 +126,18 @@ class Grid:
 
     def _items(self, layer: int, dim: int) -> np.ndarray:
         if self.per_item is None:
-            raise InputError(f"{self.metric} has no value per item to resample: choose a retrieval measure or 1nn")
+            raise InputError(f"{self.metric} has no value per item: choose a retrieval measure, accuracy or 1nn")
         return self.per_item[self._index(layer, dim)]
 
 
 def bootstrap(items: np.ndarray, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of the mean of `items`, shape (n,), resampled with replacement."""
+    """Percentile bootstrap interval (low, high) of the mean of `items`, shape (n,), resampled with replacement.
+
+    Raises InputError for a level outside 0..1, and without items or draws."""
+    if not 0 < level < 1:
+        raise InputError(f"level {level} is no share: give a number between 0 and 1, e.g. 0.95")
+    if not len(items) or draws < 1:
+        raise InputError(f"{len(items)} items, {draws} draws: give 1 or more of each")
     rng = np.random.default_rng(seed)
     items = np.asarray(items, dtype=np.float64)
     means = np.array([items[rng.integers(0, len(items), len(items))].mean() for _ in range(draws)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -50,7 +51,7 @@ class Recipe:
         """Check against a model and return the recipe with layers, dims and float64 grids filled in.
 
         Raises InputError that says which: unknown layer or term, dimension beyond the width, wrong shape, negative or
-        non-finite or all-zero weights.
+        non-finite or all-zero weights, options that a term does not have.
         """
         if not self.weights:
             raise InputError(f'recipe {self.name!r} has no weights: give {{"main": grid}}')
@@ -83,6 +84,11 @@ class Recipe:
         for key in self.options:
             if key not in grids:
                 raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
+            known = list(inspect.signature(TERMS[key]).parameters)[3:] if key in TERMS else self.options[key]
+            for option in self.options[key]:
+                if option not in known:
+                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
+                    raise InputError(what + suggestion(option, known))
         checked = replace(self, weights=grids, layers=layers, dims=dims)
         checked.layer_weights()
         return checked

@@ -14,12 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+
 
 def cache_dir(*parts: str) -> Path:
-    """The cache folder (`$MRL_CACHE`, else `~/.cache/mrl-tutorial`), created; `parts` name a folder in it."""
+    """The cache folder (`$MRL_CACHE`, else `~/.cache/mrl-tutorial`), created; `parts` name a folder in it.
+
+    Raises InputError where it cannot be made."""
     base = os.environ.get("MRL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "mrl-tutorial"
     folder = Path(base).expanduser().joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "set MRL_CACHE to a folder that can be written"
+        raise InputError(f"the cache {folder} cannot be made ({error.strerror}): {remedy}") from error
     return folder
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from . import backbone as bb
 from . import store
 from .batch import Batch
-from .checkpoint import Run, load_run, recipe_key, save_run
+from .checkpoint import Run, load_run, recipe_key, save_run, unbroken
 from .classifier import NestedClassifier
 from .encoder import Encoder
 from .errors import InputError
@@ -128,9 +128,10 @@ def train(
             _check_finite(loss, tables, weights, recipe, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimizer.step()
-            run.seconds = time.monotonic() - began
-            run.add(float(loss.detach()), tables)
+            with unbroken():
+                optimizer.step()
+                run.seconds = time.monotonic() - began
+                run.add(float(loss.detach()), tables)
             ticker(run.step, steps, f"training {recipe.name}, loss {run.history[-1]:.3f}")
             if on_step is not None and on_step(run.step, steps, run.history[-1]) is False:
                 break

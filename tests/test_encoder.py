@@ -11,7 +11,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from tiny import SENTENCES, save_tiny
-from transformers import AutoModel
+from transformers import AutoModel, ModernBertConfig, ModernBertModel
 
 from mrl_tutorial import backbone as bb
 from mrl_tutorial import sources
@@ -70,6 +70,19 @@ def test_encode_is_a_cell_of_encode_layers_and_runs_no_further_block(folder):
     assert len(bb.find_blocks(encoder.model)[1]) == 3
 
 
+def test_a_layer_is_the_same_however_far_the_forward_pass_goes():
+    config = ModernBertConfig(  # normalises once more after its last block
+        vocab_size=50, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=3, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+    )  # fmt: skip
+    model, ids = ModernBertModel(config).eval(), torch.arange(5, 15).reshape(2, 5)
+    with torch.no_grad():
+        want = model(input_ids=ids, output_hidden_states=True).hidden_states
+        for layer in (1, 2, 3):
+            for layers in ([layer], [layer, 3]):
+                torch.testing.assert_close(bb.layer_outputs(model, ids, None, layers)[0], want[layer])
+
+
 def test_hooks_are_removed_when_the_forward_pass_fails(bert):
     encoder = Encoder.load(bert)
     with pytest.raises(Exception):
@@ -120,6 +133,9 @@ def test_save_and_load_give_exactly_the_same(folder, tmp_path):
 
 
 def test_save_leaves_a_folder_alone_that_is_not_a_model(bert, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        Encoder.load(bert).save(tmp_path / "notes.txt")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("keep me")
     with pytest.raises(InputError, match="not a saved model"):
@@ -182,6 +198,8 @@ def test_bad_input_is_told(bert, tmp_path):
     for call, message in [
         (lambda: encoder.encode(["a"], layer=4), "layer 4 .*1 to 3"),
         (lambda: encoder.encode(["a"], dim=33), "dimension 33 .*1 to 32"),
+        (lambda: encoder.encode(["a"], layer=0), "layer 0 "),
+        (lambda: encoder.encode(["a"], dim=0), "dimension 0 "),
         (lambda: encoder.encode("a text"), "list of strings"),
         (lambda: encoder.encode(["a", None]), "text 1 is NoneType"),
         (lambda: encoder.encode(["a"], precision="fp8"), "fp8.*choose"),

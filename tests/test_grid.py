@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def test_cells_are_sorted_without_repeats():
 def test_cells_that_do_not_exist_are_named(layers, dims, words):
     with pytest.raises(InputError, match=words):
         check_cells(layers, dims, 6, 384)
+
+
+def test_one_number_is_a_choice_of_one_and_a_word_is_none():
+    assert check_cells(3, 16, 6, 384) == ((3,), (16,)) == check_cells(np.int64(3), np.array([16]), 6, 384)
+    for layers, dims, words in [
+        ("3", None, "layers='3' is no choice"), (None, "8,16", "dims='8,16'"), (["3"], None, "layer 3"),
+        ([np.nan], None, "layer nan"), ([np.inf], None, "layer inf"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            check_cells(layers, dims, 6, 384)
 
 
 def test_reading_a_cell():
@@ -90,6 +101,23 @@ def test_comparison_is_paired():
 def test_a_measure_without_items_cannot_be_resampled():
     with pytest.raises(InputError, match="no value per item"):
         grid().interval(2, 8)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [({"split": "dev"}, "split 'test' and 'dev'"), ({"metric": "map"}, "metric"), ({"task": "other"}, "task"),
+     ({"per_item": np.zeros((2, 3, 4), np.float32)}, "5 and 4 items")],
+)  # fmt: skip
+def test_only_the_same_items_are_paired(change, words):
+    ours = grid(np.zeros((2, 3, 5), np.float32))
+    with pytest.raises(InputError, match=words):
+        ours.compare(replace(ours, **change), 6, 16)
+
+
+@pytest.mark.parametrize("options", [{"level": 95}, {"level": 0}, {"draws": 0}])
+def test_an_impossible_interval_is_refused(options):
+    with pytest.raises(InputError, match="give"):
+        grid(np.zeros((2, 3, 5), np.float32)).interval(6, 16, **options)
 
 
 def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monkeypatch, tmp_path, capsys):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny import SENTENCES, save_tiny
 
+from mrl_tutorial.cli import main
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import ClassificationTask, PairsTask, STSTask, VectorsTask, load_task
 
@@ -188,3 +190,27 @@ def test_bad_vector_files_and_labels(tmp_path):
     write(tmp_path / "v.labels.txt", "a\n" * 28 + "b\n" * 2)
     with pytest.raises(InputError, match="fewer than 5 vectors of class 'b'"):
         load_task(tmp_path / "v.npy")
+
+
+def test_what_was_dropped_is_said_beside_the_result(capsys, tmp_path):
+    model, data = str(save_tiny(tmp_path / "model")), tmp_path / "data"
+    rows = "".join(f"{a},{b}\n" for a, b in zip(SENTENCES, SENTENCES[1:], strict=False))
+    data.mkdir()
+    for split in ("train", "test"):
+        (data / f"{split}.csv").write_text(f"anchor,positive\n{rows}lonely,\n")
+    training = ["train", "--recipe", "mrl", "--steps", "1", "--batch-size", "4", "--out", str(tmp_path / "heads")]
+    for verb in (["evaluate"], training):
+        status = main([*verb, "--task", str(data), "--model", model])
+        out, err = capsys.readouterr()
+        assert status == 0 and "dropped 1" not in out and "test.csv: dropped 1 row with an empty field" in err
+
+
+def test_a_cache_that_cannot_be_made_is_said_in_one_line(capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "pairs.csv").write_text("anchor,positive\n" + "".join(f"a {i},the {i}\n" for i in range(60)))
+    model = str(save_tiny(tmp_path / "model"))
+    capsys.readouterr()  # making the model drew a bar
+    status = main(["evaluate", "--task", str(tmp_path / "pairs.csv"), "--model", model])
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "") and err.count("\n") == 1 and "set MRL_CACHE" in err

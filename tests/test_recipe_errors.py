@@ -37,6 +37,7 @@ ONES = np.ones((6, 7))
         (Recipe("r", {"main": [["a"]]}), "not a grid of numbers"),
         (Recipe("r", {"main": [[1, 2], [3]]}), "not a grid of numbers"),
         (Recipe("r", {"main": ONES}, options={"align": {}}), "options for 'align', which has no weights"),
+        (Recipe("r", {"align": ONES}, options={"align": {"targt": "pca"}}), "no option 'targt': did you mean 'target'"),
         (Recipe("r", {(lambda b, x, y: 0): ONES, (lambda b, x, y: 1): ONES}), "two terms are called '<lambda>'"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from tiny import SENTENCES, WORDS, save_tiny
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mrl_tutorial import backbone as bb
 from mrl_tutorial import training
@@ -84,6 +86,28 @@ def test_resume_gives_what_an_uninterrupted_run_gives(encoder, what, recipe, sto
     np.testing.assert_array_equal(resumed.losses["main"], whole.losses["main"])
     again = train(encoder, task, recipe, what=what, on_step=lambda *a: pytest.fail("trained again"), **OPTIONS)
     assert torch.equal(parameters(again, what), parameters(whole, what))
+
+
+@pytest.mark.parametrize("what", ["heads", "full"])
+def test_an_interrupt_in_the_middle_of_an_update_waits_for_its_end(encoder, what):
+    whole = train(encoder, pairs_task(), "all-cells", what=what, cache=False, **OPTIONS)
+    seen = []
+
+    def interrupt(*_):
+        seen.append(1)
+        if len(seen) == 3:  # the weights have moved, the step is not counted yet
+            signal.raise_signal(signal.SIGINT)
+
+    handle = register_optimizer_step_post_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(encoder, pairs_task(), "all-cells", what=what, **OPTIONS)
+    finally:
+        handle.remove()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = train(encoder, pairs_task(), "all-cells", what=what, **OPTIONS)
+    assert resumed.history == whole.history and len(seen) == 3
+    assert torch.equal(parameters(resumed, what), parameters(whole, what))
 
 
 def test_other_arguments_are_another_run(encoder):
