@@ -58,7 +58,7 @@ class Encoder:
         notes = _read_json(folder / NOTES)
         st_pooling = _read_json(folder / "1_Pooling" / "config.json")
         st_length = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
-        with _quiet():
+        with quiet():
             try:
                 config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
                 options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "mpnet", "xlm-roberta") else {}
@@ -90,7 +90,7 @@ class Encoder:
         if folder.exists() and any(folder.iterdir()) and not (folder / NOTES).exists():
             raise InputError(f"{folder} holds files that are not a saved model: choose an empty or new folder")
         with store.whole_folder(folder) as temporary:
-            with _quiet():
+            with quiet():
                 self.model.save_pretrained(temporary)
                 self.tokenizer.save_pretrained(temporary)
             notes = {
@@ -260,7 +260,7 @@ def _st_pooling(config: dict, folder: Path) -> str:
 
 
 @contextmanager
-def _quiet():
+def quiet():
     """Loading prints a report and a progress bar about parts that are left out on purpose."""
     from transformers.utils import logging as hf
 
