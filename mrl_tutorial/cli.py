@@ -1,4 +1,4 @@
-"""The command line, the verbs of the notebooks: `mrl-tutorial tasks | recipes | evaluate | train | search | bench`.
+"""The command line, the verbs of the notebooks: `mrl-tutorial tasks | recipes | evaluate | train | sweep | …`.
 
 Each verb imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -94,6 +94,22 @@ def learning_rate(text: str) -> float:
     return value
 
 
+def names(text: str) -> list[str]:
+    """Names separated by commas."""
+    found = [x.strip() for x in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: write e.g. pydocs,scifact")
+    return found
+
+
+def recipe_names(text: str) -> list[str]:
+    """Recipes separated by commas; a comma before a bare number belongs to a name: separate:3,128."""
+    found = [x.strip() for x in re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of recipes: write e.g. full-size,mrl,separate:3,128")
+    return found
+
+
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
@@ -147,6 +163,40 @@ def parser() -> Parser:
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write; evaluate --model DIR reads it")
 
     p = verb(
+        "sweep", "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
+        "--recipes full-size,mrl,all-cells --task pydocs --what full --steps 300 --batch-size 64 --out sweep.csv",
+        "--recipes mrl,separate:* --task pydocs --eval-tasks pydocs,scifact --what heads --seeds 5 --out heads.csv",
+    )  # fmt: skip
+    p.add_argument(
+        "--recipes", required=True, type=recipe_names, metavar="NAMES", help="e.g. mrl,ese,separate:3,128; "
+        "separate:* is one run for every cell, scored there alone; plain, the untrained model, is always among them",
+    )  # fmt: skip
+    _task_and_model(p)
+    p.add_argument("--eval-tasks", type=names, metavar="NAMES", help="tasks to score (default: the one trained on)")
+    p.add_argument("--what", choices=("heads", "full"), required=True, help="small heads, or the whole model")
+    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
+    p.add_argument("--seeds", type=whole_number, default=3, metavar="N", help="runs of each recipe (default: 3)")
+    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
+    p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
+    p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
+    p.add_argument("--metric", type=names, metavar="NAMES", help="e.g. ndcg@10 or ndcg@10,map (default: by task)")
+    p.add_argument("--split", default="test", help="which part of the tasks to score (default: test)")
+    p.add_argument("--layers", type=cells, default="all", help="layers to score: all, or e.g. 1,3 (default: all)")
+    p.add_argument("--dims", type=cells, help="dimensions to score (default: powers of two and the full width)")
+    p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
+    p.add_argument("--no-cache", action="store_true", help="keep no trained models (40 MB and more each)")
+    p.add_argument("--out", required=True, metavar="FILE", help="csv file; the same command goes on where it stopped")
+
+    p = verb(
+        "export", "write one layer and dimension of a model as a sentence-transformers folder",
+        "--layer 3 --dim 128 --out minilm-3-128", "--model my-heads --layer 2 --dim 64 --out small",
+    )  # fmt: skip
+    _model(p)
+    p.add_argument("--layer", type=whole_number, metavar="N", help="layer, from 1 (default: the last)")
+    p.add_argument("--dim", type=whole_number, metavar="N", help="dimension, from 1 (default: the full width)")
+    p.add_argument("--out", required=True, metavar="DIR", help="new folder; SentenceTransformer(DIR) reads it")
+
+    p = verb(
         "search", "search a task's documents with one layer and dimension",
         '--task pydocs --query "solve a linear system" --layer 2 --dim 64 -k 5',
         '--task pydocs --query "moving average" --model my-heads --layer 3 --dim 128 --compare',
@@ -170,6 +220,10 @@ def parser() -> Parser:
 
 def _task_and_model(p: Parser) -> None:
     p.add_argument("--task", required=True, metavar="NAME|PATH", help="a task of mrl-tutorial tasks, or a path to data")
+    _model(p)
+
+
+def _model(p: Parser) -> None:
     p.add_argument("--model", metavar="NAME|PATH", help="encoder: a name, or a folder (default: all-MiniLM-L6-v2)")
 
 
@@ -180,7 +234,8 @@ def main(argv: list[str] | None = None) -> int:
     if extras:
         getattr(args, "parser", top).unknown(extras)
     if args.command is None:
-        top.error("a command is missing: write one of tasks, recipes, evaluate, train, search, bench")
+        top.error("a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, bench")
+    args.argv = sys.argv[1:] if argv is None else argv
     try:
         args.run(args)
         sys.stdout.flush()
@@ -189,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mrl-tutorial {args.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "; the same command goes on where it stopped" if args.command == "train" else ""
+        again = "; the same command goes on where it stopped" if args.command in ("train", "sweep") else ""
         print(f"\nmrl-tutorial {args.command}: stopped{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `mrl-tutorial tasks | head -1` has read enough

@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,44 @@ def train(args: argparse.Namespace) -> None:
     say_warnings(task)
     print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
     print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Train and score every recipe and seed, a line for each, and print what came out."""
+    writable(args.out)
+    import shlex
+
+    from .encoder import Encoder
+    from .sweep import summary
+    from .sweep import sweep as run
+    from .tasks import load_task
+
+    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
+    frame = run(
+        encoder, tasks[args.task], args.recipes, out=args.out, what=args.what, heads=args.heads, seeds=args.seeds,
+        eval_tasks=[tasks[name] for name in args.eval_tasks or [args.task]], steps=args.steps, lr=args.lr,
+        batch_size=args.batch_size, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
+        precision=args.precision, cache=not args.no_cache, command=shlex.join(["mrl-tutorial", *args.argv]),
+        report=partial(print, flush=True),
+    )  # fmt: skip
+    print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
+    means = summary(frame)
+    full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
+    print(full.drop(columns=["what", "heads", "split", "layer", "dim"]).to_string(index=False, float_format="%.4f"))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write one cell as a sentence-transformers folder."""
+    writable(args.out, folder=True)
+    from .encoder import Encoder
+    from .export import export as write
+
+    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
+    write(encoder, args.out, layer, dim)
+    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, written to {args.out}")
+    print(f"use it: SentenceTransformer({args.out!r}).encode(texts)")
 
 
 def search(args: argparse.Namespace) -> None:
