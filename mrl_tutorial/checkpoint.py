@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 
 import numpy as np
 import torch
@@ -106,19 +107,62 @@ def load_run(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch
 
 
 def recipe_key(recipe: Recipe) -> list:
-    """What makes two recipes the same run: names, grids, options; a function counts by its code."""
-
-    def code(f) -> str:
-        inner = getattr(f, "__code__", None)
-        closure = getattr(f, "__closure__", None) or ()
-        cells = [repr(cell.cell_contents) for cell in closure if not callable(cell.cell_contents)]
-        return repr(f) if inner is None else f"{inner.co_code.hex()}{inner.co_consts}{inner.co_names}{cells}"
-
+    """What makes two recipes the same run: names, grids, options; a function counts by `function_key`."""
     terms = [
-        [term_name(key), "" if isinstance(key, str) else code(key), np.asarray(grid).tolist()]
+        [term_name(key), "" if isinstance(key, str) else function_key(key), np.asarray(grid).tolist()]
         for key, grid in recipe.weights.items()
     ]
-    options = {term_name(key): value for key, value in recipe.options.items()}
-    drawn = code(recipe.sampler) if recipe.sampler else ""
+    options = {
+        term_name(key): {name: _value_key(value, ()) for name, value in given.items()}
+        for key, given in recipe.options.items()
+    }
+    drawn = function_key(recipe.sampler) if recipe.sampler else ""
     learned = [recipe.learned.rate] if recipe.learned else []
     return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, drawn, *learned]
+
+
+def function_key(f: Callable, above: tuple = ()) -> str:
+    """What a function computes: code, defaults, closure and the globals that it reads, functions beside it included.
+    So that a term which was edited, or reads a number that was, is not taken for the run before."""
+    inner = getattr(f, "__code__", None)
+    if inner is None:
+        return repr(f)
+    if f in above:
+        return f.__qualname__
+    code, names = _code_key(inner)
+    above = (*above, f)
+    read = [(name, f.__globals__[name]) for name in sorted(names) if name in f.__globals__]
+    cells = [(name, cell.cell_contents) for name, cell in zip(inner.co_freevars, f.__closure__ or (), strict=False)]
+    given = [("defaults", f.__defaults__), ("keywords", f.__kwdefaults__)]
+    return store.key(code, [[name, _value_key(value, above)] for name, value in (*read, *cells, *given)])
+
+
+def _code_key(code: CodeType) -> tuple[list, set[str]]:
+    """Instructions and constants, without addresses and places in a file; and the names that they use."""
+    parts, names = [code.co_code.hex(), list(code.co_names)], set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a comprehension, a function inside
+            inside, used = _code_key(constant)
+            parts.append(inside)
+            names |= used
+        else:  # a set prints in another order in another process
+            parts.append(sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant))
+    return parts, names
+
+
+def _value_key(value: object, above: tuple) -> str:
+    if torch.is_tensor(value):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return store.key(value)
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, (list, tuple)):
+        return store.key([_value_key(item, above) for item in value])
+    if isinstance(value, dict):
+        return store.key([[repr(name), _value_key(item, above)] for name, item in value.items()])
+    if isinstance(value, FunctionType):
+        package = value.__module__ or ""
+        near = not above or package == above[0].__module__
+        return function_key(value, above) if near else f"{package}.{value.__qualname__}"
+    return repr(value)
