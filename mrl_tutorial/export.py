@@ -26,11 +26,13 @@ def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
     fp32: (N, dim) of unit length. A head, and the cut, are a Dense module (y = A x + b, `Heads.affine`, first `dim`
     rows), because `truncate_dim` would cut after the normalisation and is not stored in a folder. Weights are
-    safetensors. Raises InputError for a cell that the model lacks and a folder that holds files.
+    safetensors. Raises InputError for a cell that the model lacks, an early layer of a model that normalises after its
+    last block (the folder would do so after `layer`), and a folder that holds files.
     """
     layer, dim = encoder.n_layers if layer is None else layer, encoder.width if dim is None else dim
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
     check_export_folder(folder)
+    _check_end(encoder, layer)
     folder = Path(folder)
     linear = _linear(encoder, layer, dim)
     modules = ["Transformer", "Pooling", *(["Dense"] if linear else []), "Normalize"]
@@ -86,6 +88,17 @@ def cut_model(model: nn.Module, n_blocks: int) -> nn.Module:
     if kinds is not None:
         view.config.layer_types = list(kinds)[:n_blocks]
     return view
+
+
+@torch.inference_mode()
+def _check_end(encoder: Encoder, layer: int) -> None:
+    ids = torch.tensor(encoder.tokenize(["a"]))
+    cut = bb.shortened(encoder.model, layer)(input_ids=ids).last_hidden_state
+    if not torch.allclose(cut, bb.layer_outputs(encoder.model, ids, None, [layer])[0], atol=1e-6):
+        raise InputError(
+            f"{encoder.name} normalises once more after its last block, so layer {layer} cannot stand alone: "
+            f"export layer {encoder.n_layers}"
+        )
 
 
 def _linear(encoder: Encoder, layer: int, dim: int) -> tuple[Tensor, Tensor | None] | None:
