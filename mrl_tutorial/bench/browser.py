@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import secrets
 import socket
 import subprocess
@@ -40,6 +40,12 @@ class Lab:
         """Address of a notebook in a workspace of its own, so that nothing else is open."""
         return f"{self.url}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}"
 
+    def connected(self) -> bool:
+        """Whether a kernel is idle and a browser listens to it."""
+        with urllib.request.urlopen(f"{self.url}/api/kernels?token={self.token}", timeout=10) as answer:
+            kernels = json.load(answer)
+        return any(k["execution_state"] == "idle" and k["connections"] for k in kernels)
+
 
 @contextlib.contextmanager
 def lab_server(folder: str | Path, env: dict[str, str] | None = None, prompt: bool = True) -> Iterator[Lab]:
@@ -60,8 +66,12 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None, prompt: bo
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
         f"--ServerApp.kernel_websocket_connection_class={PROMPT if prompt else DEFAULT}",
     ]  # fmt: skip
+    # server and kernels import this very package, also from a folder where it is not installed
+    here = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+        server = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": here, **(env or {})}
+        )
     lab = Lab(f"http://127.0.0.1:{port}", token, folder)
     try:
         _await(lab, server, log)
@@ -116,21 +126,28 @@ def write_notebook(path: str | Path, *cells: str) -> Path:
 
 
 def open_and_run(page, lab: Lab, name: str) -> None:
-    """Open a notebook in JupyterLab and run all its cells; returns when the first runs (or has run)."""
+    """Open a notebook in JupyterLab, wait for its kernel, and run all its cells (does not wait for them to end).
+
+    Raises InputError where the kernel does not come up.
+    """
     page.goto(lab.notebook(name), timeout=90_000)
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
+    deadline = time.monotonic() + START_SECONDS
+    while not lab.connected():  # "Run" before that would ask which kernel to take
+        if time.monotonic() > deadline:
+            raise InputError(f"no kernel for {name} within {START_SECONDS} s: see {lab.folder / 'server.log'}")
+        page.wait_for_timeout(200)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
+    page.wait_for_timeout(1000)
     if page.locator('.jp-toast-button:text-is("No")').count():
         page.click('.jp-toast-button:text-is("No")')  # no news, thank you
-    started = page.locator(".jp-Notebook .jp-InputPrompt").filter(has_text=re.compile(r"\[(\*|\d+)\]"))
-    for _ in range(30):
-        page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-        page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        for _ in range(10):
-            page.wait_for_timeout(200)
-            if started.count():
-                return
-            # the indicator may say idle before the kernel is connected: then "Run" asks which kernel to take
-            if page.locator(".jp-Dialog").count():
-                page.click(".jp-Dialog button.jp-mod-accept")
-                break
-    raise InputError(f"{name} did not begin to run in JupyterLab: see {lab.folder / 'server.log'}")
+    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
+    page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+
+
+def wait_for(page, selector: str, seconds: float) -> None:
+    """Wait until `selector` is on the page. Raises InputError with its last line when a cell ends in an error first."""
+    failed = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
+    page.wait_for_selector(f"{selector}, {failed}", state="attached", timeout=seconds * 1000)
+    if page.locator(failed).count():
+        raise InputError(f"a cell failed: {page.locator(failed).first.text_content().strip().splitlines()[-1]}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..store import write_json
-from .browser import chromium_page, lab_server, open_and_run, write_notebook
+from .browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
 
 LIMIT_MS = 100
 READY_SECONDS = 1800  # the first run encodes the task
@@ -66,8 +66,8 @@ def run(json: str | Path | None = None, quick: bool = False) -> dict:
         begun = time.perf_counter()
         with lab_server(folder) as lab, chromium_page() as page:
             open_and_run(page, lab, "slider.ipynb")
-            page.wait_for_selector(".mrl-explorer .mrl-documents", timeout=READY_SECONDS * 1000)
-            page.wait_for_selector(".mrl-explorer .annotation-text", timeout=60_000)
+            wait_for(page, ".mrl-explorer .mrl-price", READY_SECONDS)
+            wait_for(page, ".mrl-explorer .annotation-text", 60)
             ready = time.perf_counter() - begun
             page.wait_for_timeout(2000)  # JupyterLab saves and settles
             slide(page, "dimension", 128, 3), slide(page, "layer", 3, 3)  # warm-up, back and forth

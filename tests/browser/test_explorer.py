@@ -6,10 +6,8 @@ import re
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run
+from mrl_tutorial.bench.browser import open_and_run, wait_for
 from mrl_tutorial.bench.slider import handle, press
-
-MINUTES = 60_000
 
 
 def headings(page) -> list[str]:
@@ -36,9 +34,9 @@ def cell(page) -> tuple[int, int]:
 def panel(lab, page):
     """The panel, after the whole notebook has run (which adds "trained here" to it)."""
     open_and_run(page, lab, "tour.ipynb")
-    page.wait_for_selector(".mrl-explorer .annotation-text", state="attached", timeout=15 * MINUTES)
-    page.wait_for_selector('.mrl-explorer button:has-text("trained here")', state="attached", timeout=15 * MINUTES)
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=15 * MINUTES)
+    wait_for(page, ".mrl-explorer .annotation-text", 15 * 60)
+    wait_for(page, '.mrl-explorer button:has-text("trained here")', 15 * 60)
+    wait_for(page, '.jp-Notebook-ExecutionIndicator[data-status="idle"]', 15 * 60)
     panel = page.locator(".mrl-explorer")
     panel.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
@@ -127,7 +125,7 @@ def test_train_while_sliding(page):
     layer, dim = cell(page)
     handle(page, "dimension").focus()
     press(page, "ArrowRight", f"layer {layer}, d = {dim + 1}:")
-    page.wait_for_selector('.mrl-explorer [role="status"]:text-is("done")', timeout=5 * MINUTES)
+    page.wait_for_selector('.mrl-explorer [role="status"]:text-is("done")', timeout=300_000)
     wait_for_heading(page, "trained here")
     assert button.is_enabled()
 
