@@ -119,7 +119,7 @@ def test_a_wrong_query_is_a_message_in_the_panel(page):
 def test_train_while_sliding(page):
     control(page, "seconds").fill("5")
     control(page, "seconds").press("Enter")
-    button = page.locator('.mrl-explorer button:has-text("Train")').first
+    button = page.locator(".mrl-explorer button.mod-primary").first
     button.click()
     page.wait_for_selector('.mrl-explorer button:has-text("Cancel"):not([disabled])')
     layer, dim = cell(page)
@@ -133,7 +133,7 @@ def test_train_while_sliding(page):
 def test_cancel(page):
     control(page, "seconds").fill("120")
     control(page, "seconds").press("Enter")
-    page.locator('.mrl-explorer button:has-text("Train")').first.click()
+    page.locator(".mrl-explorer button.mod-primary").first.click()
     page.wait_for_selector('.mrl-explorer [role="status"]:has-text("training: step")')
     page.locator('.mrl-explorer button:has-text("Cancel")').click()
     page.wait_for_selector('.mrl-explorer [role="status"]:has-text("cancelled: what was trained is kept")')
