@@ -143,6 +143,15 @@ def test_example_fills_the_query_box(panel):
     assert panel.query.value == example and "relevant" in panel.documents.value
 
 
+def test_examples_are_queries_that_the_full_model_answers_first(panel, task):
+    last, width = panel.model.layers[-1], panel.model.width
+    solved = [q for q in task.judged("dev")
+              if panel.model.rank("plain", task.queries[q], last, width).hits[0].relevant]  # fmt: skip
+    examples = panel.model.examples(3)
+    assert len(examples) == 3 and len(set(examples)) == 3
+    assert set(examples) <= {task.queries[q] for q in (solved if len(solved) >= 3 else task.judged("dev"))}
+
+
 def test_buttons_jump_to_widths(panel):
     panel.jumps[-1].click()
     assert panel.dim.value == panel.model.width
@@ -312,6 +321,13 @@ def test_moves_are_written_with_arrow_and_places(rank, full, shown):
     words = text.move(rank, full)
     assert words.startswith(shown)
     assert ("&#9650; 7" in words) == (full == 9) and ("&#9660; 1,197" in words) == (full == 3)
+
+
+def test_long_names_keep_both_ends():
+    name = "transformers.backbone_utils.BackboneConfigMixin.out_features"
+    short = text.short_name(name)
+    assert len(short) == 44 and short.startswith("transformer") and short.endswith("Mixin.out_features")
+    assert text.short_name("d17") == "d17"
 
 
 def test_document_table_marks_the_relevant_row():

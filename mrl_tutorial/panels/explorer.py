@@ -86,7 +86,8 @@ class GridExplorer:
         jumps = w.HBox([self.marks, *self.jumps], layout=w.Layout(flex_flow="row wrap", margin="0 0 0 98px"))
         results = [self.query, self.examples, self.documents] if m.ranks else []
         training = [w.HTML(text.message("Train heads on this task's train split, then slide again:")), self.trainer.box]
-        switches = w.HBox([w.Label("model"), self.models, self.metric], layout=w.Layout(flex_flow="row wrap"))
+        switches = w.HBox([w.Label("model"), self.models, self.metric])
+        switches.layout.flex_flow, switches.layout.margin = "row wrap", "0 0 0 48px"
         self.box = w.VBox(
             [w.HTML(text.STYLE), Fit(), switches, self.layer, self.dim, jumps, self.message, self.figure, self.price,
              *results, *(training if m.ranks else [])],

@@ -174,7 +174,7 @@ def _table(ranking: Ranking, full: tuple[int, int], share: float) -> go.Table:
     hits = ranking.hits
     arrows = [f"{h.full:,}" if h.full == h.rank else f"{h.full:,}  {'▲▼'[h.rank > h.full]} {abs(h.full - h.rank):,}"
               for h in hits]  # fmt: skip
-    documents = [text.shorten(f"{h.document}: {h.text}", 95) for h in hits]
+    documents = [text.shorten(f"{text.short_name(h.document)}: {h.text}", 95) for h in hits]
     marks = ["" if h.relevant is None else "✔ yes" if h.relevant else "no" for h in hits]
     titles = ["rank", f"rank at ({full[0]}, {full[1]})", "relevant", f"for: {text.shorten(ranking.query, 80)}"]
     shades = ["#FDF1D0" if h.relevant else "#FFFFFF" for h in hits]

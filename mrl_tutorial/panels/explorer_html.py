@@ -36,7 +36,7 @@ def documents(ranking: Ranking, full: tuple[int, int]) -> str:
     rows = []
     for hit in ranking.hits:
         mark = "" if hit.relevant is None else ("&#10004; yes" if hit.relevant else "no")
-        text = f"<code>{html.escape(hit.document)}</code> {html.escape(shorten(hit.text, 160))}"
+        text = f"<code>{html.escape(short_name(hit.document))}</code> {html.escape(shorten(hit.text, 160))}"
         rows.append(
             f'<tr class="{"yes" if hit.relevant else ""}"><td class="n">{hit.rank}</td>'
             f'<td>{move(hit.rank, hit.full)}</td><td>{mark}</td>'
@@ -110,6 +110,11 @@ def count(n: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage of two figures."""
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+
+
+def short_name(name: str, length: int = 44) -> str:
+    """A document's id with its middle left out: both ends of a dotted name tell more."""
+    return name if len(name) <= length else f"{name[: length // 4]}…{name[-(length - length // 4 - 1) :]}"
 
 
 def shorten(text: str, length: int) -> str:

@@ -183,12 +183,19 @@ class ExplorerModel:
         return Ranking(text, hits, tuple(sorted((_rank(here, i), _rank(full, i)) for i in where)), len(ids))
 
     def examples(self, n: int = 8) -> list[str]:
-        """Judged queries of the split to try, spread over it."""
+        """Queries of the split to try, spread over it: some that the full model answers at rank 1 (something to lose),
+        where it has been run, and where there are that many."""
         if not self.ranks:
             return []
-        judged = self.task.judged(self.split)
-        texts = dict.fromkeys(self.task.queries[q] for q in judged[:: max(1, len(judged) // (3 * n))])
-        return sorted(texts, key=len)[: 2 * n : 2] or list(texts)[:n]
+        name, judged = next(iter(self.encoders)), self.task.judged(self.split)
+        queries, documents = (self.embedded(name)[part][-1] for part in ("queries", "documents"))
+        solved = []
+        for i in range(0, len(judged), max(1, len(judged) // (6 * n))):
+            best = self._ids[int(_scores(documents, queries[i]).argmax())]
+            if self.task.qrels[judged[i]].get(best, 0) > 0:
+                solved.append(self.task.queries[judged[i]])
+        chosen = solved if len(solved) >= n else [self.task.queries[q] for q in judged]
+        return chosen[:: max(1, len(chosen) // n)][:n]
 
     def remembering(self) -> Remembering:
         """The first model without heads, knowing the documents that have been embedded: what heads are trained on."""
