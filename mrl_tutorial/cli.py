@@ -209,6 +209,13 @@ def parser() -> Parser:
     p.add_argument("--compare", action="store_true", help="show each document's rank with the full model too")
 
     p = verb(
+        "ledger", "what the course found out about each claim", "", "--id M1,R3", "--readme README.md",
+    )  # fmt: skip
+    p.add_argument("--id", type=names, metavar="IDS", help="only these claims, e.g. M1,R3")
+    p.add_argument("--markdown", action="store_true", help="as a markdown table")
+    p.add_argument("--readme", metavar="FILE", help="put the table between this file's ledger marks")
+
+    p = verb(
         "bench", "time the package against what one would otherwise run", "loss", "grid --json grid.json",
         "encode --quick",
     )  # fmt: skip
@@ -234,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     if extras:
         getattr(args, "parser", top).unknown(extras)
     if args.command is None:
-        top.error("a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, bench")
+        top.error("a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, ledger, bench")
     args.argv = sys.argv[1:] if argv is None else argv
     try:
         args.run(args)

@@ -170,6 +170,22 @@ def table(grid: Grid) -> str:
     return "\n".join(block.as_text() for block in blocks)
 
 
+def ledger(args: argparse.Namespace) -> None:
+    """Print the ledger's rows, or put them into a README."""
+    from . import ledger as room
+
+    rows = room.read()
+    known = [r["id"] for r in rows]
+    for wanted in args.id or ():
+        if wanted not in known:
+            raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(known) or 'none yet'}")
+    rows = room.Rows(r for r in rows if not args.id or r["id"] in args.id)
+    if args.readme:
+        room.into_readme(args.readme, rows)
+    else:
+        print(room.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
+
+
 def say_warnings(task) -> None:
     """What was dropped or decided when the task was read, a line each, beside the results (on stderr)."""
     for warning in task.warnings:

@@ -23,6 +23,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from mrl_tutorial import ledger
 from mrl_tutorial.chromium import REMEDY, find_chromium
 from mrl_tutorial.store import whole_file
 
@@ -144,6 +145,7 @@ def too_big(name: str, size: int) -> str | None:
 def build(source: Path, out: Path) -> str | None:
     """Execute one notebook, write it to the folder `out`, print its row. Returns what went wrong, None if nothing."""
     notebook = read(source)
+    ledger.forget(source.name[:2])
     try:
         cost = execute(notebook)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -152,6 +154,8 @@ def build(source: Path, out: Path) -> str | None:
     text = nbformat.writes(notebook) + "\n"
     with whole_file(out / f"{source.stem}.ipynb") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    if out.resolve() == HERE:
+        ledger.collect(source.name[:2], HERE.parent / "data" / "ledger.csv")
     size = len(text.encode())
     print(
         f"{source.stem:<28}{cost['minutes']:>9.2f}{cost['slowest']:>11.1f}{cost['peak_gb']:>10.2f}{size / 1000:>9.0f}",
