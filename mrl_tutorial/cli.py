@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from . import __version__, commands
 from .errors import InputError
 
-BENCHES = ("loss", "grid", "encode", "train", "slider", "retrieval")
+BENCHES = ("loss", "grid", "encode", "train", "slider", "panels", "retrieval")
 
 
 class Parser(argparse.ArgumentParser):

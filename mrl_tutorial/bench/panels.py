@@ -1,0 +1,104 @@
+"""How long the course's panels take to answer: from a key press on a slider to the last change of the picture.
+
+Each panel in a notebook of its own, in a real JupyterLab and Chromium. A press is over when the figure and the text of
+the panel stop changing; the quiet time that shows this is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError
+from ..store import write_json
+from .browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
+from .slider import LIMIT_MS, summary
+
+
+class Entry(NamedTuple):
+    """cell: code that ends with the panel. slider: the label of the one that is pressed. name: its css class without
+    "mrl-". first: count until the first change only (where work goes on in the background)."""
+
+    cell: str
+    slider: str
+    name: str
+    first: bool = False
+
+
+PANELS: dict[str, Entry] = {}
+
+WATCH = """([name, first]) => {
+  window.mrlSlide = new Promise((resolve) => {
+    const panel = document.querySelector('.mrl-' + name);
+    let pressed = null, last = null, timer = null;
+    const done = () => { watcher.disconnect(); resolve(last === null ? null : last - pressed); };
+    setTimeout(done, 5000);
+    panel.addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
+    const watcher = new MutationObserver(() => {
+      if (pressed === null) return;
+      requestAnimationFrame(() => {
+        last = performance.now();
+        clearTimeout(timer);
+        timer = setTimeout(done, first ? 0 : 150);
+      });
+    });
+    for (const part of panel.querySelectorAll('.js-plotly-plot, .widget-html'))
+      watcher.observe(part, {subtree: true, childList: true, characterData: true, attributes: true});
+  });
+}"""
+
+
+def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str] | None = None) -> dict:
+    """Print and return p50, p95 and maximum in milliseconds of every panel's update.
+
+    quick: a few presses. only: names in `PANELS`. Raises InputError without Chromium or playwright, and for a panel
+    that does not answer.
+    """
+    presses, found = 10 if quick else 60, {}
+    print(f"{'panel':<20}{'n':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}")
+    for title in only or PANELS:
+        if title not in PANELS:
+            raise InputError(f"no panel is called {title!r}: there are {', '.join(PANELS)}")
+        found[title] = summary(measure(PANELS[title], presses))
+        row = found[title]
+        print(f"{title:<20}{row['n']:>5}{row['p50']:>9.0f}{row['p95']:>9.0f}{row['max']:>9.0f}", flush=True)
+    result = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "limit_ms": LIMIT_MS, "panels": found}
+    print(f"from key press to the last change of the picture; {result['cores']} cores, load {result['load']:.1f} at the end")
+    if json:
+        write_json(json, result)
+    return result
+
+
+def measure(entry: Entry, presses: int, picture: str | Path | None = None) -> list[float]:
+    """Milliseconds of each press, to and fro, after four to warm up. picture: also write a screenshot of the panel."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_notebook(Path(folder) / "panel.ipynb", entry.cell)
+        with lab_server(folder) as lab, chromium_page() as page:
+            open_and_run(page, lab, "panel.ipynb")
+            wait_for(page, f".mrl-{entry.name} .js-plotly-plot .main-svg", 900)
+            page.wait_for_timeout(5000)  # JupyterLab saves, the figure takes its width
+            if picture:
+                page.locator(f".mrl-{entry.name}").screenshot(path=str(picture))
+            handle(page, entry.name, entry.slider).focus()
+            taken = [press(page, entry, "ArrowLeft" if i % 4 < 2 else "ArrowRight") for i in range(presses + 4)]
+    return taken[4:]
+
+
+def press(page, entry: Entry, key: str) -> float:
+    """Press a key; milliseconds until the picture has changed. Raises InputError where it does not."""
+    page.evaluate(WATCH, [entry.name, entry.first])
+    page.keyboard.press(key)
+    taken = page.evaluate("() => window.mrlSlide")
+    if taken is None:
+        raise InputError(f"the panel {entry.name} did not change within 5 s of {key} on {entry.slider!r}")
+    return taken
+
+
+def handle(page, name: str, slider: str):
+    """The handle of a panel's slider with that label."""
+    row = page.locator(f".mrl-{name} .widget-hslider, .mrl-{name} .widget-inline-hbox",
+                       has=page.locator(f'.widget-label:text-is("{slider}")'))  # fmt: skip
+    return row.locator(".noUi-handle").first
