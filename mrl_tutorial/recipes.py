@@ -70,11 +70,20 @@ def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: 
 
 
 def all_cells(
-    n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: object = "uniform"
-) -> Recipe:
-    """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step."""
+    n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: object = "uniform", *,
+    kl: str | None = None, detach: bool = True,
+) -> Recipe:  # fmt: skip
+    """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step. kl: + w_l KL from (L, d) to (l, d) for l < L, over
+    "features" or "scores"; detach=False lets the teacher learn too. Raises InputError for another kl."""
+    if kl not in (None, "features", "scores"):
+        raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")
     dims = columns(dims, width)
-    return Recipe("all-cells", {"main": np.outer(_weights(layer_weights, n_layers), np.ones(len(dims)))}, dims=dims)
+    weights = {"main": np.outer(_weights(layer_weights, n_layers), np.ones(len(dims)))}
+    if kl is None:
+        return Recipe("all-cells", weights, dims=dims)
+    weights[f"kl-{kl}"] = weights["main"] * (np.arange(n_layers) < n_layers - 1)[:, None]
+    options = {f"kl-{kl}": {"teacher": "last-layer", "detach": detach}}
+    return Recipe(f"all-cells+kl-{kl}" + ("" if detach else "+attached"), weights, dims=dims, options=options)
 
 
 class Entry(NamedTuple):
@@ -112,7 +121,7 @@ RECIPES: dict[str, Entry] = {
         "arXiv 2410.13230",
         "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
     ),
-    "all-cells": Entry(all_cells, "this course", "every layer, every dimension, every step"),
+    "all-cells": Entry(all_cells, "this course", "every layer, every dimension, every step; switches +kl-features or +kl-scores, and +attached"),
 }
 
 
@@ -149,10 +158,13 @@ def get_recipe(
     return replace(built, source=entry.source, line=entry.line, learned=learned).validate(n_layers, width)
 
 
-# what may follow retrieval-2dmse, each after a +
-SWITCHES = {
-    "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
-    "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"}, "align-code": {"align": "code-pca"},
+# what may follow a recipe's name, each after a +; dims needs the width, see _parse
+SWITCHES: dict[str, dict[str, dict]] = {
+    "retrieval-2dmse": {
+        "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
+        "dims": {}, "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"}, "align-code": {"align": "code-pca"},
+    },
+    "all-cells": {"kl-features": {"kl": "features"}, "kl-scores": {"kl": "scores"}, "attached": {"detach": False}},
 }  # fmt: skip
 
 
@@ -169,13 +181,15 @@ def _parse(name: str, width: int) -> tuple[str, dict]:
             raise InputError(f"{name!r}: name each cell's layer and dimension, as in starbucks:1,32+2,64+6,384")
         return "starbucks", {"pairs": [(int(pair[1]), int(pair[2])) for pair in pairs]}
     kind, *switches = name.split("+")
-    if kind != "retrieval-2dmse":
+    if kind not in SWITCHES:
         return name, {}
     options: dict = {}
     for switch in switches:
-        if switch not in SWITCHES and switch != "dims":
-            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, [*SWITCHES, 'dims'])}")
-        options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[switch]
+        if switch not in SWITCHES[kind]:
+            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, SWITCHES[kind])}")
+        options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[kind][switch]
+    if options.get("detach") is False and "kl" not in options:
+        raise InputError(f"{name!r}: without a KL there is no teacher to attach; write all-cells+kl-features+attached")
     return kind, options
 
 

@@ -287,3 +287,30 @@ def test_scores_stay_in_float32_under_autocast():
         found, _ = recipe.loss(Batch(q, d))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, exact)
+
+
+@pytest.mark.parametrize("kind", ["features", "scores"])
+@pytest.mark.parametrize("attached", [False, True])
+def test_all_cells_with_kl_is_its_formula(kind, attached):
+    """+ Σ_{l<L} Σ_d KL((L, d) ‖ (l, d)); an attached teacher gets a gradient of the KL, a detached one none."""
+    from mrl_tutorial.losses import kl_features, kl_scores
+
+    name = f"all-cells+kl-{kind}" + "+attached" * attached
+    recipe = get_recipe(name, 3, 16)
+    assert recipe.name == name
+    torch.manual_seed(0)
+    x = [torch.randn(3, 5, 16, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    batch = Batch(*x, layers=(1, 2, 3))
+    total, tables = recipe.loss(batch, {key: grid for key, grid in recipe.weights.items() if key != "main"})
+    term = {"features": kl_features, "scores": kl_scores}[kind]
+    want = term(batch, [1, 2], recipe.dims, teacher="last-layer").sum()
+    assert torch.isclose(total, want) and np.isnan(tables[f"kl-{kind}"][2]).all()
+    total.backward()
+    assert (x[0].grad[2].abs().max() > 0) == attached and (x[0].grad[:2].abs().max() > 0)
+    assert (recipe.weights["main"] == 1).all()
+
+
+@pytest.mark.parametrize("name, words", [("all-cells+kl", "kl-"), ("all-cells+attached", "no teacher"), ("all-cells+dims", "unknown switch")])
+def test_all_cells_switches_that_do_not_exist(name, words):
+    with pytest.raises(InputError, match=words):
+        get_recipe(name, 3, 16)
