@@ -32,6 +32,7 @@ _HOME = {
     "embed_splits": "planning",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "SizeCalculator": "panels.size_calculator",
 }
 
 __all__ = sorted(_HOME)
