@@ -45,7 +45,7 @@ def sweep(
     write a row a cell to `out`. Returns what `read_sweep(out)` finds there.
 
     All runs of a seed see the same batches in the same order. "plain", the model as it is, is always scored, once.
-    separate:l,d is scored in its cell alone; separate:* stands for one such run for every scored cell. metric: the
+    separate:l,d is scored in its cell alone; a recipe trained with fixed documents is scored with them on retrieval; separate:* stands for one such run for every scored cell. metric: the
     names that suit a task, else its default. The file is written whole after every run; called again with the same
     arguments, what is in it is not run again. A run whose loss is not finite gets rows without a value. report(line)
     after each run. cache=False keeps no trained models in the cache. Raises InputError, before any training, for a
@@ -91,11 +91,15 @@ def sweep(
         if arm.name == PLAIN:
             given |= {"what": "none", "heads": "none", "steps": 0, "batch_size": 0, "lr": math.nan}
         rows = []
+        # a recipe that trains against last-layer documents is made to be searched with them
+        fixed = arm.name != PLAIN and bool(
+            get_recipe(arm.name, encoder.n_layers, encoder.width).options.get("main", {}).get("fixed_document")
+        )
         # plain and heads share the frozen backbone's embeddings; a trained backbone's are of no further use
         keep = trained is encoder or what == "heads"
         for where, names in zip(scored, metrics, strict=True):
             chosen = cells if arm.cell is None else ((arm.cell[0],), (arm.cell[1],))
-            values = None if problem else _score(where, trained, keep, names, split, *chosen, precision)
+            values = None if problem else _score(where, trained, keep, names, split, *chosen, precision, fixed)
             rows += [
                 {**given, "task": where.name, "metric": name, "layer": layer, "dim": dim,
                  "value": math.nan if values is None else round(values[name].at(layer, dim), 6)}
@@ -180,6 +184,9 @@ class _Uncached:
         return self._encoder.encode_layers(texts, **options, cache=False)
 
 
-def _score(task, encoder: Encoder, keep: bool, names, split, layers, dims, precision):
+def _score(task, encoder: Encoder, keep: bool, names, split, layers, dims, precision, fixed=False):
     chosen = encoder if keep else _Uncached(encoder)
-    return evaluate_grid(task, chosen, metric=names, split=split, layers=layers, dims=dims, precision=precision)
+    return evaluate_grid(
+        task, chosen, metric=names, split=split, layers=layers, dims=dims, precision=precision,
+        fixed_document=fixed and task.kind in ("retrieval", "pairs"),
+    )  # fmt: skip

@@ -339,3 +339,13 @@ def test_the_command_writes_a_file_that_says_how(encoder, tmp_path, capsys, monk
     assert cli.main([*argv, "--steps", "4"]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and "write to another file" in said.err
+
+
+def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
+    name = "retrieval-2dmse+fixed-doc"
+    recipe = get_recipe(name, 3, 32, dims=(8,))
+    trained = train(encoder, retrieval(), recipe, what="heads", steps=3, batch_size=4, lr=0.01, seed=0).encoder
+    fixed, paired = (room._score(retrieval(), trained, True, ["ndcg@10"], "test", LAYERS, DIMS, "fp32", on)["ndcg@10"].values
+                     for on in (True, False))  # fmt: skip
+    want = evaluate_grid(retrieval(), trained, layers=LAYERS, dims=DIMS, precision="fp32", fixed_document=True).values
+    assert np.array_equal(fixed, want) and not np.array_equal(fixed, paired)
