@@ -10,6 +10,7 @@ import ipywidgets as w
 import plotly.graph_objects as go
 
 from ..errors import InputError
+from .canvas import PlainFigure, canvas
 from .explorer_html import STYLE
 from .fit import Fit
 
@@ -39,9 +40,8 @@ class Panel:
         self.message, self.note = w.HTML(), w.HTML()
         for line in (self.message, self.note):
             line.layout.margin = "0"
-        self.figure = go.FigureWidget(self.picture())
-        self.figure._config = {"responsive": True, "displayModeBar": False}
-        self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, self.figure, self.note, *below])
+        self.figure, shown = canvas(self.picture())
+        self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, shown, self.note, *below])
         self.box.add_class("mrl-panel")
         self.box.add_class(f"mrl-{self.name}")
         for control in inputs(controls):
@@ -88,7 +88,7 @@ def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:
     return found
 
 
-def refresh(widget: go.FigureWidget, figure: go.Figure) -> None:
+def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure) -> None:
     """Make `widget` look like `figure`, sending only what differs. Raises ValueError where the traces do not match."""
     if [t.type for t in widget.data] != [t.type for t in figure.data]:
         raise ValueError("a panel's figure must keep the number and kinds of its traces")

@@ -15,6 +15,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from . import explorer_figure as picture
 from . import explorer_html as text
+from .canvas import canvas
 from .explorer_model import ExplorerModel
 from .fit import Fit
 from .train_box import TrainBox
@@ -78,8 +79,7 @@ class GridExplorer:
             description="examples", style=wide, layout=box,
         )  # fmt: skip
         self.message, self.documents, self.price = w.HTML(), w.HTML(), w.HTML()
-        self.figure = go.FigureWidget(picture.build(self._view(), self._slots))
-        self.figure._config = {"responsive": True, "displayModeBar": False}
+        self.figure, shown = canvas(picture.build(self._view(), self._slots))
         self.trainer = TrainBox(self._recipes, self._train, self._trained, refresh=self._refresh)
         for widget in (self.message, self.documents, self.price, self.marks):
             widget.layout.margin = "0"
@@ -89,7 +89,7 @@ class GridExplorer:
         switches = w.HBox([w.Label("model"), self.models, self.metric])
         switches.layout.flex_flow, switches.layout.margin = "row wrap", "0 0 0 48px"
         self.box = w.VBox(
-            [w.HTML(text.STYLE), Fit(), switches, self.layer, self.dim, jumps, self.message, self.figure, self.price,
+            [w.HTML(text.STYLE), Fit(), switches, self.layer, self.dim, jumps, self.message, shown, self.price,
              *results, *(training if m.ranks else [])],
         )  # fmt: skip
         self.box.add_class("mrl-explorer")
