@@ -11,6 +11,8 @@ NOTEBOOK_ARGS ?=
 BENCH ?= grid
 BENCH_ARGS ?=
 FAST ?=
+REPO ?=
+BRANCH ?=
 CHROMIUM ?=
 
 export TORCH_INDEX MIN_FREE_GB FAST CHROMIUM
@@ -24,7 +26,7 @@ FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-browser notebooks check-notebooks bench constraints clean
+.PHONY: help lab test test-browser notebooks check-notebooks bench badges constraints clean
 
 help:
 	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
@@ -32,7 +34,8 @@ help:
 	@echo "make test-browser     run the tests that drive Chromium"
 	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
-	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|slider"
+	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|slider|panels|retrieval"
+	@echo "make badges           Binder and Colab badges and links   REPO=owner/name"
 	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
 	@echo "make clean            remove $(VENV) and what was built"
 
@@ -73,10 +76,13 @@ notebooks: $(VENV)/.installed-build
 check-notebooks: $(VENV)/.installed-build
 	$(PY) notebooks/build.py --check $(NOTEBOOK_ARGS)
 
-bench: $(VENV)/.installed-test $(if $(filter slider,$(BENCH)),$(VENV)/.installed-browser)
+bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)
 
-constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-ann $(VENV)/.installed-milvus
+badges: $(VENV)/.installed-build
+	$(PY) tools/badges.py "$(REPO)" $(BRANCH)
+
+constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-milvus
 	$(PY) tools/constraints.py constraints.txt
 
 clean:
