@@ -32,6 +32,7 @@ _HOME = {
     "embed_splits": "planning",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "TermExplorer": "panels.term_explorer",
     "SizeCalculator": "panels.size_calculator",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,13 @@ class Anatomy:
 
     def cell_gradients(self, term: str) -> np.ndarray:
         """Length of the gradient of each cell's loss by itself, over all embeddings, (L, M)."""
-        t, squares = self._index(term), np.zeros(self.values.shape[1:])
+        return self._alone[self._index(term)]
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        squares = np.zeros(self.values.shape)
         for where, gram in zip(self.landing, self.grams, strict=True):
-            mine = where[:, 0] == t
-            np.add.at(squares, tuple(where[mine, 1:].T), np.einsum("mss->s", gram)[mine])
+            np.add.at(squares, tuple(where.T), np.einsum("mss->s", gram))
         return np.sqrt(squares)
 
     def agreement(self, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:

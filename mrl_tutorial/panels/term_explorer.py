@@ -1,0 +1,176 @@
+"""The panel of loss terms: switch each on and off, weigh layers, and see where on the grid the loss and its gradient lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ipywidgets as w
+import numpy as np
+import plotly.graph_objects as go
+
+from .. import figures
+from ..anatomy import Anatomy, recipe_parts
+from ..errors import InputError
+from ..layer_weights import LAYER_WEIGHTS, layer_weights
+from ..learned import Learned
+from ..recipes import get_recipe
+from .base import SLIDER, Panel
+
+RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
+OWN = "as the recipe has them"
+STRENGTHS = (0, 0.01, 0.1, 0.3, 1, 3, 10, 100, 1000)
+GAP = 0.045
+
+
+@dataclass(frozen=True)
+class TermState:
+    """What the panel shows: the weights of a moment and the cell that is read out.
+
+    weights: term -> (L, M), already multiplied. layer, dim: the cell."""
+
+    weights: Mapping[str, np.ndarray]
+    layer: int
+    dim: int
+
+
+def patterns(anatomy: Anatomy, names=RECIPES) -> dict[str, dict[str, np.ndarray]]:
+    """recipe -> term -> (L, M): the weights of each recipe that the anatomy's grid can hold."""
+    found = {}
+    for name in names:
+        try:
+            recipe = get_recipe(name, len(anatomy.layers), anatomy.dims[-1])
+            found[name] = recipe_parts(recipe, anatomy)
+        except InputError:
+            continue  # a grid or a batch on which that recipe has no meaning
+    return found
+
+
+def term_weights(anatomy: Anatomy, pattern: Mapping[str, np.ndarray], strengths: Mapping[str, float], layers: str) -> dict:
+    """The grids of all terms, (L, M) each: strength times the recipe's pattern; a term that the recipe lacks lies where
+    its main loss does, without the full cell. layers: OWN, or the name of layer weights that replace the recipe's."""
+    main = pattern["contrastive"]
+    below = main.copy()
+    below[-1, -1] = 0
+    out = {}
+    for term, strength in strengths.items():
+        grid = pattern.get(term, below)
+        if layers != OWN:
+            grid = (grid > 0) * layer_weights(layers, len(anatomy.layers))[:, None]
+        out[term] = strength * grid
+    return out
+
+
+def draw(anatomy: Anatomy, state: TermState) -> go.Figure:
+    """Three heat maps on one row: weight, weighted loss, gradient; the state's cell is framed in each."""
+    weight = sum(state.weights.values(), np.zeros(anatomy.values.shape[1:]))
+    loss, gradient = anatomy.loss(state.weights), anatomy.gradient(state.weights)
+    tables = {
+        f"weight, sum {short(weight.sum())}": weight,
+        f"weight × loss, sum {short(loss.sum())}": loss,
+        f"gradient, length {short(np.sqrt((gradient**2).sum()))}": gradient,
+    }
+    figure, shapes = go.Figure(), []
+    width = (1 - GAP * 2) / 3
+    for i, (name, table) in enumerate(tables.items()):
+        x, y = f"x{i + 1}" if i else "x", f"y{i + 1}" if i else "y"
+        high = max(float(table.max()), 1e-6)
+        heat, numbers = figures.heat_traces(table, anatomy.layers, 0, high, axes=(x, y))
+        numbers.text, numbers.textfont.size = [short(v) if v else "" for v in table.ravel()], 14
+        figure.add_traces([heat, numbers])
+        start = i * (width + GAP)
+        labels = {"title": {"text": "coordinates up to" if i == 2 else "dimension"}}
+        axis = {**figures.heat_x(anatomy.dims), **labels, "domain": [start, start + width], "anchor": y}
+        figure.layout[f"xaxis{i + 1}" if i else "xaxis"] = axis
+        rows = {**figures.heat_y(anatomy.layers), "anchor": x, **({"title": None} if i else {})}
+        figure.layout[f"yaxis{i + 1}" if i else "yaxis"] = rows
+        figure.add_annotation(**figures.heading(name, start + width / 2))
+        shapes += [{**s, "xref": x, "yref": y} for s in figures.cell_frame(state.layer, state.dim, anatomy.dims)[:1]]
+    figure.update_layout(**figures.style(), height=400, shapes=shapes)
+    figure.update_layout(margin={"t": 50, "l": 50, "r": 10})
+    return figure
+
+
+def short(value: float) -> str:
+    """A number in at most five characters: 0.0021, 0.14, 3.2, 158."""
+    if value == 0:
+        return "0"
+    if abs(value) < 0.001:
+        return "<.001"
+    return f"{value:.3f}" if abs(value) < 0.1 else f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+class TermExplorer(Panel):
+    """Loss terms of 2D training on one real batch, every number looked up from an `Anatomy`.
+
+    anatomy: what `anatomy.dissect` gives. recipe: where to begin. Raises InputError where no recipe fits its grid.
+    """
+
+    name = "term-explorer"
+
+    def __init__(self, anatomy: Anatomy, recipe: str = "2dmse-v1"):
+        self.anatomy = anatomy
+        self.patterns = patterns(anatomy)
+        if recipe not in self.patterns:
+            raise InputError(f"recipe {recipe!r} does not fit this batch: there are {', '.join(self.patterns) or 'none'}")
+        known = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
+        wide = {"style": {"description_width": "150px"}, "layout": {"width": "48%"}}
+        self.recipe = w.Dropdown(options=list(self.patterns), value=recipe, description="recipe", **wide)
+        self.layers = w.Dropdown(options=[OWN, *known], value=OWN, description="layer weights", **wide)
+        self.strengths = {
+            term: w.SelectionSlider(options=[(f"× {x:g}", x) for x in STRENGTHS], value=0, description=term, **SLIDER)
+            for term in anatomy.terms
+        }
+        middle = anatomy.layers[len(anatomy.layers) // 2 - 1]
+        self.layer = w.SelectionSlider(options=anatomy.layers, value=middle, description="layer", **SLIDER)
+        self.dim = w.SelectionSlider(options=anatomy.dims, value=anatomy.dims[-2], description="dimension", **SLIDER)
+        self._preset()
+        self.recipe.observe(lambda _: self._preset(), "value")  # before start(), so that it is drawn once, after this
+        self._presetting = False
+        pair = w.HBox([self.recipe, self.layers])
+        self.start([pair, *self.strengths.values(), self.layer, self.dim])
+
+    def show(self) -> None:
+        """As `Panel.show`, but once for a recipe that moves several sliders."""
+        if not self._presetting:
+            super().show()
+
+    def _preset(self) -> None:
+        """The terms that the recipe has at strength 1, the others off."""
+        self._presetting = True
+        for term, slider in self.strengths.items():
+            slider.value = 1 if term in self.patterns[self.recipe.value] else 0
+        self.layers.value = OWN
+        self._presetting = False
+
+    @property
+    def state(self) -> TermState:
+        """The controls as weights and a cell."""
+        strengths = {term: slider.value for term, slider in self.strengths.items()}
+        weights = term_weights(self.anatomy, self.patterns[self.recipe.value], strengths, self.layers.value)
+        return TermState(weights, self.layer.value, self.dim.value)
+
+    def picture(self) -> go.Figure:
+        state = self.state
+        if hasattr(self, "note"):
+            self.write(cell_table(self.anatomy, state))
+        return draw(self.anatomy, state)
+
+    def start(self, controls, below=()) -> None:
+        """As `Panel.start`, and the table below the figure."""
+        super().start(controls, below)
+        self.write(cell_table(self.anatomy, self.state))
+
+
+def cell_table(anatomy: Anatomy, state: TermState) -> str:
+    """The framed cell in numbers, a row a term, as html."""
+    i, m = anatomy.layers.index(state.layer), anatomy.dims.index(state.dim)
+    head = "".join(f"<th>{x}</th>" for x in ("term", "weight", "loss", "gradient of this loss alone", "weight × gradient"))
+    rows = []
+    for t, term in enumerate(anatomy.terms):
+        weight = state.weights[term][i, m] if term in state.weights else 0.0
+        alone = anatomy.cell_gradients(term)[i, m]
+        cells = [term, short(weight), short(anatomy.values[t, i, m]), short(alone), short(weight * alone)]
+        rows.append("<tr>" + "".join(f"<td>{x}</td>" for x in cells) + "</tr>")
+    return (f"The framed cell: layer {state.layer}, {state.dim} dimensions<table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
