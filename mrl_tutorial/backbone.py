@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -156,9 +157,15 @@ def bf16_is_fast() -> bool:
 
 
 def resolve_precision(precision: str) -> str:
-    """"auto" to "bf16" where that is faster, else "fp32". Raises InputError on any other word."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"precision {precision!r} is unknown: choose auto, fp32 or bf16")
+    """"auto" to $MRL_PRECISION, else to "bf16" where that is faster, else "fp32". Raises InputError on any other word.
+
+    The variable is for machines that are not all alike: what one has cached, another finds only at the same precision.
+    """
+    given = os.environ.get("MRL_PRECISION") or "auto"
+    for name, value in (("precision", precision), ("$MRL_PRECISION", given)):
+        if value not in ("auto", "fp32", "bf16"):
+            raise InputError(f"{name} {value!r} is unknown: choose auto, fp32 or bf16")
+    precision = given if precision == "auto" else precision
     if precision == "auto":
         return "bf16" if bf16_is_fast() else "fp32"
     return precision

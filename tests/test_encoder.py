@@ -260,3 +260,13 @@ def test_sentence_transformers_pooling_is_read(bert, tmp_path):
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
     encoder = Encoder.load(folder)
     assert (encoder.pooling, encoder.max_length) == ("cls", 12)
+
+
+def test_the_environment_may_choose_the_precision(monkeypatch):
+    from mrl_tutorial.backbone import resolve_precision
+
+    monkeypatch.setenv("MRL_PRECISION", "fp32")
+    assert resolve_precision("auto") == "fp32" and resolve_precision("bf16") == "bf16"
+    monkeypatch.setenv("MRL_PRECISION", "half")
+    with pytest.raises(InputError, match="MRL_PRECISION 'half'"):
+        resolve_precision("auto")
