@@ -32,6 +32,8 @@ _HOME = {
     "embed_splits": "planning",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "PrefixMap": "panels.prefix_map",
+    "TruncationTrap": "panels.truncation_trap",
     "TermExplorer": "panels.term_explorer",
     "SizeCalculator": "panels.size_calculator",
 }
