@@ -32,6 +32,7 @@ _HOME = {
     "embed_splits": "planning",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "ImportanceWeights": "panels.importance",
     "PrefixMap": "panels.prefix_map",
     "TruncationTrap": "panels.truncation_trap",
     "TermExplorer": "panels.term_explorer",

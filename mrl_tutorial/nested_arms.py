@@ -48,24 +48,32 @@ class Data:
 def from_task(task, vectors: Mapping[str, np.ndarray] | None = None, split: str = "test") -> Data:
     """A classification task as Data: by its folds where it has some, else trained on "train" and tested on `split`.
 
-    vectors: part -> (N, F) for "train" and `split`, where the task holds texts. Every coordinate is shifted and scaled
-    by the training rows' (for folds: all rows') mean, and one common factor. Raises InputError where vectors are missing.
+    vectors: part -> (N, F) for "train" and `split`, where the task holds texts. Raises InputError where they are missing.
     """
     if task.folds:
-        x, labels = task.splits["all"]
-        rounds = tuple(task.fold_indices(0))
-        seen = x
-    else:
-        if vectors is None:
-            raise InputError(f"{task.name!r} holds texts: give the vectors of 'train' and {split!r}")
-        x = np.concatenate([vectors["train"], vectors[split]])
-        labels = np.concatenate([task.splits["train"][1], task.splits[split][1]])
-        n = len(vectors["train"])
-        rounds = ((np.arange(n), np.arange(n, len(x))),)
-        seen = x[:n]
-    x = x - seen.mean(0)
-    factor = 0.25 / (x[: len(seen)].std() + 1e-12)
-    return Data(task.name, np.asarray(x * factor, np.float32), np.asarray(labels, np.int64), rounds)
+        return scaled(task.name, *task.splits["all"], task.fold_indices(0))
+    if vectors is None:
+        raise InputError(f"{task.name!r} holds texts: give the vectors of 'train' and {split!r}")
+    labels = np.concatenate([task.splits["train"][1], task.splits[split][1]])
+    x, n = np.concatenate([vectors["train"], vectors[split]]), len(vectors["train"])
+    return scaled(task.name, x, labels, [(np.arange(n), np.arange(n, len(x)))])
+
+
+def from_corpus(task, vectors: np.ndarray, level: str, split: str = "test") -> Data:
+    """The documents of a retrieval task, vectors (N, F), with their labels of that level, cut as its queries are."""
+    names = np.array(task.labels[level])
+    labels = np.unique(names, return_inverse=True)[1]
+    place = {document: row for row, document in enumerate(task.corpus)}
+    rows = [np.array([place[d] for q in task.splits[s] for d in task.qrels[q]]) for s in ("train", split)]
+    return scaled(f"{task.name}:{level}", vectors, labels, [tuple(rows)])
+
+
+def scaled(name: str, x: np.ndarray, labels: np.ndarray, rounds) -> Data:
+    """Data whose coordinates are centred on the mean over all training rows, and scaled by one common factor."""
+    seen = np.unique(np.concatenate([train for train, _ in rounds]))
+    x = x - x[seen].mean(0)
+    x *= 0.25 / (x[seen].std() + 1e-12)
+    return Data(name, np.asarray(x, np.float32), np.asarray(labels, np.int64), tuple(rounds))
 
 
 def nets(data: Data, plan: Plan, weights: Sequence[float], seeds: Sequence[int], report: Report | None = None) -> Nets:
