@@ -183,6 +183,17 @@ def plan_retrieval(
     return Planned(task.name, metric, target, cost, reported(chosen), reported(full), tuple(front), tuple(tried))
 
 
+def measure_path(task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], stages: Sequence[Stage],
+                 split: str = "test", *, metric: str = "ndcg@10", cosine: bool = True, threads: int = 1) -> np.ndarray:  # fmt: skip
+    """The measure of every query of `split` when it goes down a path: (Q,), to be averaged or compared in pairs.
+
+    embeddings: as in `plan_retrieval`, at least for that split. Raises InputError as plan_retrieval and Retriever.
+    """
+    part = _Judged.of(task, embeddings, split, metric, cosine)
+    found = Retriever(part.documents, stages, cosine=cosine, threads=threads).search(part.queries, part.k)
+    return part.items(found.rows)
+
+
 def pareto(plans: Sequence[Plan], cost: str = "flops") -> list[Plan]:
     """Plans that no other beats in both cost and dev quality, cheapest first."""
     front: list[Plan] = []
@@ -221,6 +232,10 @@ class _Judged:
 
     def measure(self, rows: np.ndarray) -> float:
         """The mean measure of found rows (Q, k), best first."""
+        return float(self.items(rows).mean())
+
+    def items(self, rows: np.ndarray) -> np.ndarray:
+        """The measure of each query, (Q,)."""
         hit = rows[self.judged.query] == self.position[:, None]  # (P, k)
         ranks = np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
-        return float(metrics.retrieval_metric(self.metric, ranks, self.judged).mean())
+        return metrics.retrieval_metric(self.metric, ranks, self.judged)
