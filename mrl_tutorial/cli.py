@@ -208,6 +208,9 @@ def parser() -> Parser:
     p.add_argument("-k", type=whole_number, default=10, metavar="N", help="how many documents (default: 10)")
     p.add_argument("--compare", action="store_true", help="show each document's rank with the full model too")
 
+    p = verb("prepare", "read and embed what notebook 00 needs, so that it opens at once", "", "--model my-heads")
+    _model(p)
+
     p = verb(
         "ledger", "what the course found out about each claim", "", "--id M1,R3", "--readme README.md",
     )  # fmt: skip
@@ -241,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     if extras:
         getattr(args, "parser", top).unknown(extras)
     if args.command is None:
-        top.error("a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, ledger, bench")
+        top.error("a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, prepare, ledger, bench")
     args.argv = sys.argv[1:] if argv is None else argv
     try:
         args.run(args)

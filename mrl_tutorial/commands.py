@@ -170,6 +170,23 @@ def table(grid: Grid) -> str:
     return "\n".join(block.as_text() for block in blocks)
 
 
+def prepare(args: argparse.Namespace) -> None:
+    """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
+    from .encoder import Encoder
+    from .evaluation import evaluate_grid
+    from .panels import GridExplorer
+    from .tasks import load_task
+    from .training import train as run
+
+    began = time.perf_counter()
+    task, encoder = load_task("pydocs"), Encoder.load(args.model) if args.model else Encoder.load()
+    for split in ("dev", "test"):
+        evaluate_grid(task, encoder, split=split)
+    GridExplorer(task, encoder)
+    run(encoder, task, "all-cells", steps=1, batch_size=2, cache=False)  # embeds the training pairs
+    print(f"{task.name} and {encoder.name} are in the cache, {time.perf_counter() - began:.0f} s")
+
+
 def ledger(args: argparse.Namespace) -> None:
     """Print the ledger's rows, or put them into a README."""
     from . import ledger as room
