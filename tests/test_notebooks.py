@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -23,9 +25,16 @@ def solutions(source: Path) -> list[str]:
     return SOLUTION.findall(plain)
 
 
-def verdict(code: str) -> checks.Verdict:
+def own_checks(source: Path) -> ModuleType:
+    """The module that a notebook calls `checks`."""
+    found = re.search(r"^from mrl_tutorial import .*?\b(checks\w*)( as checks)?\b", source.read_text(encoding="utf-8"), re.M)
+    assert found and (found[1] == "checks" or found[2]), f"{source.name} imports nothing as checks"
+    return import_module(f"mrl_tutorial.{found[1]}")
+
+
+def verdict(code: str, module: ModuleType) -> checks.Verdict:
     *body, last = code.strip().splitlines()
-    scope = {"np": np, "Recipe": Recipe, "checks": checks}
+    scope = {"np": np, "Recipe": Recipe, "checks": module}
     exec("\n".join(body), scope)
     return eval(last, scope)
 
@@ -33,12 +42,13 @@ def verdict(code: str) -> checks.Verdict:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 def test_solutions_pass_and_stubs_fail(source):
     stubs = [cell for cell in cells(source) if cell.strip().splitlines() and cell.strip().splitlines()[-1].startswith("checks.")]
-    solved = solutions(source)
+    solved, module = solutions(source), own_checks(source)
     assert len(stubs) == len(solved) >= 2
     for stub, solution in zip(stubs, solved):
         assert stub.strip().splitlines()[-1] == solution.strip().splitlines()[-1]  # the same check
-        assert not verdict(stub) and str(verdict(stub)).startswith("Not yet: ")
-        assert verdict(solution), verdict(solution)
+        unsolved, right = verdict(stub, module), verdict(solution, module)
+        assert not unsolved and str(unsolved).startswith("Not yet: ")
+        assert right, right
 
 
 def test_checks_say_what_is_wrong():
