@@ -48,6 +48,11 @@ class Truncation:
         """D."""
         return self.documents.shape[1]
 
+    def check(self, d: int) -> None:
+        """Raises InputError for a dimension that does not exist."""
+        if not 1 <= d <= self.width:
+            raise InputError(f"dimension {d} does not exist: choose 1 to {self.width}")
+
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
         """Rows of the k best documents for a query, best first, equal scores in the order of rows."""
         return np.argsort(-scores(way, self.queries[query], self.documents, d), kind="stable")[:k]

@@ -59,8 +59,7 @@ class TruncationTrap(Panel):
         self.query_texts, self.document_texts = query_texts, document_texts
         width = self.model.width
         start = min(width, 32) if dim is None else dim
-        if not 1 <= start <= width:
-            raise InputError(f"dimension {start} does not exist: choose 1 to {width}")
+        self.model.check(start)
         self.dim = w.IntSlider(value=start, min=1, max=width, description="dimension d", **SLIDER)
         self.way = _toggle("way", [(NAMES[way], way) for way in WAYS], "210px")
         self.metric = _toggle("measure", [(metric_title(m), m) for m in METRICS], "110px")
@@ -83,6 +82,7 @@ class TruncationTrap(Panel):
     def picture(self) -> go.Figure:
         """Curves and lengths at the present dimension; writes the formula and the documents below."""
         d, way = self.dim.value, self.way.value
+        self.model.check(d)
         text = formula(self.model, way, d)
         if self.query is not None:
             text += documents(self.model, self.query.value, d, way, self.document_texts)
@@ -113,7 +113,7 @@ def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -
     low, middle, high = model.spread[d - 1]
     peak = max(0.2, 1.12 * float(share.max()))
     figure = go.Figure([*lines, bars])
-    figure.update_layout(**style(), height=440, legend={**legend(0.325), "y": 0.04, "yanchor": "bottom"}, bargap=0)
+    figure.update_layout(**style(), height=440, legend={**legend(0.345), "y": 0.04, "yanchor": "bottom"}, bargap=0)
     figure.update_layout(
         margin={"t": 50, "l": 62, "b": 56},
         xaxis={**curve_x(dims), "domain": [0, 0.6]},
