@@ -55,6 +55,31 @@ def quality(
     return out
 
 
+def coarse_and_detail(
+    base: Tensor, base_labels: np.ndarray, queries: Tensor, query_labels: np.ndarray, group_of: np.ndarray,
+    blocks: Sequence[tuple[int, int]],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """How much a block of coordinates [start, stop) knows of a class's group, and how much of the class within it.
+
+    group_of (C,): the coarse group of each class. One linear probe a block, on the classes. "coarse": 1 where the
+    answer is of the right group; "detail": 1 where the likeliest class *of the right group* is the right one, nan where
+    the group has a single class. Each (G, len(blocks), tested items).
+    """
+    groups = torch.as_tensor(group_of)
+    y, wanted = torch.as_tensor(base_labels), torch.as_tensor(query_labels)
+    known = int(y.max()) + 1
+    out = {k: np.full((len(base), len(blocks), len(wanted)), np.nan, np.float32) for k in ("coarse", "detail")}
+    inside = groups[:known] == groups[wanted][:, None]  # (t, C)
+    several = (inside.sum(1) > 1).numpy()
+    for j, (start, stop) in enumerate(blocks):
+        weights, mean, scale = probe(base[..., start:stop], y)
+        logits = _ones((queries[..., start:stop] - mean) / scale) @ weights  # (G, t, C)
+        out["coarse"][:, j] = (groups[logits.argmax(-1)] == groups[wanted]).numpy()
+        detail = logits.masked_fill(~inside, -torch.inf).argmax(-1) == wanted
+        out["detail"][:, j, several] = detail.numpy()[:, several]
+    return out
+
+
 def neighbours(queries: Tensor, base: Tensor, dim: int, k: int = K) -> Tensor:
     """Rows of the k nearest of base (n, D) by cosine of the first `dim` coordinates, best first: (t, k)."""
     a, b = (F.normalize(x[:, :dim], dim=-1) for x in (queries, base))  # cut, then normalise
