@@ -1,0 +1,676 @@
+# %% [markdown]
+# # 03 · Making a text embedding Matryoshka
+#
+# You have an embedding model that works, and its vectors are too long for your index. **You will**
+#
+# - build the loss that trains such models, *InfoNCE with in-batch negatives*, by hand on four pairs, and then use the package's;
+# - turn an existing model into a Matryoshka one in three ways at the same training budget, and measure which way was enough;
+# - read *penalty curves*: what a shorter vector costs in search, in classification and in similarity of sentences;
+# - find out from which size on Matryoshka training beats simply cutting a plain model, or PCA;
+# - save the result, load it again, and use it from sentence-transformers.
+#
+# You need notebook 00 (what a prefix, nDCG@10 and a recipe are). About four minutes on 2 cores the first time, less than one
+# the second.
+
+# %%
+# On Colab: fetch the course and switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import transformers
+
+from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, figures, ledger, load_task, results, train
+from mrl_tutorial import checks_text as checks
+from mrl_tutorial.contrastive import contrastive
+from mrl_tutorial.export import export
+from mrl_tutorial.penalty import Difference, kept, paired, smallest_width
+from mrl_tutorial.penalty_figures import difference_lines, penalty_panels
+from mrl_tutorial.reduction import pca, random_dims
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+print(f"{torch.get_num_threads()} threads")
+
+# %% [markdown]
+# ## Primer: two texts, two vectors, one number
+# A **bi-encoder** reads the query and the document *separately*: the same network turns each into a vector, and the cosine of the
+# two says how well they fit. So all documents can be encoded once, long before anybody asks. Our task is the one of notebook
+# 00: the first sentence of a docstring is the query, the rest of the docstring its document.
+
+# %%
+task = load_task("pydocs")
+if FAST:
+    task = task.smaller(500)
+encoder = Encoder.load("all-MiniLM-L6-v2")
+print(task)
+print(encoder)
+
+queries, documents = task.pairs("train")
+four = slice(40, 44)  # neighbours in the corpus, so that they are about similar things
+for query, document in zip(queries[four], documents[four]):
+    print(f"\nquery     {query[:100]}\ndocument  {' '.join(document.split())[:100]} …")
+
+# %% [markdown]
+# ## In-batch negatives, by hand
+# We know which document belongs to which query. What is a *wrong* document for a query? The cheap and clever answer: the documents
+# of the **other** queries in the same batch. They are already encoded, so they cost nothing. Four pairs give a table of 4 × 4
+# cosines $s_{ij}$, the right ones on the diagonal. The loss asks every row to pick its diagonal, like a classifier with four classes:
+#
+# $$\ell = -\frac1B \sum_i \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}}.$$
+#
+# The **temperature** $\tau$ (0.05 here) makes small differences between cosines count. This loss is known as *InfoNCE*.
+
+# %%
+q = encoder.encode(queries[four])  # (4, 384), rows of length 1
+d = encoder.encode(documents[four])  # (4, 384)
+cosines = q @ d.T  # (4, 4)
+shares = np.exp(cosines / 0.05)
+shares /= shares.sum(axis=1, keepdims=True)  # each row sums to 1
+by_hand = -np.log(np.diag(shares)).mean()
+
+names = [f"document {j}" for j in range(1, 5)]
+print(pd.DataFrame(cosines, [f"query {i}" for i in range(1, 5)], names).round(2).to_string())
+print("\nshare of each document, per query:")
+print(pd.DataFrame(shares, [f"query {i}" for i in range(1, 5)], names).round(3).to_string())
+print(f"\nthe loss by hand: {by_hand:.6f}")
+
+# %%
+batch = Batch(torch.from_numpy(q)[None], torch.from_numpy(d)[None], layers=[6], temperature=0.05)  # (layers, pairs, dimensions)
+packaged = float(contrastive(batch, layers=[6], dims=[384])[0, 0])
+print(f"the package's contrastive loss: {packaged:.6f}")
+assert abs(packaged - by_hand) < 1e-4
+
+# %% [markdown]
+# The number of wrong documents is the batch size minus one. Here is the same untrained model on larger and larger batches:
+
+# %%
+some = 64 if FAST else 256
+more_q, more_d = (torch.from_numpy(encoder.encode(texts[:some]))[None] for texts in (queries, documents))
+for size in (4, 16, 64, 256)[: 3 if FAST else 4]:
+    parts = [Batch(more_q[:, i : i + size], more_d[:, i : i + size], layers=[6]) for i in range(0, some, size)]
+    loss = np.mean([float(contrastive(part, [6], [384])) for part in parts])
+    print(f"batches of {size:>3}: loss {loss:.3f}")
+
+# %% [markdown]
+# **Quick check.** Why does the loss grow with the batch, though model and pairs are the same?
+#
+# - **a** more pairs have to be right at once
+# - **b** every query is told apart from more wrong documents
+# - **c** the temperature acts more strongly
+
+# %%
+answer = "?"
+
+checks.quiz_batch(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = "b"
+#
+# checks.quiz_batch(answer)
+# ```
+# </details>
+
+# %% [markdown]
+# ## A prefix, and a loss on every prefix
+# A **prefix** of a vector is its first $d$ numbers; nothing is computed anew. The Matryoshka loss is the same InfoNCE once for every
+# prefix size, each prefix brought to length 1 by itself, all added up. One forward pass, many losses:
+
+# %%
+dims = encoder.dims
+print("d        " + "".join(f"{d:>8}" for d in dims))
+print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in contrastive(batch, [6], dims)[0].tolist()))
+print(f"recipe full-size minimises the last number; recipe mrl their sum, {float(contrastive(batch, [6], dims).sum()):.3f}")
+
+# %% [markdown]
+# **What to see.** The shorter the prefix, the larger the loss: in a plain model nobody asked the first numbers to carry the meaning.
+# The recipe `mrl` asks.
+#
+# **Quick check.** Your index holds the first 64 numbers of every document. A query comes in. What do you do with its vector?
+#
+# - **a** average its 384 numbers down to 64
+# - **b** keep all 384, the more the better
+# - **c** keep its first 64, and bring them to length 1
+
+# %%
+answer = "?"
+
+checks.quiz_prefix(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = "c"
+#
+# checks.quiz_prefix(answer)
+# ```
+# </details>
+
+# %% [markdown]
+# ## Three ways at the same budget
+# We start from `all-MiniLM-L6-v2`, a finished model, and have 50 steps of 64 pairs to spend. All the weights of the network are
+# trained (*full fine-tuning*; only the table of token embeddings stays).
+#
+# | arm | steps 1 to 25 | steps 26 to 50 | the question |
+# |---|---|---|---|
+# | **fixed** | full-size | full-size | what does the task itself bring, without Matryoshka? |
+# | **mrl** | mrl | mrl | Matryoshka from the first step |
+# | **fixed then mrl** | full-size | mrl | is it enough to convert a model that was trained as usual? |
+#
+# The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of this kind
+# below is **loaded** from `data/results/arms.csv`. It all says so: what runs live in this notebook is called **live**.
+
+# %%
+arms, pairs = results.table("arms"), results.table("arms_paired")
+for name in ("command", "training", "versions", "threads", "processor"):
+    print(f"{name:<10} {arms.attrs.get(name, '')}")
+SEEDS = {arm: len(set(rows.seed)) for arm, rows in arms.groupby("arm", sort=False)}
+print("seeds     ", ", ".join(f"{arm} {n}" for arm, n in SEEDS.items()))
+
+
+def loaded(arm, where="pydocs", reduction="prefix"):
+    """Mean over seeds by dimension, a Series; empty where the file has none."""
+    rows = arms[(arms.arm == arm) & (arms.task == where) & (arms.reduction == reduction)]
+    return rows.groupby("dim").value.mean()
+
+
+def difference(a, b, where="pydocs", how_a="prefix", how_b="prefix"):
+    """a - b by dimension: {dimension: Difference}, seeds averaged, bounds over the test items."""
+    rows = pairs[(pairs.a == a) & (pairs.b == b) & (pairs.task == where) & (pairs.reduction_a == how_a) & (pairs.reduction_b == how_b)]
+    return {int(r.dim): Difference(r["mean"], r.low, r.high, r.spread) for _, r in rows.iterrows()}
+
+
+DIMS = sorted(loaded("plain").index)
+three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(arm))}
+figures.curves(DIMS, {arm: v.to_numpy() for arm, v in three.items()}, title="Three ways at equal budget (loaded; pydocs, test queries)")
+
+# %% [markdown]
+# **What to see.** At full width the arms lie close together. Going left, the arms that saw the `mrl` recipe stay up longer, and the
+# model that was converted half-way lies close to the one that was Matryoshka from the start. The next cell puts bounds on the
+# differences: the test queries are drawn again and again with replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
+
+# %%
+def show(differences):
+    return "  ".join(f"d={d}: {x}" for d, x in differences.items())
+
+
+for a, b in [("mrl", "fixed"), ("fixed then mrl", "mrl"), ("fixed", "plain")]:
+    print(f"{a} minus {b}")
+    for d, x in difference(a, b).items():
+        said = "better" if x.better else "worse" if x.high < 0 else "no clear difference"
+        print(f"   {d:>3} dimensions: {x}  spread over seeds {x.spread:.3f}  {said}")
+
+# %% [markdown]
+# ### Claim L1
+# Boruń, Wojciechowski and Zalewski (2024) report that fine-tuning an existing embedding model into a Matryoshka one is enough: no
+# training from scratch is needed. We call it *enough* if the arm "mrl" is **not worse** than "fixed" at full width (the lower bound of
+# the difference is at least −0.01), **better** at 64 dimensions and below, and the converted arm "fixed then mrl" not worse than
+# "mrl". We can only say it for a model that was an embedding model already, not for a bare language model.
+
+# %% tags=["claim-L1"]
+gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
+seeds = min(SEEDS.get(arm, 0) for arm in ("fixed", "mrl"))
+small = [d for d in gain if d <= 64]
+fails = []
+if not gain[384].not_worse:
+    fails.append(f"full width is paid for (mrl - fixed {gain[384]})")
+fails += [f"at {d} dimensions mrl is not better ({gain[d]})" for d in small if not gain[d].better]
+late = [d for d, x in convert.items() if not x.not_worse]
+if gain[384].not_worse and all(gain[d].better for d in small) and not late:
+    verdict = "holds"
+elif any(gain[d].better for d in small):
+    conditions = [] if gain[384].not_worse else ["a loss at full width is accepted"]
+    conditions += [f"at most {max(d for d in small if gain[d].better)} dimensions are kept"] if any(not gain[d].better for d in small) else []
+    conditions += ["the nested loss runs for the whole budget"] if late else []
+    verdict = "holds only if " + " and ".join(conditions)
+else:
+    verdict = "does not hold here"
+tested = f"pydocs, {int(pairs[pairs.task == 'pydocs']['items'].max()):,} test queries, nDCG@10"
+if seeds >= 3:
+    ledger.settle(
+        "L1", "03", seeds=seeds, test=tested, verdict=verdict,
+        number=f"mrl - fixed: 8 dims {gain[8]}, 64 dims {gain[64]}, 384 dims {gain[384]}"
+        + (f"; fixed then mrl - mrl: 8 dims {convert[8]}, 64 dims {convert[64]}, 384 dims {convert[384]}" if convert else ""),
+        why="from all-MiniLM-L6-v2, which has seen docstrings before; 50 steps of 64 pairs for every arm. "
+        + ("; ".join(fails) + ". " if fails else "")
+        + (f"Half the steps were not enough at {', '.join(map(str, late))} dimensions." if late else "Half of the steps were enough." if convert else ""),
+    )
+else:
+    print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
+
+# %% [markdown]
+# ## Live: heads, and a short full training
+# Full fine-tuning moves every weight. The cheap alternative trains only a **head**: one 384 × 384 matrix behind the frozen
+# network. The texts are encoded once, after that a step costs milliseconds. We train two recipes with three seeds each, here and now:
+
+# %%
+plain_parts = embed_task(task, encoder, "test", layers=[6])  # {"queries", "documents"}: (1, N, 384)
+steps = 20 if FAST else 150
+began, live = time.perf_counter(), {}
+for recipe in ("full-size", "mrl"):
+    for seed in range(3):
+        live[recipe, seed] = train(encoder, task, recipe, what="heads", steps=steps, batch_size=64, seed=seed)
+print(f"6 heads of {steps} steps: {sum(r.seconds for r in live.values()):.0f} s of training, {time.perf_counter() - began:.0f} s with encoding")
+
+
+def measure(model, parts=plain_parts, widths=tuple(DIMS)):
+    """nDCG@10 of every test query at every width, from the last layer's plain embeddings: a Grid."""
+    parts = parts if model is None else {part: model.heads.apply_to(x, [6]) for part, x in parts.items()}
+    return evaluate_grid(task, embeddings=parts, split="test", layers=[1], dims=widths)
+
+
+plain = measure(None)
+heads = {key: measure(result.encoder) for key, result in live.items()}
+headed = {recipe: np.stack([heads[recipe, seed].per_item[0] for seed in range(3)]) for recipe in ("full-size", "mrl")}  # (3, M, queries)
+print(f"\n{'dims':>5} {'plain':>7} {'head, full-size':>16} {'head, mrl':>10} {'all weights, mrl (loaded)':>27}   head mrl - plain")
+for j, d in enumerate(DIMS):
+    x = paired(headed["mrl"][:, j], plain.per_item[0, j])
+    print(f"{d:>5} {plain.values[0, j]:>7.3f} {headed['full-size'][:, j].mean():>16.3f} {headed['mrl'][:, j].mean():>10.3f} "
+          f"{loaded('mrl').get(d, np.nan):>27.3f}   {x}")  # fmt: skip
+
+# %% [markdown]
+# **What to see.** Heads trained with `full-size` say nothing about short prefixes: nobody pushed on them. Heads trained with `mrl` move
+# information to the front and win a large part of what full fine-tuning wins at short widths, in seconds and with one matrix to
+# store. (With FAST=1 the task is cut down, and the loaded column does not compare.)
+#
+# And a short training of *all* weights, live: small batches, so that it stays within the memory of a small machine.
+
+# %%
+few = 3 if FAST else 40
+short = train(encoder, task, "mrl", what="full", steps=few, batch_size=16, seed=0)
+print(f"live: {few} steps of 16 pairs in {short.seconds:.0f} s, {short.seconds / few:.2f} s a step; "
+      f"loss {np.mean(short.history[:5]):.2f} at the start, {np.mean(short.history[-5:]):.2f} at the end")  # fmt: skip
+some_queries = 60 if FAST else 300
+small_task = task if FAST else task.smaller(2000)
+before, after = (evaluate_grid(small_task, model, layers=[6], max_queries=some_queries) for model in (encoder, short.encoder))
+for d in dims:
+    print(f"{d:>5} dimensions: {before.at(6, d):.3f} -> {after.at(6, d):.3f}")
+print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one seed: a look, not evidence")
+
+# %% [markdown]
+# ## Penalty curves
+# How much of its quality does a model keep at a shorter width? The **penalty curve** divides by the model's own full width. We look
+# at three kinds of use: *search* (pydocs), *classification* (which library does a docstring belong to; which of 77 things does
+# a bank's customer want), and *sentence similarity* (STS-B: does the cosine order pairs as people do).
+#
+# Classification follows the protocol of MTEB: 8 labelled texts a class, a logistic regression on the frozen vectors (at most 100
+# iterations), all test texts classified; ten draws of the labelled texts, averaged. Each prefix is brought to length 1 first,
+# because the regression's penalty sees the scale.
+
+# %%
+TITLES = {"pydocs": "search (pydocs)", "pydocs:package": "15 libraries", "banking77": "77 intents (Banking77)", "stsbenchmark": "similarity (STS-B)"}
+have = {where: title for where, title in TITLES.items() if len(loaded("plain", where)) and len(loaded("mrl", where))}
+panels = {
+    title: {name: kept(loaded(arm, where).to_numpy()) for where, name in have.items()}
+    for title, arm in [("plain model, cut", "plain"), ("all weights trained with mrl, cut", "mrl")]
+}
+penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)")
+
+# %%
+print(f"{'':<26}" + "".join(f"{d:>7}" for d in DIMS))
+for arm in ("plain", "mrl"):
+    for where, name in have.items():
+        print(f"{arm:<6}{name:<20}" + "".join(f"{v:>7.3f}" for v in loaded(arm, where).to_numpy()))
+
+# %% [markdown]
+# **What to see.** Classification and similarity forgive far more than search: to tell 15 libraries apart takes few numbers, to find one
+# document among thousands takes many. So a price measured on one kind of task says little about another.
+#
+# Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
+# search task, now with their library as the label), and STS-B where its files are on this machine (`$MRL_DATA`):
+
+# %%
+def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
+    """Accuracy under MTEB's protocol from the vectors at hand; pydocs' documents with labels of a level."""
+    labelled = load_task(f"pydocs:{level}")
+    row = {text: i for i, text in enumerate(task.corpus.values())}
+    splits = {}
+    for split in ("train", "test"):
+        texts, labels = labelled.splits[split]
+        keep = [i for i, text in enumerate(texts) if text in row]
+        splits[split] = ([texts[i] for i in keep], labels[keep])
+    smaller = type(labelled)(labelled.name, labelled.origin, splits, labelled.classes)
+    raw = plain_parts["documents"] if model is None else model.heads.apply_to(plain_parts["documents"], [6])
+    parts = {split: raw[:, [row[text] for text in texts]] for split, (texts, _) in splits.items()}
+    return evaluate_grid(smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_draws=2 if FAST else 10)
+
+
+for name, model in [("plain", None), ("head, mrl, seed 0", live["mrl", 0].encoder)]:
+    grid = classify(model)
+    print(f"{name:<18} " + "  ".join(f"{d} dims {v:.3f} ({k:.0%})" for d, v, k in zip(grid.dims, grid.values[0], kept(grid.values[0]))))
+
+try:
+    sts = load_task("stsbenchmark")
+    for name, model in [("plain", encoder), ("head, mrl, seed 0", live["mrl", 0].encoder)]:
+        grid = evaluate_grid(sts, model, layers=[6], dims=(8, 32, 64, 128, 384))
+        print(f"{name:<18} " + "  ".join(f"{d} dims {v:.3f}" for d, v in zip(grid.dims, grid.values[0])), " (STS-B, Spearman)")
+except InputError:
+    print("STS-B is not on this machine: set MRL_DATA to a folder that has it")
+
+# %% [markdown]
+# **Quick check.** Model A keeps 98 % at 64 dimensions, model B 93 %. What follows?
+#
+# - **a** nothing yet: B may still be the better model at 64 dimensions
+# - **b** A is the better model at 64 dimensions
+# - **c** A is faster
+
+# %%
+answer = "?"
+
+checks.quiz_penalty(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = "a"
+#
+# checks.quiz_penalty(answer)
+# ```
+# </details>
+
+# %% [markdown]
+# ### Claim L2
+# "The price of shrinking is small." We call a price *small* if a third of the numbers (128 of 384) keeps at least 95 % of the quality on
+# **every** task, and say down to which width each task holds that.
+
+# %% tags=["claim-L2"]
+share = {name: dict(zip(DIMS, kept(loaded("mrl", where).to_numpy()))) for where, name in have.items()}
+down_to = {name: min(d for d in DIMS if all(by_dim[e] >= 0.95 for e in DIMS if e >= d)) for name, by_dim in share.items()}
+at_third = {name: by_dim[128] for name, by_dim in share.items()}
+if all(v >= 0.95 for v in at_third.values()):
+    verdict = "holds only if at least %d dimensions are kept" % max(down_to.values()) if max(down_to.values()) > 8 else "holds"
+elif any(v >= 0.95 for v in at_third.values()):
+    verdict = "holds only if the task is " + " or ".join(name for name, v in at_third.items() if v >= 0.95)
+else:
+    verdict = "does not hold here"
+seeds = SEEDS.get("mrl", 0)
+if seeds >= 3:
+    ledger.settle(
+        "L2", "03", seeds=seeds, verdict=verdict, needs_data="banking77" in have or "stsbenchmark" in have,
+        test="test splits of " + ", ".join(have.values()) + "; classification under MTEB's protocol",
+        number="kept at 128 of 384 dimensions: " + ", ".join(f"{name} {v:.1%}" for name, v in at_third.items())
+        + "; 95 % are kept down to " + ", ".join(f"{d} ({name})" for name, d in down_to.items()),
+        why="small on some tasks says nothing about others: search asks for more numbers than a few classes do. Full fine-tuning with "
+        "mrl on pydocs pairs; Banking77 and STS-B were not trained on.",
+    )
+else:
+    print(f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. So far: {verdict}, {at_third}, {down_to}")
+
+# %% [markdown]
+# ## Do we need Matryoshka training at all?
+# A fair comparison has more arms than one. Without any special training we can also make a vector shorter by
+#
+# - **random-k**: keep $k$ random coordinates, the same for every text. If that is as good as the prefix, the order means nothing;
+# - **PCA-k**: *principal component analysis* finds the directions in which the training texts' vectors differ most; keep the first $k$
+#   (notebook 05 looks into it);
+# - a **bespoke** model, trained for exactly one width: the strongest rival where one width is enough for ever.
+#
+# And PCA can be put on top of a Matryoshka model. First live, on the plain model:
+
+# %%
+train_vectors = encoder.encode_layers([*queries, *documents], layers=[6])[0] if FAST else None
+if train_vectors is None:  # the corpus holds the training documents too: no text is encoded twice
+    row = {text: i for i, text in enumerate(task.corpus.values())}
+    train_vectors = plain_parts["documents"][0][[row[text] for text in documents]]
+train_vectors = train_vectors / np.linalg.norm(train_vectors, axis=1, keepdims=True)
+unit = {part: x / np.linalg.norm(x, axis=-1, keepdims=True) for part, x in plain_parts.items()}
+
+ways = {"prefix": plain}
+for name, reduction in [("random-k", random_dims(384, 0)), ("PCA-k", pca(train_vectors))]:
+    ways[name] = evaluate_grid(task, embeddings=reduction.apply_to(unit), split="test", layers=[1], dims=DIMS)
+print("plain model, live: " + "".join(f"{d:>8}" for d in DIMS))
+for name, grid in ways.items():
+    print(f"{name:<19}" + "".join(f"{v:>8.3f}" for v in grid.values[0]))
+
+# %% [markdown]
+# **What to see.** Prefix and random coordinates are level: in a plain model every number carries a bit of everything. PCA is the
+# stronger way to shorten it. So beating the plain prefix is the lower bar, beating PCA the higher one. Now the trained arms, loaded:
+
+# %%
+lines = {
+    "mrl - fixed, prefix": difference("mrl", "fixed"),
+    "mrl - fixed, PCA-k": difference("mrl", "fixed", how_b="pca"),
+    "PCA on mrl - mrl": difference("mrl", "mrl", how_a="pca"),
+}
+for width in (32, 128):
+    found = difference(f"separate {width}", "mrl")
+    if found:
+        lines[f"bespoke {width} - mrl"] = found
+difference_lines({k: v for k, v in lines.items() if v}, dim=77, title="Who gains, at which width (loaded; pydocs, test; dotted: 80 % cut off)")
+
+# %% [markdown]
+# **What to see.** Above the grey band the first-named is better, below it worse; inside, the difference is too small to care about.
+# Right of the dotted line at most 80 % of the vector is cut off.
+#
+# ### Claim C1
+# Takeshita and colleagues ("To MRL or not to MRL", arXiv 2605.16608) find that a model trained *without* Matryoshka, simply truncated by up
+# to 80 %, is competitive, and that MRL pays only beyond. In our words: **fixed** is not worse than **mrl** at 77 of 384
+# dimensions and more, and mrl is better below.
+
+# %% tags=["claim-C1"]
+gain, rival = difference("mrl", "fixed"), difference("mrl", "fixed", how_b="pca")
+level = {d: -x.high >= -0.01 for d, x in gain.items()}  # is fixed not worse than mrl?
+wide, narrow = [d for d in gain if d >= 77], [d for d in gain if d < 77]
+competitive = [d for d in wide if all(level[e] for e in wide if e >= d)]
+pays = [d for d in narrow if gain[d].better]
+if competitive == wide and pays == narrow:
+    verdict = "holds"
+elif competitive and pays:
+    verdict = f"holds only if plain truncation stops at {1 - min(competitive) / 384:.0%}, with MRL better at {max(pays)} dimensions and below"
+else:
+    verdict = "does not hold here"
+rival_text = ", ".join(f"{d} dims {rival[d]}" for d in (16, 64, 128) if d in rival)
+bespoke = {w: difference(f"separate {w}", "mrl").get(w) for w in (32, 128)}
+seeds = min(SEEDS.get("fixed", 0), SEEDS.get("mrl", 0))
+if seeds >= 3:
+    ledger.settle(
+        "C1", "03", seeds=seeds, test=tested, verdict=verdict,
+        number="mrl - fixed, both cut: " + ", ".join(f"{d} dims {gain[d]}" for d in (16, 64, 77, 128, 256) if d in gain)
+        + f"; mrl - PCA of fixed: {rival_text}"
+        + "".join(f"; bespoke - mrl at {w} dims {x} ({SEEDS[f'separate {w}']} seeds)" for w, x in bespoke.items() if x),
+        why=f"equal budget, both from all-MiniLM-L6-v2; cutting 80 % leaves 77 of 384 numbers. Against PCA of the fixed model mrl is better at "
+        f"{', '.join(str(d) for d, x in rival.items() if x.better) or 'no width'}.",
+    )
+else:
+    print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
+    print("mrl - fixed:", show(gain), "\nmrl - PCA of fixed:", rival_text, "\nbespoke - mrl:", {w: str(x) for w, x in bespoke.items() if x})
+
+# %% [markdown]
+# ## What did it cost?
+# ### Claim L3
+# "It can be done cheaply." The budget of every arm above is 50 steps of 64 pairs. The seconds were measured while other programs
+# ran on the same machine, so they are upper bounds. Peak memory is that of a process that does nothing but train. We call it
+# *cheap* if it takes under 15 minutes and under 4 GB on 2 cores without a graphics card.
+
+# %% tags=["claim-L3"]
+cost = arms[arms.arm.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(["arm", "seed"])
+minutes, peak = cost.seconds / 60, cost.peak_gb.dropna()
+print(cost.groupby("arm", sort=False)[["seconds", "peak_gb"]].agg(["mean", "max", "count"]).round(2).to_string())
+head_seconds = np.mean([r.seconds for r in live.values()])
+print(f"\nlive, in this notebook: {short.seconds / few:.2f} s a step of 16 pairs; a head {head_seconds:.1f} s")
+cheap = minutes.max() < 15 and peak.max() < 4
+verdict = "holds" if cheap else f"holds only if {minutes.max():.0f} minutes and {peak.max():.1f} GB are cheap"
+if len(cost) >= 3:
+    ledger.settle(
+        "L3", "03", seeds=len(cost), verdict=verdict, test=f"{len(cost)} trainings of 50 steps x 64 pairs, all weights; {arms.attrs.get('processor', '')}",
+        number=f"{minutes.mean():.1f} minutes on average, at most {minutes.max():.1f}; peak memory {peak.max():.2f} GB; a head {head_seconds:.1f} s",
+        why="a 6-layer model of 22 million weights, texts cut to 64 tokens, bf16 where the processor has it; timed on one thread beside other "
+        "programs. A larger model costs in proportion to its weights.",
+    )
+else:
+    print(f"not settled: arms.csv holds {len(cost)} trainings; python tools/arms.py adds the rest. So far: {verdict}")
+
+# %% [markdown]
+# ## Save, load again, and use it elsewhere
+# `Encoder.save` writes everything, heads too; `Encoder.load` gives back exactly the same vectors. For use *without* this course there is
+# `export` (on the command line `mrl-tutorial export`): a plain sentence-transformers folder, the head stored as one of its layers.
+# There, `truncate_dim` cuts. But it cuts *after* the stored normalisation, so ask for `normalize_embeddings=True`, or the
+# lengths are no longer 1.
+
+# %%
+model = live["mrl", 0].encoder
+texts = [task.queries[q] for q in task.judged("test")[:20]]
+with tempfile.TemporaryDirectory() as folder:
+    model.save(Path(folder) / "saved")
+    again = Encoder.load(Path(folder) / "saved")
+    same = np.array_equal(again.encode(texts, precision="fp32"), model.encode(texts, precision="fp32"))
+    print("saved and loaded: the same vectors, bit for bit:", same)
+
+    export(model, Path(folder) / "exported")
+    from sentence_transformers import SentenceTransformer
+
+    other = SentenceTransformer(str(Path(folder) / "exported"), truncate_dim=64, device="cpu")
+    theirs = other.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    ours = model.encode(texts, dim=64, precision="fp32")
+    print(f"sentence-transformers, truncate_dim=64: {theirs.shape}, largest difference {np.abs(theirs - ours).max():.1e}")
+    assert np.abs(theirs - ours).max() < 1e-5
+
+    uneven = other.encode(texts, show_progress_bar=False)
+    print(f"without normalize_embeddings the lengths lie between {np.linalg.norm(uneven, axis=1).min():.2f} and {np.linalg.norm(uneven, axis=1).max():.2f}")
+
+# %% [markdown]
+# ## Exercises
+# **1 · The loss by hand** (10 minutes). Write `info_nce(queries, documents, temperature)` for raw vectors of shape (B, d), row $i$ of the
+# documents being right for query $i$: bring all rows to length 1, then
+# $\ell = -\frac1B \sum_i \log \big( e^{s_{ii}/\tau} / \sum_j e^{s_{ij}/\tau} \big)$.
+
+# %%
+def info_nce(queries, documents, temperature):
+    raise NotImplementedError  # (B, d), (B, d) -> one number
+
+
+checks.info_nce(info_nce)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def info_nce(queries, documents, temperature):
+#     q = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+#     d = documents / np.linalg.norm(documents, axis=1, keepdims=True)
+#     scores = q @ d.T / temperature
+#     return np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
+#
+#
+# checks.info_nce(info_nce)
+# ```
+#
+# $-\log(e^{a}/b) = \log b - a$: no need to form the shares. With a small temperature subtract the largest score of a row before the
+# exponential, or it may overflow.
+# </details>
+
+# %% [markdown]
+# **2 · False negatives** (10 minutes). In-batch negatives assume that the other queries' documents are wrong. Often one is right: then
+# the loss pushes a good answer away. `right` is a list with the *set* of right documents of each pair in the batch. Return all
+# $(i, j)$, $i \ne j$, for which query $i$ and pair $j$ share a right document.
+
+# %%
+def false_negatives(right):
+    raise NotImplementedError  # [{"a"}, {"b", "c"}, {"c"}] -> [(1, 2), (2, 1)]
+
+
+checks.false_negatives(false_negatives)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def false_negatives(right):
+#     found = []
+#     for i, mine in enumerate(right):
+#         for j, yours in enumerate(right):
+#             if i != j and mine & yours:
+#                 found.append((i, j))
+#     return found
+#
+#
+# checks.false_negatives(false_negatives)
+# ```
+#
+# `&` of two sets is what they share; an empty set counts as false. The course's training never puts the same text twice in a batch, but it
+# cannot know of two *different* documents that both answer.
+# </details>
+
+# %% [markdown]
+# **3 · The smallest width under a quality budget** (15 minutes). `quality[d]` is the measured quality, `low[d]` the lower 95 % bound of
+# (quality at d − quality at full width). Return the smallest width such that it, **and every wider one**, costs at most `margin`: the
+# bound is at least `-margin`. If even the widest fails, return `None`.
+
+# %%
+def choose_width(quality, low, margin):
+    raise NotImplementedError  # {d: number}, {d: number}, number -> d or None
+
+
+checks.choose_width(choose_width)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def choose_width(quality, low, margin):
+#     chosen = None
+#     for d in sorted(quality, reverse=True):
+#         if low[d] < -margin:
+#             break
+#         chosen = d
+#     return chosen
+#
+#
+# checks.choose_width(choose_width)
+# ```
+#
+# The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does the same.
+# </details>
+
+# %% [markdown]
+# The same question asked of the live heads:
+
+# %%
+j_full = DIMS.index(384)
+for name, items in [("plain", plain.per_item[:1]), ("head, mrl", headed["mrl"])]:
+    costs = {d: paired(items[:, j], items[:, j_full]) for j, d in enumerate(DIMS)}
+    for budget in (0.01, 0.03, 0.1):
+        print(f"{name:<10} at most {budget:.2f} nDCG@10 less than its own full width: {smallest_width(costs, budget)} dimensions")
+
+# %% [markdown]
+# ## Claims settled here
+
+# %%
+ledger.table("03")
+
+# %% [markdown]
+# ## In this notebook we saw
+# - in-batch negatives make a classifier out of a batch: every query picks its own document among all of them;
+# - the Matryoshka loss is that loss once for every prefix; it can be added to a finished model, by a head in seconds or in all weights in
+#   minutes;
+# - what a shorter vector costs depends on the task much more than on the recipe;
+# - a plain model can be cut quite far before Matryoshka training pays, and PCA is a rival to be beaten;
+# - the result leaves the course as a plain sentence-transformers folder.
+#
+# Keep in mind: the starting model was trained on a billion pairs, documentation of code among them, so pydocs is not new to it.
+#
+# ## Where to read on
+# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the claims L1 to L3.
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): the controlled comparison behind C1.
+# - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147): where it began; appendix C has the contrastive form.
+# - A. van den Oord, Y. Li, O. Vinyals, *Representation Learning with Contrastive Predictive Coding* (arXiv 1807.03748): InfoNCE.
+# - N. Reimers, I. Gurevych, *Sentence-BERT* (arXiv 1908.10084): bi-encoders. N. Muennighoff et al., *MTEB* (arXiv 2210.07316): the
+#   classification protocol.
