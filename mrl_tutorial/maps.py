@@ -161,7 +161,10 @@ def _beside(unit: list[np.ndarray], seed: int, path: Path, progress: Progress) -
                     worker.wait(0.3)
                 seconds = time.monotonic() - began
                 # nobody knows how far it is: the bar nears its end without reaching it
-                if progress(round(100 * (1 - np.exp(-1.5 * seconds / EXPECTED))), 100, f"{label}, {seconds:.0f} s") is False:
+                if (
+                    progress(round(100 * (1 - np.exp(-1.5 * seconds / EXPECTED))), 100, f"{label}, {seconds:.0f} s")
+                    is False
+                ):
                     raise InputError(f"the {label} were cancelled: start again to have them")
         finally:
             if worker.poll() is None:

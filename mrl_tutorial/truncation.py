@@ -29,7 +29,8 @@ Relevant = Sequence[Iterable[int]] | Mapping[int, Iterable[int] | Mapping[int, i
 class Truncation:
     """What every way gives at every dimension.
 
-    queries (Q, D), documents (N, D) float32, as they came; rows (Q,): where the scored queries were given. values: measure -> (4, D), a row for each of `WAYS`.
+    queries (Q, D), documents (N, D) float32, as they came; rows (Q,): where the scored queries were given.
+    values: measure -> (4, D), a row for each of `WAYS`.
     contrast (Q,): how far the ways are apart for a query, by nDCG@10. lengths (D, BINS): share of the documents whose
     unit vector's first d coordinates have a length in that bin. spread (D, 3): its 5, 50 and 95 % quantiles.
     """
@@ -116,7 +117,8 @@ def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.n
     """Queries (Q, s D) and documents (N, s D), and s, such that the dot product (cosine for `cut`) of their first s d
     coordinates ranks as the way does at d: then one pass over the coordinates gives every dimension.
 
-    l2: -|q - x|^2 = sum over coordinates of 2 q x - x^2, up to a number of the query's own: (q, -1) . (2 x, x^2), s = 2.
+    l2: -|q - x|^2 is the sum over coordinates of 2 q x - x^2, but for a number of the query's own, so (q, -1) . (2 x,
+    x^2) and s = 2.
     """
     _way(way)
     if way in ("cut", "raw"):

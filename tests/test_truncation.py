@@ -1,4 +1,4 @@
-"""Truncation: every curve against loops in float64 and scikit-learn's nDCG, and where the ways must or must not agree."""
+"""Truncation: curves against loops in float64 and scikit-learn's nDCG, and where the ways must or must not agree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from sklearn.metrics import ndcg_score
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.truncation import (
-    BINS, METRICS, WAYS, histogram, measure_truncation, prefix_lengths, products, scores, unit,
+    BINS,
+    METRICS,
+    WAYS,
+    histogram,
+    measure_truncation,
+    prefix_lengths,
+    products,
+    scores,
+    unit,
 )  # fmt: skip
 
 

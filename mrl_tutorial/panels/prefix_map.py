@@ -54,7 +54,9 @@ class PrefixMap(Panel):
         """The map at the present size."""
         maps = self.maps
         if len(maps.rows) < maps.total:
-            self.write(f"<div class='note'>{len(maps.rows):,} of {maps.total:,} points, every label in proportion.</div>")
+            self.write(
+                f"<div class='note'>{len(maps.rows):,} of {maps.total:,} points, every label in proportion.</div>"
+            )
         return map_figure(maps, self.labels, self.coloured, self.texts, self.dim.value)
 
     def show(self) -> None:
@@ -92,16 +94,23 @@ def map_figure(maps: PrefixMaps, labels: np.ndarray, show: Sequence, texts: Sequ
     for name, colour, symbol in zip(show, HUES, SYMBOLS, strict=False):
         traces.append(_points(places, labels == name, texts, shorten(str(name), 26), colour, symbol, 7))
     traces.append(go.Scatter(
-        x=curve_place(maps.dims), y=maps.accuracy, mode="lines+markers", line={"color": INK, "width": 3}, marker={"size": 9},
-        xaxis="x2", yaxis="y2", showlegend=False, customdata=list(maps.dims),
+        x=curve_place(maps.dims), y=maps.accuracy, mode="lines+markers", line={"color": INK, "width": 3},
+        marker={"size": 9}, xaxis="x2", yaxis="y2", showlegend=False, customdata=list(maps.dims),
         hovertemplate="d = %{customdata}: %{y:.3f}<extra></extra>",
     ))  # fmt: skip
     d, value = maps.dims[i], float(maps.accuracy[i])
     low, high = bounds(maps.places)
-    hidden = {"showticklabels": False, "ticks": "", "showline": True, "mirror": True, "linecolor": "#BBBBBB", "zeroline": False}
+    hidden = {
+        "showticklabels": False,
+        "ticks": "",
+        "showline": True,
+        "mirror": True,
+        "linecolor": "#BBBBBB",
+        "zeroline": False,
+    }
     figure = go.Figure(traces)
-    figure.update_layout(
-        **style(), height=600,
+    figure.layout = dict(
+        **style() | {"margin": {"l": 16, "r": 16, "t": 46, "b": 20}}, height=600,
         xaxis={**hidden, "domain": [0, 0.64], "range": [low[0], high[0]]},
         yaxis={**hidden, "range": [low[1], high[1]]},
         xaxis2={**curve_x(maps.dims), "domain": [0.73, 1], "anchor": "y2"},
@@ -112,7 +121,6 @@ def map_figure(maps: PrefixMaps, labels: np.ndarray, show: Sequence, texts: Sequ
                      heading(f"nearest has the same label: <b>{value:.3f}</b>", 0.7, "left")],
         shapes=[dim_rule(d, "x2"), point_mark(d, value, "x2")],
     )  # fmt: skip
-    figure.update_layout(margin={"l": 16, "r": 16, "t": 46, "b": 20})
     return figure
 
 

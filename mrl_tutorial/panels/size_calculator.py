@@ -110,22 +110,26 @@ def bars(size: sizes.Size) -> go.Figure:
     least, most = _decades(min(work), max(work))
     links = f", with M = {size.links} links" if size.links else ""
     names = [f"exact,<br>D = {size.width:,}", f"exact,<br>d = {size.dim:,}", f"shortlist<br>d, then {size.keep:,} × D"]
-    figure.update_layout(
-        **style(), height=450, showlegend=False, bargap=0,
-        xaxis={**_log(low, high, _bytes), "domain": [0, 0.56], "title": {"text": "GB in memory (log scale)"}},
-        yaxis={"tickvals": list(rows), "ticktext": [f"<b>{t}</b>" if c else t for t, c in zip(kinds, chosen, strict=True)],
-               "range": [3.6, -0.6], "ticks": "", "showline": False},
-        xaxis2={**_log(least, most, count), "domain": [0.72, 1], "anchor": "y2", "title": {"text": "multiply-adds (log scale)"}},
-        yaxis2={"tickvals": [0, 1, 2], "ticktext": names, "range": [2.6, -0.6], "anchor": "x2", "ticks": "", "showline": False},
+    title = (
+        f"{_many(size.n)} vectors, <span style='color:#6b6b6b'><b>all {size.width:,}</b></span> dimensions or "
+        f"<span style='color:{CUT}'><b>the first {size.dim:,}</b></span>{links}"
+    )
+    kind_names = [f"<b>{t}</b>" if t == size.dtype else t for t in kinds]
+    left, right = {"text": "GB in memory (log scale)"}, {"text": "multiply-adds (log scale)"}
+    plain = {"ticks": "", "showline": False}
+    figure.layout = dict(
+        **style() | {"margin": {"t": 84, "l": 70, "b": 60, "r": 12}}, height=450, showlegend=False, bargap=0,
+        xaxis={**_log(low, high, _bytes), "domain": [0, 0.56], "title": left},
+        yaxis={"tickvals": list(rows), "ticktext": kind_names, "range": [3.6, -0.6], **plain},
+        xaxis2={**_log(least, most, count), "domain": [0.72, 1], "anchor": "y2", "title": right},
+        yaxis2={"tickvals": [0, 1, 2], "ticktext": names, "range": [2.6, -0.6], "anchor": "x2", **plain},
         annotations=[
-            {**heading(f"{_many(size.n)} vectors, <span style='color:#6b6b6b'><b>all {size.width:,}</b></span> dimensions or "
-                       f"<span style='color:{CUT}'><b>the first {size.dim:,}</b></span>{links}", 0, "left"), "yshift": 46},
+            {**heading(title, 0, "left"), "yshift": 46},
             {**heading("work of one query", 0.72, "left"), "yshift": 46},
             *[_machine_name(name, room) for name, room in sizes.MACHINES.items()],
         ],
         shapes=[_machine_line(room) for room in sizes.MACHINES.values()],
     )  # fmt: skip
-    figure.update_layout(margin={"t": 84, "l": 70, "b": 60, "r": 12})
     return figure
 
 
@@ -149,9 +153,10 @@ def note(size: sizes.Size, rate: int, price: float) -> str:
         f" A shortlist also reads its {size.keep:,} full vectors, which must lie somewhere: "
         f"{sizes.words(size.full_gb)} on disk in float32." if size.dim < size.width else ""
     )  # fmt: skip
+    what = "Vectors and links" if size.links else "Vectors"
     return (
-        f"<table><tr>{head}</tr><tr>{body}</tr></table><div class='note'>Vectors{' and links' if size.links else ''} only: "
-        f"the system and the program need memory too.{kept}</div>"
+        f"<table><tr>{head}</tr><tr>{body}</tr></table><div class='note'>{what} only: the system and "
+        f"the program need memory too.{kept}</div>"
     )
 
 
@@ -198,13 +203,22 @@ def _bytes(gb: float) -> str:
 
 def _machine_line(room: int) -> dict:
     line = {"color": INK, "width": 2, "dash": "dot"}
-    return {"type": "line", "x0": room, "x1": room, "y0": 0, "y1": 1, "yref": "y domain", "layer": "below", "line": line}
+    return {
+        "type": "line",
+        "x0": room,
+        "x1": room,
+        "y0": 0,
+        "y1": 1,
+        "yref": "y domain",
+        "layer": "below",
+        "line": line,
+    }
 
 
 def _machine_name(name: str, room: int) -> dict:
-    # the middle one stands to the left of its line's neighbour: three names share 120 pixels
+    # three names share 120 pixels
     anchor = {"laptop": "right", "workstation": "center", "server": "left"}[name]
     return {
-        "text": f"{name}<br>{room} GB", "x": math.log10(room), "xref": "x", "y": 1, "yref": "y domain", "xanchor": anchor,
-        "yanchor": "bottom", "showarrow": False, "font": {"size": 14, "color": INK}, "align": anchor,
+        "text": f"{name}<br>{room} GB", "x": math.log10(room), "xref": "x", "y": 1, "yref": "y domain", "align": anchor,
+        "xanchor": anchor, "yanchor": "bottom", "showarrow": False, "font": {"size": 14, "color": INK},
     }  # fmt: skip

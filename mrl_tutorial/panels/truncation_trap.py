@@ -17,8 +17,11 @@ from .base import SLIDER, Panel
 from .explorer_html import shorten
 
 NAMES = {
-    "cut": "cut, then normalise", "late": "normalise, then cut", "raw": "no normalising", "l2": "normalise, cut, distance"
-}  # fmt: skip
+    "cut": "cut, then normalise",
+    "late": "normalise, then cut",
+    "raw": "no normalising",
+    "l2": "normalise, cut, distance",
+}
 FORMULAS = {
     "cut": "q[:d] · x[:d] / (‖q[:d]‖ ‖x[:d]‖)",
     "late": "q̂[:d] · x̂[:d], where q̂ = q / ‖q‖ and x̂ = x / ‖x‖ over all D",
@@ -48,7 +51,8 @@ class TruncationTrap(Panel):
 
     def __init__(
         self, queries: np.ndarray, documents: np.ndarray, relevant: Relevant,
-        query_texts: Sequence[str] | None = None, document_texts: Sequence[str] | None = None, *, dim: int | None = None,
+        query_texts: Sequence[str] | None = None, document_texts: Sequence[str] | None = None, *,
+        dim: int | None = None,
     ) -> None:  # fmt: skip
         for name, texts, rows in (("query_texts", query_texts, queries), ("document_texts", document_texts, documents)):
             if texts is not None and len(texts) != len(rows):
@@ -91,7 +95,7 @@ class TruncationTrap(Panel):
 
 
 def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -> go.Figure:
-    """Left: quality of the four ways at every dimension. Right: lengths of the documents' unit vectors after the cut."""
+    """Left: quality of the four ways at every dimension. Right: lengths of the documents' unit vectors when cut."""
     dims = range(1, model.width + 1)
     table = model.values[metric]
     x = curve_place(dims)
@@ -113,12 +117,12 @@ def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -
     low, middle, high = model.spread[d - 1]
     peak = max(0.2, 1.12 * float(share.max()))
     figure = go.Figure([*lines, bars])
-    figure.update_layout(**style(), height=440, legend={**legend(0.345), "y": 0.04, "yanchor": "bottom"}, bargap=0)
-    figure.update_layout(
-        margin={"t": 50, "l": 62, "b": 56},
+    top = 1.08 * float(max(v.max() for v in model.values.values()))
+    figure.layout = dict(
+        **style() | {"margin": {"t": 50, "l": 62, "b": 56, "r": 20}}, height=440, bargap=0,
+        legend={**legend(0.345), "y": 0.04, "yanchor": "bottom"},
         xaxis={**curve_x(dims), "domain": [0, 0.6]},
-        yaxis={"title": {"text": metric_title(metric)}, "range": [-0.02, 1.08 * float(max(v.max() for v in model.values.values()))],
-               "showgrid": True},
+        yaxis={"title": {"text": metric_title(metric)}, "range": [-0.02, top], "showgrid": True},
         xaxis2={"domain": [0.7, 1], "anchor": "y2", "range": [0, 1.02], "title": {"text": "length after the cut"}},
         yaxis2={"anchor": "x2", "range": [0, peak], "tickformat": ".0%", "title": {"text": "share of the documents"}},
         annotations=[
