@@ -173,6 +173,7 @@ def parser() -> Parser:
     )  # fmt: skip
     _task_and_model(p)
     p.add_argument("--eval-tasks", type=names, metavar="NAMES", help="tasks to score (default: the one trained on)")
+    p.add_argument("--documents", type=whole_number, metavar="N", help="score about N documents of each, and their queries")
     p.add_argument("--what", choices=("heads", "full"), required=True, help="small heads, or the whole model")
     p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
     p.add_argument("--seeds", type=whole_number, default=3, metavar="N", help="runs of each recipe (default: 3)")

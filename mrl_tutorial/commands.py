@@ -95,9 +95,12 @@ def sweep(args: argparse.Namespace) -> None:
 
     encoder = Encoder.load(args.model) if args.model else Encoder.load()
     tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
+    scored = [tasks[name] for name in args.eval_tasks or [args.task]]
+    if args.documents:
+        scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
     frame = run(
         encoder, tasks[args.task], args.recipes, out=args.out, what=args.what, heads=args.heads, seeds=args.seeds,
-        eval_tasks=[tasks[name] for name in args.eval_tasks or [args.task]], steps=args.steps, lr=args.lr,
+        eval_tasks=scored, steps=args.steps, lr=args.lr,
         batch_size=args.batch_size, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
         precision=args.precision, cache=not args.no_cache, command=shlex.join(["mrl-tutorial", *args.argv]),
         report=partial(print, flush=True),

@@ -349,3 +349,19 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
                      for on in (True, False))  # fmt: skip
     want = evaluate_grid(retrieval(), trained, layers=LAYERS, dims=DIMS, precision="fp32", fixed_document=True).values
     assert np.array_equal(fixed, want) and not np.array_equal(fixed, paired)
+
+
+def test_fewer_documents_to_score(encoder, tmp_path, monkeypatch):
+    import mrl_tutorial.tasks
+
+    monkeypatch.setattr(mrl_tutorial.tasks, "load_task", {"toy": retrieval(), "graded": graded()}.__getitem__)
+    out = str(tmp_path / "s.csv")
+    argv = ["sweep", "--recipes", "plain", "--task", "toy", "--eval-tasks", "toy,graded", "--model", str(encoder.folder)]
+    assert cli.main([*argv, "--what", "heads", "--documents", "5", "--out", out]) == 0
+    frame, header = read_sweep(out)
+    fewer = retrieval().smaller(5)
+    assert len(fewer.corpus) < len(retrieval().corpus)
+    assert set(frame.task) == {fewer.name, "graded"} and fewer.fingerprint() in header["eval tasks"]
+    want = evaluate_grid(fewer, encoder, split="test")
+    got = frame[(frame.task == fewer.name) & (frame.layer == 1)].value
+    np.testing.assert_allclose(got, want.values[0], atol=1e-6)
