@@ -9,6 +9,7 @@ import pandas as pd
 
 from . import results
 from .errors import InputError
+from .sweep_file import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,14 @@ def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None
     return Stack(values, () if recipe == "plain" else tuple(kept), first[1], first[2])
 
 
+def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """As `results.sweep`, but no rows and no header where that sweep has not been run."""
+    try:
+        return results.sweep(name)
+    except InputError:
+        return pd.DataFrame(columns=COLUMNS), {}
+
+
 def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict[int, float]]:
     """(layer, dim) -> {seed: value} of the separately trained sub-models in a sweep's rows, each in its own cell."""
     rows = frame[frame.recipe.str.startswith("separate:") & (frame.task == task)].dropna(subset="value")
@@ -99,6 +108,14 @@ def cells_won(ours: np.ndarray, theirs: np.ndarray, margin: float = 0.0) -> tupl
     """(cells where ours exceeds theirs by more than `margin`, cells where both have a value)."""
     both = np.isfinite(ours) & np.isfinite(theirs)
     return int((ours[both] - theirs[both] > margin).sum()), int(both.sum())
+
+
+def gain(difference: Stack, where: np.ndarray) -> str:
+    """The mean over the cells `where` (booleans that broadcast to (L, M)), and its spread over seeds, as "+0.012 ± 0.003".
+    One seed has no spread."""
+    chosen = np.broadcast_to(where, difference.values.shape[1:])
+    by_seed = difference.values[:, chosen].mean(1)
+    return f"{by_seed.mean():+.3f}" + (f" ± {by_seed.std(ddof=1):.3f}" if len(by_seed) > 1 else "")
 
 
 def won_in_every_seed(difference: Stack) -> np.ndarray:

@@ -101,3 +101,15 @@ def test_cells_won_counts_only_what_both_have():
     ours, theirs = np.array([[1, 2], [3, np.nan]]), np.array([[0, 2], [2.5, 1]])
     assert room.cells_won(ours, theirs) == (2, 3)
     assert room.cells_won(ours, theirs, margin=0.7) == (1, 3)
+
+
+def test_gain_is_mean_and_spread_of_the_chosen_cells(frame):
+    d = room.stack(frame, "a", "toy").minus(room.stack(frame, "plain", "toy"))
+    last = np.array([[False, False], [True, True]])
+    assert room.gain(d, last) == "+0.250 ± 0.071"  # by seed 0.2 and 0.3
+    assert room.gain(room.stack(frame[frame.seed == 0], "a", "toy"), np.array([True, False])) == "+0.350"
+
+
+def test_a_sweep_that_was_not_run_has_no_rows():
+    rows, header = room.sweep_rows("no-such-sweep")
+    assert len(rows) == 0 and list(rows) == COLUMNS and header == {}

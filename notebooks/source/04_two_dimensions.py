@@ -1,0 +1,780 @@
+# %% [markdown]
+# # 04 · Two dimensions: layers × widths
+#
+# Notebooks 01 and 03 made an embedding good at every *width*. Here training pushes on the *layers* as well: one model that can be
+# stopped early **and** cut short. **You will**
+#
+# - learn what a KL divergence is, and why its direction matters;
+# - take the published losses apart (2DMSE versions 1 and 2, Starbucks) and see where on the grid each term pushes, and how hard;
+# - compare the methods with each other, with plain MRL and with separately trained small models, at equal budget;
+# - break training on purpose in four ways, and learn to recognise each by its signature;
+# - find out, as a detective, where papers, libraries and code disagree.
+#
+# You need notebook 00 (the grid, recipes) and one course in machine learning: what a loss, a gradient and a softmax are. On 2
+# cores the notebook takes about four minutes, the second time about one. The heavy comparisons were trained
+# beforehand and come as files; every cell says whether it measures **live** or reads **from file**.
+
+# %%
+# On Colab: fetch the course and switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
+
+# %%
+import copy
+import os
+import platform
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import transformers
+from scipy.stats import kendalltau, spearmanr
+
+from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, evaluate_grid, figures, get_recipe, ledger, load_task, results, train
+from mrl_tutorial import checks_2d as checks
+from mrl_tutorial import step_costs
+from mrl_tutorial.anatomy import dissect, recipe_parts
+from mrl_tutorial.layer_weights import LAYER_WEIGHTS
+from mrl_tutorial.published_grids import cells_won, gain, published_grid, separate_cells, stack, sweep_rows, won_in_every_seed
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
+print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+
+task = load_task("pydocs")
+if FAST:
+    task = task.smaller(500)
+encoder = Encoder.load("all-MiniLM-L6-v2")
+LAYERS, DIMS = range(1, 7), encoder.dims
+print(task)
+
+# %% [markdown]
+# ## Primer: KL divergence and its direction
+# A layer below the last should learn from the last. Two vectors can be compared by their distance; the published losses compare
+# two *distributions* instead, made from vectors by a softmax. How far a **student** distribution $q$ is from a **teacher** $p$ is
+# measured by the **Kullback-Leibler divergence**:
+#
+# $$\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log \frac{p_i}{q_i} \;\ge 0, \qquad \text{and } 0 \text{ only if } q = p.$$
+#
+# The outcomes are weighted by $p$. So $\mathrm{KL}(p\,\|\,q) \ne \mathrm{KL}(q\,\|\,p)$, and which way round it stands decides what the
+# student learns. The teacher below has two peaks: two documents answer the query. The student can only have one bump, as a
+# small model may. We try all bumps and keep the best one, for each direction.
+
+# %%
+x = np.arange(20)
+bump = lambda centre, width: (lambda e: e / e.sum())(np.exp(-0.5 * ((x - centre) / width) ** 2))  # noqa: E731
+kl = lambda p, q: float((p * np.log(p / q)).sum())  # noqa: E731
+
+teacher = 0.55 * bump(5, 1.2) + 0.45 * bump(14, 1.2)
+students = {(c, s): bump(c, s) + 1e-9 for c in range(20) for s in np.arange(1.0, 8, 0.25)}
+covering = students[min(students, key=lambda k: kl(teacher, students[k]))]  # the teacher's peaks are what counts
+seeking = students[min(students, key=lambda k: kl(students[k], teacher))]  # the student's own peak is what counts
+
+figure = go.Figure([go.Bar(x=x, y=teacher, name="teacher p", marker_color="#C8C8C8")])
+for name, q, colour in (("least KL(p ‖ q)", covering, figures.COLOURS[0]), ("least KL(q ‖ p)", seeking, figures.COLOURS[1])):
+    figure.add_scatter(x=x, y=q, name=name, mode="lines", line={"color": colour, "width": 4})
+    print(f"{name}: KL(p ‖ q) = {kl(teacher, q):.2f}, KL(q ‖ p) = {kl(q, teacher):.2f}")
+figure.update_layout(**figures.style("The best student with one bump, by the direction of KL"), height=340, xaxis_title="outcome", yaxis_title="probability")
+
+# %% [markdown]
+# **What to see.** $\mathrm{KL}(p\,\|\,q)$ punishes a student that gives *no* probability where the teacher has some: the student spreads out and covers both
+# peaks. $\mathrm{KL}(q\,\|\,p)$ punishes a student for being where the teacher is not: it picks one peak and forgets the other. All 2D losses in this
+# notebook use $\mathrm{KL}(\text{teacher}\,\|\,\text{student})$, the covering one.
+#
+# *Quick check:* in torch, `F.kl_div(a, b)` takes the logarithm of one distribution first. Whose?
+# <details><summary>Answer</summary>The student's: <code>F.kl_div(log q, p)</code> is KL(p ‖ q). Swapping the two is an error that raises nothing and trains something else.</details>
+#
+# **Exercise 1 · The direction of KL** (5 minutes). Write `kl_divergence(p, q)` with teacher $p$ and student $q$, both of shape (N,). Where
+# $p_i = 0$ an outcome adds nothing.
+
+# %%
+def kl_divergence(p, q):
+    raise NotImplementedError  # p, q: (N,) -> one number
+
+
+checks.kl(kl_divergence)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def kl_divergence(p, q):
+#     there = p > 0
+#     return float((p[there] * np.log(p[there] / q[there])).sum())
+#
+#
+# checks.kl(kl_divergence)
+# ```
+# </details>
+
+# %% [markdown]
+# ## The loss, taken apart
+# All methods of this notebook are sums of four kinds of terms. Each can be asked for in any cell (layer $l$, dimension $d$):
+#
+# | term | in words |
+# |---|---|
+# | **contrastive** | a query should be more similar to its own document than to the others of the batch (cross-entropy over the batch) |
+# | **kl-features** | softmax over a vector's *own coordinates*; the same text's vector at the last layer is the teacher |
+# | **kl-scores** | softmax over a query's *scores with the documents*; the full model's scores are the teacher |
+# | **align** | squared distance plus KL over features to the text's principal components (notebook 05 explains these) |
+#
+# And the recipes, where $L$ is the last layer and $D$ the full width:
+#
+# - **MRL**: contrastive at $(L, d)$ for every $d$.
+# - **2DMSE version 1**: each step draws one layer $n < L$ and one $d < D$: contrastive at $(L,D), (n,D), (L,d), (n,d)$, and kl-features at $(n,D)$ and $(n,d)$.
+# - **2DMSE version 2**, also called **ESE**: contrastive and align at *every* layer, at one width $k = 128$; layer $l < L$ weighted by $1/(1+\ln l)$.
+# - **Starbucks**: a fixed staircase of cells, contrastive and kl-scores in each.
+# - **all cells** (ours): contrastive everywhere, every step.
+#
+# Now **live**: 64 pairs of pydocs as one batch. For each cell of each term we compute the loss by itself, and its *gradient*: the
+# direction in which it would move the embeddings, whose length says how hard it pushes.
+
+# %%
+queries, documents = task.pairs("train")
+chosen = np.random.default_rng(0).choice(len(queries), 64, replace=False)
+vectors = torch.from_numpy(np.array(encoder.encode_layers([queries[i] for i in chosen] + [documents[i] for i in chosen])))  # (6, 128, 384)
+anatomy = dissect(Batch(vectors[:, :64], vectors[:, 64:]))
+
+print(f"{'':>24}{'loss at':>18}{'length of its gradient at':>32}")
+print(f"{'term':>24}{'(3, 128)':>12}{'(6, 128)':>12}{'(3, 128)':>14}{'(6, 128)':>12}")
+for t, term in enumerate(anatomy.terms):
+    value, push = anatomy.values[t][:, 4], anatomy.cell_gradients(term)[:, 4]
+    print(f"{term:>24}{value[2]:>12.3f}{value[5]:>12.3f}{push[2]:>14.4f}{push[5]:>12.4f}")
+
+everywhere = np.ones((6, 7))
+pushes = {term: np.log10(np.maximum(anatomy.gradient({term: everywhere}), 1e-4)) for term in ("contrastive", "kl-scores", "kl-features", "align")}
+figures.heatmaps(pushes, LAYERS, DIMS, metric="log10 of gradient", title="Each term alone, in all cells: where it pushes (log scale: −1 is a tenth)", digits=1, limits=(-4, 1.3))
+
+# %% [markdown]
+# **What to see.** A column here is the block of coordinates that a dimension adds: 1 to 8, 9 to 16, and so on; each step of 1 in the
+# printed numbers is a factor of ten. The first coordinates are pushed hardest, because they are part of *every* prefix.
+#
+# Two of the four terms hardly push at all: kl-features and align are smaller than the contrastive term by two to three orders of
+# magnitude, on the same batch and with the same weight. The softmax over 384 *small* coordinates is nearly flat for teacher and student
+# alike, so there is nothing to learn from. The softmax over *scores*, which are divided by a temperature of 0.05, is sharp. Remember
+# this when we ask below whether KL helps.
+#
+# Next, whole recipes. Does a second term push in the same direction as the first, or against it? The **agreement** is the cosine
+# between the two gradients: 1 the same way, 0 unrelated, −1 opposed.
+
+# %%
+names = ["mrl", "2dmse-v1", "ese", "starbucks"]
+pushed = {}
+for name in names:
+    parts = recipe_parts(get_recipe(name, 6, 384), anatomy)
+    pushed[name] = np.log10(np.maximum(anatomy.gradient(parts), 1e-4))
+    lengths = {term: float(np.sqrt((anatomy.gradient({term: grid}) ** 2).sum())) for term, grid in parts.items()}
+    print(f"{name:>10}: " + ", ".join(f"{term} {length:.3f}" for term, length in lengths.items()), end="")
+    if len(parts) == 2:
+        (one, a), (other, b) = parts.items()
+        agree = anatomy.agreement({one: a}, {other: b})
+        print("; agreement by layer " + " ".join("  . " if np.isnan(v) else f"{v:+.2f}" for v in agree), end="")
+    print()
+figures.heatmaps(pushed, LAYERS, DIMS, metric="log10 of gradient", title="Whole recipes: where they push (log scale)", digits=1, limits=(-4, 1.3))
+
+# %% [markdown]
+# **What to see.** MRL touches the last layer only. Version 1 (its average over all draws) touches everything, each cell below the last
+# rarely. Version 2 stops at 128 coordinates: nobody trains the rest. Starbucks is a staircase. Its two terms agree
+# almost perfectly: the full model's scores are already nearly right, so imitating them and telling right from wrong is almost the same lesson.
+#
+# ## Slide
+# The panel holds the same batch. Choose a **recipe**, change how strongly each term counts, weigh the **layers** differently, and pick
+# a cell to read out. Try this:
+#
+# 1. 2dmse-v1: take *contrastive* down to × 0. What is left of the gradient? Then raise *kl-features* to × 100.
+# 2. Set kl-features to × 0 and *kl-features, attached* to × 100. Which layer is now pushed that was not before?
+# 3. all-cells with layer weights *log*, then *linear*. Which layers gain?
+
+# %%
+explorer = TermExplorer(anatomy)
+explorer
+
+# %%
+explorer.static()
+
+# %% [markdown]
+# **What to see.** Left the weights of the recipe, in the middle what they make of the loss, right where the gradient lands, in each
+# layer and block of coordinates. The frame is the cell that the table under the panel reads out.
+#
+# **Exercise 2 · One step of 2DMSE** (15 minutes). Write `one_step(layer, dim, n_layers, dims)`: the weight grids of one step of version 1 that drew
+# `layer` and `dim`. Return `{"main": grid, "kl-features": grid}`, each of shape (n_layers, len(dims)); "main" is the contrastive term.
+
+# %%
+def one_step(layer, dim, n_layers, dims):
+    raise NotImplementedError  # -> {"main": (n_layers, len(dims)), "kl-features": (n_layers, len(dims))}
+
+
+checks.v1_step(one_step)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def one_step(layer, dim, n_layers, dims):
+#     main, kl = np.zeros((n_layers, len(dims))), np.zeros((n_layers, len(dims)))
+#     for d in (list(dims).index(dim), len(dims) - 1):
+#         main[layer - 1, d] = main[-1, d] = 1
+#         kl[layer - 1, d] = 1
+#     return {"main": main, "kl-features": kl}
+#
+#
+# checks.v1_step(one_step)
+# ```
+#
+# Layer 1 is row 0. Take care: a public code base counts the embedding table as row 0, as we shall see.
+# </details>
+
+# %% [markdown]
+# ## How much each layer counts
+# The logarithmic weight of version 2 is $w_l = 1/(1+\ln l)$ for $l < L$. It is said of it that it "lets higher layers contribute more". **Live**, in one line:
+
+# %% tags=["claim-R8"]
+weights = {name: LAYER_WEIGHTS[name](12) for name in ("uniform", "log", "inverse", "linear", "exponential")}
+figure = go.Figure([go.Scatter(x=np.arange(1, 13), y=w, name=name, mode="lines+markers", line={"width": 3, "color": c})
+                    for (name, w), c in zip(weights.items(), figures.COLOURS)])  # fmt: skip
+figure.update_layout(**figures.style("Layer weights for a model of 12 layers"), height=360, xaxis_title="layer", yaxis_title="weight")
+figure.show()
+falls = bool((np.diff(weights["log"][:-1]) < 0).all())
+ledger.settle(
+    "R8", "04", seeds=0, test="the formula, 12 layers",
+    number=f"weight of layer 1 {weights['log'][0]:.3f}, layer 6 {weights['log'][5]:.3f}, layer 11 {weights['log'][10]:.3f}",
+    verdict="does not hold here" if falls else "holds",
+    why="the weight falls with depth; only the last layer, which the formula leaves at 1, is an exception",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to see.** log and inverse fall from the first layer to the last but one; linear and exponential rise. The sentence is backwards.
+#
+# ## What a step costs
+# Training in two dimensions is said to cost much more than plain training. **Live**: one training step of the whole model on the same 32
+# pairs, forward and backward, in two measures: seconds, and the memory that the forward pass must keep for the backward pass. Both are given *relative* to
+# full-size training, because seconds depend on the machine.
+
+# %% tags=["claim-R12"]
+costs = step_costs.measure(
+    encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse+score", "all-cells", "separate:3,128"],
+    batch_size=8 if FAST else 32, repeats=1 if FAST else 2,
+)  # fmt: skip
+plain_cost = costs["full-size"]
+print(f"{'recipe':>22}{'seconds':>9}{'of which loss':>15}{'time ×':>9}{'memory ×':>10}")
+for name, c in costs.items():
+    print(f"{name:>22}{c.seconds:>9.2f}{c.loss_seconds / c.seconds:>14.0%}{c.seconds / plain_cost.seconds:>10.2f}{c.kept_bytes / plain_cost.kept_bytes:>10.2f}")
+two_d = ["2dmse-v1", "ese", "starbucks", "all-cells"]
+slowest, biggest = (max(two_d, key=lambda n: getattr(costs[n], what)) for what in ("seconds", "kept_bytes"))
+time_ratio, memory_ratio = costs[slowest].seconds / plain_cost.seconds, costs[biggest].kept_bytes / plain_cost.kept_bytes
+ledger.settle(
+    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 32} pairs, median of {1 if FAST else 2}, fp32",
+    number=f"2D step against full-size step: at most × {time_ratio:.2f} in time ({slowest}), × {memory_ratio:.2f} in memory ({biggest})",
+    verdict="holds" if min(time_ratio, memory_ratio) > 1.5 else "holds only if every sub-model takes a forward pass of its own"
+    if max(time_ratio, memory_ratio) > 1.5 else "does not hold here",
+    why="all layers come out of the forward pass that the last one needs anyway, and all widths share one product of scores; the loss itself is a small share of the step",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to see.** The backbone is what costs. A separate model of three layers is cheaper by half, but one would need one such training
+# *per cell*. The published cost comes from implementations that run the loss, or even the model, once per sub-model.
+#
+# ## The heavy comparison
+# Now the evidence. Claims about layers must be settled with **full** training, in which the whole backbone learns: about a minute and a half for each run.
+# So this part reads **from file**. The first lines of each file hold the command that made it, and the equal budget: the same batches
+# in the same order for every recipe, three seeds. Test queries, not dev.
+
+# %%
+files = {name: sweep_rows(name) for name in ("pydocs-full", "pydocs-separate", "sts-full", "pydocs-switches", "pydocs-kl", "pydocs-heads")}
+for name, (rows, header) in files.items():
+    done = rows[rows.recipe != "plain"].groupby("recipe", sort=False).seed.nunique() if len(rows) else {}
+    print(f"{name}: " + (", ".join(f"{r} ({n})" for r, n in done.items()) or "not measured yet"), "| seeds in brackets")
+full, header = files["pydocs-full"]
+print("\n" + "\n".join(f"{key}: {header[key]}" for key in ("command", "steps", "batch size", "lr", "precision", "versions") if key in header))
+
+SUB, SHORT = np.zeros((6, 7), bool), np.zeros((6, 7), bool)
+SUB[:-1], SHORT[-1, :-1] = True, True  # cells below the last layer; cut cells of the last layer
+ON = {"pydocs": "pydocs (nDCG@10)", "cranfield": "Cranfield (nDCG@10)", "stsbenchmark": "STS-B (Spearman)"}
+
+
+def settle(id, seeds, **row):
+    """With three seeds or more a verdict, before that a preview."""
+    if 0 < seeds < 3 and not FAST:
+        print(f"{id}: {seeds} seeds so far, a verdict needs 3. Preview: {row['number']}")
+    else:
+        ledger.settle(id, "04", seeds=seeds, **row)
+
+
+def stacks(rows, where):
+    """recipe -> its grids on one task, for what has been run."""
+    return {name: stack(rows, name, where) for name in dict.fromkeys(rows.recipe[rows.task == where])} if len(rows) else {}
+
+
+here = stacks(full, "pydocs")
+shown = [n for n in ("plain", "full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells") if n in here]
+top = max(here[n].mean.max() for n in shown)
+for some in (shown[:4], shown[4:]):
+    if some:
+        figures.heatmaps({n: here[n].mean for n in some}, LAYERS, DIMS, title="pydocs, test, nDCG@10 after full training (mean over seeds)", limits=(0, top)).show()
+
+# %% [markdown]
+# **What to see.** Plain, full-size and MRL are good in the top row only: what nobody asks of a layer it does not give. Each 2D recipe lifts the rows
+# below, each in its own pattern: version 2 everywhere at 128 coordinates and beyond, Starbucks along its staircase. Look at the top right cell
+# as well: what does the full model pay?
+#
+# ### Against MRL and the full-size model (R1)
+# Differences are taken *within* a seed, because runs of one seed see the same batches. We count a cell as won when it is won in **every** seed.
+
+# %% tags=["claim-R1"]
+lines, tables, verdicts, seeds = [], {}, [], 0
+for where in ON:
+    s = stacks(full, where)
+    for rival in ("mrl", "full-size"):
+        if {"2dmse-v1", rival} <= set(s):
+            d = s["2dmse-v1"].minus(s[rival])
+            won, seeds = won_in_every_seed(d), len(d.seeds)
+            lines.append(f"{ON[where]}, 2dmse-v1 − {rival}: below the last layer {gain(d, SUB)} (won {won[SUB].sum()} of {SUB.sum()} cells), "
+                         f"last layer cut {gain(d, SHORT)} (won {won[SHORT].sum()} of {SHORT.sum()})")  # fmt: skip
+            tables[f"{where} − {rival}"] = d.mean
+            verdicts.append((won[SUB].mean() >= 0.9, won[SHORT].mean() >= 0.9))
+print("\n".join(lines))
+if verdicts:
+    below, cut = (all(v[i] for v in verdicts) for i in (0, 1))
+    figures.heatmaps({k: v for k, v in tables.items() if k.startswith("pydocs")}, LAYERS, DIMS, title="2DMSE version 1, difference in nDCG@10", limits=(-0.3, 0.3)).show()
+    settle(
+        "R1", seeds, number="; ".join(lines[:2]), test="pydocs test, 1,265 queries, 42 cells (Cranfield and STS-B printed above)", needs_data=True,
+        verdict="holds" if below and cut else "holds only if the layer is below the last" if below else "does not hold here",
+        why="at the last layer MRL spends its whole budget on the widths, and 2DMSE shares it with the layers" if below and not cut
+        else "won means in every seed, and 9 of 10 cells", published="2DMSE > MSE in 39 (V1) and 41 (V2) of 48 STS cells (arXiv 2411.17299)",
+    )  # fmt: skip
+
+# %% [markdown]
+# ### From STS to retrieval, and to another collection (R2)
+# **STS** (semantic textual similarity) asks something else: how alike are two sentences, from 0 to 5? It is scored by Spearman's rank
+# correlation between cosine and human grade. Four settings: trained and tested on STS-B; trained on STS-B, tested on pydocs; trained and tested on pydocs; trained on pydocs,
+# tested on Cranfield, a collection from aerodynamics. (The files were made with `$MRL_DATA` set. The backbone has seen docstrings and
+# many other texts in its own training, so "zero-shot" here means: not trained on by us.)
+
+# %% tags=["claim-R2"]
+settings = [("STS-B → STS-B", "sts-full", "stsbenchmark"), ("STS-B → pydocs", "sts-full", "pydocs"), ("pydocs → pydocs", "pydocs-full", "pydocs"),
+            ("pydocs → Cranfield", "pydocs-full", "cranfield"), ("pydocs → STS-B", "pydocs-full", "stsbenchmark")]  # fmt: skip
+lines, good, counts = [], [], []
+for label, name, where in settings:
+    s = stacks(files[name][0], where)
+    if {"2dmse-v1", "mrl"} <= set(s):
+        d = s["2dmse-v1"].minus(s["mrl"])
+        by_seed = d.values[:, SUB].mean(1)
+        good.append(bool((by_seed > 0).all()))
+        counts.append(len(d.seeds))
+        lines.append(f"{label} {gain(d, SUB)}")
+        print(f"{label:<20} 2dmse-v1 − mrl, mean of the 35 cells below the last layer: {gain(d, SUB)}; won in every seed: {won_in_every_seed(d)[SUB].sum()}")
+if lines:
+    settle(
+        "R2", min(counts), number="2DMSE v1 − MRL below the last layer: " + "; ".join(lines), test="STS-B 1,379 pairs, pydocs 1,265 and Cranfield 225 queries", needs_data=True,
+        verdict="holds" if all(good) and len(good) >= 4 else "holds only if it is measured on " + ", ".join(x.split(" +")[0].split(" -")[0] for x, g in zip(lines, good) if g)
+        if any(good) else "does not hold here",
+        why="the sign of the mean gain in every seed; what carries over is that early layers give usable embeddings at all",
+    )  # fmt: skip
+
+# %% [markdown]
+# ### Against separately trained sub-models (R3)
+# The hardest rival: a model cut to $l$ layers and trained for $(l, d)$ alone, with the same number of steps. Whoever needs one size only would do that.
+
+# %% tags=["claim-R3"]
+alone = separate_cells(files["pydocs-separate"][0], "pydocs") if len(files["pydocs-separate"][0]) else {}
+lost, won, lines, counts = [], [], [], []
+for (layer, dim), by_seed in sorted(alone.items()):
+    row = f"({layer}, {dim:>3}) separate {np.mean(list(by_seed.values())):.3f}"
+    for name in ("2dmse-v1", "ese", "starbucks", "all-cells"):
+        if name in here and (common := [s for s in here[name].seeds if s in by_seed]):
+            d = np.array([here[name].at(layer, dim)[here[name].seeds.index(s)] - by_seed[s] for s in common])
+            row += f"   {name} {d.mean():+.3f} ± {d.std(ddof=1) if len(d) > 1 else np.nan:.3f}"
+            if name == "2dmse-v1":
+                counts.append(len(d))
+                (won if (d > 0).all() else lost).append((layer, dim))
+    lines.append(row)
+print("\n".join(lines) or "not measured yet")
+for figure_name in (("reproduction_sts", "V1"), ("reproduction_sts", "V2"), ("reproduction_retrieval", None)):
+    of = {} if figure_name[1] is None else {"version": figure_name[1]}
+    ours, theirs = (published_grid(figure_name[0], method, **of)[0] for method in ("2DMSE", "BERT-S"))
+    print(f"published, {figure_name[0]} {figure_name[1] or '(read off a figure)'}: 2DMSE beats separate models in {cells_won(ours, theirs)[0]} of {ours.size} cells")
+if counts:
+    settle(
+        "R3", min(counts), number=f"2DMSE v1 beats the separate model in every seed in {len(won)} of {len(won) + len(lost)} cells" + (f": {won}" if won else ""),
+        test="pydocs test, 1,265 queries, the cells above", published="0 of 48 retrieval cells (read off a figure), 7 and 3 of 48 STS cells (arXiv 2411.17299)",
+        verdict="holds" if not won else f"holds only if the cell is one of {lost}" if lost else "does not hold here",
+        why="equal steps for every arm; the separate models take one training a cell",
+    )  # fmt: skip
+
+# %% [markdown]
+# ### Version 2 against version 1, on STS (R4)
+
+# %% tags=["claim-R4"]
+s = stacks(files["sts-full"][0], "stsbenchmark")
+if {"ese", "2dmse-v1"} <= set(s):
+    d = s["ese"].minus(s["2dmse-v1"])
+    whole, at_k = np.ones((6, 7), bool), np.zeros((6, 7), bool)
+    at_k[:, 4] = True
+    wins, cells = cells_won(s["ese"].mean, s["2dmse-v1"].mean)
+    v1, v2 = (published_grid("reproduction_sts", "2DMSE", version=v)[0] for v in ("V1", "V2"))
+    print(f"all cells {gain(d, whole)}; at 128 {gain(d, at_k)}; cells won by the mean: {wins} of {cells}")
+    by_seed = d.values.mean((1, 2))
+    figures.heatmap(d.mean, LAYERS, DIMS, metric="spearman", title="STS-B: version 2 minus version 1, trained on STS-B", limits=(-0.1, 0.1)).show()
+    settle(
+        "R4", len(d.seeds), number=f"ESE − 2DMSE v1, Spearman, mean of 42 cells {gain(d, whole)}, at 128 dimensions {gain(d, at_k)}; cells won {wins} of {cells}",
+        test="STS-B test, 1,379 pairs", needs_data=True, published=f"{cells_won(v2, v1)[0]} of {v1.size} cells (arXiv 2411.17299; other pooling, too)",
+        verdict="holds" if (by_seed > 0).all() and wins > cells / 2 else "does not hold here" if (d.values[:, at_k].mean(1) <= 0).any()
+        else "holds only if the width is near the 128 that it trains",
+        why="version 2 trains every layer in every step, but one width; version 1 all widths, but one layer a step",
+    )  # fmt: skip
+
+# %% [markdown]
+# ### Which cells gain most, and do tasks agree? (R13)
+# The gain of a cell is its difference to the *plain* model. Is a cell that gains much on one task one that gains much on another? We
+# compare the *order* of the 42 cells by rank correlation: 1 the same order, 0 unrelated.
+
+# %% tags=["claim-R13"]
+gains, lines, counts = {}, [], []
+for where in ON:
+    s = stacks(full, where)
+    name = next((n for n in ("all-cells", "2dmse-v1") if n in s), None)
+    if name and "plain" in s:
+        d = s[name].minus(s["plain"])
+        gains[where] = d
+        counts.append(len(d.seeds))
+        best = np.unravel_index(d.mean.argmax(), d.mean.shape)
+        print(f"{ON[where]}, {name} − plain: largest {d.mean.max():+.3f} at layer {LAYERS[best[0]]}, {DIMS[best[1]]} dimensions; median {np.median(d.mean):+.3f}; least {d.mean.min():+.3f}")
+if len(gains) > 1:
+    figures.heatmaps({f"{w}: {name} − plain": d.mean for w, d in gains.items()}, LAYERS, DIMS, metric="difference", title="Which cells gain", digits=2).show()
+    agree = {}
+    for a, b in [(a, b) for i, a in enumerate(gains) for b in list(gains)[i + 1 :]]:
+        by_seed = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(gains[a].values, gains[b].values)]
+        agree[f"{a}, {b}"] = np.array(by_seed)
+        lines.append(f"{a} and {b} {np.mean(by_seed):.2f} ± {np.std(by_seed, ddof=1) if len(by_seed) > 1 else np.nan:.2f}")
+    uneven = all(d.mean.max() > 2 * max(np.median(d.mean), 1e-3) or d.mean.min() < 0 < d.mean.max() for d in gains.values())
+    alike = [k for k, v in agree.items() if (v > 0.5).all()]
+    settle(
+        "R13", min(counts), number="rank correlation of the cells' gains: " + "; ".join(lines), test="42 cells; pydocs 1,265 and Cranfield 225 queries, STS-B 1,379 pairs", needs_data=True,
+        verdict="holds" if uneven and len(alike) == len(agree) else f"holds only if the tasks are {' or '.join(alike)}" if alike else "does not hold here",
+        why=f"gains are {'very uneven' if uneven else 'rather even'}; alike means a rank correlation above 0.5 in every seed. Classification was not measured here",
+    )  # fmt: skip
+
+# %% [markdown]
+# ## The switches: full-dim, +dims, fixed document (R5, R6, R7)
+# The reproducibility study of 2D Matryoshka trained retrieval with a base recipe (every layer at 128 dimensions with the log weight, and the full model)
+# and added one switch at a time: **score** (a sub-model imitates the full-width scores), **full-dim** (each layer is trained at full width as well), **+dims** (at
+# more widths than 128), **fixed document** (documents always encoded by the full model; only the query's encoder is cut). **From file**,
+# full training, each against the base in the same seed:
+
+# %% tags=["claim-R5", "claim-R6", "claim-R7"]
+s = stacks(files["pydocs-switches"][0], "pydocs")
+base = "retrieval-2dmse"
+switched = {n.removeprefix(base + "+"): s[n].minus(s[base]) for n in s if n.startswith(base + "+")} if base in s else {}
+for name, d in switched.items():
+    print(f"{name:<10} below the last layer, by dimension: " + "  ".join(f"{dim} {gain(d, SUB & (np.array(DIMS) == dim)[None])}" for dim in DIMS))
+if switched:
+    figures.heatmaps({n: d.mean for n, d in switched.items()}, LAYERS, DIMS, metric="difference", title="Each switch minus the base recipe, pydocs nDCG@10", limits=(-0.15, 0.15)).show()
+print("published differences, mean over the six layers, MS MARCO MRR@10 (read off a figure, arXiv 2411.17299):")
+reference, _, study_dims = published_grid("reproduction_retrieval", "2DMSE", figure="mrr10_ablation")
+for name in ("SCORE", "FULL-DIM", "+DIMS"):
+    print(f"{name:<10}" + "  ".join(f"{k} {v:+.3f}" for k, v in zip(study_dims, (published_grid("reproduction_retrieval", name, figure="mrr10_ablation")[0] - reference).mean(0))))
+fixed, paired = (published_grid("reproduction_retrieval", n, figure="mrr10_ablation_3")[0] for n in ("fixed-doc", "paired-doc"))
+print(f"{'fixed-doc':<10}" + "  ".join(f"{k} {v:+.3f}" for k, v in zip(study_dims, (fixed - paired).mean(0))))
+
+
+def by_dim(d, low, high):
+    """For the widths low..high: is the mean over the layers below the last positive in every seed, negative in every seed?"""
+    columns = [d.values[:, :-1, j].mean(1) for j, dim in enumerate(DIMS) if low <= dim <= high]
+    return [bool((c > 0).all()) for c in columns], [bool((c < 0).all()) for c in columns]
+
+
+where = {"test": "pydocs test, 1,265 queries, layers 1-5"}
+if "full-dim" in switched:
+    d = switched["full-dim"]
+    up, _ = by_dim(d, 128, 384)
+    helped = [dim for dim, u in zip((128, 256, 384), up) if u]
+    settle("R5", len(d.seeds), **where, number="full-dim − base: " + ", ".join(f"{k} {gain(d, SUB & (np.array(DIMS) == k)[None])}" for k in (128, 256, 384)),
+           verdict="holds" if all(up) else f"holds only if the dimension is {' or '.join(map(str, helped))}" if helped else "does not hold here",
+           why="helps means: the mean over layers is positive in every seed", published="helps at 512 and 768 only, not at 128 and 256 (read off a figure)")  # fmt: skip
+if "dims" in switched:
+    d = switched["dims"]
+    (up, _), (_, down) = by_dim(d, 8, 64), by_dim(d, 128, 384)
+    settle("R6", len(d.seeds), **where, number="+dims − base: " + ", ".join(f"{k} {gain(d, SUB & (np.array(DIMS) == k)[None])}" for k in DIMS),
+           verdict="holds" if all(up) and all(down) else "holds only if one means the gain below 128: the cost above is not seen at every width" if all(up) else "does not hold here",
+           why="gain and cost mean: in every seed, mean over layers", published="16 to 64 gain, 128 and 256 lose (read off a figure)")  # fmt: skip
+if "fixed-doc" in switched:
+    d = switched["fixed-doc"]
+    wins = int(won_in_every_seed(d)[SUB].sum())
+    settle("R7", len(d.seeds), **where, number=f"fixed document − base: {gain(d, SUB)}, better in every seed in {wins} of {SUB.sum()} cells below the last layer",
+           verdict="holds" if wins < 0.9 * SUB.sum() else "does not hold here", published="better at 128 and 256, worse at 512 and 768 (read off a figure)",
+           why="trained and searched with documents from the last layer; consistent would mean at least 9 of 10 cells")  # fmt: skip
+
+# %% [markdown]
+# **What to see.** Read a row of the switch against the published row of the same name: not the numbers (another model, another task) but the signs.
+#
+# ## Does KL help? (R9)
+# **From file**: all cells alone; with kl-features, teacher detached and attached; with kl-scores. *Detached* means that the gradient stops at
+# the teacher, so that only the student moves. The anatomy above has already shown how softly kl-features pushes; here is what it does to quality.
+
+# %% tags=["claim-R9"]
+s = stacks(files["pydocs-kl"][0], "pydocs")
+variants = {n.removeprefix("all-cells+"): s[n].minus(s["all-cells"]) for n in s if n.startswith("all-cells+") and "all-cells" in s}
+for name, d in variants.items():
+    print(f"{name:<22} − all-cells: below the last layer {gain(d, SUB)}, last layer {gain(d, ~SUB)}, won in every seed {won_in_every_seed(d)[SUB].sum()} of {SUB.sum()}")
+if variants:
+    helps = [n for n, d in variants.items() if (d.values[:, SUB].mean(1) > 0.001).all()]
+    settle(
+        "R9", min(len(d.seeds) for d in variants.values()), number="below the last layer: " + "; ".join(f"{n} {gain(d, SUB)}" for n, d in variants.items()),
+        test="pydocs test, 1,265 queries, 35 cells", verdict="holds" if len(helps) == len(variants) else f"holds only if it is {' or '.join(helps)}" if helps else "does not hold here",
+        why="helps means: more than 0.001 nDCG@10 in every seed, weight 1; over features the gradient is smaller than the contrastive one by orders of magnitude",
+    )  # fmt: skip
+else:
+    print("not measured yet")
+
+# %% [markdown]
+# ## Below the smallest trained dimension (R11)
+# "Quality collapses below the smallest dimension that was trained." The published curves used *dot products* of un-normalised vectors; sentence
+# embeddings are usually compared by *cosine*. Does that matter? **Live preview**, shared heads (one matrix behind all layers, the backbone
+# stays as it is): the last layer is trained at 128 dimensions only, or at all, and scored with dot product or cosine. We look at every width.
+
+# %% tags=["claim-R11"]
+one, every = np.zeros((6, 7)), np.zeros((6, 7))
+one[5, 4], every[5] = 1, 1
+kept = {}  # (recipe, similarity) -> seeds x widths
+SEEDS = 1 if FAST else 3
+widths = sorted({*DIMS, 12, 24, 48, 96, 112, 192, 320})
+for similarity, temperature in (("cosine", 0.05), ("dot", 0.05 * 384)):  # standardised coordinates: the same sharpness at full width
+    model = copy.copy(encoder)
+    model.similarity = similarity
+    for name, grid in (("128 only", one), ("all widths", every)):
+        for seed in range(SEEDS):
+            result = train(model, task, Recipe(name, {"main": grid}), heads="shared", steps=STEPS, batch_size=64, temperature=temperature, seed=seed)
+            quality = evaluate_grid(task, result.encoder, split="test", dims=widths, max_queries=2 * ASKED).values[-1]
+            kept.setdefault(f"{name}, {similarity}", []).append(quality)
+figures.curves(widths, {n: np.mean(v, 0) for n, v in kept.items()}, title="Last layer, shared heads: trained at 128 only, or at all widths", trained={n: [128] for n in kept if n.startswith("128")}).show()
+at32, at128 = widths.index(32), widths.index(128)
+share = {n: np.array([q[at32] / q[at128] for q in v]) for n, v in kept.items()}
+say = {n: f"{v.mean():.0%} ± {v.std(ddof=1) if len(v) > 1 else np.nan:.0%}" for n, v in share.items()}
+print("nDCG@10 at 32 dimensions as a share of that at 128: " + "; ".join(f"{n} {x}" for n, x in say.items()))
+study = published_grid("reproduction_retrieval", "2DMSE")[0][-1]
+reference = stacks(files["pydocs-switches"][0], "pydocs").get(base)
+if reference is not None:
+    print(f"full training, {base} (128 and 384, cosine), from file: {np.mean(reference.at(6, 32) / reference.at(6, 128)):.0%}")
+collapsed = {n: bool((share[f"128 only, {n}"] < 0.5 * share[f"all widths, {n}"]).all()) for n in ("cosine", "dot")}
+settle(
+    "R11", SEEDS, number="at 32 dimensions, share of the quality at 128: " + "; ".join(f"{n} {x}" for n, x in say.items()), test=f"pydocs test, {min(2 * ASKED, len(task.judged('test')))} queries, shared heads (a preview)",
+    verdict="holds" if all(collapsed.values()) else "holds only if vectors are compared by dot product" if collapsed["dot"] else "does not hold here",
+    why="collapse means: less than half of the share that training at all widths keeps, in every seed; under cosine a short prefix fades, it does not collapse"
+    if not collapsed["cosine"] else "collapse means: less than half of the share that training at all widths keeps, in every seed",
+    published=f"{study[2] / study[4]:.0%} at 32 of 768 dimensions, dot product (read off a figure, arXiv 2411.17299)",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Can seconds predict minutes? (H1)
+# The loss lab of this course ranks recipes by training *shared heads* for seconds. Does that ranking predict the one under full training? **Kendall's
+# tau** counts pairs of recipes: 1 if all pairs are ranked alike, 0 if half of them, −1 if all the other way. **From file**, by the mean over all 42 cells:
+
+# %% tags=["claim-H1"]
+lightly = stacks(files["pydocs-heads"][0], "pydocs")
+deeply = {n: x for name in ("pydocs-kl", "pydocs-switches", "pydocs-full") for n, x in stacks(files[name][0], "pydocs").items()}
+both = [n for n in lightly if n in deeply and n != "plain"]
+for n in sorted(both, key=lambda n: -deeply[n].mean.mean()):
+    print(f"{n:<34} full {deeply[n].mean.mean():.3f}   heads {lightly[n].mean.mean():.3f}")
+if len(both) >= 8:
+    seeds = min(min(len(lightly[n].seeds), len(deeply[n].seeds)) for n in both)
+    taus = np.array([kendalltau([deeply[n].values[i].mean() for n in both], [lightly[n].values[i].mean() for n in both]).statistic for i in range(seeds)])
+    settle(
+        "H1", seeds, number=f"Kendall's tau {taus.mean():.2f} ± {taus.std(ddof=1) if seeds > 1 else np.nan:.2f} over {len(both)} recipes", test="pydocs test, 1,265 queries, mean of 42 cells",
+        verdict="holds" if (taus > 0.6).all() else "holds only if a rough order is enough" if (taus > 0.3).all() else "does not hold here",
+        why="a tau above 0.6 means that at least 4 of 5 pairs of recipes are ranked alike; above 0.3, about 2 of 3",
+    )  # fmt: skip
+else:
+    print(f"{len(both)} recipes are in both files so far; 8 are needed")
+
+# %% [markdown]
+# ## Break it on purpose
+# Four ways to spoil training, **live**, each with its signature. Shared heads, so that each takes seconds (a preview, not evidence about layers):
+#
+# - **one width**: only 32 dimensions are trained;
+# - **one layer**: layer 1 counts ten thousand times as much as the others;
+# - **KL that does not converge**: a sharp kl-features (temperature 0.02) with a huge weight, the teacher attached, and a large learning rate. Teacher and student chase each other;
+# - **overfitting**: 64 training pairs, many steps, a large learning rate.
+
+# %%
+few = replace(task, splits={**task.splits, "train": task.splits["train"][:64]})
+main = np.ones((6, 7))
+width_only, layer_only, students = np.zeros((6, 7)), np.full((6, 7), 0.01), main.copy()
+width_only[:, 2], layer_only[0], students[-1] = 1, 100, 0
+sharp = {"kl-features": {"temperature": 0.02, "detach": False}}
+runs = {
+    "healthy": (task, Recipe("healthy", {"main": main}), {}),
+    "one width": (task, Recipe("one width", {"main": width_only}), {}),
+    "one layer": (task, Recipe("one layer", {"main": layer_only}), {}),
+    "not converging": (task, Recipe("not converging", {"main": main, "kl-features": 1000 * students}, options=sharp), {"lr": 0.03}),
+    "overfitting": (few, Recipe("overfitting", {"main": main}), {"lr": 0.01, "steps": 3 * STEPS}),
+}
+before = evaluate_grid(task, encoder, split="dev", max_queries=ASKED).values
+history, on_train, on_dev = {}, {}, {}
+for name, (data, recipe, options) in runs.items():
+    result = train(encoder, data, recipe, heads="shared", **{"steps": STEPS, "batch_size": 64, **options})
+    history[name] = np.array(result.history)
+    on_dev[name] = evaluate_grid(data, result.encoder, split="dev", max_queries=ASKED).values
+    on_train[name] = evaluate_grid(data, result.encoder, split="train", max_queries=min(ASKED, 100)).values
+    fell = history[name][-len(history[name]) // 4 :].mean() / history[name][: len(history[name]) // 4].mean()
+    print(f"{name:<15} loss, last quarter / first {fell:5.2f};  mean nDCG@10 on train {on_train[name].mean():.3f}, on dev {on_dev[name].mean():.3f}, on dev before {before.mean():.3f}")
+
+# %%
+figure = go.Figure([go.Scatter(y=h / h[0], x=np.linspace(0, 1, len(h)), name=n, mode="lines", line={"width": 3, "color": c}) for (n, h), c in zip(history.items(), figures.COLOURS)])
+figure.update_layout(**figures.style("Training loss, first step = 1"), height=330, xaxis_title="share of the training", yaxis_title="loss (log)", yaxis_type="log")
+figure.show()
+spread = max(np.abs(g - before).max() for g in on_dev.values())
+figures.heatmaps({n: g - before for n, g in list(on_dev.items())[:3]}, LAYERS, DIMS, metric="difference", title="Dev quality minus the plain model's", limits=(-spread, spread)).show()
+figures.heatmaps({n: g - before for n, g in list(on_dev.items())[3:]}, LAYERS, DIMS, metric="difference", title="Dev quality minus the plain model's", limits=(-spread, spread))
+
+# %% [markdown]
+# **What to see.** Look first at the loss: only one run does not fall. Then at train against dev: only one run parts them. Then at *where* the gain lies: in
+# a column (one width; with nested prefixes its neighbours profit too), or in a row.
+#
+# **Exercise 3 · Recognise the signature** (15 minutes). Write `diagnose(history, train, dev, before)`: the loss of each step, shape (S,), and the quality on train, on dev, and on dev before
+# training, shape (L, M) each. Return `"not converging"`, `"overfitting"`, `"one width"`, `"one layer"` or `"healthy"`.
+
+# %%
+def diagnose(history, train, dev, before):
+    raise NotImplementedError  # (S,), (L, M), (L, M), (L, M) -> one of the five names
+
+
+checks.diagnose(diagnose)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def diagnose(history, train, dev, before):
+#     quarter = len(history) // 4
+#     if history[-quarter:].mean() >= history[:quarter].mean():
+#         return "not converging"
+#     if train.mean() - dev.mean() > 0.2:
+#         return "overfitting"
+#     gain = dev - before
+#     for name, means in (("one width", gain.mean(0)), ("one layer", gain.mean(1))):
+#         first, second = sorted(means)[-1], sorted(means)[-2]
+#         if first > 0.05 and first > 3 * second:
+#             return name
+#     return "healthy"
+#
+#
+# checks.diagnose(diagnose)
+# ```
+#
+# The order matters: a run that does not converge has no quality worth comparing. Try it on the runs above.
+# </details>
+
+# %% [markdown]
+# ## The published grids, beside ours
+# "2D Matryoshka Training for Information Retrieval" (S. Wang, S. Zhuang, B. Koopman, G. Zuccon, arXiv 2411.17299) measured 6 of 12 layers of BERT × 8 widths. Its retrieval numbers are
+# **read off a figure**. Ours: MiniLM, 6 layers, pydocs. Different models, tasks and measures: compare the *patterns*, on one colour scale.
+
+# %%
+study = {m: published_grid("reproduction_retrieval", m) for m in ("MSE", "2DMSE", "BERT-S")}
+_, study_layers, study_dims = study["2DMSE"]
+figures.heatmaps({n: g[0] for n, g in study.items()}, study_layers, study_dims, metric="mrr@10", title="Published: MS MARCO MRR@10 (read off a figure; MSE means MRL there)", limits=(0, 0.6)).show()
+pattern = {n: here[n].mean for n in ("mrl", "ese", "2dmse-v1") if n in here}
+if pattern:
+    figures.heatmaps(pattern, LAYERS, DIMS, title="Ours: pydocs nDCG@10", limits=(0, 0.6)).show()
+sts = {m: published_grid("reproduction_sts", m, version="V1")[0] for m in ("MSE", "2DMSE", "BERT-S")}
+figures.heatmaps(sts, study_layers, study_dims, metric="spearman", title="Published: mean of 7 STS sets, version 1", limits=(0.2, 0.9)).show()
+ours = {n: g.mean for n, g in stacks(files["sts-full"][0], "stsbenchmark").items() if n in ("mrl", "2dmse-v1", "ese")}
+if ours:
+    figures.heatmaps(ours, LAYERS, DIMS, metric="spearman", title="Ours: STS-B", limits=(0.2, 0.9)).show()
+brew = results.published("starbucks")
+brew = brew[(brew.table == "A1") & (brew.metric == "MARCO dev")].pivot_table(index="method", columns="size", values="value", sort=False)
+print("Starbucks, MS MARCO dev MRR@10 (arXiv 2410.13230)\n", brew.round(3).to_string())
+
+# %% [markdown]
+# **What to see.** The published 2DMSE has a cliff left of 128 dimensions, because it trained 128 and 768 only and compared raw dot products (R11). Separate models have none.
+# The STS grids are far smoother: similarity of sentences survives cutting better than search does, in theirs and in ours.
+#
+# ## A detective story
+# Paper, library and code of these methods are three different things. Every clue can be checked in a cell.
+#
+# **Clue 1: separate models that were not.** In the study's STS tables a separately trained model stands for each layer *and* width. At the last layer, a model trained for 8 dimensions
+# and the full model cut to 8 should differ. Do they? **Clue 2: mislabelled measure.** The table says "Pearson" in its README; its code collects Spearman. On real pairs the two are not the same number.
+
+# %%
+for name, options in (("reproduction_sts", {"version": "V1"}), ("reproduction_sts", {"version": "V2"}), ("reproduction_retrieval", {})):
+    a, b = (published_grid(name, m, **options)[0] for m in ("BERT", "BERT-S"))
+    same = (a == b).sum(1)
+    print(f"{name} {options.get('version', '(figure)'):<9} cells where BERT and BERT-S are equal, by layer 2 … 12: {same} of {a.shape[1]}")
+v1, v2 = (published_grid("reproduction_sts", "BERT", version=v)[0] for v in ("V1", "V2"))
+print(f"the very same plain BERT in versions 1 and 2: equal in {(v1 == v2).sum()} of {v1.size} cells, up to {np.abs(v1 - v2).max():.2f} apart (one averages the tokens, the other takes the first)")
+try:
+    graded = load_task("stsbenchmark")
+    first, second, grades = graded.splits["test"]
+    x, y = (encoder.encode_layers(list(t)[: 2 * ASKED])[:, :, :32] for t in (first, second))  # (6, N, 32)
+    cosine = (x * y).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
+    for layer in (2, 6):
+        pearson, spearman = np.corrcoef(cosine[layer - 1], grades[: 2 * ASKED])[0, 1], spearmanr(cosine[layer - 1], grades[: 2 * ASKED]).statistic
+        print(f"STS-B, layer {layer}, 32 dimensions: Pearson {pearson:.3f}, Spearman {spearman:.3f}")
+except Exception as error:  # the task is not part of the course
+    print(f"STS-B is not on this machine ({type(error).__name__}): set MRL_DATA to a folder that has it")
+
+# %% [markdown]
+# **What to see.** In the STS tables all cells of layer 12 agree to the last digit, in both versions: those "separate" models were trained at full width and cut afterwards. They are
+# separate in *depth* only. In the retrieval figure they differ, as they should.
+#
+# **Clue 3: off by one.** The public code of version 2 loops over layers 0 to $L-2$ of a list whose row 0 is the *embedding table*. **Clue 4: a PCA that is none.** Its "PCA" is a
+# randomised decomposition of a softmax. **Clue 5: a teacher that learns.** Older versions of two libraries forgot to detach the teacher. Each is built into the course as it runs:
+
+# %%
+from mrl_tutorial.losses import code_pca, pca_basis
+
+code, paper = get_recipe("ese-code", 6, 384), get_recipe("ese", 6, 384)
+print("weight at 128 dimensions, layer by layer")
+print("  code, layers", list(code.layers), np.round(np.asarray(code.weights["main"])[:, 4], 3))
+print("  paper, layers", list(paper.layers), np.round(np.asarray(paper.weights["main"])[:, 4], 3))
+
+texts = vectors[-1]  # (128, 384)
+centred = texts - texts.mean(0)
+true = centred @ pca_basis(texts, 32)
+
+
+def explained(target):
+    """Share of the texts' variance that a linear map can bring back from the target."""
+    target = target - target.mean(0)
+    back = target @ torch.linalg.lstsq(target, centred, driver="gelsd").solution
+    return float(1 - (centred - back).square().sum() / centred.square().sum())
+
+
+torch.manual_seed(0)
+draws = [code_pca(texts, 32) for _ in range(2)]
+print(f"\nfrom 32 numbers, variance explained: PCA {explained(true):.0%}, the code's {explained(draws[0]):.0%}, plain first 32 coordinates {explained(texts[:, :32]):.0%}")
+print(f"the code's target, drawn twice from one batch: largest difference {float((draws[0] - draws[1]).abs().max()):.3f}, largest entry {float(draws[0].abs().max()):.3f}")
+
+below = np.ones((6, 7))
+below[-1] = 0
+for term in ("kl-features", "kl-features, attached"):
+    print(f"{term:<24} gradient on the teacher (layer 6) {np.linalg.norm(anatomy.gradient({term: below})[-1]):.4f}, on layer 3 {np.linalg.norm(anatomy.gradient({term: below})[2]):.4f}")
+
+# %% [markdown]
+# **What to see.** The code gives the largest weight to row 0, the embedding table, which no one ever uses as an embedding, and weight 0 to layer 5. The paper's formula begins at layer 1. The code's
+# target is another one at each call. And an attached teacher is pushed as hard as a student: the good layer is pulled towards the poor ones. None of these raises an error;
+# each shows only when somebody looks at where the gradient goes. That is what the anatomy is for.
+#
+# ## Claims settled here
+
+# %%
+ledger.table("04")
+
+# %% [markdown]
+# ## In this notebook we saw
+# - a loss on the grid is a sum of few terms, and *where* and *how hard* each pushes can be measured before any training;
+# - KL over features, at the published weight, hardly pushes; KL over scores pushes the same way as the contrastive term;
+# - early layers become usable only when training asks for it, and cost the last layer little;
+# - comparisons need equal budget, several seeds and the hardest rival, the separately trained model;
+# - papers, libraries and code differ in ways that no error message tells.
+#
+# ## Where to read on
+# - X. Li, Z. Li, J. Li, H. Xie, Q. Li, *2D Matryoshka Sentence Embeddings* (version 1) and *ESE: Espresso Sentence Embeddings* (version 2), arXiv 2402.14776
+# - S. Wang, S. Zhuang, B. Koopman, G. Zuccon, *2D Matryoshka Training for Information Retrieval*, arXiv 2411.17299
+# - S. Zhuang, S. Wang, F. Zheng, B. Koopman, G. Zuccon, *Starbucks: Improved Training for 2D Matryoshka Embeddings*, arXiv 2410.13230
+# - A. Kusupati et al., *Matryoshka Representation Learning*, arXiv 2205.13147
