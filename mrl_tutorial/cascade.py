@@ -199,19 +199,29 @@ def tuned_thresholds(a: Answers, price: float, grid: np.ndarray = GRID, *, visit
 PRICES = tuple(np.geomspace(0.002, 1, 25))
 
 
-def target_thresholds(a: Answers, target: float, grid: np.ndarray = GRID, *, visited: bool = False) -> np.ndarray:
-    """The cheapest thresholds found with accuracy >= target: shared ones, the greedy rule's, and tuned for 25 prices.
+def cheapest_thresholds(
+    a: Answers, tolerance: float = 0.0, sureness: float = 0.0, grid: np.ndarray = GRID, *, visited: bool = False,
+    shared: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """The cheapest thresholds found, (M - 1,), whose accuracy is at most `tolerance` below the largest size's.
 
-    Raises InputError for a target that none of them reaches, the full size alone included.
+    sureness: standard errors of the difference (over items, paired) that must fit into the tolerance too. Without them
+    the winner of a search looks better on these items than it will on others. Searched are shared thresholds, and, unless
+    shared=True, the greedy rule's and those tuned for 25 prices. Never to stop is always allowed. visited: charge every
+    size looked at. Raises InputError for a negative tolerance or sureness.
     """
+    if not (tolerance >= 0 and sureness >= 0):
+        raise InputError(f"tolerance {tolerance} and sureness {sureness} must be 0 or more")
     found = [np.full(len(a.dims) - 1, t) for t in (*_grid(grid), NEVER)]
-    found += [greedy_thresholds(a, grid), *(tuned_thresholds(a, p, grid, visited=visited) for p in PRICES)]
-    outcomes = [run(a, t) for t in found]
-    good = [i for i, o in enumerate(outcomes) if o.accuracy >= target - 1e-12]
-    if not good:
-        best = max(o.accuracy for o in outcomes)
-        raise InputError(f"no cascade reaches {target:.3f} here: the most accurate one has {best:.3f}, ask for that or less")
-    return found[min(good, key=lambda i: outcomes[i].visited if visited else outcomes[i].final)]
+    if not shared:
+        found += [greedy_thresholds(a, grid), *(tuned_thresholds(a, p, grid, visited=visited) for p in PRICES)]
+    good = []
+    for t in found:
+        out = run(a, t)
+        difference = out.right.astype(float) - a.right[-1]
+        if difference.mean() - sureness * difference.std() / len(difference) ** 0.5 >= -tolerance - 1e-12:
+            good.append((out.visited if visited else out.final, -out.accuracy, t))
+    return min(good, key=lambda row: row[:2])[2]
 
 
 def pareto(outcomes: Sequence[Outcome], visited: bool = False) -> list[int]:

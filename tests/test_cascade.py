@@ -80,7 +80,7 @@ def test_one_class_and_one_size():
     for thresholds in ([], cascade.greedy_thresholds(single), cascade.tuned_thresholds(single, 0.1)):
         out = cascade.run(single, thresholds)
         assert (out.final, out.visited, out.accuracy) == (8, 8, single.accuracy[0])
-    assert len(cascade.target_thresholds(single, 0.0)) == 0
+    assert len(cascade.cheapest_thresholds(single)) == 0
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_bad_thresholds_prices_and_targets_are_named():
     for call in (
         lambda: cascade.run(a, [0.5]), lambda: cascade.run(a, [0.5, np.nan, 0.5]), lambda: cascade.tuned_thresholds(a, -1),
         lambda: cascade.tuned_thresholds(a, np.nan), lambda: cascade.greedy_thresholds(a, []),
-        lambda: cascade.target_thresholds(a, 1.1), lambda: cascade.expected_size([0.5, 0.4], [1, 2]),
+        lambda: cascade.cheapest_thresholds(a, -0.1), lambda: cascade.cheapest_thresholds(a, 0, -1), lambda: cascade.expected_size([0.5, 0.4], [1, 2]),
         lambda: cascade.reliability(np.zeros(0), np.zeros(0)), lambda: cascade.reliability(np.ones(3), np.ones(2)),
     ):  # fmt: skip
         with pytest.raises(InputError):
@@ -154,14 +154,24 @@ def test_tuning_finds_what_trying_everything_finds(price, visited):
     assert np.median(gaps) < 0.01 and max(gaps) < 0.04
 
 
-def test_target_is_reached_and_cheaper_than_shared():
+def test_cheapest_keeps_its_promise_on_the_items_it_has_seen():
     a = cascade.answers(*made(3, items=300), DIMS)
-    target = a.accuracy[-1]
+    full = a.accuracy[-1]
     for visited in (False, True):
-        out = cascade.run(a, cascade.target_thresholds(a, target, visited=visited))
-        shared = [o for o in cascade.shared_curve(a) if o.accuracy >= target]
-        assert out.accuracy >= target
-        assert (out.visited if visited else out.final) <= min(o.visited if visited else o.final for o in shared)
+        sizes = []
+        for tolerance, sureness in ((0.05, 0), (0, 0), (0.01, 2), (0, 2)):
+            out = cascade.run(a, cascade.cheapest_thresholds(a, tolerance, sureness, visited=visited))
+            one = cascade.run(a, cascade.cheapest_thresholds(a, tolerance, sureness, visited=visited, shared=True))
+            size, simple = ((o.visited if visited else o.final) for o in (out, one))
+            for o in (out, one):
+                error = np.std(o.right * 1.0 - a.right[-1]) / 300**0.5
+                assert o.accuracy - full - sureness * error >= -tolerance - 1e-9
+            assert size <= simple
+            sizes.append(size)
+        assert sizes[0] < sizes[1] <= sizes[3] and sizes[0] < sizes[2] <= sizes[3]
+    by_hand = [o for o in cascade.shared_curve(a) if o.accuracy >= full - 0.05]
+    chosen = cascade.run(a, cascade.cheapest_thresholds(a, 0.05, shared=True))
+    assert chosen.final == min(o.final for o in by_hand)
 
 
 def test_oracle_bounds_every_cascade():
