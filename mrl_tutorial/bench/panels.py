@@ -28,7 +28,23 @@ class Entry(NamedTuple):
     first: bool = False
 
 
-PANELS: dict[str, Entry] = {}
+PANELS: dict[str, Entry] = {
+    "size calculator": Entry("from mrl_tutorial import SizeCalculator\nSizeCalculator()", "vectors", "size-calculator"),
+    "truncation trap": Entry(
+        "import numpy as np\nfrom mrl_tutorial import TruncationTrap\n"
+        "rng = np.random.default_rng(0)\nx = rng.normal(size=(5000, 384))\nq = x[:200] + rng.normal(size=(200, 384))\n"
+        "texts = [f'document {i} with a title of some length' for i in range(5000)]\n"
+        "TruncationTrap(q, x, [{i} for i in range(200)], texts[:200], texts)",
+        "dimension d", "truncation-trap",
+    ),
+    "prefix map": Entry(  # a slide costs the same wherever the points are, so UMAP is left out
+        "import numpy as np\nfrom mrl_tutorial import PrefixMap, maps\n"
+        "maps._beside = lambda unit, *rest: np.savez(rest[1], places=np.stack([x[:, :2] for x in unit]))\n"
+        "x, y = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12\n"
+        "PrefixMap(x, y, [f'text {i} with some words in it' for i in range(1500)])",
+        "dimension d", "prefix-map",
+    ),
+}
 
 WATCH = """([name, first]) => {
   window.mrlSlide = new Promise((resolve) => {
