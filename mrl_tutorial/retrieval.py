@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .ann import Faiss
-from .engines import Flat, build_engine, quantize
+from .engines import Flat, Turned, build_engine, quantize, quantize_turned
 from .errors import InputError
 from .stages import Stage, check_stages, funnel, shortlist
 from .topk import BLOCK, Workers, rescore
@@ -125,7 +125,7 @@ class Retriever:
         later: dict[tuple, int] = {}
         for stage in self.stages[1:]:
             key = stage.layer, stage.engine
-            later[key] = max(later.get(key, 0), stage.dim * (4 if stage.engine == "float32" else 1))
+            later[key] = max(later.get(key, 0), stage.dim * _size(stage))
         return {"scan": self.engines[0].nbytes, "rescore": self.n * sum(later.values())}
 
     def flops(self, k: int = 10) -> float:
@@ -134,8 +134,7 @@ class Retriever:
 
     def bytes_read(self, k: int = 10) -> float:
         """Bytes of vectors that a single query reads."""
-        size = {"float32": 4, "int8": 1}
-        return self.engines[0].read + sum(left * stage.dim * size[stage.engine] for left, stage in self._later())
+        return self.engines[0].read + sum(left * stage.dim * _size(stage) for left, stage in self._later())
 
     def _later(self) -> list[tuple[int, Stage]]:
         """(documents that are left, stage) of the stages after the first."""
@@ -156,6 +155,10 @@ class Retriever:
         if stage.engine == "float32":
             values = vectors if vectors.dtype == np.float32 else np.asarray(vectors, dtype=np.float32)
             return Flat(values, stage.dim, cosine=self.cosine)
+        if stage.engine == "int8-turned":
+            made = ("turned codes", stage.layer)
+            codes, scale, turn = self._build(made, lambda: quantize_turned(vectors, unit=self.cosine))
+            return Turned(codes, stage.dim, scale=scale, cosine=self.cosine, turn=turn)
         # one set of codes, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
         widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, "int8"))
         made = ("codes", stage.layer, widest)
@@ -194,6 +197,11 @@ def exact_search(queries: np.ndarray, documents: np.ndarray, k: int = 10, *, dim
     exact float64 search would order them. Errors as Retriever."""
     stages = [Stage(documents.shape[-1] if dim is None else dim)]
     return Retriever(documents, stages, cosine=cosine, threads=threads).search(queries, k)
+
+
+def _size(stage: Stage) -> int:
+    """Bytes of a coordinate in a later stage."""
+    return 4 if stage.engine == "float32" else 1
 
 
 def check_vectors(x: np.ndarray, what: str) -> None:

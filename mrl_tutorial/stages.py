@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from .engines import ENGINES
 from .errors import InputError
 
-RESCORING = ("float32", "int8")
+RESCORING = ("float32", "int8", "int8-turned")
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Stage:
     """Score at `dim` coordinates of `layer` (None: the last) and keep the best `keep` (None, the last stage: as many as
     the search asks for).
 
-    engine: how the first stage scans, one of engines.ENGINES; later stages score with "float32" or "int8". options: the
-    engine's. query_layer: where the query's vector comes from, if not from `layer` (a fixed document encoder).
+    engine: how the first stage scans, one of engines.ENGINES; later stages score with "float32", "int8", or, at full
+    width, "int8-turned": int8 codes of the vectors turned by chance, whose rounding hurts less. options: the engine's. query_layer: where the query's vector comes from, if not from `layer` (a fixed document encoder).
     """
 
     dim: int
@@ -73,6 +73,8 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
             raise InputError(f"dimension {stage.dim} does not exist: these vectors have 1 to {width} coordinates")
         if stage.engine not in (known := RESCORING if i else ENGINES):
             raise InputError(f"engine {stage.engine!r} cannot be stage {i + 1}: choose one of {', '.join(known)}")
+        if stage.engine == "int8-turned" and stage.dim != width:
+            raise InputError(f"int8-turned scores at full width, {width}, not at {stage.dim}: take int8 there")
         if stage.keep is None and i < len(stages) - 1:
             raise InputError(f"stage {i + 1} keeps no number: only the last stage may leave it to the search")
         if stage.keep is not None and (stage.keep < 1 or (left is not None and stage.keep > left)):

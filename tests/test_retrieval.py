@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrl_tutorial import costs
-from mrl_tutorial.engines import quantize
+from mrl_tutorial.engines import quantize, quantize_turned
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import Retriever, Stage, exact_search, funnel, shortlist
 
@@ -102,6 +102,32 @@ def test_rescoring_with_codes(cosine):
             order = np.argsort(-scores, kind="stable")[:10]
             np.testing.assert_array_equal(found.rows[b], left[order])
             np.testing.assert_allclose(found.scores[b], scores[order], rtol=1e-9)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_rescoring_with_turned_codes(cosine):
+    """The rotation is one, so the scores are those of the true vectors up to the rounding, and the rounding is
+    finer where a few extreme values would set every scale."""
+    uneven = (RNG.standard_t(4, (2000, D)) * 2.0 ** -np.arange(D) + 0.01 * RNG.normal(size=(2000, D))).astype(np.float32)
+    asked = uneven[:40] + 0.02 * RNG.normal(size=(40, D)).astype(np.float32)
+    codes, scale, turn = quantize_turned(uneven, unit=cosine)
+    np.testing.assert_allclose(turn.T @ turn, np.eye(D), atol=1e-5)
+    stands = codes.astype(np.float64) * scale @ turn.T.astype(np.float64)
+    found = Retriever(uneven, shortlist(D, D, 2000, rescore="int8-turned"), cosine=cosine).search(asked, 10)
+    scores = asked.astype(np.float64) @ stands.T
+    if cosine:
+        scores /= np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(stands, axis=1)
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, found.rows, 1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.scores[:, 0], scores.max(1), rtol=1e-4)
+    spikes = RNG.standard_t(2, (2000, D)).astype(np.float32)  # where a few extreme values set every scale
+    codes, scale, turn = quantize_turned(spikes)
+    near = np.square(codes * scale @ turn.T - spikes / np.linalg.norm(spikes, axis=1, keepdims=True)).mean()
+    codes, scale = quantize(spikes, D)
+    assert near < np.square(codes * scale - spikes / np.linalg.norm(spikes, axis=1, keepdims=True)).mean()
+    with pytest.raises(InputError, match="full width"):
+        Retriever(uneven, [Stage(D, 50), Stage(D - 1, engine="int8-turned")])
+    with pytest.raises(InputError, match="cannot be stage 1"):
+        Retriever(uneven, [Stage(D, engine="int8-turned")])
 
 
 def test_ties_in_a_shortlist_rank_in_the_order_of_rows():
