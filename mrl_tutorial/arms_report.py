@@ -104,7 +104,7 @@ def curves(
                 hovertemplate=f"{NAMES.get(arm, arm)}, %{{customdata}}: %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
         start = i * (width + 0.09)
-        axis = {**figures.curve_x(dims), "title": {"text": "size"}, "domain": [start, start + width], "anchor": y}
+        axis = {**figures.curve_x(dims), "title": {"text": "size"}, "domain": [start, min(1.0, start + width)], "anchor": y}
         figure.layout[f"xaxis{i + 1}"] = axis
         figure.layout[f"yaxis{i + 1}"] = {"title": {"text": LABELS[metric]}, "range": [low, high], "showgrid": True, "anchor": x}
     figure.update_layout(**figures.style(title), height=430)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -208,10 +209,13 @@ def difference(a: np.ndarray, b: np.ndarray, *, draws: int = 2000, seed: int = 0
     if a.shape != b.shape:
         raise InputError(f"outcomes {a.shape} and {b.shape} are not of the same seeds and items")
     d = np.asarray(a, np.float64) - b
-    chance = np.random.default_rng(seed)
-    s, n = d.shape
-    which = chance.multinomial(s, np.full(s, 1 / s), draws) / s  # (draws, S)
-    items = chance.multinomial(n, np.full(n, 1 / n), draws) / n  # (draws, N)
-    means = np.einsum("ds,dn,sn->d", which, items, d, optimize=True)
+    which, items = _drawn(len(d), draws, seed), _drawn(d.shape[1], draws, seed + 1)
+    means = ((items @ d.T) * which).sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(d.mean()), float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _drawn(n: int, draws: int, seed: int) -> np.ndarray:
+    """How often each of n is drawn, as a share: (draws, n). The same draws serve every comparison."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws) / n
