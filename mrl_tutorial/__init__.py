@@ -30,6 +30,8 @@ _HOME = {
     "shortlist": "stages",
     "plan_retrieval": "planning",
     "embed_splits": "planning",
+    "measure_path": "planning",
+    "FunnelDesigner": "panels.funnel",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
     "ImportanceWeights": "panels.importance",

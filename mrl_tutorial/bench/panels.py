@@ -44,6 +44,15 @@ PANELS: dict[str, Entry] = {
         "PrefixMap(x, y, [f'text {i} with some words in it' for i in range(1500)])",
         "dimension d", "prefix-map",
     ),
+    "funnel designer": Entry(  # as many layers, documents and queries as in notebook 06
+        "import numpy as np\nfrom mrl_tutorial import FunnelDesigner\nfrom mrl_tutorial.kinds import RetrievalTask\n"
+        "rng = np.random.default_rng(0)\nx = rng.normal(size=(6, 6300, 384)).astype(np.float32)\n"
+        "q = (x[:, :150] + 2 * rng.normal(size=(6, 150, 384))).astype(np.float32)\n"
+        "task = RetrievalTask('drawn', '', {f'd{i}': '' for i in range(6300)}, {f'q{i}': f'query {i}' for i in range(150)},\n"
+        "                     {f'q{i}': {f'd{i}': 1} for i in range(150)}, {'dev': [f'q{i}' for i in range(150)]})\n"
+        "FunnelDesigner(task, {'drawn': {'queries': q, 'documents': x}})",
+        "shortlist dims", "funnel-designer",
+    ),
 }
 
 WATCH = """([name, first]) => {

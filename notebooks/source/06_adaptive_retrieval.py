@@ -42,13 +42,12 @@ import plotly.graph_objects as go
 import torch
 
 from mrl_tutorial import (
-    Encoder, InputError, MilvusStore, Retriever, Stage, embed_splits, evaluate_grid, figures, funnel, ledger, load_task,
-    plan_retrieval, shortlist, train,
+    Encoder, FunnelDesigner, InputError, MilvusStore, Retriever, Stage, embed_splits, evaluate_grid, figures, ledger, load_task,
+    measure_path, plan_retrieval, shortlist, train,
 )
 from mrl_tutorial import checks_retrieval as checks
 from mrl_tutorial import costs, results
 from mrl_tutorial.grid import bootstrap
-from mrl_tutorial.planning import measure_path
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
@@ -514,8 +513,6 @@ figure
 # 4. Set **price it for** a billion documents, and look at *encoding* beside *search*.
 
 # %%
-from mrl_tutorial.panels.funnel import FunnelDesigner
-
 designer = FunnelDesigner(task, {"plain": plain["dev"], "trained": trained["dev"]}, queries=60 if FAST else 150, geometry=costs.MINILM)
 designer.size.value = 10**7
 designer
