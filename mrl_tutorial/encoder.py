@@ -58,6 +58,13 @@ class Encoder:
         notes = _read_json(folder / NOTES)
         st_pooling = _read_json(folder / "1_Pooling" / "config.json")
         st_length = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        listed = _read_json(folder / "modules.json") or []
+        kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed]
+        if foreign := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize", "Dropout")]:
+            raise InputError(
+                f"{folder} ends in a {foreign[0]} module, which turns pooled vectors and is not read here: give a model "
+                "whose modules are Transformer, Pooling and Normalize, or the folder that this course saved"
+            )
         with quiet():
             try:
                 config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

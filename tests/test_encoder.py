@@ -270,3 +270,17 @@ def test_the_environment_may_choose_the_precision(monkeypatch):
     monkeypatch.setenv("MRL_PRECISION", "half")
     with pytest.raises(InputError, match="MRL_PRECISION 'half'"):
         resolve_precision("auto")
+
+
+def test_a_module_that_is_not_read_is_refused(bert, tmp_path):
+    folder = tmp_path / "dense"
+    shutil.copytree(bert, folder)
+    kinds = ["Transformer", "Pooling", "Dense", "Normalize"]
+    for kinds, fine in ((kinds, False), ([*kinds[:2], *kinds[3:]], True)):
+        modules = [{"idx": i, "name": str(i), "path": "", "type": f"sentence_transformers.models.{k}"} for i, k in enumerate(kinds)]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        if fine:
+            assert Encoder.load(folder).n_layers > 0
+        else:
+            with pytest.raises(InputError, match="Dense module"):
+                Encoder.load(folder)
