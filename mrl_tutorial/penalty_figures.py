@@ -29,8 +29,8 @@ def penalty_panels(dims: Sequence[int], panels: Mapping[str, Mapping[str, np.nda
         axes = ("x", "y") if column == 1 else (f"x{column}", f"y{column}")
         for trace in curve_traces(dims, lines, {}, axes)[::2]:
             figure.add_trace(trace.update(showlegend=column == 1, legendgroup=trace.name))
-    figure.update_layout(**style(title), height=430, legend={"orientation": "h", "y": -0.2, "x": 0})
-    figure.update_layout(margin={"l": 60, "r": 20, "t": 90 if title else 50, "b": 60})
+    figure.update_layout(**style(title), height=460, legend={"orientation": "h", "y": -0.27, "x": 0})
+    figure.update_layout(margin={"l": 60, "r": 20, "t": 90 if title else 50, "b": 100})
     figure.update_xaxes(**curve_x(dims))
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", showgrid=True)
     figure.update_yaxes(title_text="kept of full width", col=1)

@@ -58,6 +58,9 @@ PAIRS = [
     ("separate 128", "prefix", "mrl", "prefix"), ("mrl", "prefix", "heads mrl", "prefix"),
     ("heads mrl", "prefix", "plain", "prefix"), ("heads mrl", "prefix", "heads fixed", "prefix"),
 ]  # fmt: skip
+PAIR_COLUMNS = [
+    "a", "reduction_a", "b", "reduction_b", "task", "measure", "dim", "seeds", "items", "mean", "low", "high", "spread",
+]  # fmt: skip
 VERSION = 1  # of what is scored: counts up when a cached score no longer is what this file would compute
 
 
@@ -136,9 +139,9 @@ def tasks_key(tasks: dict) -> list[str]:
     return [f"{name} {task.fingerprint()}" for name, task in tasks.items()]
 
 
-def tables(found: dict, notes: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rows of arms.csv, rows of arms_paired.csv) from {(arm, seed): scores} and {(arm, seed): seconds and memory}."""
-    rows, differences = [], []
+def value_rows(found: dict, notes: dict) -> list[dict]:
+    """Rows of arms.csv from {(arm, seed): scores} and {(arm, seed): seconds and memory}."""
+    rows = []
     for (arm, seed), scores in found.items():
         for name, values in scores.items():
             task, measure, how = name.split("|")
@@ -148,24 +151,28 @@ def tables(found: dict, notes: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
                  "items": values.shape[-1] if values.ndim > 1 else "", **notes[arm, seed]}
                 for d, v in zip(widths(arm), means, strict=True)
             ]  # fmt: skip
+    return rows
+
+
+def difference_rows(found: dict) -> list[dict]:
+    """Rows of arms_paired.csv, for those of PAIRS of which both arms have as many seeds."""
+    differences = []
     for a, how_a, b, how_b in PAIRS:
         sides = [[s for (arm, _), s in found.items() if arm == side] for side in (a, b)]
-        if not all(sides) or (len(sides[0]) != len(sides[1]) and 1 not in map(len, sides)):
+        if not all(sides) or (len(sides[0]) != len(sides[1]) and "plain" not in (a, b)):
             continue
         for name in sides[0][0]:
             task, measure, how = name.split("|")
-            if how != how_a or sides[0][0][name].ndim == 1:
+            other = f"{task}|{measure}|{how_b}"
+            if how != how_a or other not in sides[1][0] or sides[0][0][name].ndim == 1:
                 continue
             for d in [d for d in widths(a) if d in widths(b)]:
-                x, y = (
-                    np.stack([s[f"{task}|{measure}|{h}"][widths(arm).index(d)] for s in side])
-                    for side, h, arm in zip(sides, (how_a, how_b), (a, b), strict=True)
-                )
-                found_difference = paired(x, y)
+                x = np.stack([scores[name][widths(a).index(d)] for scores in sides[0]])  # (seeds, items)
+                y = np.stack([scores[other][widths(b).index(d)] for scores in sides[1]])
                 differences.append({"a": a, "reduction_a": how_a, "b": b, "reduction_b": how_b, "task": task, "measure": measure,
                                     "dim": d, "seeds": max(len(x), len(y)), "items": x.shape[1],
-                                    **{k: round(v, 6) for k, v in found_difference._asdict().items()}})  # fmt: skip
-    return pd.DataFrame(rows), pd.DataFrame(differences)
+                                    **{k: round(v, 6) for k, v in paired(x, y)._asdict().items()}})  # fmt: skip
+    return differences
 
 
 def widths(arm: str) -> list[int]:
@@ -210,21 +217,23 @@ def main() -> None:
             tasks[name] = task if name == "pydocs" else load_task(name)
         except InputError as error:
             print(f"left out: {error}")
+    header = {
+        "command": "python tools/arms.py", "model": f"{plain.name} {plain.fingerprint()}", "tasks": ", ".join(tasks_key(tasks)),
+        "training": f"pydocs, {STEPS} steps of {BATCH} pairs in all (heads: {HEAD_STEPS} steps), {args.seeds} seeds", "layer": "6",
+        **environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
+    }  # fmt: skip
+    told = {**header, "difference": "a - b, seeds averaged; low, high: 95 % bootstrap over items"}
     found: dict = {}
     for arm, seed in runs:
         began = time.monotonic()
         encoder, _ = trained(arm, seed, plain, task)
         # without training only the random coordinates depend on the seed
         found[arm, seed] = score(arm, encoder, seed, tasks)
-        print(f"scored {arm}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
-    header = {
-        "command": "python tools/arms.py", "model": f"{plain.name} {plain.fingerprint()}", "tasks": ", ".join(tasks_key(tasks)),
-        "training": f"pydocs, {STEPS} steps of {BATCH} pairs in all (heads: {HEAD_STEPS} steps), {args.seeds} seeds", "layer": "6",
-        **environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
-    }  # fmt: skip
-    values, differences = tables(found, notes)
-    write("arms", values, header)
-    write("arms_paired", differences, {**header, "difference": "a - b, seeds averaged; low, high: 95 % bootstrap over items"})
+        values = pd.DataFrame(value_rows(found, notes))
+        write("arms", values, header)  # whole, after every run
+        print(f"scored {arm}, seed {seed}: {time.monotonic() - began:.0f} s; {len(values)} rows", flush=True)
+    differences = pd.DataFrame(difference_rows(found), columns=PAIR_COLUMNS)
+    write("arms_paired", differences, told)
     print(f"{len(values)} and {len(differences)} rows in {RESULTS}")
 
 
