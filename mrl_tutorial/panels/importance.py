@@ -116,7 +116,7 @@ class ImportanceWeights(Panel):
         self.data, self.plan, self.seed = data, plan, seed
         self.base = train_with(data, plan, [1.0] * len(plan.dims), seed=seed)
         self.known = {self.base.weights: self.base}
-        self.now, self.job, self._hold = self.base, None, False
+        self.now, self.job, self._hold, self._stopped = self.base, None, False, False
         self.sliders = [
             w.SelectionSlider(options=CHOICES, value=1.0, description=f"c for size {m}", **SLIDER) for m in plan.dims
         ]
@@ -152,7 +152,7 @@ class ImportanceWeights(Panel):
             raise InputError("all weights are 0, so nothing would be learnt: give at least one size a weight")
         now = self.known.get(self.weights, self.now)
         state = f"trained in {now.seconds:.1f} s" if now.weights == self.weights else "training …"
-        if now.weights != self.weights and self.job is not None and self.job.cancelled:
+        if now.weights != self.weights and self._stopped:
             state = "cancelled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
         return picture(self.plan.dims, self.weights, self.base, now, heading, template=not self._shown)
@@ -169,14 +169,15 @@ class ImportanceWeights(Panel):
         """Show the new weights at once, and see to it that they get trained."""
         if self._hold:
             return
-        self._follow()
+        self._stopped = False
         super().show()
+        self._follow()
 
     def stop(self) -> None:
         """What the Cancel button does: the last finished training stays on show."""
         if self.job is not None and self.job.running:
             self.job.cancel()
-            self._wanted = None
+            self._wanted, self._stopped = None, True
             super().show()
 
     def _follow(self) -> None:
