@@ -37,6 +37,9 @@ PANELS: dict[str, Entry] = {
         "TruncationTrap(q, x, [{i} for i in range(200)], texts[:200], texts)",
         "dimension d", "truncation-trap",
     ),
+    "importance weights": Entry(  # training goes on beside; the slide itself is what is timed
+        "from mrl_tutorial import ImportanceWeights\nImportanceWeights()", "c for size 2", "importance-weights", True,
+    ),
     "prefix map": Entry(  # a slide costs the same wherever the points are, so UMAP is left out
         "import numpy as np\nfrom mrl_tutorial import PrefixMap, maps\n"
         "maps._beside = lambda unit, *rest: np.savez(rest[1], places=np.stack([x[:, :2] for x in unit]))\n"
