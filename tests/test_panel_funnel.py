@@ -139,7 +139,7 @@ def test_clock_measures_something_sensible():
 
 
 @pytest.mark.parametrize("broken, message", [
-    ({}, "no model"), ({"a": {"queries": np.zeros((1, 3, 8))}}, "documents"), ("vectors", "retrieval task"),
+    ({}, "no model"), ({"a": {"queries": np.zeros((1, 3, 8))}}, "the task has 24"), ("vectors", "retrieval task"),
     ("shapes", "one shape"),
 ])  # fmt: skip
 def test_wrong_input_is_named(task, embeddings, broken, message):

@@ -34,7 +34,6 @@ import os
 import platform
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +72,8 @@ heads = {seed: train(encoder, task, "all-cells", what="heads", heads="per-layer"
                      steps=20 if FAST else 100).encoder for seed in SEEDS}  # fmt: skip
 plain = embed_splits(task, encoder)  # {"dev": {"queries": (6, Q, 384), "documents": (6, N, 384)}, "test": ...}
 trained = embed_splits(task, heads[0])
+for model in (plain, trained):
+    model["test"]["documents"] = model["dev"]["documents"]  # the same documents: hold them once
 n, width = plain["dev"]["documents"].shape[1:]
 print({split: {part: x.shape for part, x in parts.items()} for split, parts in trained.items()})
 
@@ -183,36 +184,26 @@ for name, (whole, part) in paper.items():
 # the **Pareto front** are worth having: those that no other beats in both cost and quality. We look at the dev queries.
 
 # %%
-dims = [8, 16, 32, 64, 128, 256, width]
+def last_layer(embeddings):
+    return {split: {part: np.ascontiguousarray(x[-1:]) for part, x in parts.items()} for split, parts in embeddings.items()}
 
 
-def two_stage_table(embeddings, split="dev"):
-    """[(Ds, K, MFLOPs, nDCG@10)], K = 0 for a plain search at Ds."""
-    last = {split: {part: x[-1:] for part, x in embeddings[split].items()}}
-    rows = []
-    for ds in dims:
-        rows.append((ds, 0, costs.search_flops(n, ds) / 1e6, measure_path(task, last, [Stage(ds)], split).mean()))
-        for k in [] if ds == width else [k for k in (10, 20, 50, 100, 200, 400) if k < n]:
-            rows.append((ds, k, costs.adaptive_flops(n, ds, k, width) / 1e6, measure_path(task, last, shortlist(ds, width, k), split).mean()))
-    return rows
+def plan(task, embeddings):
+    """All plain and two-stage searches at the last layer, measured on dev; the cheapest within 99 % is .chosen."""
+    return plan_retrieval(task, last_layer(embeddings), 0.99, engines=["float32"], rescoring=["float32"])
 
 
-def front(rows):
-    best, kept = -1.0, []
-    for row in sorted(rows, key=lambda row: (row[2], -row[3])):
-        if row[3] > best:
-            best, kept = row[3], [*kept, row]
-    return kept
-
-
-tables = {"plain": two_stage_table(plain), "trained": two_stage_table(trained)}
+plans = {"plain": plan(task, plain), "trained": plan(task, trained)}
+# a row a search: Ds, K (0: no second stage), MFLOPs, nDCG@10
+tables = {name: [(p.stages[0].dim, p.stages[0].keep or 0, p.flops / 1e6, p.dev) for p in found.tried] for name, found in plans.items()}
+fronts = {name: [(p.flops / 1e6, p.dev) for p in found.front] for name, found in plans.items()}
 figure = go.Figure()
 for i, (name, rows) in enumerate(tables.items()):
     colour = figures.COLOURS[i]
-    two, one, best = [r for r in rows if r[1]], [r for r in rows if not r[1]], front(rows)
+    two, one = [r for r in rows if r[1]], sorted({r for r in rows if not r[1]})
     figure.add_scatter(x=[r[2] for r in two], y=[r[3] for r in two], mode="markers", name=f"{name}: shortlist and rerank", marker={"color": colour, "size": 8, "opacity": 0.45})
     figure.add_scatter(x=[r[2] for r in one], y=[r[3] for r in one], mode="lines+markers", name=f"{name}: one width", line={"color": colour, "dash": "dot", "width": 2}, marker={"symbol": "square", "size": 8})
-    figure.add_scatter(x=[r[2] for r in best], y=[r[3] for r in best], mode="lines", name=f"{name}: Pareto front", line={"color": colour, "width": 3})
+    figure.add_scatter(x=[x for x, _ in fronts[name]], y=[y for _, y in fronts[name]], mode="lines", name=f"{name}: Pareto front", line={"color": colour, "width": 3})
 figure.update_layout(**figures.style("nDCG@10 against multiply-adds, pydocs dev queries"), height=470,
                      xaxis=log_axis("MFLOPs of a query (log scale)", [r[2] for r in rows]), yaxis={"title": {"text": "nDCG@10"}, "showgrid": True, "rangemode": "tozero"},
                      legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})  # fmt: skip
@@ -226,40 +217,26 @@ figure
 # Choosing among many dots by looking at them flatters the one chosen. So: for each model, take the cheapest two-stage path
 # that keeps 99 % of full quality on *dev*, and compare it with exact search on the *test* queries, query by query (paired bootstrap). "Not worse" means
 # that the 95 % interval of the difference stays above −0.01. Where `$MRL_DATA` holds SciFact, a collection of scientific abstracts,
-# the same path-finding runs there as well, with the heads that were trained on pydocs (to save time with those documents that some
-# query needs, and every sixth of the rest).
+# the same path-finding runs there as well, with the heads that were trained on pydocs.
 
 # %%
-def scifact():
-    """SciFact with all documents that dev and test queries need and every sixth of the others; None where it is missing."""
-    folder = os.environ.get("MRL_DATA")
-    if not folder or not (Path(folder) / "scifact").is_dir():
-        return None
-    whole = load_task("scifact")
-    used = {d for split in ("dev", "test") for q in whole.judged(split) for d in whole.qrels[q]}
-    corpus = {d: text for i, (d, text) in enumerate(whole.corpus.items()) if d in used or i % 6 == 0}
-    return replace(whole, name=f"scifact ({len(corpus):,} documents)", corpus=corpus, splits={s: whole.judged(s) for s in ("dev", "test")},
-                   qrels={q: whole.qrels[q] for s in ("dev", "test") for q in whole.judged(s)},
-                   queries={q: whole.queries[q] for s in ("dev", "test") for q in whole.judged(s)})  # fmt: skip
-
-
-def settle_on_test(task, embeddings):
+def settle_on_test(task, embeddings, planned=None):
     """The cheapest float32 two-stage path within 99 % on dev, then its difference from exact search on test."""
-    last = {split: {part: np.ascontiguousarray(x[-1:]) for part, x in parts.items()} for split, parts in embeddings.items()}
-    planned = plan_retrieval(task, last, 0.99, engines=["float32"], rescoring=["float32"])
-    whole, part = (measure_path(task, last, plan.stages, "test") for plan in (planned.full, planned.chosen))
+    planned, last = planned or plan(task, embeddings), last_layer(embeddings)
+    whole, part = (measure_path(task, last, path.stages, "test") for path in (planned.full, planned.chosen))
     low, high = bootstrap(part - whole)
     return {"path": str(planned.chosen), "fewer": planned.full.flops / planned.chosen.flops, "full": whole.mean(), "difference": (part - whole).mean(),
             "low": low, "high": high, "queries": len(whole)}  # fmt: skip
 
 
-rows = {("pydocs", "plain"): settle_on_test(task, plain), ("pydocs", "trained, seed 0"): settle_on_test(task, trained)}
+rows = {("pydocs", "plain"): settle_on_test(task, plain, plans["plain"]), ("pydocs", "trained, seed 0"): settle_on_test(task, trained, plans["trained"])}
 for seed in SEEDS[1:]:
     rows["pydocs", f"trained, seed {seed}"] = settle_on_test(task, embed_splits(task, heads[seed]))
-abstracts = None if FAST else scifact()
-if abstracts is None:
-    print("SciFact: not on this machine, or FAST=1\n")
+abstracts = bool(os.environ.get("MRL_DATA")) and (Path(os.environ["MRL_DATA"]) / "scifact").is_dir() and not FAST
+if not abstracts:
+    print("SciFact: not on this machine ($MRL_DATA/scifact), or FAST=1\n")
 else:
+    abstracts = load_task("scifact")
     rows["scifact", "plain"] = settle_on_test(abstracts, embed_splits(abstracts, encoder))
     rows["scifact", "trained on pydocs, seed 0"] = settle_on_test(abstracts, embed_splits(abstracts, heads[0]))
 for (where, model), r in rows.items():
@@ -293,7 +270,7 @@ ledger.settle(
 # nothing special. And a fourth that people forget: *encoding the query* costs as well, and no shortlist makes that cheaper.
 
 # %%
-full_quality = {name: rows[-1][3] for name, rows in tables.items()}
+full_quality = {name: found.full.dev for name, found in plans.items()}
 print("too short a list   ", ", ".join(f"K {k}: {q / full_quality['trained']:.0%} of full quality" for ds, k, _, q in tables["trained"] if ds == 16 and k in (10, 50, 200)), "(16 dimensions, trained)")
 print("a plain model      ", ", ".join(f"{name} {next(q for ds, k, _, q in rows if (ds, k) == (32, 50)) / full_quality[name]:.0%}" for name, rows in tables.items()), "(32 dimensions, K 50)")
 print("a small collection ", ", ".join(f"{size:,} documents: {costs.search_flops(size, width) / costs.adaptive_flops(size, 32, 200, width):.1f} times fewer" for size in (500, 6306, 100_000, 10_000_000)), "(32 dimensions, K 200)")
@@ -319,7 +296,7 @@ from mrl_tutorial.bench import retrieval as clock
 
 try:
     machine = clock.roofline(True)
-    half = 100 if FAST else 250
+    half = 80 if FAST else 200
     some = np.concatenate([trained[split]["queries"][-1][:half] for split in ("dev", "test")])  # set on dev, timed on test
     here = clock.compare(f"pydocs, trained heads ({n:,} documents)", documents, some, machine, quick=FAST)
 except InputError as error:  # without FAISS
@@ -411,7 +388,7 @@ else:
 # must be at hand for reranking, but only $K$ of them are read. Bytes of one document, as these engines store it:
 
 # %%
-plans = {
+forms = {
     "exact, 384 float32": [Stage(width)],
     "exact, 64 float32 (no rerank)": [Stage(64)],
     "64 float32, rerank 384 float32": shortlist(64, width, 100),
@@ -422,7 +399,7 @@ plans = {
 }
 last = {split: {part: np.ascontiguousarray(x[-1:]) for part, x in trained[split].items()} for split in ("dev",)}
 print(f"{'':<34}{'scanned':>9}{'rerank':>8}{'total':>8}{'read by a query, 10 M docs':>29}{'nDCG@10':>9}")
-for name, path in plans.items():
+for name, path in forms.items():
     try:
         made = exact.with_stages(path)
     except InputError as error:
@@ -462,9 +439,9 @@ figures.curves(between, held, metric="recall", title="Share of the full model's 
 # they still meet? Rows of the next figure: query from layer $l$ with documents from layer $l$ (*paired*), or from the last (*fixed document*).
 
 # %%
-paired = {name: evaluate_grid(task, embeddings=model["dev"], split="dev", max_queries=300) for name, model in {"plain": plain, "trained": trained}.items()}
-fixed = {name: evaluate_grid(task, embeddings=model["dev"], split="dev", max_queries=300, fixed_document=True) for name, model in {"plain": plain, "trained": trained}.items()}
-figures.heatmaps({"paired, trained": paired["trained"].values, "fixed document, trained": fixed["trained"].values}, range(1, 7), paired["plain"].dims, title="nDCG@10, query cut to layer and dimension")
+paired = evaluate_grid(task, embeddings=trained["dev"], split="dev", max_queries=300)
+fixed = evaluate_grid(task, embeddings=trained["dev"], split="dev", max_queries=300, fixed_document=True)
+figures.heatmaps({"paired": paired.values, "fixed document": fixed.values}, paired.layers, paired.dims, title="nDCG@10 with the trained heads")
 
 # %% [markdown]
 # **What to see.** Left, both sides stop at the same layer; right, only the query does. Our heads were trained layer by layer, each on its own pair of
