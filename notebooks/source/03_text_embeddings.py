@@ -88,6 +88,12 @@ print("\nshare of each document, per query:")
 print(pd.DataFrame(shares, [f"query {i}" for i in range(1, 5)], names).round(3).to_string())
 print(f"\nthe loss by hand: {by_hand:.6f}")
 
+# %% [markdown]
+# **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. A row whose largest share is not on the diagonal
+# is a query that picks a neighbour's document: these are neighbours in one library, and their texts are alike.
+#
+# The package computes the same for any layers and dimensions at once:
+
 # %%
 batch = Batch(torch.from_numpy(q)[None], torch.from_numpy(d)[None], layers=[6], temperature=0.05)  # (layers, pairs, dimensions)
 packaged = float(contrastive(batch, layers=[6], dims=[384])[0, 0])
@@ -134,9 +140,11 @@ checks.quiz_batch(answer)
 
 # %%
 dims = encoder.dims
+batch = Batch(more_q[:, :64], more_d[:, :64], layers=[6])  # 64 pairs
+by_prefix = contrastive(batch, [6], dims)[0]  # (7,)
 print("d        " + "".join(f"{d:>8}" for d in dims))
-print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in contrastive(batch, [6], dims)[0].tolist()))
-print(f"recipe full-size minimises the last number; recipe mrl their sum, {float(contrastive(batch, [6], dims).sum()):.3f}")
+print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in by_prefix.tolist()))
+print(f"the recipe full-size minimises the last number; the recipe mrl the sum, {float(by_prefix.sum()):.3f}")
 
 # %% [markdown]
 # **What to see.** The shorter the prefix, the larger the loss: in a plain model nobody asked the first numbers to carry the meaning.
