@@ -31,8 +31,9 @@ class Truncation:
 
     queries (Q, D), documents (N, D) float32, as they came; rows (Q,): where the scored queries were given.
     values: measure -> (4, D), a row for each of `WAYS`.
-    contrast (Q,): how far the ways are apart for a query, by nDCG@10. lengths (D, BINS): share of the documents whose
-    unit vector's first d coordinates have a length in that bin. spread (D, 3): its 5, 50 and 95 % quantiles.
+    ties (N,): a document's place among equal scores, drawn by lot. contrast (Q,): how far the ways are apart for a query,
+    by nDCG@10 (mean over `default_dims`). lengths (D, BINS): share of the documents whose unit vector's first d coordinates
+    have a length in that bin. spread (D, 3): the lengths' 5, 50 and 95 % quantiles.
     """
 
     queries: np.ndarray
@@ -40,6 +41,7 @@ class Truncation:
     rows: tuple[int, ...]
     relevant: tuple[frozenset[int], ...]
     values: Mapping[str, np.ndarray]
+    ties: np.ndarray
     contrast: np.ndarray
     lengths: np.ndarray
     spread: np.ndarray
@@ -55,8 +57,8 @@ class Truncation:
             raise InputError(f"dimension {d} does not exist: choose 1 to {self.width}")
 
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
-        """Rows of the k best documents for a query, best first, equal scores in the order of rows."""
-        return np.argsort(-scores(way, self.queries[query], self.documents, d), kind="stable")[:k]
+        """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
+        return np.lexsort((self.ties, -scores(way, self.queries[query], self.documents, d)))[:k]
 
 
 def measure_truncation(
@@ -67,14 +69,16 @@ def measure_truncation(
     something. relevant: for each query the rows of its relevant documents, as a list of sets or a dict by query row,
     whose values may also be {row: grade}. A query without a relevant document is left out.
 
-    Raises InputError for shapes or rows that do not fit. Equal scores rank in the order of rows.
+    Raises InputError for shapes or rows that do not fit. Equal scores, as cosines of single coordinates are, rank in an
+    order drawn by lot: were it that of rows, relevant documents that come first would win.
     """
     queries, documents = _vectors("queries", queries), _vectors("documents", documents)
     if queries.shape[1] != documents.shape[1]:
         raise InputError(f"queries of width {queries.shape[1]}, documents of {documents.shape[1]}: encode both alike")
     graded = _graded(relevant, len(queries), len(documents))
     rows = sorted(graded)
-    queries, j = queries[rows], _judgements(graded, len(documents))
+    ties = np.random.default_rng(0).permutation(len(documents))
+    queries, j = queries[rows], _judgements(graded, ties)
     width, near = documents.shape[1], np.array(default_dims(documents.shape[1])) - 1
     values = {m: np.zeros((len(WAYS), width)) for m in METRICS}
     some = np.zeros((len(WAYS), len(near), len(queries)))
@@ -93,7 +97,8 @@ def measure_truncation(
     return Truncation(
         queries, documents, tuple(rows),
         tuple(frozenset(r for r, g in graded[row].items() if g > 0) for row in rows),
-        values, np.ptp(some, axis=0).mean(0), histogram(lengths), np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
+        values, ties, np.ptp(some, axis=0).mean(0), histogram(lengths),
+        np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
     )  # fmt: skip
 
 
@@ -184,9 +189,9 @@ def _graded(relevant: Relevant, n_queries: int, n_documents: int) -> dict[int, d
     return graded
 
 
-def _judgements(graded: Mapping[int, Mapping[int, int]], n_documents: int) -> Judgements:
-    # ids fall with the row, because among equal scores the larger id ranks first
-    documents = [f"{n_documents - row:09d}" for row in range(n_documents)]
+def _judgements(graded: Mapping[int, Mapping[int, int]], ties: np.ndarray) -> Judgements:
+    # ids fall as places grow, because among equal scores the larger id ranks first
+    documents = [f"{len(ties) - place:09d}" for place in ties]
     names = {query: str(query) for query in sorted(graded)}
     qrels = {names[q]: {documents[row]: grade for row, grade in graded[q].items()} for q in names}
     return judge(list(names.values()), documents, qrels)

@@ -37,7 +37,7 @@ def test_every_control_moves_its_bars(panel):
     assert list(full.x) == [want.gb(768, t) for t in TYPES] and list(cut.x) == [want.gb(64, t) for t in TYPES]
     assert cut.x[2] == want.total_gb
     assert list(work.x) == [want.exact, want.cut, want.shortlist]
-    assert "laptop (16 GB)" in panel.note.value and "of links" in panel.note.value
+    assert "laptop (16&nbsp;GB)" in panel.note.value and "of links" in panel.note.value
     assert len(set(cut.marker.color)) == 2 and cut.marker.color[2] != cut.marker.color[0]
 
 

@@ -87,12 +87,21 @@ def test_equal_lengths_of_all_prefixes_leave_nothing_to_tell_apart():
     assert np.allclose(model.spread[3], 0.5)  # 4 of 16 coordinates
 
 
-def test_one_coordinate_ties_by_row():
+def test_equal_scores_rank_by_lot_and_as_they_are_shown():
     documents = np.array([[3.0, 1], [1, 5], [-1, 1], [2, 2]])
     model = measure_truncation(np.array([[1.0, 0.1]]), documents, [{3}])
-    # cosines 1, 1, -1, 1: rows 0 and 1 come before row 3
-    assert model.values["ndcg@10"][0, 0] == pytest.approx(1 / np.log2(4))
-    assert model.top("cut", 0, 1, 3).tolist() == [0, 1, 3]
+    # cosines 1, 1, -1, 1
+    shown = model.top("cut", 0, 1, 3).tolist()
+    assert shown == sorted([0, 1, 3], key=lambda row: model.ties[row])
+    assert model.values["ndcg@10"][0, 0] == pytest.approx(1 / np.log2(2 + shown.index(3)))
+    assert sorted(model.ties) == [0, 1, 2, 3]
+
+
+def test_documents_that_come_first_do_not_win_ties():
+    rng = np.random.default_rng(2)
+    documents, queries = rng.normal(size=(400, 8)), rng.normal(size=(40, 8))  # nothing to find
+    model = measure_truncation(queries, documents, [{i} for i in range(40)])
+    assert model.values["recall@10"][0, 0] <= 0.1  # 10 of some 200 tied ones
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -29,13 +29,21 @@ class Entry(NamedTuple):
 
 
 PANELS: dict[str, Entry] = {
+    "cascade tuner": Entry(
+        "import numpy as np\nfrom mrl_tutorial import CascadeTuner, cascade\n"
+        "rng = np.random.default_rng(0)\ny = rng.integers(0, 20, 1265)\nz = rng.normal(size=(6, 1265, 20))\n"
+        "z[:, np.arange(1265), y] += np.linspace(0.5, 3, 6)[:, None]\np = np.exp(z)\n"
+        "CascadeTuner(cascade.answers(p / p.sum(-1, keepdims=True), y, (8, 16, 32, 64, 128, 256)))",
+        "all sizes", "cascade-tuner",
+    ),
     "size calculator": Entry("from mrl_tutorial import SizeCalculator\nSizeCalculator()", "vectors", "size-calculator"),
     "truncation trap": Entry(
         "import numpy as np\nfrom mrl_tutorial import TruncationTrap\n"
         "rng = np.random.default_rng(0)\nx = rng.normal(size=(5000, 384))\nq = x[:200] + rng.normal(size=(200, 384))\n"
         "texts = [f'document {i} with a title of some length' for i in range(5000)]\n"
         "TruncationTrap(q, x, [{i} for i in range(200)], texts[:200], texts)",
-        "dimension d", "truncation-trap",
+        "dimension d",
+        "truncation-trap",
     ),
     "importance weights": Entry(  # training goes on beside; the slide itself is what is timed
         "from mrl_tutorial import ImportanceWeights\nImportanceWeights()", "c for size 2", "importance-weights", True,
@@ -45,7 +53,8 @@ PANELS: dict[str, Entry] = {
         "maps._beside = lambda unit, *rest: np.savez(rest[1], places=np.stack([x[:, :2] for x in unit]))\n"
         "x, y = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12\n"
         "PrefixMap(x, y, [f'text {i} with some words in it' for i in range(1500)])",
-        "dimension d", "prefix-map",
+        "dimension d",
+        "prefix-map",
     ),
     "funnel designer": Entry(  # as many layers, documents and queries as in notebook 06
         "import numpy as np\nfrom mrl_tutorial import FunnelDesigner\nfrom mrl_tutorial.kinds import RetrievalTask\n"

@@ -45,8 +45,7 @@ class SizeCalculator(Panel):
         self.width = _slider("full width D", _with(WIDTHS, width), width)
         self.dim = _slider("kept dimension d", _with(WIDTHS, dim), dim)
         self.dtype = w.ToggleButtons(
-            options=sizes.TYPES, value=dtype, description="stored as",
-            style={"description_width": "150px", "button_width": "92px"}, layout={"width": "98%"},
+            options=sizes.TYPES, value=dtype, style={"button_width": "auto"},
         )  # fmt: skip
         self.links = _slider("graph links M", [(f"{m}" if m else "no graph", m) for m in _with(LINKS, links)], links)
         self.keep = _slider("shortlist K", _with(KEEPS, keep), keep)
@@ -59,7 +58,8 @@ class SizeCalculator(Panel):
         for button in self.presets:
             button.on_click(lambda b: self.choose(b.description))
         self._quiet = False
-        left = w.VBox([self.n, self.width, self.dim, self.dtype], layout={"width": "50%"})
+        label = w.Label("stored as", layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
+        left = w.VBox([self.n, self.width, self.dim, w.HBox([label, self.dtype])], layout={"width": "50%"})
         right = w.VBox([self.links, self.keep, self.rate, self.price], layout={"width": "50%"})
         row = w.HBox(self.presets, layout={"flex_flow": "row wrap"})
         self.start([row, w.HBox([left, right])])
@@ -138,7 +138,7 @@ def note(size: sizes.Size, rate: int, price: float) -> str:
     parts = f"{sizes.words(size.vectors_gb)} of vectors"
     parts += f" + {sizes.words(size.links_gb)} of links" if size.links else ""
     holders = sizes.fits(size.total_gb)
-    where = ", ".join(f"{name} ({sizes.MACHINES[name]} GB)" for name in holders) or "none of the three machines"
+    where = ", ".join(f"{name} ({sizes.MACHINES[name]}&nbsp;GB)" for name in holders) or "none of the three machines"
     cells = [
         ("memory", f"<b>{sizes.words(size.total_gb)}</b>" + (f" = {parts}" if size.links else "")),
         ("fits", where),
@@ -147,7 +147,7 @@ def note(size: sizes.Size, rate: int, price: float) -> str:
         (f"{rate:,} queries a second", f"{count(rate * size.exact)} exact, {count(rate * size.shortlist)} shortlist"),
         ("a month", f"{size.month(price):,.2f}" if price else "fill in a price"),
     ]
-    head = "".join(f"<th>{name}</th>" for name, _ in cells)
+    head = "".join(f'<th style="white-space:normal">{name}</th>' for name, _ in cells)
     body = "".join(f'<td style="white-space:normal">{words}</td>' for _, words in cells)
     kept = (
         f" A shortlist also reads its {size.keep:,} full vectors, which must lie somewhere: "

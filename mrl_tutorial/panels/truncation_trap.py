@@ -65,9 +65,10 @@ class TruncationTrap(Panel):
         start = min(width, 32) if dim is None else dim
         self.model.check(start)
         self.dim = w.IntSlider(value=start, min=1, max=width, description="dimension d", **SLIDER)
-        self.way = _toggle("way", [(NAMES[way], way) for way in WAYS], "210px")
-        self.metric = _toggle("measure", [(metric_title(m), m) for m in METRICS], "110px")
-        controls: list[w.Widget] = [self.dim, self.way, self.metric]
+        wide = {"button_width": "auto"}
+        self.way = w.ToggleButtons(options=[(NAMES[way], way) for way in WAYS], style=wide)
+        self.metric = w.ToggleButtons(options=[(metric_title(m), m) for m in METRICS], style=wide)
+        controls: list[w.Widget] = [self.dim, _row("way", self.way), _row("measure", self.metric)]
         self.query = None
         if query_texts is not None and document_texts is not None:
             self.query = w.Dropdown(
@@ -123,11 +124,11 @@ def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -
         legend={**legend(0.345), "y": 0.04, "yanchor": "bottom"},
         xaxis={**curve_x(dims), "domain": [0, 0.6]},
         yaxis={"title": {"text": metric_title(metric)}, "range": [-0.02, top], "showgrid": True},
-        xaxis2={"domain": [0.7, 1], "anchor": "y2", "range": [0, 1.02], "title": {"text": "length after the cut"}},
+        xaxis2={"domain": [0.7, 1], "anchor": "y2", "range": [0, 1.02], "title": {"text": "length of unit vectors"}},
         yaxis2={"anchor": "x2", "range": [0, peak], "tickformat": ".0%", "title": {"text": "share of the documents"}},
         annotations=[
             heading(f"<b>{NAMES[way]}</b>, d = {d}: {metric_title(metric)} {value:.3f}", 0, "left"),
-            heading(f"unit vectors cut to d = {d}: {low:.2f} … {high:.2f}", 0.7, "left"),
+            heading(f"cut to d = {d}: {low:.2f} … {high:.2f}", 0.7, "left"),
         ],
         shapes=[dim_rule(d), point_mark(d, value), _middle(middle)],
     )  # fmt: skip
@@ -171,8 +172,6 @@ def _middle(x: float) -> dict:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "xref": "x2", "yref": "y2 domain", "line": line}
 
 
-def _toggle(description: str, options: list, width: str) -> w.ToggleButtons:
-    return w.ToggleButtons(
-        options=options, description=description, layout={"width": "98%"},
-        style={"description_width": "150px", "button_width": width},
-    )  # fmt: skip
+def _row(description: str, control: w.Widget) -> w.HBox:
+    label = w.Label(description, layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
+    return w.HBox([label, control], layout={"flex_flow": "row wrap"})

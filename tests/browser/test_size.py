@@ -34,7 +34,7 @@ def test_both_known_sizes_are_a_click_away(page, panel):
     assert "30.72 GB" in numbers(page)
     panel.locator('button:has-text("10 M × 1,024, float32")').press("Enter")
     wait_for_number(page, "40.96 GB")
-    assert "workstation (64 GB)" in panel.text_content()
+    assert "workstation (64\xa0GB)" in panel.text_content()
     panel.locator('button:has-text("10 M × 768, float32")').press("Enter")
     wait_for_number(page, "30.72 GB")
 

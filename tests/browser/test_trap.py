@@ -42,7 +42,7 @@ def test_arrow_keys_move_mark_and_lengths(page, panel):
     handle(page, NAME, "dimension d").focus()
     page.keyboard.press("ArrowRight")
     wait_for_heading(page, "cut, then normalise, d = 9:")
-    wait_for_heading(page, "unit vectors cut to d = 9:")
+    wait_for_heading(page, "cut to d = 9:")
     assert len(before) == 50 and bars(page) != before
     page.keyboard.press("ArrowLeft")
     wait_for_heading(page, "d = 8:")
