@@ -108,8 +108,8 @@ def curves(
         figure.layout[f"xaxis{i + 1}"] = axis
         figure.layout[f"yaxis{i + 1}"] = {"title": {"text": LABELS[metric]}, "range": [low, high], "showgrid": True, "anchor": x}
     figure.update_layout(**figures.style(title), height=430)
-    below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "xanchor": "left"}
-    figure.update_layout(legend=below, margin={"b": 120})
+    below = {"orientation": "h", "x": 0, "y": -0.27, "yanchor": "top", "xanchor": "left"}
+    figure.update_layout(legend=below, margin={"b": 130})
     return figure
 
 

@@ -128,8 +128,9 @@ def own_heads(data: Data, networks: Nets, n_seeds: int, answers: np.ndarray | No
 
 
 def compare_arms(
-    data: Data, plan: Plan, seeds: Sequence[int], arms: Sequence[str] = tuple(NAMES), report: Report | None = None
-) -> dict[str, dict[str, np.ndarray]]:
+    data: Data, plan: Plan, seeds: Sequence[int], arms: Sequence[str] = tuple(NAMES), report: Report | None = None,
+    metrics: Sequence[str] = METRICS,
+) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
     """Train and measure the arms named (`NAMES`): arm -> metric -> (S, M, tested items); trained or measured only once.
 
     "prefix", "random" and "pca" are three ways to shorten the features of the network that was trained at full width
@@ -139,31 +140,32 @@ def compare_arms(
     for arm in arms:
         if arm not in NAMES:
             raise InputError(f"no arm {arm!r}: there are {', '.join(NAMES)}")
-    return {arm: kept(store.key("arm", VERSION, arm, data.key(), asdict(plan), list(seeds)),
-                      lambda arm=arm: _arm(arm, data, plan, seeds, report)) for arm in arms}  # fmt: skip
+    what = [data.key(), asdict(plan), list(seeds), *([list(metrics)] if tuple(metrics) != METRICS else [])]
+    return {arm: kept(store.key("arm", VERSION, arm, *what),
+                      lambda arm=arm: _arm(arm, data, plan, seeds, report, metrics)) for arm in arms}  # fmt: skip
 
 
-def _arm(arm: str, data: Data, plan: Plan, seeds: Sequence[int], report: Report | None) -> dict[str, np.ndarray]:
+def _arm(arm, data: Data, plan: Plan, seeds: Sequence[int], report: Report | None, metrics) -> dict[str, np.ndarray]:
     dims, n = plan.dims, len(seeds)
     ones, eye = np.ones(len(dims)), np.eye(len(dims))
     if arm == "alone":
         each = []
         for j, m in enumerate(dims):
             network = nets(data, plan, eye[j], seeds, report)
-            each.append(measure(data, network.features(data.x, m), [m], n) | {"head": own_heads(data, network, n)[:, [j]]})
+            each.append(measure(data, network.features(data.x, m), [m], n, metrics) | {"head": own_heads(data, network, n)[:, [j]]})
         return {metric: np.concatenate([e[metric] for e in each], 1) for metric in each[0]}
     if arm == "slim":
         quarter = plan.width // 4
         plan = Plan(**{**asdict(plan), "slim": True, "dims": tuple(quarter * i for i in (1, 2, 3, 4))})
         network = nets(data, plan, np.ones(4), seeds, report)
-        each = [measure(data, network.features(data.x, m), [m], n) for m in dims]
+        each = [measure(data, network.features(data.x, m), [m], n, metrics) for m in dims]
         return {metric: np.concatenate([e[metric] for e in each], 1) for metric in each[0]}
     if arm in ("MRL", "MRL-E"):
         plan = Plan(**{**asdict(plan), "tied": arm == "MRL-E"})
         network = nets(data, plan, ones, seeds, report)
-        return measure(data, network.features(data.x), dims, n) | {"head": own_heads(data, network, n)}
+        return measure(data, network.features(data.x), dims, n, metrics) | {"head": own_heads(data, network, n)}
     full = nets(data, plan, eye[-1], seeds, report).features(data.x)
-    return measure(data, shorten(data, full, arm), dims, n)
+    return measure(data, shorten(data, full, arm), dims, n, metrics)
 
 
 def shorten(data: Data, features: Tensor, how: str) -> Tensor:
