@@ -210,8 +210,8 @@ three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl")
 figures.curves(DIMS, {arm: v.to_numpy() for arm, v in three.items()}, title="Three ways at equal budget (loaded; pydocs, test queries)")
 
 # %% [markdown]
-# **What to see.** At full width the arms lie close together. Going left, the arms that saw the `mrl` recipe stay up longer, and the
-# model that was converted half-way lies close to the one that was Matryoshka from the start. The next cell puts bounds on the
+# **What to see.** Right, at full width, the arm that had only this one job is ahead: it did not have to share its steps with short prefixes.
+# Going left the lines cross, and the arms that saw the recipe `mrl` stay up longer. The next cell puts bounds on the
 # differences: the test queries are drawn again and again with replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
@@ -339,7 +339,8 @@ for arm in ("plain", "mrl"):
 
 # %% [markdown]
 # **What to see.** Classification and similarity forgive far more than search: to tell 15 libraries apart takes few numbers, to find one
-# document among thousands takes many. So a price measured on one kind of task says little about another.
+# document among thousands takes many. So a price measured on one kind of task says little about another. And beware: a curve
+# can also look better because the model is *worse at full width*, as the table shows for search.
 #
 # Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
 # search task, now with their library as the label), and STS-B where its files are on this machine (`$MRL_DATA`):
