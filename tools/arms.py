@@ -82,7 +82,10 @@ def trained(arm: str, seed: int, plain: Encoder, task) -> tuple[Encoder, float]:
 
 
 def in_a_process(arm: str, seed: int) -> dict:
-    """Train in a process of its own, for its peak memory; {seconds, peak_gb}, peak_gb null where the run was cached."""
+    """Train in a process of its own, for its peak memory; {seconds, peak_gb}, peak_gb null where the run was cached.
+    A head is trained when it is scored: its seconds are the notebook's to measure."""
+    if ARMS[arm][1] in ("none", "heads"):
+        return {"seconds": None, "peak_gb": None}
     note = store.cache_dir("arms") / f"{store.key(arm, seed, STEPS, BATCH)}.json"
     if not note.exists():
         command = [sys.executable, __file__, "--train", arm, "--seed", str(seed)]
