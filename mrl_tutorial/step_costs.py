@@ -90,7 +90,7 @@ def _kept(forward: Callable[[], torch.Tensor]) -> int:
         if not isinstance(x, torch.nn.Parameter) and x.device.type == "cpu":
             storage = x.untyped_storage()
             found[storage.data_ptr()] = max(found.get(storage.data_ptr(), 0), storage.nbytes())
-        return x
+        return x.detach()  # the tensor itself would keep its own graph alive
 
     with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x):
         loss = forward()

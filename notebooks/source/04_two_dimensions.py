@@ -35,12 +35,13 @@ import torch
 import transformers
 from scipy.stats import kendalltau, spearmanr
 
-from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, evaluate_grid, figures, get_recipe, ledger, load_task, results, train
+from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, figures, get_recipe, ledger, load_task, results, train
 from mrl_tutorial import checks_2d as checks
 from mrl_tutorial import step_costs
 from mrl_tutorial.anatomy import dissect, recipe_parts
 from mrl_tutorial.layer_weights import LAYER_WEIGHTS
 from mrl_tutorial.published_grids import cells_won, gain, published_grid, separate_cells, stack, sweep_rows, won_in_every_seed
+from mrl_tutorial.tiles import tiles
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
@@ -52,6 +53,12 @@ if FAST:
 encoder = Encoder.load("all-MiniLM-L6-v2")
 LAYERS, DIMS = range(1, 7), encoder.dims
 print(task)
+
+
+def drawn(tables, **options):
+    """Tables on our own grid as tiles."""
+    return tiles({name: (table, LAYERS, DIMS) for name, table in tables.items()}, **options)
+
 
 # %% [markdown]
 # ## Primer: KL divergence and its direction
@@ -148,11 +155,11 @@ for t, term in enumerate(anatomy.terms):
 
 everywhere = np.ones((6, 7))
 pushes = {term: np.log10(np.maximum(anatomy.gradient({term: everywhere}), 1e-4)) for term in ("contrastive", "kl-scores", "kl-features", "align")}
-figures.heatmaps(pushes, LAYERS, DIMS, metric="log10 of gradient", title="Each term alone, in all cells: where it pushes (log scale: −1 is a tenth)", digits=1, limits=(-4, 1.3))
+drawn(pushes, bar="log10 of gradient", title="Each term alone, in all cells: where it pushes (−1 is a tenth)", limits=(-4, 1.3))
 
 # %% [markdown]
-# **What to see.** A column here is the block of coordinates that a dimension adds: 1 to 8, 9 to 16, and so on; each step of 1 in the
-# printed numbers is a factor of ten. The first coordinates are pushed hardest, because they are part of *every* prefix.
+# **What to see.** A column here is the block of coordinates that a dimension adds: 1 to 8, 9 to 16, and so on; each step of 1 on the
+# colour bar is a factor of ten. The first coordinates are pushed hardest, because they are part of *every* prefix.
 #
 # Two of the four terms hardly push at all: kl-features and align are smaller than the contrastive term by two to three orders of
 # magnitude, on the same batch and with the same weight. The softmax over 384 *small* coordinates is nearly flat for teacher and student
@@ -175,7 +182,7 @@ for name in names:
         agree = anatomy.agreement({one: a}, {other: b})
         print("; agreement by layer " + " ".join("  . " if np.isnan(v) else f"{v:+.2f}" for v in agree), end="")
     print()
-figures.heatmaps(pushed, LAYERS, DIMS, metric="log10 of gradient", title="Whole recipes: where they push (log scale)", digits=1, limits=(-4, 1.3))
+drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", limits=(-4, 1.3))
 
 # %% [markdown]
 # **What to see.** MRL touches the last layer only. Version 1 (its average over all draws) touches everything, each cell below the last
@@ -251,14 +258,14 @@ ledger.settle(
 # **What to see.** log and inverse fall from the first layer to the last but one; linear and exponential rise. The sentence is backwards.
 #
 # ## What a step costs
-# Training in two dimensions is said to cost much more than plain training. **Live**: one training step of the whole model on the same 32
+# Training in two dimensions is said to cost much more than plain training. **Live**: one training step of the whole model on the same 16
 # pairs, forward and backward, in two measures: seconds, and the memory that the forward pass must keep for the backward pass. Both are given *relative* to
 # full-size training, because seconds depend on the machine.
 
 # %% tags=["claim-R12"]
 costs = step_costs.measure(
-    encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse+score", "all-cells", "separate:3,128"],
-    batch_size=8 if FAST else 32, repeats=1 if FAST else 2,
+    encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells", "separate:3,128"],
+    batch_size=8 if FAST else 16, repeats=1 if FAST else 2,
 )  # fmt: skip
 plain_cost = costs["full-size"]
 print(f"{'recipe':>22}{'seconds':>9}{'of which loss':>15}{'time ×':>9}{'memory ×':>10}")
@@ -268,11 +275,11 @@ two_d = ["2dmse-v1", "ese", "starbucks", "all-cells"]
 slowest, biggest = (max(two_d, key=lambda n: getattr(costs[n], what)) for what in ("seconds", "kept_bytes"))
 time_ratio, memory_ratio = costs[slowest].seconds / plain_cost.seconds, costs[biggest].kept_bytes / plain_cost.kept_bytes
 ledger.settle(
-    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 32} pairs, median of {1 if FAST else 2}, fp32",
+    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 2}, fp32",
     number=f"2D step against full-size step: at most × {time_ratio:.2f} in time ({slowest}), × {memory_ratio:.2f} in memory ({biggest})",
     verdict="holds" if min(time_ratio, memory_ratio) > 1.5 else "holds only if every sub-model takes a forward pass of its own"
     if max(time_ratio, memory_ratio) > 1.5 else "does not hold here",
-    why="all layers come out of the forward pass that the last one needs anyway, and all widths share one product of scores; the loss itself is a small share of the step",
+    why="at equal batch; all layers come out of the forward pass that the last one needs anyway, and all widths share one product of scores; the loss itself is a small share of the step",
 )  # fmt: skip
 
 # %% [markdown]
@@ -312,10 +319,9 @@ def stacks(rows, where):
 
 here = stacks(full, "pydocs")
 shown = [n for n in ("plain", "full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells") if n in here]
-top = max(here[n].mean.max() for n in shown)
-for some in (shown[:4], shown[4:]):
-    if some:
-        figures.heatmaps({n: here[n].mean for n in some}, LAYERS, DIMS, title="pydocs, test, nDCG@10 after full training (mean over seeds)", limits=(0, top)).show()
+for layer, dim in ((6, 384), (6, 32), (3, 384), (3, 128), (1, 16)):
+    print(f"({layer}, {dim:>3})  " + "   ".join(f"{n} {here[n].at(layer, dim).mean():.3f}" for n in shown))
+drawn({n: here[n].mean for n in shown}, bar="nDCG@10", title="pydocs, test, after full training (mean over seeds)")
 
 # %% [markdown]
 # **What to see.** Plain, full-size and MRL are good in the top row only: what nobody asks of a layer it does not give. Each 2D recipe lifts the rows
@@ -340,7 +346,7 @@ for where in ON:
 print("\n".join(lines))
 if verdicts:
     below, cut = (all(v[i] for v in verdicts) for i in (0, 1))
-    figures.heatmaps({k: v for k, v in tables.items() if k.startswith("pydocs")}, LAYERS, DIMS, title="2DMSE version 1, difference in nDCG@10", limits=(-0.3, 0.3)).show()
+    drawn(tables, bar="difference", title="2DMSE version 1 minus its rivals (blue: better)", difference=True, columns=3).show()
     settle(
         "R1", seeds, number="; ".join(lines[:2]), test="pydocs test, 1,265 queries, 42 cells (Cranfield and STS-B printed above)", needs_data=True,
         verdict="holds" if below and cut else "holds only if the layer is below the last" if below else "does not hold here",
@@ -419,7 +425,7 @@ if {"ese", "2dmse-v1"} <= set(s):
     v1, v2 = (published_grid("reproduction_sts", "2DMSE", version=v)[0] for v in ("V1", "V2"))
     print(f"all cells {gain(d, whole)}; at 128 {gain(d, at_k)}; cells won by the mean: {wins} of {cells}")
     by_seed = d.values.mean((1, 2))
-    figures.heatmap(d.mean, LAYERS, DIMS, metric="spearman", title="STS-B: version 2 minus version 1, trained on STS-B", limits=(-0.1, 0.1)).show()
+    print("mean over layers, by dimension: " + ", ".join(f"{dim} {gain(d, (np.array(DIMS) == dim)[None])}" for dim in DIMS))
     settle(
         "R4", len(d.seeds), number=f"ESE − 2DMSE v1, Spearman, mean of 42 cells {gain(d, whole)}, at 128 dimensions {gain(d, at_k)}; cells won {wins} of {cells}",
         test="STS-B test, 1,379 pairs", needs_data=True, published=f"{cells_won(v2, v1)[0]} of {v1.size} cells (arXiv 2411.17299; other pooling, too)",
@@ -445,7 +451,7 @@ for where in ON:
         best = np.unravel_index(d.mean.argmax(), d.mean.shape)
         print(f"{ON[where]}, {name} − plain: largest {d.mean.max():+.3f} at layer {LAYERS[best[0]]}, {DIMS[best[1]]} dimensions; median {np.median(d.mean):+.3f}; least {d.mean.min():+.3f}")
 if len(gains) > 1:
-    figures.heatmaps({f"{w}: {name} − plain": d.mean for w, d in gains.items()}, LAYERS, DIMS, metric="difference", title="Which cells gain", digits=2).show()
+    drawn({f"{w}: {name} − plain": d.mean for w, d in gains.items()}, bar="difference", title="Which cells gain", difference=True).show()
     agree = {}
     for a, b in [(a, b) for i, a in enumerate(gains) for b in list(gains)[i + 1 :]]:
         by_seed = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(gains[a].values, gains[b].values)]
@@ -473,7 +479,7 @@ switched = {n.removeprefix(base + "+"): s[n].minus(s[base]) for n in s if n.star
 for name, d in switched.items():
     print(f"{name:<10} below the last layer, by dimension: " + "  ".join(f"{dim} {gain(d, SUB & (np.array(DIMS) == dim)[None])}" for dim in DIMS))
 if switched:
-    figures.heatmaps({n: d.mean for n, d in switched.items()}, LAYERS, DIMS, metric="difference", title="Each switch minus the base recipe, pydocs nDCG@10", limits=(-0.15, 0.15)).show()
+    drawn({n: d.mean for n, d in switched.items()}, bar="difference", title="Each switch minus the base recipe, pydocs nDCG@10", difference=True).show()
 print("published differences, mean over the six layers, MS MARCO MRR@10 (read off a figure, arXiv 2411.17299):")
 reference, _, study_dims = published_grid("reproduction_retrieval", "2DMSE", figure="mrr10_ablation")
 for name in ("SCORE", "FULL-DIM", "+DIMS"):
@@ -542,6 +548,7 @@ one, every = np.zeros((6, 7)), np.zeros((6, 7))
 one[5, 4], every[5] = 1, 1
 kept = {}  # (recipe, similarity) -> seeds x widths
 SEEDS = 1 if FAST else 3
+raw = embed_task(task, encoder, "test")  # queries and documents, (6, N, 384)
 widths = sorted({*DIMS, 12, 24, 48, 96, 112, 192, 320})
 for similarity, temperature in (("cosine", 0.05), ("dot", 0.05 * 384)):  # standardised coordinates: the same sharpness at full width
     model = copy.copy(encoder)
@@ -549,7 +556,9 @@ for similarity, temperature in (("cosine", 0.05), ("dot", 0.05 * 384)):  # stand
     for name, grid in (("128 only", one), ("all widths", every)):
         for seed in range(SEEDS):
             result = train(model, task, Recipe(name, {"main": grid}), heads="shared", steps=STEPS, batch_size=64, temperature=temperature, seed=seed)
-            quality = evaluate_grid(task, result.encoder, split="test", dims=widths, max_queries=2 * ASKED).values[-1]
+            with torch.no_grad():
+                turned = {part: result.encoder.heads(torch.from_numpy(np.array(x[-1:])), [6]).numpy() for part, x in raw.items()}  # (1, N, 384)
+            quality = evaluate_grid(task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED).values[0]
             kept.setdefault(f"{name}, {similarity}", []).append(quality)
 figures.curves(widths, {n: np.mean(v, 0) for n, v in kept.items()}, title="Last layer, shared heads: trained at 128 only, or at all widths", trained={n: [128] for n in kept if n.startswith("128")}).show()
 at32, at128 = widths.index(32), widths.index(128)
@@ -557,6 +566,7 @@ share = {n: np.array([q[at32] / q[at128] for q in v]) for n, v in kept.items()}
 say = {n: f"{v.mean():.0%} ± {v.std(ddof=1) if len(v) > 1 else np.nan:.0%}" for n, v in share.items()}
 print("nDCG@10 at 32 dimensions as a share of that at 128: " + "; ".join(f"{n} {x}" for n, x in say.items()))
 study = published_grid("reproduction_retrieval", "2DMSE")[0][-1]
+del raw, turned
 reference = stacks(files["pydocs-switches"][0], "pydocs").get(base)
 if reference is not None:
     print(f"full training, {base} (128 and 384, cosine), from file: {np.mean(reference.at(6, 32) / reference.at(6, 128)):.0%}")
@@ -627,9 +637,7 @@ for name, (data, recipe, options) in runs.items():
 figure = go.Figure([go.Scatter(y=h / h[0], x=np.linspace(0, 1, len(h)), name=n, mode="lines", line={"width": 3, "color": c}) for (n, h), c in zip(history.items(), figures.COLOURS)])
 figure.update_layout(**figures.style("Training loss, first step = 1"), height=330, xaxis_title="share of the training", yaxis_title="loss (log)", yaxis_type="log")
 figure.show()
-spread = max(np.abs(g - before).max() for g in on_dev.values())
-figures.heatmaps({n: g - before for n, g in list(on_dev.items())[:3]}, LAYERS, DIMS, metric="difference", title="Dev quality minus the plain model's", limits=(-spread, spread)).show()
-figures.heatmaps({n: g - before for n, g in list(on_dev.items())[3:]}, LAYERS, DIMS, metric="difference", title="Dev quality minus the plain model's", limits=(-spread, spread))
+drawn({n: g - before for n, g in on_dev.items()}, bar="difference", title="Dev quality minus the plain model's", difference=True, columns=5)
 
 # %% [markdown]
 # **What to see.** Look first at the loss: only one run does not fall. Then at train against dev: only one run parts them. Then at *where* the gain lies: in
@@ -675,17 +683,12 @@ checks.diagnose(diagnose)
 # **read off a figure**. Ours: MiniLM, 6 layers, pydocs. Different models, tasks and measures: compare the *patterns*, on one colour scale.
 
 # %%
-study = {m: published_grid("reproduction_retrieval", m) for m in ("MSE", "2DMSE", "BERT-S")}
-_, study_layers, study_dims = study["2DMSE"]
-figures.heatmaps({n: g[0] for n, g in study.items()}, study_layers, study_dims, metric="mrr@10", title="Published: MS MARCO MRR@10 (read off a figure; MSE means MRL there)", limits=(0, 0.6)).show()
-pattern = {n: here[n].mean for n in ("mrl", "ese", "2dmse-v1") if n in here}
-if pattern:
-    figures.heatmaps(pattern, LAYERS, DIMS, title="Ours: pydocs nDCG@10", limits=(0, 0.6)).show()
-sts = {m: published_grid("reproduction_sts", m, version="V1")[0] for m in ("MSE", "2DMSE", "BERT-S")}
-figures.heatmaps(sts, study_layers, study_dims, metric="spearman", title="Published: mean of 7 STS sets, version 1", limits=(0.2, 0.9)).show()
-ours = {n: g.mean for n, g in stacks(files["sts-full"][0], "stsbenchmark").items() if n in ("mrl", "2dmse-v1", "ese")}
-if ours:
-    figures.heatmaps(ours, LAYERS, DIMS, metric="spearman", title="Ours: STS-B", limits=(0.2, 0.9)).show()
+read_off = {f"published: {m}": published_grid("reproduction_retrieval", m) for m in ("MSE", "2DMSE", "BERT-S")}
+mine = {f"ours: {n}": (here[n].mean, LAYERS, DIMS) for n in ("mrl", "ese", "2dmse-v1") if n in here}
+tiles(read_off | mine, bar="MRR@10, nDCG@10", title="MS MARCO (read off a figure; MSE means MRL) and pydocs", columns=3, limits=(0, 0.6)).show()
+printed = {f"published: {m}": published_grid("reproduction_sts", m, version="V1") for m in ("MSE", "2DMSE", "BERT-S")}
+mine = {f"ours: {n}": (g.mean, LAYERS, DIMS) for n, g in stacks(files["sts-full"][0], "stsbenchmark").items() if n in ("mrl", "2dmse-v1", "ese")}
+tiles(printed | mine, bar="Spearman", title="Seven STS sets (published, version 1) and STS-B", columns=3, limits=(0.2, 0.9)).show()
 brew = results.published("starbucks")
 brew = brew[(brew.table == "A1") & (brew.metric == "MARCO dev")].pivot_table(index="method", columns="size", values="value", sort=False)
 print("Starbucks, MS MARCO dev MRR@10 (arXiv 2410.13230)\n", brew.round(3).to_string())
