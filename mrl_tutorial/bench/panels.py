@@ -29,6 +29,12 @@ class Entry(NamedTuple):
 
 
 PANELS: dict[str, Entry] = {
+    "term explorer": Entry(
+        "import torch\nfrom mrl_tutorial import Batch, TermExplorer\nfrom mrl_tutorial.anatomy import dissect\n"
+        "draw = torch.Generator().manual_seed(0)\n"
+        "TermExplorer(dissect(Batch(*(torch.randn(6, 16, 384, generator=draw) for _ in range(2)))))",
+        "contrastive", "term-explorer",
+    ),
     "cascade tuner": Entry(
         "import numpy as np\nfrom mrl_tutorial import CascadeTuner, cascade\n"
         "rng = np.random.default_rng(0)\ny = rng.integers(0, 20, 1265)\nz = rng.normal(size=(6, 1265, 20))\n"
