@@ -31,9 +31,10 @@ class Truncation:
 
     queries (Q, D), documents (N, D) float32, as they came; rows (Q,): where the scored queries were given.
     values: measure -> (4, D), a row for each of `WAYS`.
-    ties (N,): a document's place among equal scores, drawn by lot. contrast (Q,): how far the ways are apart for a query,
-    by nDCG@10 (mean over `default_dims`). lengths (D, BINS): share of the documents whose unit vector's first d coordinates
-    have a length in that bin. spread (D, 3): the lengths' 5, 50 and 95 % quantiles.
+    ties (N,): a document's place among equal scores, drawn by lot.
+    contrast (Q,): how far the ways are apart for a query, by nDCG@10 (mean over `default_dims`).
+    lengths (D, BINS): share of the documents whose unit vector's first d coordinates have a length in that bin.
+    spread (D, 3): the lengths' 5, 50 and 95 % quantiles.
     """
 
     queries: np.ndarray
