@@ -12,7 +12,13 @@ import plotly.graph_objects as go
 from . import figures
 from .nested_arms import NAMES, difference, spread
 
-LABELS = {"linear": "linear accuracy", "1nn": "1-NN accuracy", "map@10": "mAP@10", "p@10": "P@10", "head": "own classifier"}
+LABELS = {
+    "linear": "linear accuracy",
+    "1nn": "1-NN accuracy",
+    "map@10": "mAP@10",
+    "p@10": "P@10",
+    "head": "own classifier",
+}
 LOOKS = {  # arm -> colour, dash, symbol
     "MRL": (figures.COLOURS[0], "solid", "circle"), "MRL-E": (figures.COLOURS[5], "solid", "diamond"),
     "alone": (figures.COLOURS[1], "dash", "square"), "prefix": (figures.COLOURS[2], "dot", "triangle-up"),
@@ -28,7 +34,9 @@ def table(dims: Sequence[int], outcomes: Mapping[str, Mapping[str, np.ndarray]],
     for arm, found in outcomes.items():
         if metric in found:
             rows[NAMES.get(arm, arm)] = [f"{a:.3f} ± {s:.3f}" for a, s in zip(*spread(found[metric]), strict=True)]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[str(d) for d in dims]).rename_axis(LABELS.get(metric, metric))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[str(d) for d in dims]).rename_axis(
+        LABELS.get(metric, metric)
+    )
 
 
 def gaps(dims: Sequence[int], a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
@@ -72,7 +80,9 @@ def verdict(dims: Sequence[int], true: Sequence[bool], also: str = "") -> str:
     return f"holds only if the size is {in_words(good)}{also}"
 
 
-def discordant(dims: Sequence[int], outcomes: Mapping[str, Mapping[str, np.ndarray]], one: str, other: str) -> pd.DataFrame:
+def discordant(
+    dims: Sequence[int], outcomes: Mapping[str, Mapping[str, np.ndarray]], one: str, other: str
+) -> pd.DataFrame:
     """Pairs of arms at one size that the two metrics rank in opposite order: size, arms, both differences, and whether
     both are beyond chance (their 95 % intervals exclude 0)."""
     rows = []
@@ -82,7 +92,9 @@ def discordant(dims: Sequence[int], outcomes: Mapping[str, Mapping[str, np.ndarr
             if x[0] * y[0] < 0:
                 sure = (x[1] > 0 or x[2] < 0) and (y[1] > 0 or y[2] < 0)
                 rows.append((m, NAMES.get(a, a), NAMES.get(b, b), x[0], y[0], sure))
-    return pd.DataFrame(rows, columns=["size", "first", "second", f"{one} difference", f"{other} difference", "beyond chance"])
+    return pd.DataFrame(
+        rows, columns=["size", "first", "second", f"{one} difference", f"{other} difference", "beyond chance"]
+    )
 
 
 def curves(
@@ -97,16 +109,27 @@ def curves(
             colour, dash, symbol = LOOKS.get(arm, LOOKS["frozen"])
             mean, by = spread(found[metric])
             figure.add_scatter(
-                x=figures.curve_place(dims), y=mean.round(4), error_y={"array": by.round(4), "thickness": 1.5, "width": 4},
+                x=figures.curve_place(dims), y=mean.round(4),
+                error_y={"array": by.round(4), "thickness": 1.5, "width": 4},
                 name=NAMES.get(arm, arm), legendgroup=arm, showlegend=i == 0, mode="lines+markers", xaxis=x, yaxis=y,
                 line={"color": colour, "dash": dash, "width": 3 if arm == "MRL" else 2},
                 marker={"symbol": symbol, "size": 9}, customdata=list(dims),
                 hovertemplate=f"{NAMES.get(arm, arm)}, %{{customdata}}: %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
         start = i * (width + 0.09)
-        axis = {**figures.curve_x(dims), "title": {"text": "size"}, "domain": [start, min(1.0, start + width)], "anchor": y}
+        axis = {
+            **figures.curve_x(dims),
+            "title": {"text": "size"},
+            "domain": [start, min(1.0, start + width)],
+            "anchor": y,
+        }
         figure.layout[f"xaxis{i + 1}"] = axis
-        figure.layout[f"yaxis{i + 1}"] = {"title": {"text": LABELS[metric]}, "range": [low, high], "showgrid": True, "anchor": x}
+        figure.layout[f"yaxis{i + 1}"] = {
+            "title": {"text": LABELS[metric]},
+            "range": [low, high],
+            "showgrid": True,
+            "anchor": x,
+        }
     figure.update_layout(**figures.style(title), height=430)
     below = {"orientation": "h", "x": 0, "y": -0.27, "yanchor": "top", "xanchor": "left"}
     figure.update_layout(legend=below, margin={"b": 130})
@@ -126,14 +149,19 @@ def every_size(
                            line={"color": colour, "width": 3, "dash": dash}, customdata=list(dims),
                            hovertemplate="%{customdata}: %{y:.3f}")  # fmt: skip
     first = next(iter(lines.values()))
-    figure.add_scatter(x=figures.curve_place(trained), y=first[where], mode="markers", name="trained sizes", hoverinfo="skip",
-                       marker={"size": 13, "color": "rgba(0,0,0,0)", "line": {"color": figures.INK, "width": 3}})  # fmt: skip
+    figure.add_scatter(x=figures.curve_place(trained), y=first[where], mode="markers", name="trained sizes",
+                       hoverinfo="skip",
+                       marker={"size": 13, "color": "rgba(0,0,0,0)", "line": {"color": figures.INK, "width": 3}},
+                       )  # fmt: skip
     for name, values in points.items():
         colour, _, symbol = LOOKS.get(name, LOOKS["frozen"])
-        figure.add_scatter(x=figures.curve_place(trained), y=np.round(values, 4), mode="markers", name=NAMES.get(name, name),
+        figure.add_scatter(x=figures.curve_place(trained), y=np.round(values, 4), mode="markers",
+                           name=NAMES.get(name, name),
                            marker={"symbol": symbol, "size": 10, "color": colour}, hoverinfo="skip")  # fmt: skip
     figure.update_layout(**figures.style(title), height=400)
-    figure.update_layout(legend={"x": 0.99, "y": 0.05, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"})
+    figure.update_layout(
+        legend={"x": 0.99, "y": 0.05, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"}
+    )
     figure.update_xaxes(**figures.curve_x(dims))
     figure.update_yaxes(title={"text": LABELS.get(metric, metric)}, range=[low, 1.0], showgrid=True)
     return figure

@@ -49,7 +49,7 @@ class Data:
 def from_task(task, vectors: Mapping[str, np.ndarray] | None = None, split: str = "test") -> Data:
     """A classification task as Data: by its folds where it has some, else trained on "train" and tested on `split`.
 
-    vectors: part -> (N, F) for "train" and `split`, where the task holds texts. Raises InputError where they are missing.
+    vectors: part -> (N, F) for "train" and `split`, where the task holds texts. Raises InputError without.
     """
     if task.folds:
         return scaled(task.name, *task.splits["all"], task.fold_indices(0))
@@ -83,7 +83,9 @@ def nets(data: Data, plan: Plan, weights: Sequence[float], seeds: Sequence[int],
     weights (M,): c_m. Two calls with the same seeds start from the same weights and see the data in the same order.
     """
     c = [float(w) for w in weights]
-    name = store.key("nets", VERSION, data.key(), asdict(plan), c, list(map(int, seeds)), torch.get_default_dtype().__str__())
+    name = store.key(
+        "nets", VERSION, data.key(), asdict(plan), c, list(map(int, seeds)), torch.get_default_dtype().__str__()
+    )
     rows = [train for _ in seeds for train, _ in data.rounds]
     ids = [100 * int(s) + r for s in seeds for r in range(len(data.rounds))]
 
@@ -92,7 +94,9 @@ def nets(data: Data, plan: Plan, weights: Sequence[float], seeds: Sequence[int],
         if found is None:
             raise InputError("training was cancelled: nothing to measure")
         parts = {f"e{i}": p.numpy() for i, p in enumerate(found.encoder)}
-        return parts | {f"h{i}{ab}": p.numpy() for i, head in enumerate(found.heads) for ab, p in zip("wb", head, strict=True)}
+        return parts | {
+            f"h{i}{ab}": p.numpy() for i, head in enumerate(found.heads) for ab, p in zip("wb", head, strict=True)
+        }
 
     parts = {k: torch.from_numpy(v) for k, v in kept(name, make).items()}
     count = 1 if plan.tied else len(plan.dims)
@@ -134,8 +138,8 @@ def compare_arms(
     """Train and measure the arms named (`NAMES`): arm -> metric -> (S, M, tested items); trained or measured only once.
 
     "prefix", "random" and "pca" are three ways to shorten the features of the network that was trained at full width
-    only; "slim" is trained jointly at 25, 50, 75 and 100 % width, a size in between being the first features of the next
-    wider one. Raises InputError for an unknown arm.
+    only; "slim" is trained jointly at 25, 50, 75 and 100 % width, a size in between being the first features of the
+    next wider one. Raises InputError for an unknown arm.
     """
     for arm in arms:
         if arm not in NAMES:
@@ -152,7 +156,10 @@ def _arm(arm, data: Data, plan: Plan, seeds: Sequence[int], report: Report | Non
         each = []
         for j, m in enumerate(dims):
             network = nets(data, plan, eye[j], seeds, report)
-            each.append(measure(data, network.features(data.x, m), [m], n, metrics) | {"head": own_heads(data, network, n)[:, [j]]})
+            each.append(
+                measure(data, network.features(data.x, m), [m], n, metrics)
+                | {"head": own_heads(data, network, n)[:, [j]]}
+            )
         return {metric: np.concatenate([e[metric] for e in each], 1) for metric in each[0]}
     if arm == "slim":
         quarter = plan.width // 4
@@ -198,7 +205,7 @@ def kept(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.n
 
 
 def spread(outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds and items, and standard deviation over seeds of the mean over items: (S, ..., N) -> (...), (...)."""
+    """Mean over seeds and items, and standard deviation over seeds: (S, ..., N) -> (...), (...)."""
     by_seed = outcome.mean(-1)
     return by_seed.mean(0), by_seed.std(0, ddof=1) if len(by_seed) > 1 else np.zeros(by_seed.shape[1:])
 

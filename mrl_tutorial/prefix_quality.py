@@ -49,7 +49,11 @@ def quality(
             for g in range(len(base)):
                 hit = (y[neighbours(queries[g], base[g], m)] == wanted[:, None]).float().numpy()  # (t, 10)
                 precision = hit.cumsum(1) / np.arange(1, K + 1)
-                for metric, value in (("1nn", hit[:, 0]), ("p@10", hit.mean(1)), ("map@10", (precision * hit).sum(1) / K)):
+                for metric, value in (
+                    ("1nn", hit[:, 0]),
+                    ("p@10", hit.mean(1)),
+                    ("map@10", (precision * hit).sum(1) / K),
+                ):
                     if metric in metrics:
                         out[metric][g, j] = value
     return out

@@ -54,8 +54,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Nets:
-    """G trained networks. encoder: (w1, b1, w2, b2), each (G, ...), w1 and b1 missing without a hidden layer; heads: one
-    (weight (G, m, C), bias (G, 1, C)) for each size, or a single one where tied."""
+    """G trained networks. encoder: (w1, b1, w2, b2), each (G, ...), w1 and b1 missing without a hidden layer; heads:
+    one (weight (G, m, C), bias (G, 1, C)) for each size, or a single one where tied."""
 
     plan: Plan
     encoder: tuple[Tensor, ...]
@@ -101,15 +101,19 @@ def train_nets(
 
     x (N, F) and labels (N,) are shared; rows: for each network the rows it is trained on; weights (G, M): its c_m;
     seeds (G,): first weights and order of its data, so that networks of one seed and the same rows differ in their loss
-    alone. report(share, label) -> False cancels, which returns None. Adam hardly minds the loss's scale: only the ratios
-    of the weights matter. Raises InputError where shapes disagree, or a network has no weight above 0.
+    alone. report(share, label) -> False cancels, which returns None. Adam hardly minds the loss's scale: only the
+    ratios of the weights matter. Raises InputError where shapes disagree, or a network has no weight above 0.
     """
     weights = np.atleast_2d(np.asarray(weights, dtype=np.float32))
     groups = len(rows)
     if weights.shape != (groups, len(plan.dims)) or len(seeds) != groups:
-        raise InputError(f"weights {weights.shape} and {len(seeds)} seeds for {groups} networks of {len(plan.dims)} sizes")
+        raise InputError(
+            f"weights {weights.shape} and {len(seeds)} seeds for {groups} networks of {len(plan.dims)} sizes"
+        )
     if (weights < 0).any() or not (weights > 0).any(1).all() or not np.isfinite(weights).all():
-        raise InputError("all weights of a network are 0, or one is negative: nothing would be learnt; give one above 0")
+        raise InputError(
+            "all weights of a network are 0, or one is negative: nothing would be learnt; give one above 0"
+        )
     x, y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(labels).long()
     parts: list[Nets] = []
     for start in range(0, groups, TOGETHER):  # networks do not know of each other: a few at a time stay in the cache

@@ -23,7 +23,9 @@ def data():
     labels = np.arange(120) % 4
     x = chance.normal(size=(4, 6))[labels] + 0.9 * chance.normal(size=(120, 6))
     rows = np.arange(120)
-    return nested_arms.scaled("made-up points", x.astype(np.float32), labels, [(rows[40:], rows[:40]), (rows[:80], rows[80:])])
+    return nested_arms.scaled(
+        "made-up points", x.astype(np.float32), labels, [(rows[40:], rows[:40]), (rows[:80], rows[80:])]
+    )
 
 
 @pytest.fixture
@@ -48,7 +50,9 @@ def test_a_slide_trains_with_these_weights_and_shows_the_accuracy(panel, data):
         right.append(nets.predict(data.x)[0][:, test] == data.labels[test])
     want = np.concatenate(right, 1).mean(1)
     assert np.allclose(panel.figure.data[1].y, want, atol=0.02)
-    assert np.allclose(panel.figure.data[2].y, 100 * (np.array(panel.figure.data[1].y) - panel.figure.data[0].y), atol=1e-6)
+    assert np.allclose(
+        panel.figure.data[2].y, 100 * (np.array(panel.figure.data[1].y) - panel.figure.data[0].y), atol=1e-6
+    )
     assert "trained in" in panel.figure.layout.title.text and panel.message.value == ""
 
 
@@ -63,7 +67,9 @@ def test_the_slide_itself_answers_before_anything_is_trained(panel, monkeypatch)
     assert list(panel.figure.data[1].y) == before and not panel.cancel.disabled
     go.set()
     finish(panel)
-    assert panel.figure.data[1].opacity == 1 and "trained in" in panel.figure.layout.title.text and panel.cancel.disabled
+    assert (
+        panel.figure.data[1].opacity == 1 and "trained in" in panel.figure.layout.title.text and panel.cancel.disabled
+    )
 
 
 def test_the_newest_wish_wins(panel):
@@ -109,7 +115,9 @@ def test_all_weights_zero_is_a_message_and_goes_away(panel):
     assert "all weights are 0" in panel.message.value and 'role="alert"' in panel.message.value
     panel.sliders[1].value = 1.0
     finish(panel)
-    assert panel.message.value == "" and np.isnan(panel.now.accuracy[[0, 2]]).all() and np.isfinite(panel.now.accuracy[1])
+    assert (
+        panel.message.value == "" and np.isnan(panel.now.accuracy[[0, 2]]).all() and np.isfinite(panel.now.accuracy[1])
+    )
 
 
 def test_a_failure_is_a_message(panel, monkeypatch):
@@ -130,6 +138,8 @@ def test_gain_is_paired_and_wrong_weights_are_named(data):
     base = train_with(data, PLAN, [1, 1, 1])
     assert (base.gain == 0).all()
     other = train_with(data, PLAN, [4, 0, 1], base)
-    assert np.allclose(other.gain[[0, 2], 0], (other.right - base.right).mean(1)[[0, 2]]) and np.isnan(other.gain[1]).all()
+    assert (
+        np.allclose(other.gain[[0, 2], 0], (other.right - base.right).mean(1)[[0, 2]]) and np.isnan(other.gain[1]).all()
+    )
     with pytest.raises(InputError, match="all weights"):
         train_with(data, PLAN, [0, 0, 0])

@@ -41,9 +41,14 @@ def plain_loop(x, y, rows, c, seed, plan):
     start = train_nets(x, y, [rows], [c], [seed], Plan(**{**plan.__dict__, "lr": 1e-30}))
     w1, b1, w2, b2 = (p[0] for p in start.encoder)
     first, second = torch.nn.Linear(6, plan.hidden), torch.nn.Linear(plan.hidden, plan.width)
-    first.weight.data, first.bias.data, second.weight.data, second.bias.data = w1.T.clone(), b1[0].clone(), w2.T.clone(), b2[0].clone()
+    first.weight.data, first.bias.data, second.weight.data, second.bias.data = (
+        w1.T.clone(),
+        b1[0].clone(),
+        w2.T.clone(),
+        b2[0].clone(),
+    )
     heads = [torch.nn.Linear(m, int(max(y)) + 1) for m in plan.dims]
-    for head, (w, b) in zip(heads, start.heads):
+    for head, (w, b) in zip(heads, start.heads, strict=True):
         head.weight.data, head.bias.data = w[0].T.clone(), b[0, 0].clone()
     model = torch.nn.ModuleList([first, second, *heads])
     optimiser = torch.optim.Adam(model.parameters(), lr=plan.lr)
@@ -55,7 +60,8 @@ def plain_loop(x, y, rows, c, seed, plan):
             here = taken[at : at + plan.batch]
             optimiser.param_groups[0]["lr"] = plan.lr * (1 + np.cos(np.pi * step / steps)) / 2
             z = second(first(torch.tensor(x[here])).relu())
-            loss = sum(w * F.cross_entropy(h(z[:, :m]), torch.tensor(y[here])) for w, h, m in zip(c, heads, plan.dims))
+            target = torch.tensor(y[here])
+            loss = sum(w * F.cross_entropy(h(z[:, :m]), target) for w, h, m in zip(c, heads, plan.dims, strict=True))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -112,7 +118,9 @@ def test_slimmable_networks_use_a_part_of_the_units(points):
 
 def test_tied_classifiers_are_cut_to_any_size(points):
     x, y = points
-    nets = train_nets(x, y, [np.arange(120)], np.ones((1, 3)), [0], Plan(dims=DIMS, width=8, hidden=12, tied=True, epochs=2))
+    nets = train_nets(
+        x, y, [np.arange(120)], np.ones((1, 3)), [0], Plan(dims=DIMS, width=8, hidden=12, tied=True, epochs=2)
+    )
     w, b = nets.heads[0]
     z = nets.features(x)[0]
     for j, m in enumerate((1, 3, 8)):
@@ -125,7 +133,12 @@ def test_tied_classifiers_are_cut_to_any_size(points):
 def test_cancelling_and_wrong_input(points):
     x, y = points
     told = []
-    assert train_nets(x, y, [np.arange(120)], np.ones((1, 3)), [0], PLAN, report=lambda s, label: told.append(s) or len(told) < 2) is None
+    assert (
+        train_nets(
+            x, y, [np.arange(120)], np.ones((1, 3)), [0], PLAN, report=lambda s, label: told.append(s) or len(told) < 2
+        )
+        is None
+    )
     assert told == pytest.approx([1 / 3, 2 / 3])
     for weights in ([[0, 0, 0]], [[1, -1, 1]], [[1, 1]], [[np.nan, 1, 1]]):
         with pytest.raises(InputError):
@@ -148,7 +161,9 @@ def test_probe_is_scikit_learns_logistic_regression():
         unit = StandardScaler().fit_transform(x[g])
         want = LogisticRegression(max_iter=5000, tol=1e-8).fit(unit, y)
         got = weights[g, 1:].numpy()
-        assert np.allclose(got - got.mean(1, keepdims=True), want.coef_.T - want.coef_.T.mean(1, keepdims=True), atol=0.02)
+        assert np.allclose(
+            got - got.mean(1, keepdims=True), want.coef_.T - want.coef_.T.mean(1, keepdims=True), atol=0.02
+        )
         mine = (np.c_[np.ones(300), unit] @ weights[g].numpy()).argmax(1)
         assert (mine == want.predict(unit)).mean() > 0.99
 
@@ -159,7 +174,9 @@ def test_measures_are_those_of_plain_loops_and_of_the_package(data):
     a, b = np.arange(60) % 3, np.arange(20) % 3
     got = prefix_quality.quality(torch.tensor(base), a, torch.tensor(queries), b, DIMS)
     ids = [f"{i:03d}" for i in range(60)]
-    judged = judge([str(i) for i in range(20)], ids, {str(i): {ids[j]: 1 for j in range(60) if a[j] == b[i]} for i in range(20)})
+    judged = judge(
+        [str(i) for i in range(20)], ids, {str(i): {ids[j]: 1 for j in range(60) if a[j] == b[i]} for i in range(20)}
+    )
     for g in range(2):
         for j, m in enumerate(DIMS):
             p, q = (v[g, :, :m].astype(np.float64) for v in (base, queries))
@@ -172,7 +189,9 @@ def test_measures_are_those_of_plain_loops_and_of_the_package(data):
             assert np.allclose(got["map@10"][g, j], want, atol=1e-6)
             ranks = np.empty_like(order)
             np.put_along_axis(ranks, order, np.arange(1, 61)[None].repeat(20, 0), axis=1)
-            assert np.allclose(retrieval_metric("map@10", ranks[judged.query, judged.order[judged.column]], judged), want, atol=1e-6)
+            assert np.allclose(
+                retrieval_metric("map@10", ranks[judged.query, judged.order[judged.column]], judged), want, atol=1e-6
+            )
     with pytest.raises(InputError, match="ndcg"):
         prefix_quality.quality(torch.tensor(base), a, torch.tensor(queries), b, DIMS, ["ndcg"])
 
@@ -181,7 +200,9 @@ def test_coarse_and_detail_look_at_groups_and_within_them():
     y = np.arange(200) % 4
     group = np.array([0, 0, 1, 1])
     coarse, detail = 2.0 * group[y] - 1, 2.0 * (y % 2) - 1
-    x = torch.tensor(np.stack([coarse, detail], 1)[None] + 0.1 * np.random.default_rng(0).normal(size=(1, 200, 2))).float()
+    x = torch.tensor(
+        np.stack([coarse, detail], 1)[None] + 0.1 * np.random.default_rng(0).normal(size=(1, 200, 2))
+    ).float()
     got = prefix_quality.coarse_and_detail(x, y, x, y, group, [(0, 1), (1, 2)])
     assert got["coarse"][0, 0].mean() == 1 and got["detail"][0, 1].mean() == 1
     assert 0.3 < got["coarse"][0, 1].mean() < 0.7 and 0.3 < got["detail"][0, 0].mean() < 0.7
@@ -208,7 +229,7 @@ def test_own_heads_are_right_where_the_answer_is(data):
     nets = nested_arms.nets(data, PLAN, np.ones(3), (0, 1))
     right, answers = nested_arms.own_heads(data, nets, 2), nets.predict(data.x)
     for seed in range(2):
-        for r, (train, test) in enumerate(data.rounds):
+        for r, (_, test) in enumerate(data.rounds):
             want = answers[2 * seed + r][:, test] == data.labels[test]
             assert np.array_equal(right[seed][:, 40 * r : 40 * r + 40], want)
     assert len(np.unique(data.tested)) == 80
@@ -252,9 +273,18 @@ def test_figures_and_tables_hold_the_means():
     outcomes = {arm: {m: chance.random((3, 2, 30)) for m in ("1nn", "map@10")} for arm in ("MRL", "alone")}
     figure = arms_report.curves((2, 4), outcomes, ("1nn", "map@10"))
     assert len(figure.data) == 4 and np.allclose(figure.data[3].y, outcomes["alone"]["map@10"].mean((0, 2)), atol=1e-4)
-    assert arms_report.table((2, 4), outcomes, "1nn").loc["MRL", "4"].startswith(f"{outcomes['MRL']['1nn'][:, 1].mean():.3f} ± ")
-    opposite = {"MRL": {"a": np.ones((2, 1, 9)), "b": np.zeros((2, 1, 9))}, "alone": {"a": np.zeros((2, 1, 9)), "b": np.ones((2, 1, 9))}}
+    assert (
+        arms_report.table((2, 4), outcomes, "1nn")
+        .loc["MRL", "4"]
+        .startswith(f"{outcomes['MRL']['1nn'][:, 1].mean():.3f} ± ")
+    )
+    opposite = {
+        "MRL": {"a": np.ones((2, 1, 9)), "b": np.zeros((2, 1, 9))},
+        "alone": {"a": np.zeros((2, 1, 9)), "b": np.ones((2, 1, 9))},
+    }
     found = arms_report.discordant((2,), opposite, "a", "b")
     assert len(found) == 1 and found["beyond chance"].all()
-    whole = arms_report.every_size(range(1, 5), {"MRL": np.arange(4) / 4}, (2, 4), {"alone": np.array([0.1, 0.2])}, "1nn")
+    whole = arms_report.every_size(
+        range(1, 5), {"MRL": np.arange(4) / 4}, (2, 4), {"alone": np.array([0.1, 0.2])}, "1nn"
+    )
     assert list(whole.data[1].y) == [0.25, 0.75]

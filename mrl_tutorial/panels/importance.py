@@ -1,4 +1,4 @@
-"""The ImportanceWeights panel: a weight for every nested size, and a small network that is trained anew as they move."""
+"""The ImportanceWeights panel: a weight for every nested size, and a small network trained anew as they move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ from ..small_nets import Plan, Report, train_nets
 from .base import SLIDER, Panel
 from .job import Job
 
-CHOICES = (("0", 0.0), ("1/8", 0.125), ("1/4", 0.25), ("1/2", 0.5), ("1", 1.0), ("2", 2.0), ("4", 4.0), ("8", 8.0), ("16", 16.0))
+CHOICES = (
+    ("0", 0.0),
+    ("1/8", 0.125),
+    ("1/4", 0.25),
+    ("1/2", 0.5),
+    ("1", 1.0),
+    ("2", 2.0),
+    ("4", 4.0),
+    ("8", 8.0),
+    ("16", 16.0),
+)
 WORDS = {value: words for words, value in CHOICES}
 PLAN = Plan(epochs=20)
 
@@ -39,7 +49,12 @@ class Trained:
 
 
 def train_with(
-    data: Data, plan: Plan, weights: Sequence[float], base: Trained | None = None, report: Report | None = None, seed: int = 0
+    data: Data,
+    plan: Plan,
+    weights: Sequence[float],
+    base: Trained | None = None,
+    report: Report | None = None,
+    seed: int = 0,
 ) -> Trained | None:
     """Train one network a fold with these weights, test every item once; None where report(share, label) said stop.
 
@@ -49,13 +64,16 @@ def train_with(
     begun = time.perf_counter()
     weights = tuple(float(x) for x in weights)
     rows = [train for train, _ in data.rounds]
-    nets = train_nets(data.x, data.labels, rows, [weights] * len(rows), [100 * seed + r for r in range(len(rows))], plan,
+    ids = [100 * seed + r for r in range(len(rows))]
+    nets = train_nets(data.x, data.labels, rows, [weights] * len(rows), ids, plan,
                       report=report)  # fmt: skip
     if nets is None:
         return None
     right = own_heads(data, nets, 1)[0]
     other = right if base is None else base.right
-    gain = np.array([difference(right[[j]], other[[j]], draws=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)])
+    gain = np.array(
+        [difference(right[[j]], other[[j]], draws=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
+    )
     return Trained(weights, right, gain, time.perf_counter() - begun)
 
 
@@ -89,11 +107,13 @@ def picture(
     layout = dict(
         **shared, height=400,
         legend={"x": 0.43, "y": 0.04, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
-        xaxis={"domain": [0, 0.44], "title": {"text": "size m (dimensions kept)"}, "ticktext": [str(m) for m in dims], **ticks},
+        xaxis={"domain": [0, 0.44], "title": {"text": "size m (dimensions kept)"}, **ticks,
+               "ticktext": [str(m) for m in dims]},
         yaxis={"title": {"text": "accuracy"}, "range": [low, 1.0], "showgrid": True},
         xaxis2={"domain": [0.56, 1], "title": {"text": "size m, and its weight c"}, "anchor": "y2", **ticks,
                 "ticktext": [f"{m}<br>c = {WORDS.get(c, f'{c:g}')}" for m, c in zip(dims, wish, strict=True)]},
-        yaxis2={"title": {"text": "points against equal weights"}, "range": [-reach, reach], "anchor": "x2", "showgrid": True,
+        yaxis2={"title": {"text": "points against equal weights"}, "range": [-reach, reach], "anchor": "x2",
+                "showgrid": True,
                 "zeroline": True, "zerolinewidth": 2, "zerolinecolor": figures.INK},
     )  # fmt: skip
     return go.Figure(traces, layout)

@@ -192,20 +192,17 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 # %%
 plan = Plan(dims=DIMS, width=64, hidden=64, epochs=4 if FAST else 30)
 images = nested_arms.compare_arms(digits, plan, SEEDS)
+with pd.option_context("display.width", 160):
+    for metric in ("linear", "1nn", "map@10"):
+        display(report.table(DIMS, images, metric))
 report.curves(DIMS, images, ["linear", "1nn", "map@10"], title=f"Digits: {len(digits.tested):,} images, 5 folds, {len(SEEDS)} seeds", low=0.25)
 
 # %% [markdown]
 # **What to see.** From 16 numbers on, the arms are nearly level: there was room to spare. To the left they part. Three lines lie on one another, and fall
 # fastest: plain prefix, random coordinates, and the slimmable network. A plain network has no reason to order its coordinates, so its first are as good as any;
 # and the narrowest slimmable network has 16, of which the first are again a plain prefix. PCA brings some order afterwards. MRL follows the networks that were trained
-# for each size alone, except at the very smallest size by cosine: two numbers without their length are an angle, and sharing it costs. The same in numbers, ± one standard deviation over seeds:
-
-# %%
-with pd.option_context("display.width", 160):
-    for metric in ("linear", "1nn", "map@10"):
-        display(report.table(DIMS, images, metric))
-
-# %% [markdown]
+# for each size alone, except at the very smallest size by cosine: two numbers without their length are an angle, and sharing it costs. Above the figure the same in numbers, ± one standard deviation over seeds.
+#
 # ## The same on text, behind a transformer
 # Digits are easy and small. So the same loss again where inputs are texts: the documents of pydocs, with the Python module that each
 # comes from as its class. MiniLM, a transformer, turns every document into 384 numbers; it stays as it is, and one linear layer of
@@ -608,8 +605,7 @@ checks.nested_loss(nested_loss)
 #
 # Subtracting the largest logit of a row changes nothing, since it cancels, and keeps the exponential finite.
 # </details>
-
-# %% [markdown]
+#
 # **2 · Average precision** (medium, 10 minutes). Write AP@k as the MRL paper's code has it, $\frac{1}{k} \sum_{i=1}^{k} P(i)\,\text{rel}_i$.
 # `hits`: array (k,) of 0 and 1, the nearest result first.
 
@@ -635,8 +631,7 @@ checks.average_precision(average_precision)
 #
 # The tools of information retrieval divide by the number of relevant items instead of k. Say which one you use.
 # </details>
-
-# %% [markdown]
+#
 # **3 · How many numbers?** (easy, 5 minutes). Count the numbers in the classifiers of MRL (`tied=False`) and of MRL-E (`tied=True`): a
 # classifier for $m$ features and $C$ classes has $m \cdot C$ weights and $C$ biases. `dims`: the sizes, increasing.
 
@@ -661,8 +656,7 @@ checks.classifier_parameters(classifier_parameters)
 #
 # $64 + 32 + 16 + 8 + \dots$ is just below $2 \cdot 64$: that is where "about half" comes from.
 # </details>
-
-# %% [markdown]
+#
 # ## Claims settled here
 
 # %%

@@ -14,7 +14,8 @@ from mrl_tutorial.small_nets import Plan
 chance = np.random.default_rng(0)
 labels = np.arange(200) % 4
 x = (chance.normal(size=(4, 6))[labels] + 0.9 * chance.normal(size=(200, 6))).astype(np.float32)
-data = scaled("made-up points", x, labels, [(np.arange(100, 200), np.arange(100)), (np.arange(100), np.arange(100, 200))])
+half, rest = np.arange(100), np.arange(100, 200)
+data = scaled("made-up points", x, labels, [(rest, half), (half, rest)])
 panel = ImportanceWeights(data, Plan(dims=(2, 4, 8), width=8, hidden=12, epochs=5, batch=16))
 panel
 """
