@@ -34,6 +34,7 @@ _HOME = {
     "FunnelDesigner": "panels.funnel",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "CascadeTuner": "panels.cascade_tuner",
     "ImportanceWeights": "panels.importance",
     "PrefixMap": "panels.prefix_map",
     "TruncationTrap": "panels.truncation_trap",
