@@ -126,7 +126,8 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
     """Spectrum, cumulative variance and quality of one layer, side by side, with a rule at `dim`. Raises InputError for
     a model, layer or dimension that the data lack."""
     if model not in data.models or not 1 <= layer <= data.n_layers or dim not in data.dims:
-        raise InputError(f"no {model!r}, layer {layer}, dimension {dim} here: models {data.models}, dims {data.dims}")
+        there = f"models {', '.join(data.models)}; layers 1 to {data.n_layers}; dimensions {', '.join(map(str, data.dims))}"
+        raise InputError(f"{model!r}, layer {layer}, dimension {dim} is not here: choose of {there}")
     m, traces = data.models.index(model), []
     k = np.unique(np.rint(np.geomspace(1, data.width, 60)).astype(int))  # 60 points draw a smooth line
     top = data.variances.max()
