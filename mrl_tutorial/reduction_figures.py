@@ -57,7 +57,8 @@ def ways(tables: Mapping[str, Mapping[str, np.ndarray]], dims: Sequence[int], *,
         }  # fmt: skip
         layout[f"yaxis{i + 1}"] = {**figures.curve_y(metric, high), "anchor": axes[0], **({"title": None} if i else {})}
         figure.add_annotation(**figures.heading(model, start + width / 2))
-    figure.update_layout(**figures.style(title), height=420, legend=figures.legend(0.01), **layout)
+    below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    figure.update_layout(**figures.style(title), height=460, legend=below, **layout)
     return figure.update_layout(margin={"t": 90 if title else 50})
 
 

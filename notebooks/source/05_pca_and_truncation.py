@@ -654,7 +654,7 @@ ledger.table("05")
 # - at a fixed number of bytes, take bits away first, dimensions second.
 #
 # ## Where to read on
-# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): plain models, cut; and *Randomly removing 50 % of dimensions* (arXiv 2508.17744)
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608), and *Randomly Removing 50% of Dimensions in Text Embeddings has Minimal Impact on Retrieval and Classification Tasks* (arXiv 2508.17744)
 # - S. Wang et al., *2D Matryoshka Training for Information Retrieval* (arXiv 2411.17299), and X. Li et al., *2D Matryoshka Sentence Embeddings* (arXiv 2402.14776), whose second version is ESE
 # - S. Kornblith et al., *Similarity of Neural Network Representations Revisited* (arXiv 1905.00414): CKA
 # - K. Ethayarajh, *How Contextual are Contextualized Word Representations?* (arXiv 1909.00512): anisotropy by layer
