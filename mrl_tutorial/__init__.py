@@ -34,6 +34,8 @@ _HOME = {
     "FunnelDesigner": "panels.funnel",
     "MilvusStore": "milvus",
     "GridExplorer": "panels.explorer",
+    "SpectrumExplorer": "panels.spectrum",
+    "Reduction": "reduction",
     "CascadeTuner": "panels.cascade_tuner",
     "ImportanceWeights": "panels.importance",
     "PrefixMap": "panels.prefix_map",

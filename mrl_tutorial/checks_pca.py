@@ -28,7 +28,7 @@ def pca_by_svd(function: Callable[[np.ndarray, int], np.ndarray]) -> Verdict:
             return None
         raw = np.linalg.svd(x, full_matrices=False)[2]
         if _same(got, x @ raw[:3].T):
-            return "that is the SVD of the vectors as they are: its first direction mostly points at the mean. Centre first."
+            return "that is the SVD of the vectors as they are: its first direction points at the mean. Centre first."
         if _same(got, x @ rows[:3].T):
             return "the directions are right; project the centred vectors on them, not the original ones."
         if _same(got, np.linalg.svd(centred, full_matrices=False)[0][:, :3]):
@@ -98,7 +98,7 @@ def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndar
             if np.array_equal(got, want):
                 continue
             if np.array_equal(got, np.argsort(-cosine)[:10]):
-                return "that is the exact search, over all documents: only the shortlist may be rescored, or nothing is saved."
+                return "that is the exact search, over all documents: rescore the shortlist only, or nothing is saved."
             if np.array_equal(got, short[:10]):
                 return "that is the shortlist in the order of its bits: sort it again, by the cosine of the floats."
             if got.max() < 40:
@@ -118,7 +118,7 @@ QUESTIONS = 5
 
 
 def mystery(seed: int = 5) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What exercise "which of these is PCA?" shows: vectors x (N, D), and QUESTIONS outputs (N, 8), one of them PCA's."""
+    """What exercise "which of these is PCA?" shows: vectors x (N, D), and QUESTIONS outputs (N, 8), one of them PCA."""
     from .reduction import code_basis, pca, random_dims, svd
 
     rng = np.random.default_rng(seed)

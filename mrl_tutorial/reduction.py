@@ -1,4 +1,4 @@
-"""Fewer coordinates without training: principal components, singular vectors, random coordinates; and what a spectrum says.
+"""Fewer coordinates without training: principal components, singular vectors, random choice; what a spectrum says.
 
 A `Reduction` brings vectors into another order or another basis in which the first k columns are the k-dimensional
 reduction: whatever works on prefixes (scores, grids, engines, panels) then works on every reduction.
@@ -42,7 +42,8 @@ class Reduction:
             raise InputError(f"{self.name} takes vectors (..., N, {self.width}), not {x.shape}")
         layers = () if self.basis is None else self.basis.shape[:-2]
         if layers and x.shape[-2 - len(layers) : -2] != layers:
-            raise InputError(f"{self.name} was fitted on {layers} layers: give (..., {layers}, N, {self.width}), not {x.shape}")
+            wanted = f"(..., {layers}, N, {self.width})"
+            raise InputError(f"{self.name} was fitted on {layers} layers: give {wanted}, not {x.shape}")
         if self.order is not None:
             return x[..., self.order]
         if self.mean is not None:

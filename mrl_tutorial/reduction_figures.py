@@ -47,7 +47,8 @@ def ways(tables: Mapping[str, Mapping[str, np.ndarray]], dims: Sequence[int], *,
             colour, dash = LOOKS.get(way, (figures.INK, "solid"))
             bars = (spread or {}).get(model, {}).get(way)
             figure.add_scatter(
-                x=figures.curve_place(dims), y=values, name=way, legendgroup=way, showlegend=way not in shown, mode="lines",
+                x=figures.curve_place(dims), y=values, name=way, legendgroup=way, showlegend=way not in shown,
+                mode="lines",
                 line={"color": colour, "width": 3, "dash": dash}, xaxis=axes[0], yaxis=axes[1],
                 error_y=None if bars is None else {"array": bars, "thickness": 1.5, "width": 4},
             )  # fmt: skip
@@ -77,8 +78,8 @@ def front(points: Mapping[str, Sequence[tuple[int, float, str]]], best: Sequence
     for i, (way, row) in enumerate(points.items()):
         figure.add_scatter(
             x=np.log2([b for b, _, _ in row]), y=[q for _, q, _ in row], text=[label for _, _, label in row], name=way,
-            mode="lines+markers+text", textposition="top center", textfont={"size": 14, "color": figures.COLOURS[i % 6]},
-            marker={"color": figures.COLOURS[i % 6], "symbol": symbols[i % 6], "size": 11},
+            mode="lines+markers+text", textposition="top center",
+            textfont={"size": 14, "color": figures.COLOURS[i % 6]}, marker={"color": figures.COLOURS[i % 6], "symbol": symbols[i % 6], "size": 11},
             line={"color": figures.COLOURS[i % 6], "width": 1.5},
         )  # fmt: skip
     every = np.concatenate([np.log2([b for b, _, _ in row]) for row in points.values()])

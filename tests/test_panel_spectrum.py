@@ -40,7 +40,8 @@ def test_data_are_those_of_the_functions_below(data):
     np.testing.assert_allclose(data.in_prefix("other", 2), shares[::-1].cumsum(), rtol=1e-4)
     assert data.effective_rank("plain", 3) == pytest.approx(float(effective_rank(DOCUMENTS[2])))
     here = {part: x[1:2] for part, x in PARTS.items()}
-    for way, reductions in {"PCA": [pca(DOCUMENTS[1])], "random coordinates": [random_dims(D, s) for s in range(2)]}.items():
+    ways = {"PCA": [pca(DOCUMENTS[1])], "random coordinates": [random_dims(D, s) for s in range(2)]}
+    for way, reductions in ways.items():
         grids = [
             evaluate_grid(TASK, embeddings=r.apply_to(here), split="dev", dims=data.dims).values[0] for r in reductions
         ]

@@ -1,4 +1,4 @@
-"""The spectrum explorer: what a layer's variance looks like, and what is left of retrieval when it is cut three ways."""
+"""The spectrum explorer: what a layer's variance looks like, and what cutting it in three ways leaves of retrieval."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def _shares(variances: np.ndarray) -> np.ndarray:
 
 
 def spectrum_data(
-    task: Any, models: Mapping[str, Encoder | Parts], *, split: str = "dev", metric: str = "ndcg@10", dims: Sequence[int] = DIMS,
-    max_queries: int = 400, progress: Progress | None = None,
+    task: Any, models: Mapping[str, Encoder | Parts], *, split: str = "dev", metric: str = "ndcg@10",
+    dims: Sequence[int] = DIMS, max_queries: int = 400, progress: Progress | None = None,
 ) -> SpectrumData:  # fmt: skip
-    """Encode the task with each model (or take its embeddings) and measure every layer: spectrum, and quality of prefix, PCA and random
-    coordinates at `dims` and at full width. PCA is fitted on the documents. Cached.
+    """Encode the task with each model (or take its embeddings) and measure every layer: spectrum, and quality of prefix,
+    PCA and random coordinates at `dims` and at full width. PCA is fitted on the documents. Cached.
 
     Raises InputError for a task that is not retrieval, no models, and models of different sizes.
     """
@@ -83,7 +83,7 @@ def spectrum_data(
     given = {name: m if isinstance(m, Mapping) else embed_task(task, m, split) for name, m in models.items()}
     sizes = {(len(parts["documents"]), parts["documents"].shape[-1]) for parts in given.values()}
     if len(sizes) > 1:
-        raise InputError(f"models of {len(sizes)} sizes cannot share a panel: give models of one number of layers and width")
+        raise InputError(f"models of {len(sizes)} sizes cannot share a panel: give models of one depth and width")
     ((_, width),) = sizes
     dims = tuple(sorted({d for d in dims if d < width} | {width}))
     every = []
@@ -108,8 +108,8 @@ def _measure(task, parts, split, metric, dims, most, name, progress) -> dict[str
         here = {part: vectors[layer : layer + 1] for part, vectors in parts.items()}
 
         def quality(found: reduction.Reduction, here=here) -> np.ndarray:
-            grid = evaluate_grid(task, embeddings=found.apply_to(here), metric=metric, split=split, dims=dims, max_queries=most)
-            return grid.values[0]
+            options = {"metric": metric, "split": split, "dims": dims, "max_queries": most}
+            return evaluate_grid(task, embeddings=found.apply_to(here), **options).values[0]
 
         rows["variances"].append(reduction.spectrum(x))
         rows["coordinates"].append(np.var(x, axis=0, ddof=1, dtype=np.float64))
@@ -126,7 +126,8 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
     """Spectrum, cumulative variance and quality of one layer, side by side, with a rule at `dim`. Raises InputError for
     a model, layer or dimension that the data lack."""
     if model not in data.models or not 1 <= layer <= data.n_layers or dim not in data.dims:
-        there = f"models {', '.join(data.models)}; layers 1 to {data.n_layers}; dimensions {', '.join(map(str, data.dims))}"
+        dims = ", ".join(map(str, data.dims))
+        there = f"models {', '.join(data.models)}; layers 1 to {data.n_layers}; dimensions {dims}"
         raise InputError(f"{model!r}, layer {layer}, dimension {dim} is not here: choose of {there}")
     m, traces = data.models.index(model), []
     k = np.unique(np.rint(np.geomspace(1, data.width, 60)).astype(int))  # 60 points draw a smooth line
@@ -161,7 +162,8 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
         {"range": [0, 1.05], "tickformat": ".0%", "showgrid": True},
         {"range": [-0.02 * best, 1.1 * best], "showgrid": True},
     )
-    titles = (f"variance (dotted: layer {data.n_layers})", "share of variance kept", f"{figures.metric_title(data.metric)} ({data.split})")
+    measure = f"{figures.metric_title(data.metric)} ({data.split})"
+    titles = (f"variance (dotted: layer {data.n_layers})", "share of variance kept", measure)
     labels = ("component (log scale)", "dimensions (log scale)", "dimensions (log scale)")
     for i, (start, stop) in enumerate(PLACES):
         n = str(i + 1)
@@ -201,7 +203,8 @@ class SpectrumExplorer(Panel):
         near = min(data.dims, key=lambda d: abs(d - dim))
         self.model = w.ToggleButtons(options=data.models, value=data.models[0], style={"button_width": "auto"})
         self.layer = w.IntSlider(value=layer or data.n_layers, min=1, max=data.n_layers, description="layer", **SLIDER)
-        self.dim = w.SelectionSlider(options=[(str(d), d) for d in data.dims], value=near, description="dimension", **SLIDER)
+        dims = [(str(d), d) for d in data.dims]
+        self.dim = w.SelectionSlider(options=dims, value=near, description="dimension", **SLIDER)
         self.start([w.HBox([w.Label("model"), self.model]), self.layer, self.dim])
         self.show()
 

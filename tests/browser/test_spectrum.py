@@ -15,7 +15,9 @@ from mrl_tutorial.panels.spectrum import DIMS, WAYS, SpectrumData, SpectrumExplo
 rng = np.random.default_rng(0)
 variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
 quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
-SpectrumExplorer.of(SpectrumData(("plain", "trained"), (*DIMS, 384), variances, rng.exponential(size=(2, 6, 384)), quality, "ndcg@10", "dev"))
+coordinates = rng.exponential(size=(2, 6, 384))
+models = ("plain", "trained")
+SpectrumExplorer.of(SpectrumData(models, (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev"))
 """
 TITLE = ".mrl-spectrum-explorer .gtitle"
 
@@ -39,7 +41,8 @@ def wait_for_title(page, words: str) -> None:
 
 
 def curves(page) -> list[str]:
-    return page.eval_on_selector_all(".mrl-spectrum-explorer .js-line", "lines => lines.map((e) => e.getAttribute('d'))")
+    lines = ".mrl-spectrum-explorer .js-line"
+    return page.eval_on_selector_all(lines, "lines => lines.map((e) => e.getAttribute('d'))")
 
 
 def test_keys_slide_over_layers_and_dimensions(panel):
