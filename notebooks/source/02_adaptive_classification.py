@@ -324,7 +324,8 @@ def picture(kind):
                                showlegend=not k, **place)  # fmt: skip
         figure.update_xaxes(type="log", tickvals=list(dims), ticktext=[str(d) for d in dims], title="expected size" if k > 1 else None, showgrid=False, **place)
         figure.update_yaxes(title="accuracy" if k % 2 == 0 else None, showgrid=True, **place)
-    figure.update_layout(**figures.style(""), height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90})
+    figure.update_layout(**figures.style())
+    figure.update_layout(height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90})
     return figure
 
 
