@@ -46,7 +46,7 @@ def quiz_penalty(answer: str) -> Verdict:
 
 
 def info_nce(function: Callable[[np.ndarray, np.ndarray, float], float]) -> Verdict:
-    """Exercise "the loss by hand": queries (B, d), documents (B, d), temperature -> mean cross-entropy of row i choosing i."""
+    """Exercise "the loss by hand": queries (B, d), documents (B, d), temperature -> mean cross-entropy of i choosing i."""
 
     def check() -> str | None:
         rng = np.random.default_rng(3)
@@ -65,11 +65,18 @@ def info_nce(function: Callable[[np.ndarray, np.ndarray, float], float]) -> Verd
         right, t = want(q, d, 0.2), 0.2
         if np.isclose(got, right):
             got, right = function(q.copy(), d.copy(), 0.05), want(q, d, 0.05)
-            return None if np.isclose(got, right) else "it is right for temperature 0.2 but not for 0.05: divide by the argument."
+            return (
+                None
+                if np.isclose(got, right)
+                else "it is right for temperature 0.2 but not for 0.05: divide by the argument."
+            )
         hints = [
             (want(q, d, t, unit=False), "bring every row to length 1 first, so that the dot products are cosines."),
             (want(q, d, 1.0), "divide the cosines by the temperature before the exponential."),
-            (want(d, q, t), "that is the other way round: here a *query* chooses among documents, so sum over the columns of a row."),
+            (
+                want(d, q, t),
+                "that is the other way round: here a *query* chooses among documents, so sum over the columns of a row.",
+            ),
             (-right, "the sign is turned round: a loss is minus the logarithm of the right document's share."),
             (5 * right, "take the mean over the queries, not the sum."),
         ]
@@ -82,7 +89,7 @@ def info_nce(function: Callable[[np.ndarray, np.ndarray, float], float]) -> Verd
 
 
 def false_negatives(function: Callable[[list[set[str]]], list[tuple[int, int]]]) -> Verdict:
-    """Exercise "false negatives": the sets of right documents of each pair in a batch -> (i, j) where j's is right for i too."""
+    """Exercise "false negatives": each pair's set of right documents -> (i, j) where one of j's is right for i too."""
 
     def check() -> str | None:
         batch = [{"a"}, {"b", "c"}, {"d"}, {"c"}, {"a", "d"}]
@@ -102,11 +109,13 @@ def false_negatives(function: Callable[[list[set[str]]], list[tuple[int, int]]])
             return "some (i, j) stand in your list twice."
         return None
 
-    return _run(check, "these cells of the score table teach the wrong thing; training deals such pairs into different batches.")
+    return _run(
+        check, "these cells of the score table teach the wrong thing; training deals such pairs into different batches."
+    )
 
 
 def choose_width(function: Callable[[Mapping[int, float], Mapping[int, float], float], int | None]) -> Verdict:
-    """Exercise "the width under a budget": quality and lower bound of (width - full) by width, margin -> width or None."""
+    """Exercise "the width under a budget": quality and lower bound of (width - full) by width, margin -> width, None."""
 
     def check() -> str | None:
         quality = {8: 0.30, 32: 0.52, 64: 0.59, 128: 0.597, 256: 0.599, 384: 0.600}

@@ -1,4 +1,4 @@
-"""What shrinking costs: quality at a width against full width, differences with their bounds, the smallest width that will do."""
+"""What shrinking costs: shares of full-width quality, differences with their bounds, the smallest width that will do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARGIN = 0.01  # "not worse": the lower bound of the difference is at least minu
 
 
 class Difference(NamedTuple):
-    """mean (a - b) with its 95 % bootstrap bounds over items; spread: sample standard deviation over seeds, NaN for one."""
+    """mean (a - b) with 95 % bootstrap bounds over items; spread: sample standard deviation over seeds, NaN for one."""
 
     mean: float
     low: float
@@ -43,7 +43,9 @@ def kept(values: Sequence[float], full: float | None = None) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     reference = values[..., -1:] if full is None else np.float64(full)
     if not np.all(reference > 0):
-        raise InputError(f"quality {np.ravel(reference)[0]} at full width: a share of it says nothing; look at the model first")
+        raise InputError(
+            f"quality {np.ravel(reference)[0]} at full width: no share of it can be taken; look at the model"
+        )
     return values / reference
 
 
@@ -69,7 +71,9 @@ def smallest_width(differences: Mapping[int, Difference], budget: float = MARGIN
     width is not taken; None where even the widest fails. Raises InputError for a negative budget, and for no widths.
     """
     if not differences or budget < 0:
-        raise InputError(f"{len(differences)} widths and a budget of {budget}: give some widths, and a budget of 0 or more")
+        raise InputError(
+            f"{len(differences)} widths and a budget of {budget}: give some widths, and a budget of 0 or more"
+        )
     found = None
     for width in sorted(differences, reverse=True):
         if differences[width].low < -budget:

@@ -1,4 +1,4 @@
-"""Figures of notebook 03: penalty curves side by side, and differences with their bounds. Data in, plotly figures out."""
+"""Figures of notebook 03: penalty curves side by side, differences with their bounds. Data in, plotly figures out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .figures import COLOURS, INK, curve_place, curve_traces, curve_x, dim_rule,
 from .penalty import MARGIN, Difference
 
 
-def penalty_panels(dims: Sequence[int], panels: Mapping[str, Mapping[str, np.ndarray]], *, title: str = "") -> go.Figure:
+def penalty_panels(
+    dims: Sequence[int], panels: Mapping[str, Mapping[str, np.ndarray]], *, title: str = ""
+) -> go.Figure:
     """Shares of full-width quality against dimension, a panel a model, a line a task, one axis for all.
 
     panels: heading -> task -> (len(dims),), 1 being full width. The same tasks in every panel: colours stand for tasks.
@@ -38,7 +40,11 @@ def penalty_panels(dims: Sequence[int], panels: Mapping[str, Mapping[str, np.nda
 
 
 def difference_lines(
-    differences: Mapping[str, Mapping[int, Difference]], *, dim: int | None = None, title: str = "", what: str = "difference in nDCG@10"
+    differences: Mapping[str, Mapping[int, Difference]],
+    *,
+    dim: int | None = None,
+    title: str = "",
+    what: str = "difference in nDCG@10",
 ) -> go.Figure:
     """Differences against dimension, a line each with its bounds as bars; the band of +-0.01 is "no difference worth
     the name", the upright rule stands at `dim`. Raises InputError where there is nothing to draw."""
@@ -58,7 +64,9 @@ def difference_lines(
                          "color": colour, "thickness": 2, "width": 5},
             )
         )  # fmt: skip
-    figure.update_layout(**style(title), height=430, legend={"x": 0.99, "y": 0.99, "xanchor": "right", "yanchor": "top"})
+    figure.update_layout(
+        **style(title), height=430, legend={"x": 0.99, "y": 0.99, "xanchor": "right", "yanchor": "top"}
+    )
     figure.add_hline(y=0, line={"color": INK, "width": 1})
     figure.add_hrect(y0=-MARGIN, y1=MARGIN, fillcolor=INK, opacity=0.1, line_width=0)
     figure.update_xaxes(**curve_x(dims))

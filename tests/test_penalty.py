@@ -96,13 +96,15 @@ def test_exercise_info_nce_agrees_with_the_package_and_teaches():
 
 def test_exercise_false_negatives():
     def right(documents_of_queries):
-        seen, out = set(), []
+        out = []
         for i, documents in enumerate(documents_of_queries):
             out += [(i, j) for j, others in enumerate(documents_of_queries) if i != j and documents & others]
         return out
 
     assert checks_text.false_negatives(right)
-    assert "itself" in str(checks_text.false_negatives(lambda x: [(i, j) for i in range(len(x)) for j in range(len(x)) if x[i] & x[j]]))
+    assert "itself" in str(
+        checks_text.false_negatives(lambda x: [(i, j) for i in range(len(x)) for j in range(len(x)) if x[i] & x[j]])
+    )
     assert "both" in str(checks_text.false_negatives(lambda x: [(i, j) for i, j in right(x) if i < j]))
     assert not checks_text.false_negatives(lambda x: [])
 
@@ -141,7 +143,12 @@ def test_penalty_panels_share_tasks_and_axis():
     lines = {"search": np.array([0.2, 0.8, 1.0]), "classes": np.array([0.7, 0.9, 1.0])}
     figure = penalty_panels(dims, {"plain": lines, "mrl": lines})
     assert [t.name for t in figure.data] == ["search", "classes"] * 2
-    assert np.allclose(figure.data[3].y, lines["classes"]) and [t.showlegend for t in figure.data] == [True, True, False, False]
+    assert np.allclose(figure.data[3].y, lines["classes"]) and [t.showlegend for t in figure.data] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert figure.data[2].line.color == figure.data[0].line.color != figure.data[1].line.color
     for wrong in ({"plain": lines, "mrl": {"search": lines["search"]}}, {}, {"plain": {"search": np.ones(2)}}):
         with pytest.raises(InputError):

@@ -3,10 +3,11 @@
     python tools/arms.py                      train or load, score, write data/results/arms.csv and arms_paired.csv
     python tools/arms.py --arms plain,mrl     only these arms; the others are kept if they are in the cache
 
-Training is `train(..., what="full")` on pydocs, batches of 64, 50 steps in all: about 100 s a run on 2 cores. Every run and
-every score is cached (`$MRL_CACHE`), so the command goes on where it stopped. arms.csv holds means; arms_paired.csv holds
-differences between two arms, seeds averaged, with bounds from resampling the test items. Scored are the last layer's unit
-vectors. The reductions are fitted on the training split's texts alone. Needs `$MRL_DATA` for banking77 and stsbenchmark.
+Training is `train(..., what="full")` on pydocs, batches of 64, 50 steps in all: about 100 s a run on one quiet core,
+scoring about as long. Every run and every score is cached (`$MRL_CACHE`), so the command goes on where it stopped.
+arms.csv holds means; arms_paired.csv holds differences between two arms, seeds averaged, with bounds from resampling
+the test items. Scored are the last layer's unit vectors. The reductions are fitted on the training split's texts alone.
+Needs `$MRL_DATA` for banking77 and stsbenchmark.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def in_a_process(arm: str, seed: int) -> dict:
     note = store.cache_dir("arms") / f"{store.key(arm, seed, STEPS, BATCH)}.json"
     if not note.exists():
         command = [sys.executable, __file__, "--train", arm, "--seed", str(seed)]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-        store.write_json(note, found)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        store.write_json(note, json.loads(done.stdout.splitlines()[-1]))
     return json.loads(note.read_text())
 
 
@@ -104,7 +105,10 @@ def reductions(arm: str, seed: int, sample: np.ndarray) -> dict:
 
 def score(arm: str, encoder: Encoder, seed: int, tasks: dict) -> dict[str, np.ndarray]:
     """"task|measure|reduction" -> (M, items), or (M,) for a correlation; M = len(DIMS), or 1 for a separate model."""
-    place = store.cache_dir("arms") / f"{store.key(encoder.fingerprint(), seed, arm in REDUCED, tasks_key(tasks), DIMS, VERSION)}.npz"
+    width = ARMS[arm][2]
+    dims, out = [width] if width else DIMS, {}
+    key = store.key(encoder.fingerprint(), seed, arm in REDUCED, tasks_key(tasks), dims, VERSION)
+    place = store.cache_dir("arms") / f"{key}.npz"
     if place.exists():
         with np.load(place) as saved:
             return dict(saved)
@@ -115,11 +119,10 @@ def score(arm: str, encoder: Encoder, seed: int, tasks: dict) -> dict[str, np.nd
         inputs["banking77"]["train"] = [texts[i] for i in used]
     pairs = tasks["pydocs"].pairs("train")
     texts, row = unique_texts(*pairs, *(x for parts in inputs.values() for x in parts.values()))
-    vectors = encoder.encode_layers(texts, layers=[encoder.n_layers], cache=arm == "plain" or encoder.heads is not None)[0]
+    keep = arm == "plain" or encoder.heads is not None  # these share the frozen network's vectors
+    vectors = encoder.encode_layers(texts, layers=[encoder.n_layers], cache=keep)[0]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     sample = vectors[[row[text] for side in pairs for text in side]]
-    width = ARMS[arm][2]
-    dims, out = [width] if width else DIMS, {}
     for how, apply in reductions(arm, seed, sample).items():
         turned = np.asarray(apply(vectors), np.float32)
         for name, task in tasks.items():
@@ -150,7 +153,8 @@ def value_rows(found: dict, notes: dict) -> list[dict]:
             task, measure, how = name.split("|")
             means = values if values.ndim == 1 else values.mean(1, dtype=np.float64)
             rows += [
-                {"arm": arm, "seed": seed, "reduction": how, "task": task, "measure": measure, "dim": d, "value": round(float(v), 6),
+                {"arm": arm, "seed": seed, "reduction": how, "task": task, "measure": measure, "dim": d,
+                 "value": round(float(v), 6),
                  "items": values.shape[-1] if values.ndim > 1 else "", **notes[arm, seed]}
                 for d, v in zip(widths(arm), means, strict=True)
             ]  # fmt: skip
@@ -172,8 +176,8 @@ def difference_rows(found: dict) -> list[dict]:
             for d in [d for d in widths(a) if d in widths(b)]:
                 x = np.stack([scores[name][widths(a).index(d)] for scores in sides[0]])  # (seeds, items)
                 y = np.stack([scores[other][widths(b).index(d)] for scores in sides[1]])
-                differences.append({"a": a, "reduction_a": how_a, "b": b, "reduction_b": how_b, "task": task, "measure": measure,
-                                    "dim": d, "seeds": max(len(x), len(y)), "items": x.shape[1],
+                differences.append({"a": a, "reduction_a": how_a, "b": b, "reduction_b": how_b, "task": task,
+                                    "measure": measure, "dim": d, "seeds": max(len(x), len(y)), "items": x.shape[1],
                                     **{k: round(v, 6) for k, v in paired(x, y)._asdict().items()}})  # fmt: skip
     return differences
 
@@ -221,8 +225,9 @@ def main() -> None:
         except InputError as error:
             print(f"left out: {error}")
     header = {
-        "command": "python tools/arms.py", "model": f"{plain.name} {plain.fingerprint()}", "tasks": ", ".join(tasks_key(tasks)),
-        "training": f"pydocs, {STEPS} steps of {BATCH} pairs in all (heads: {HEAD_STEPS} steps), {args.seeds} seeds", "layer": "6",
+        "command": "python tools/arms.py", "model": f"{plain.name} {plain.fingerprint()}",
+        "tasks": ", ".join(tasks_key(tasks)), "layer": "6",
+        "training": f"pydocs, {STEPS} steps of {BATCH} pairs in all (heads: {HEAD_STEPS} steps), {args.seeds} seeds",
         **environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
     }  # fmt: skip
     told = {**header, "difference": "a - b, seeds averaged; low, high: 95 % bootstrap over items"}

@@ -332,14 +332,14 @@ panels = {
 penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)")
 
 # %%
-print(f"{'':<26}" + "".join(f"{d:>7}" for d in DIMS))
+print(f"{'':<30}" + "".join(f"{d:>7}" for d in DIMS))
 for arm in ("plain", "mrl"):
     for where, name in have.items():
-        print(f"{arm:<6}{name:<20}" + "".join(f"{v:>7.3f}" for v in loaded(arm, where).to_numpy()))
+        print(f"{arm:<6}{name:<24}" + "".join(f"{v:>7.3f}" for v in loaded(arm, where).to_numpy()))
 
 # %% [markdown]
-# **What to see.** Classification and similarity forgive far more than search: to tell 15 libraries apart takes few numbers, to find one
-# document among thousands takes many. So a price measured on one kind of task says little about another. And beware: a curve
+# **What to see.** The lines lie far apart. Ordering pairs of sentences by similarity survives very short prefixes; finding one document
+# among thousands does not; the few-shot classifications come in between. So a price measured on one kind of task says little about another. And beware: a curve
 # can also look better because the model is *worse at full width*, as the table shows for search.
 #
 # Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
@@ -405,7 +405,7 @@ share = {name: dict(zip(DIMS, kept(loaded("mrl", where).to_numpy()))) for where,
 down_to = {name: min(d for d in DIMS if all(by_dim[e] >= 0.95 for e in DIMS if e >= d)) for name, by_dim in share.items()}
 at_third = {name: by_dim[128] for name, by_dim in share.items()}
 if all(v >= 0.95 for v in at_third.values()):
-    verdict = "holds only if at least %d dimensions are kept" % max(down_to.values()) if max(down_to.values()) > 8 else "holds"
+    verdict = f"holds only if at least {max(down_to.values())} dimensions are kept" if max(down_to.values()) > 8 else "holds"
 elif any(v >= 0.95 for v in at_third.values()):
     verdict = "holds only if the task is " + " or ".join(name for name, v in at_third.items() if v >= 0.95)
 else:
@@ -417,8 +417,8 @@ if seeds >= 3:
         test="test splits of " + ", ".join(have.values()) + "; classification under MTEB's protocol",
         number="kept at 128 of 384 dimensions: " + ", ".join(f"{name} {v:.1%}" for name, v in at_third.items())
         + "; 95 % are kept down to " + ", ".join(f"{d} ({name})" for name, d in down_to.items()),
-        why="small on some tasks says nothing about others: search asks for more numbers than a few classes do. Full fine-tuning with "
-        "mrl on pydocs pairs; Banking77 and STS-B were not trained on.",
+        why="a small price on one task says nothing about another. All weights trained with mrl on pydocs pairs; Banking77 and STS-B were "
+        "not trained on.",
     )
 else:
     print(f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. So far: {verdict}, {at_third}, {down_to}")
