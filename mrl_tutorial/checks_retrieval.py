@@ -33,14 +33,14 @@ def two_stages(function: Callable[[np.ndarray, np.ndarray, int, int, int], np.nd
         if np.array_equal(got, short[:, :5]):
             return "that is the order of the short vectors; score the shortlist again at full width and sort by that."
         if np.array_equal(got, _order(queries, documents, 16)[:, :5]):
-            return "that is exact search at full width: right documents, all the work. Score only the shortlist at full width."
+            return "that is exact search: right documents, all the work. Score only the shortlist at full width."
         if np.array_equal(got, _two_stages(queries, documents, 4, 12, 5, cosine=False)):
             return "that sorts by inner products of raw vectors: bring each prefix to length 1, after cutting."
         if np.array_equal(np.sort(got), np.sort(want)):
             return "the right documents, in another order: best first, by the score at full width."
-        return "other documents come out: the `keep` best by the first ds coordinates, of those the k best by all of them."
+        return "other documents come out: of the `keep` best by ds coordinates, the k best by all coordinates."
 
-    return _run(check, "short vectors choose, long vectors decide; the long ones of all other documents are never read.")
+    return _run(check, "short vectors choose, long vectors decide; all other documents' long ones are never read.")
 
 
 def mflops(function: Callable[[int, int, int, int], float]) -> Verdict:
@@ -61,8 +61,8 @@ def mflops(function: Callable[[int, int, int, int], float]) -> Verdict:
             if np.isclose(got, 2 * want):
                 return told + "here a multiplication with its addition counts once, not twice."
             if np.isclose(got, (n * ds + keep * (dr - ds)) / 1e6):
-                return told + "a cosine needs no second pass over the first ds, true; the paper's formula charges all dr, so do that."
-            return told + f"{want:.4f} million, yours says {got:.4f}. Every document costs ds, every document of the shortlist dr."
+                return told + "one could keep the first ds products, true; the paper's formula charges all dr, so do that."
+            return told + f"{want:.4f} million, yours {got:.4f}: N documents cost ds, K of them dr."
         return None
 
     return _run(check, "N Ds for the scan and K Dr for the rerank: 20.908 million with the MRL paper's sizes.")
@@ -82,15 +82,16 @@ def smallest_keep(function: Callable[[np.ndarray, np.ndarray, float], tuple[int,
             if got[0] != keep:
                 greedy = next((k for k in range(1, int(test.max()) + 1) if (test <= k).mean() >= target), None)
                 if got[0] == greedy:
-                    return "that K was chosen on test; the number you report there would then be no test any more. Choose on dev."
+                    return "that K was chosen on test; what you report there is then no test any more. Choose on dev."
                 if got[0] == keep - 1:
-                    return f"a shortlist of {keep - 1} falls just short of {target:.0%} on dev: a document of rank K is still in the list."
+                    return f"{keep - 1} falls just short of {target:.0%} on dev: a document at place K is in the list."
                 return f"the smallest K that holds {target:.0%} of the ten on dev is {keep}, yours is {got[0]}."
             if not np.isclose(got[1], (test <= keep).mean()):
-                return f"K = {keep} is right; on test it holds {(test <= keep).mean():.4f} of the ten, yours says {got[1]:.4f}."
+                share = (test <= keep).mean()
+                return f"K = {keep} is right; on test it holds {share:.4f} of the ten, yours says {got[1]:.4f}."
         return None
 
-    return _run(check, "chosen on dev, reported on test, where it may come out a little lower, and that is the honest number.")
+    return _run(check, "chosen on dev, reported on test; it may come out a little lower there, and that is the number.")
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

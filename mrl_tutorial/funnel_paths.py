@@ -1,7 +1,7 @@
 """A path of search over the grid, evaluated for many queries at once: what the funnel designer shows, without widgets.
 
-Scores of a cell are one matrix product, made when first needed and kept for the cells used last; so is the sorted head of
-each cell's ranking, of which a first stage takes the best. Later stages look the survivors' scores up.
+Scores of a cell are one matrix product, made when first needed and kept for the cells used last; so is the sorted head
+of each cell's ranking, of which a first stage takes the best. Later stages look the survivors' scores up.
 """
 
 from __future__ import annotations

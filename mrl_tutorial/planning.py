@@ -184,7 +184,8 @@ def plan_retrieval(
 
 
 def measure_path(task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], stages: Sequence[Stage],
-                 split: str = "test", *, metric: str = "ndcg@10", cosine: bool = True, threads: int = 1) -> np.ndarray:  # fmt: skip
+                 split: str = "test", *, metric: str = "ndcg@10", cosine: bool = True,
+                 threads: int = 1) -> np.ndarray:  # fmt: skip
     """The measure of every query of `split` when it goes down a path: (Q,), to be averaged or compared in pairs.
 
     embeddings: as in `plan_retrieval`, at least for that split. Raises InputError as plan_retrieval and Retriever.

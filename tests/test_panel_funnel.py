@@ -1,4 +1,4 @@
-"""The funnel designer: its paths against the retriever's own search, its prices against costs, its controls, its messages."""
+"""The funnel designer: its paths against the retriever's search, its prices against costs, its controls and messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,12 @@ def paths(task, embeddings):
 
 @pytest.fixture
 def panel(task, embeddings):
-    return FunnelDesigner(task, {"other": embeddings["dev"], "toy": embeddings["dev"]}, geometry=costs.Geometry(LAYERS, WIDTH, 64), clock=CLOCK)
+    return FunnelDesigner(
+        task,
+        {"other": embeddings["dev"], "toy": embeddings["dev"]},
+        geometry=costs.Geometry(LAYERS, WIDTH, 64),
+        clock=CLOCK,
+    )
 
 
 @pytest.mark.parametrize("stages", [
@@ -70,17 +75,19 @@ def test_a_walk_is_the_retrievers_search(paths, task, embeddings, stages):
 def test_recall_and_relevant_kept_by_hand(paths, task, embeddings):
     walk = paths.walk("toy", shortlist(4, 32, 12))
     full = Retriever(embeddings["dev"]["documents"], [Stage(WIDTH)]).search(embeddings["dev"]["queries"], 10).rows
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(full, walk.survivors[-1])])
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(full, walk.survivors[-1], strict=True)])
     assert walk.recall == pytest.approx(recall)
     pairs = [(q, d) for q in range(QUERIES) for d in ([0, 70] if q == 0 else [q])]
-    for share, rows in zip(walk.kept, walk.survivors):
+    for share, rows in zip(walk.kept, walk.survivors, strict=True):
         assert share == pytest.approx(np.mean([d in rows[q] for q, d in pairs]))
     assert list(paths.relevant(0)) in ([0, 70], [70, 0]) and list(paths.relevant(3)) == [3]
     assert paths.walk("toy", [Stage(WIDTH)]).recall == 1
 
 
 def test_the_grid_is_the_quality_grid(paths, task, embeddings):
-    assert np.allclose(paths.grid("toy"), evaluate_grid(task, embeddings=embeddings["dev"], split="dev").values, atol=1e-6)
+    assert np.allclose(
+        paths.grid("toy"), evaluate_grid(task, embeddings=embeddings["dev"], split="dev").values, atol=1e-6
+    )
 
 
 def test_fewer_queries_are_followed_than_there_are(task, embeddings):
@@ -98,7 +105,12 @@ def test_best_settles_ties_by_column():
 
 def test_a_drawn_path_climbs_and_shrinks():
     one, two, three, four = drawn((1, 16), 160, (3, 128), 2, (8, 16, 32, 64, 128))
-    assert [(s.layer, s.dim, s.keep) for s in (one, two, three, four)] == [(1, 16, 160), (2, 32, 63), (2, 64, 25), (3, 128, None)]
+    assert [(s.layer, s.dim, s.keep) for s in (one, two, three, four)] == [
+        (1, 16, 160),
+        (2, 32, 63),
+        (2, 64, 25),
+        (3, 128, None),
+    ]
     assert [s.dim for s in drawn((2, 8), 50, (2, 16), 3, (8, 16))] == [8, 16]  # no cell lies between
     assert [s.keep for s in drawn((1, 8), 12, (1, 128), 3)] == [12, 11, 11, 10, None]
     assert drawn((3, 32), 50, (3, 32), 3) == (Stage(32, None, 3),)
@@ -116,7 +128,11 @@ def test_price_is_that_of_costs_and_of_the_retriever(embeddings):
     stages = funnel([8, 16, 32], [40, 20], layers=[1, 2, 3])
     got = price(stages, DOCUMENTS, CLOCK, costs.Geometry(LAYERS, WIDTH, 64), tokens=5)
     made = Retriever(embeddings["dev"]["documents"], stages)
-    assert got["mflops"] * 1e6 == pytest.approx(costs.funnel_flops(DOCUMENTS, [8, 16, 32], [40, 20])) == pytest.approx(made.flops())
+    assert (
+        got["mflops"] * 1e6
+        == pytest.approx(costs.funnel_flops(DOCUMENTS, [8, 16, 32], [40, 20]))
+        == pytest.approx(made.flops())
+    )
     assert got["encode_mflops"] * 1e6 == pytest.approx(costs.encode_flops(3, WIDTH, 64, 5))
     # the retriever's scan holds a length for each document as well
     assert got["gb"] * 1e9 == pytest.approx(sum(made.nbytes.values()) - 4 * DOCUMENTS)
@@ -156,7 +172,14 @@ def test_wrong_input_is_named(task, embeddings, broken, message):
 
 
 def test_sliders_move_the_path_the_point_and_the_tables(panel):
-    for control, value in [(panel.layer, 1), (panel.dim, 8), (panel.keep, 20), (panel.middle, 1), (panel.size, 10**6), (panel.rerank, 32)]:
+    for control, value in [
+        (panel.layer, 1),
+        (panel.dim, 8),
+        (panel.keep, 20),
+        (panel.middle, 1),
+        (panel.size, 10**6),
+        (panel.rerank, 32),
+    ]:
         control.value = value
     stages = drawn((1, 8), 20, (3, 32), 1, (8, 16, 32))
     walk = panel.paths.walk("toy", stages)
@@ -208,7 +231,14 @@ def test_cloud_holds_every_two_stage_path(paths):
 
 
 def test_numbers_are_short():
-    assert [number(x) for x in (0.02421, 2.4215, 24.2, 2421.5, 0, float("nan"))] == ["0.0242", "2.42", "24.2", "2,422", "0", "–"]
+    assert [number(x) for x in (0.02421, 2.4215, 24.2, 2421.5, 0, float("nan"))] == [
+        "0.0242",
+        "2.42",
+        "24.2",
+        "2,422",
+        "0",
+        "–",
+    ]
 
 
 def test_checks_say_what_is_wrong():
@@ -220,11 +250,11 @@ def test_checks_say_what_is_wrong():
 
     def in_list(q, x, ds, keep, k):
         short = order(q, x, ds)[:, :keep]
-        return np.array([np.argsort(-unit(x[r]) @ unit(v))[:k] for v, r in zip(q, short)])
+        return np.array([np.argsort(-unit(x[r]) @ unit(v))[:k] for v, r in zip(q, short, strict=True)])
 
     def raw(q, x, ds, keep, k):
         short = np.argsort(-q[:, :ds] @ x[:, :ds].T, axis=1)[:, :keep]
-        return np.array([r[np.argsort(-x[r] @ v)[:k]] for v, r in zip(q, short)])
+        return np.array([r[np.argsort(-x[r] @ v)[:k]] for v, r in zip(q, short, strict=True)])
 
     for wrong, message in [
         (in_list, "places in the shortlist"), (raw, "length 1"), (lambda q, x, ds, keep, k: order(q, x, ds)[:, :k], "order of the short"),

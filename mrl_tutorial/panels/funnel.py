@@ -41,18 +41,21 @@ class FunnelDesigner(Panel):
             p.warm(name)
         self._clouds = {name: cloud(p, name) for name in p.names}
         keeps = [k for k in KEEPS if k < p.n] or [p.n]
-        self.model = w.ToggleButtons(options=list(p.names), value=p.names[-1], description="model", style={"description_width": "150px"})
+        self.model = w.ToggleButtons(options=list(p.names), value=p.names[-1], style={"button_width": "auto"})
+        label = w.Label("model", layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
         self.layer = w.IntSlider(p.n_layers, 1, p.n_layers, description="shortlist layer", **SLIDER)
-        self.dim = w.SelectionSlider(options=p.dims, value=p.dims[min(2, len(p.dims) - 1)], description="shortlist dims", **SLIDER)
-        self.keep = w.SelectionSlider(options=keeps, value=keeps[min(3, len(keeps) - 1)], description="shortlist K", **SLIDER)
+        small, keep = p.dims[min(2, len(p.dims) - 1)], keeps[min(3, len(keeps) - 1)]
+        self.dim = w.SelectionSlider(options=p.dims, value=small, description="shortlist dims", **SLIDER)
+        self.keep = w.SelectionSlider(options=keeps, value=keep, description="shortlist K", **SLIDER)
         self.rerank = w.SelectionSlider(options=p.dims, value=p.dims[-1], description="rerank dims", **SLIDER)
         self.middle = w.IntSlider(0, 0, 3, description="stages between", **SLIDER)
         sizes = [(f"{n:,}", n) for n in (p.n, *(n for n in SIZES if n > p.n))]
         self.size = w.SelectionSlider(options=sizes, value=p.n, description="price it for", **SLIDER)
-        self.query = w.Dropdown(options=self._examples(), description="follow a query", style={"description_width": "150px"}, layout={"width": "98%"})
+        wide = {"style": SLIDER["style"], "layout": SLIDER["layout"]}
+        self.query = w.Dropdown(options=self._examples(), description="follow a query", **wide)
         left, right = (w.VBox(column, layout={"width": "50%"}) for column in (
             [self.layer, self.dim, self.keep], [self.rerank, self.middle, self.size]))  # fmt: skip
-        self.start([self.model, w.HBox([left, right]), self.query])
+        self.start([w.HBox([label, self.model]), w.HBox([left, right]), self.query])
         self.show()
 
     def picture(self) -> go.Figure:
@@ -65,7 +68,8 @@ class FunnelDesigner(Panel):
         if hasattr(self, "note"):
             self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + self._followed(walk))
         # the widget keeps the template it starts with, and to check one takes longer than all the rest
-        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, whole["mflops"], template=not hasattr(self, "figure"))
+        fresh = not hasattr(self, "figure")
+        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, whole["mflops"], template=fresh)
 
     def static(self) -> go.Figure:
         return super().static().update_layout(template=figures.style()["template"])
@@ -141,7 +145,8 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
         "xaxis2": {"domain": [0.56, 1], "anchor": "y2", "type": "log", "dtick": 1, "showgrid": True,
                    "title": {"text": f"MFLOPs a query, {n:,} documents"},
                    "range": [float(np.log10(n * dims[0] / 2e6)), float(np.log10(2 * full))]},
-        "yaxis2": {"anchor": "x2", "range": [-0.02, 1.05], "showgrid": True, "title": {"text": "share of the full model's ten"}},
+        "yaxis2": {"anchor": "x2", "range": [-0.02, 1.05], "showgrid": True,
+                   "title": {"text": "share of the full model's ten"}},
         "annotations": [figures.heading("the path (nDCG@10 of each cell alone)", 0.235),
                         figures.heading("what it finds, what it costs", 0.78)],
     }  # fmt: skip
@@ -150,22 +155,26 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
     return go.Figure(data, layout)
 
 
-def costs_table(walk: Walk, full: Walk, cost: Mapping[str, float], whole: Mapping[str, float], n: int, held: int) -> str:
-    """The path beside the full model, as html. n: documents the price is for; held: those that quality was measured on."""
+def costs_table(walk: Walk, full: Walk, cost: Mapping[str, float], whole: Mapping[str, float], n: int,
+                held: int) -> str:  # fmt: skip
+    """The path beside the full model, as html. n: documents that the price is for; held: that quality is of."""
     def row(title: str, w: Walk, c: Mapping[str, float]) -> str:
         encode = f"{c['encode_mflops']:,.0f}" if np.isfinite(c["encode_mflops"]) else "–"
         values = (f"{w.recall:.1%}", f"{w.ndcg:.3f}", number(c["mflops"]), encode, number(c["ms"]), number(c["gb"]))
         return f"<tr><td>{title}</td>" + "".join(f'<td class="n">{v}</td>' for v in values) + "</tr>"
 
     head = "".join(f'<th class="n">{t}</th>' for t in (
-        "full model's ten", "nDCG@10", "search MFLOPs", "encoding MFLOPs", "search ms", "GB held"))  # fmt: skip
+        "of the ten", "nDCG@10", "MFLOPs", "to encode", "search ms", "GB held"))  # fmt: skip
     saving = whole["mflops"] / cost["mflops"]
-    note = (f"{saving:.1f} times fewer multiply-adds, {whole['ms'] / cost['ms']:.1f} times less time. Time: bytes moved, at the speed of "
-            "this machine's memory, one thread.")  # fmt: skip
+    note = (
+        f"Of the ten: the share of the full model's ten best that is found. {saving:.1f} times fewer multiply-adds, "
+        f"{whole['ms'] / cost['ms']:.1f} times less time: bytes moved at the speed of this machine's memory, one thread."
+    )
     if n != held:
         note += f" Quality is that of {held:,} documents; {n:,} need a longer shortlist."
-    return (f'<table class="mrl-cost"><tr><th>for {n:,} documents</th>{head}</tr>{row("this path", walk, cost)}'
-            f'{row("full model", full, whole)}</table><div class="note">{note}</div>')  # fmt: skip
+    rows = row("this path", walk, cost) + row("full model", full, whole)
+    head = f'<tr><th style="width:230px">for {n:,} documents</th>{head}</tr>'
+    return f'<table class="mrl-cost">{head}{rows}</table><div class="note">{note}</div>'
 
 
 def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: Sequence[str], n: int) -> str:
@@ -176,8 +185,11 @@ def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: S
         places = [j for j, r in enumerate(mine, start=1) if r in relevant]
         stands = f"&#10004; at {places[0]}" if places else f'<b style="color:{LOST}">&#10008; lost</b>'
         best = ", ".join(f"<b>{_short(names[r])}</b>" if r in relevant else _short(names[r]) for r in mine[:4])
-        rows += (f'<tr class="{"yes" if places else ""}"><td class="n">{i}</td><td>layer {stage.layer}, {stage.dim} dims</td>'
-                 f'<td class="n">{left:,} &#8594; {len(mine):,}</td><td>{stands}</td><td class="n">{share:.0%}</td><td>{best}</td></tr>')  # fmt: skip
+        rows += (
+            f'<tr class="{"yes" if places else ""}"><td class="n">{i}</td>'
+            f'<td>layer {stage.layer}, {stage.dim} dims</td><td class="n">{left:,} &#8594; {len(mine):,}</td><td>{stands}</td><td class="n">{share:.0%}</td>'
+            f"<td>{best}</td></tr>"
+        )
         left = len(mine)
     head = ('<tr><th class="n" style="width:50px">stage</th><th style="width:140px">scored by</th>'
             '<th class="n" style="width:120px">documents</th><th style="width:120px">relevant one</th>'

@@ -45,7 +45,9 @@ def slide(page, slider: str, key: str, part: str = ".mrl-stages") -> tuple[str, 
     before = text(page, part)
     handle(page, NAME, slider).focus()
     page.keyboard.press(key)
-    page.wait_for_function("([s, t]) => document.querySelector(s).textContent !== t", arg=[f".mrl-{NAME} {part}", before])
+    page.wait_for_function(
+        "([s, t]) => document.querySelector(s).textContent !== t", arg=[f".mrl-{NAME} {part}", before]
+    )
     return before, text(page, part)
 
 
@@ -64,10 +66,14 @@ def test_every_slider_answers_the_keyboard(page):
 
 
 def test_the_picture_follows(page):
-    path = f".mrl-{NAME} .scatterlayer .trace path.js-line"
-    before = page.locator(path).first.get_attribute("d")
+    state = (
+        "(s) => JSON.stringify(document.querySelector(s).data.filter((t) => t.mode === 'lines').map((t) => [...t.x]))"
+    )
+    plot = f".mrl-{NAME} .js-plotly-plot"
+    page.wait_for_function("(s) => document.querySelector(s).data.length === 7", arg=plot)
+    before = page.evaluate(state, plot)
     slide(page, "shortlist dims", "ArrowRight")
-    page.wait_for_function("([s, d]) => document.querySelector(s).getAttribute('d') !== d", arg=[path, before])
+    page.wait_for_function(f"([s, d]) => ({state})(s) !== d", arg=[plot, before])
 
 
 def test_a_senseless_path_is_a_message(page):
