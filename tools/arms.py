@@ -62,6 +62,7 @@ PAIRS = [
 PAIR_COLUMNS = [
     "a", "reduction_a", "b", "reduction_b", "task", "measure", "dim", "seeds", "items", "mean", "low", "high", "spread",
 ]  # fmt: skip
+NOT_MEASURED = {"cpu_seconds": None, "peak_gb": None}
 VERSION = 1  # of what is scored: counts up when a cached score no longer is what this file would compute
 
 
@@ -83,16 +84,17 @@ def trained(arm: str, seed: int, plain: Encoder, task) -> tuple[Encoder, float]:
 
 
 def in_a_process(arm: str, seed: int) -> dict:
-    """Train in a process of its own, for its peak memory; {seconds, peak_gb}, peak_gb null where the run was cached.
+    """Train in a process of its own: {seconds, cpu_seconds, peak_gb}, the last two null where the run was cached. Other
+    programs on the machine lengthen the seconds, not the seconds of processor time (which hold loading too).
     A head is trained when it is scored: its seconds are the notebook's to measure."""
     if ARMS[arm][1] in ("none", "heads"):
-        return {"seconds": None, "peak_gb": None}
+        return {"seconds": None, **NOT_MEASURED}
     note = store.cache_dir("arms") / f"{store.key(arm, seed, STEPS, BATCH)}.json"
     if not note.exists():
         command = [sys.executable, __file__, "--train", arm, "--seed", str(seed)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         store.write_json(note, json.loads(done.stdout.splitlines()[-1]))
-    return json.loads(note.read_text())
+    return {"seconds": None, **NOT_MEASURED, **json.loads(note.read_text())}
 
 
 def reductions(arm: str, seed: int, sample: np.ndarray) -> dict:
@@ -207,8 +209,10 @@ def main() -> None:
         began = time.monotonic()
         _, seconds = trained(args.train, args.seed, plain, task)
         fresh = time.monotonic() - began > 0.5 * seconds > 0
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-        print(json.dumps({"seconds": round(seconds, 1), "peak_gb": round(peak, 2) if fresh else None}))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+        measured = {"cpu_seconds": round(used.ru_utime + used.ru_stime), "peak_gb": round(peak, 2)} if fresh else NOT_MEASURED
+        print(json.dumps({"seconds": round(seconds, 1), **measured}))
         return
     arms = [arm.strip() for arm in args.arms.split(",")]
     runs = [(arm, seed) for seed in range(args.seeds) for arm in arms if ARMS[arm][1] != "none" or seed == 0]
