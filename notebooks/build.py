@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from mrl_tutorial.store import whole_file
 HERE = Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000
 CELL_SECONDS = 600
+PICTURE_WIDTH = 1000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE = "(a live panel: run this cell to use it)"
 BAR = re.compile(r"\d+%\|")  # a progress bar of tqdm
@@ -68,12 +70,21 @@ def read(source: Path) -> nbformat.NotebookNode:
 def execute(notebook: nbformat.NotebookNode) -> dict[str, float]:
     """Run every cell in the folder of the notebooks, in place. Returns `minutes`, `peak_gb` of the kernel (0 where the
     system does not tell) and `slowest`, the seconds of the slowest cell. Raises what the failing cell raised."""
+    # static pictures as wide as a notebook's column, where plotly would take 700 points
+    with tempfile.TemporaryDirectory() as home:
+        startup = Path(home) / "profile_default" / "startup"
+        startup.mkdir(parents=True)
+        (startup / "00-width.py").write_text(f"import plotly.io\nplotly.io.defaults.default_width = {PICTURE_WIDTH}\n")
+        return _run(notebook, {**os.environ, "IPYTHONDIR": home})
+
+
+def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, float]:
     client = NotebookClient(
         notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, store_widget_state=False,
         resources={"metadata": {"path": str(HERE)}}, extra_arguments=["--log-level=ERROR"],
     )  # fmt: skip
     marks = [time.perf_counter()]
-    with client.setup_kernel():
+    with client.setup_kernel(env=env):
         for index, cell in enumerate(notebook.cells):
             marks.append(time.perf_counter())
             client.execute_cell(cell, index)
