@@ -61,8 +61,8 @@ def mflops(function: Callable[[int, int, int, int], float]) -> Verdict:
             if np.isclose(got, 2 * want):
                 return told + "here a multiplication with its addition counts once, not twice."
             if np.isclose(got, (n * ds + keep * (dr - ds)) / 1e6):
-                return told + "one could keep the first ds products, true; the paper's formula charges all dr, so do that."
-            return told + f"{want:.4f} million, yours {got:.4f}: N documents cost ds, K of them dr."
+                return told + "the first ds products could be kept; the paper's formula charges all dr, so do that."
+            return f"{told}{want:.4f} million, yours {got:.4f}: n documents cost ds each, keep of them dr each."
         return None
 
     return _run(check, "N Ds for the scan and K Dr for the rerank: 20.908 million with the MRL paper's sizes.")

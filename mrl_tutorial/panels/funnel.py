@@ -168,7 +168,7 @@ def costs_table(walk: Walk, full: Walk, cost: Mapping[str, float], whole: Mappin
     saving = whole["mflops"] / cost["mflops"]
     note = (
         f"Of the ten: the share of the full model's ten best that is found. {saving:.1f} times fewer multiply-adds, "
-        f"{whole['ms'] / cost['ms']:.1f} times less time: bytes moved at the speed of this machine's memory, one thread."
+        f"{whole['ms'] / cost['ms']:.1f} times less time: bytes moved at this machine's memory speed, one thread."
     )
     if n != held:
         note += f" Quality is that of {held:,} documents; {n:,} need a longer shortlist."
@@ -187,7 +187,8 @@ def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: S
         best = ", ".join(f"<b>{_short(names[r])}</b>" if r in relevant else _short(names[r]) for r in mine[:4])
         rows += (
             f'<tr class="{"yes" if places else ""}"><td class="n">{i}</td>'
-            f'<td>layer {stage.layer}, {stage.dim} dims</td><td class="n">{left:,} &#8594; {len(mine):,}</td><td>{stands}</td><td class="n">{share:.0%}</td>'
+            f'<td>layer {stage.layer}, {stage.dim} dims</td>'
+            f'<td class="n">{left:,} &#8594; {len(mine):,}</td><td>{stands}</td><td class="n">{share:.0%}</td>'
             f"<td>{best}</td></tr>"
         )
         left = len(mine)
