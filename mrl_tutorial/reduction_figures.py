@@ -79,7 +79,8 @@ def front(points: Mapping[str, Sequence[tuple[int, float, str]]], best: Sequence
         figure.add_scatter(
             x=np.log2([b for b, _, _ in row]), y=[q for _, q, _ in row], text=[label for _, _, label in row], name=way,
             mode="lines+markers+text", textposition="top center",
-            textfont={"size": 14, "color": figures.COLOURS[i % 6]}, marker={"color": figures.COLOURS[i % 6], "symbol": symbols[i % 6], "size": 11},
+            textfont={"size": 14, "color": figures.COLOURS[i % 6]},
+            marker={"color": figures.COLOURS[i % 6], "symbol": symbols[i % 6], "size": 11},
             line={"color": figures.COLOURS[i % 6], "width": 1.5},
         )  # fmt: skip
     every = np.concatenate([np.log2([b for b, _, _ in row]) for row in points.values()])

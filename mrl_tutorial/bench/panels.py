@@ -33,7 +33,8 @@ PANELS: dict[str, Entry] = {
         "import numpy as np\nfrom mrl_tutorial.panels.spectrum import DIMS, WAYS, SpectrumData, SpectrumExplorer\n"
         "rng = np.random.default_rng(0)\nv = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]\n"
         "q = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}\n"
-        "SpectrumExplorer.of(SpectrumData(('plain', 'MRL'), (*DIMS, 384), v, rng.exponential(size=v.shape), q, 'ndcg@10', 'dev'))",
+        "x = rng.exponential(size=v.shape)\n"
+        "SpectrumExplorer.of(SpectrumData(('plain', 'MRL'), (*DIMS, 384), v, x, q, 'ndcg@10', 'dev'))",
         "dimension", "spectrum-explorer",
     ),
     "term explorer": Entry(

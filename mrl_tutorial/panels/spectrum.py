@@ -71,8 +71,8 @@ def spectrum_data(
     task: Any, models: Mapping[str, Encoder | Parts], *, split: str = "dev", metric: str = "ndcg@10",
     dims: Sequence[int] = DIMS, max_queries: int = 400, progress: Progress | None = None,
 ) -> SpectrumData:  # fmt: skip
-    """Encode the task with each model (or take its embeddings) and measure every layer: spectrum, and quality of prefix,
-    PCA and random coordinates at `dims` and at full width. PCA is fitted on the documents. Cached.
+    """Encode the task with each model (or take its embeddings) and measure every layer: spectrum, and quality of
+    prefix, PCA and random coordinates at `dims` and at full width. PCA is fitted on the documents. Cached.
 
     Raises InputError for a task that is not retrieval, no models, and models of different sizes.
     """
@@ -153,7 +153,8 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
         "y": [data.quality[way][m, layer - 1, at] for way in WAYS], "mode": "markers", "showlegend": False,
         "marker": {"color": [blue, red, green], "size": 11}, "hoverinfo": "skip",
     })  # fmt: skip
-    layout: dict[str, Any] = {**figures.style(f"{model}, layer {layer}, {dim} of {data.width} dimensions"), "height": 430}
+    title = f"{model}, layer {layer}, {dim} of {data.width} dimensions"
+    layout: dict[str, Any] = {**figures.style(title), "height": 430}
     layout["margin"] = {"l": 70, "r": 15, "t": 90, "b": 65}
     best = max(float(q.max()) for q in data.quality.values())
     low = np.log10(max(float((data.variances[..., : int(0.95 * data.width)] / top).min()), 1e-6))
@@ -163,7 +164,7 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
         {"range": [-0.02 * best, 1.1 * best], "showgrid": True},
     )
     measure = f"{figures.metric_title(data.metric)} ({data.split})"
-    titles = (f"variance (dotted: layer {data.n_layers})", "share of variance kept", measure)
+    headings = (f"variance (dotted: layer {data.n_layers})", "share of variance kept", measure)
     labels = ("component (log scale)", "dimensions (log scale)", "dimensions (log scale)")
     for i, (start, stop) in enumerate(PLACES):
         n = str(i + 1)
@@ -171,7 +172,7 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
         layout[f"xaxis{n}"] = {**axis, "title": {"text": labels[i]}, "domain": [start, stop], "anchor": f"y{n}"}
         layout[f"yaxis{n}"] = {**upright[i], "anchor": f"x{n}"}
     middle = [(start + stop) / 2 for start, stop in PLACES]
-    layout["annotations"] = [figures.heading(title, x) for title, x in zip(titles, middle, strict=True)]
+    layout["annotations"] = [figures.heading(title, x) for title, x in zip(headings, middle, strict=True)]
     layout["shapes"] = [figures.dim_rule(dim, axis) for axis in ("x", "x2", "x3")]
     layout["legend"] = figures.legend(PLACES[2][0] + 0.005)
     return go.Figure({"data": traces, "layout": layout})
@@ -180,8 +181,8 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
 class SpectrumExplorer(Panel):
     """Slide over layers and dimensions: the spectrum, the variance kept, and quality by PCA, prefix and random choice.
 
-    models: an Encoder, or name -> Encoder or embeddings; everything is measured once (cached), sliding only looks it up. Raises
-    InputError as `spectrum_data` does.
+    models: an Encoder, or name -> Encoder or embeddings; everything is measured once (cached), sliding only looks it up.
+    Raises InputError as `spectrum_data` does.
     """
 
     name = "spectrum-explorer"
