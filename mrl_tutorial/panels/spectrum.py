@@ -181,7 +181,7 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
 class SpectrumExplorer(Panel):
     """Slide over layers and dimensions: the spectrum, the variance kept, and quality by PCA, prefix and random choice.
 
-    models: an Encoder, or name -> Encoder or embeddings; everything is measured once (cached), sliding only looks it up.
+    models: an Encoder, or name -> Encoder or embeddings; all is measured once (cached), sliding only looks it up.
     Raises InputError as `spectrum_data` does.
     """
 
