@@ -88,20 +88,17 @@ print("\nshare of each document, per query:")
 print(pd.DataFrame(shares, [f"query {i}" for i in range(1, 5)], names).round(3).to_string())
 print(f"\nthe loss by hand: {by_hand:.6f}")
 
-# %% [markdown]
-# **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. A row whose largest share is not on the diagonal
-# is a query that picks a neighbour's document: these are neighbours in one library, and their texts are alike.
-#
-# The package computes the same for any layers and dimensions at once:
-
-# %%
 batch = Batch(torch.from_numpy(q)[None], torch.from_numpy(d)[None], layers=[6], temperature=0.05)  # (layers, pairs, dimensions)
 packaged = float(contrastive(batch, layers=[6], dims=[384])[0, 0])
 print(f"the package's contrastive loss: {packaged:.6f}")
 assert abs(packaged - by_hand) < 1e-4
 
 # %% [markdown]
-# The number of wrong documents is the batch size minus one. Here is the same untrained model on larger and larger batches:
+# **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. A row whose largest share is not on the diagonal
+# is a query that picks a neighbour's document: these are neighbours in one library, and their texts are alike. The package, which
+# computes the same for any layers and dimensions at once, agrees.
+#
+# The number of wrong documents is the batch size minus one. Here is the same model, not trained further yet, on larger and larger batches:
 
 # %%
 some = 64 if FAST else 256
@@ -132,8 +129,7 @@ checks.quiz_batch(answer)
 # checks.quiz_batch(answer)
 # ```
 # </details>
-
-# %% [markdown]
+#
 # ## A prefix, and a loss on every prefix
 # A **prefix** of a vector is its first $d$ numbers; nothing is computed anew. The Matryoshka loss is the same InfoNCE once for every
 # prefix size, each prefix brought to length 1 by itself, all added up. One forward pass, many losses:
@@ -170,8 +166,7 @@ checks.quiz_prefix(answer)
 # checks.quiz_prefix(answer)
 # ```
 # </details>
-
-# %% [markdown]
+#
 # ## Three ways at the same budget
 # We start from `all-MiniLM-L6-v2`, a finished model, and have 50 steps of 64 pairs to spend. All the weights of the network are
 # trained (*full fine-tuning*; only the table of token embeddings stays).
@@ -394,8 +389,7 @@ checks.quiz_penalty(answer)
 # checks.quiz_penalty(answer)
 # ```
 # </details>
-
-# %% [markdown]
+#
 # ### Claim L2
 # "The price of shrinking is small." We call a price *small* if a third of the numbers (128 of 384) keeps at least 95 % of the quality on
 # **every** task, and say down to which width each task holds that.
@@ -587,8 +581,7 @@ checks.info_nce(info_nce)
 # $-\log(e^{a}/b) = \log b - a$: no need to form the shares. With a small temperature subtract the largest score of a row before the
 # exponential, or it may overflow.
 # </details>
-
-# %% [markdown]
+#
 # **2 · False negatives** (10 minutes). In-batch negatives assume that the other queries' documents are wrong. Often one is right: then
 # the loss pushes a good answer away. `right` is a list with the *set* of right documents of each pair in the batch. Return all
 # $(i, j)$, $i \ne j$, for which query $i$ and pair $j$ share a right document.
@@ -619,8 +612,7 @@ checks.false_negatives(false_negatives)
 # `&` of two sets is what they share; an empty set counts as false. The course's training never puts the same text twice in a batch, but it
 # cannot know of two *different* documents that both answer.
 # </details>
-
-# %% [markdown]
+#
 # **3 · The smallest width under a quality budget** (15 minutes). `quality[d]` is the measured quality, `low[d]` the lower 95 % bound of
 # (quality at d − quality at full width). Return the smallest width such that it, **and every wider one**, costs at most `margin`: the
 # bound is at least `-margin`. If even the widest fails, return `None`.
@@ -650,8 +642,7 @@ checks.choose_width(choose_width)
 #
 # The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does the same.
 # </details>
-
-# %% [markdown]
+#
 # The same question asked of the live heads:
 
 # %%
