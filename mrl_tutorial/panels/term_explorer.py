@@ -21,6 +21,7 @@ RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse"
 OWN = "as the recipe has them"
 STRENGTHS = (0, 0.01, 0.1, 0.3, 1, 3, 10, 100, 1000)
 GAP = 0.045
+WIDE = {**SLIDER, "style": {"description_width": "180px"}}  # the longest term's name
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,16 @@ class TermExplorer(Panel):
         if recipe not in self.patterns:
             raise InputError(f"recipe {recipe!r} does not fit this batch: there are {', '.join(self.patterns) or 'none'}")
         known = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
-        wide = {"style": {"description_width": "150px"}, "layout": {"width": "48%"}}
+        wide = {"style": WIDE["style"], "layout": {"width": "48%"}}
         self.recipe = w.Dropdown(options=list(self.patterns), value=recipe, description="recipe", **wide)
         self.layers = w.Dropdown(options=[OWN, *known], value=OWN, description="layer weights", **wide)
         self.strengths = {
-            term: w.SelectionSlider(options=[(f"× {x:g}", x) for x in STRENGTHS], value=0, description=term, **SLIDER)
+            term: w.SelectionSlider(options=[(f"× {x:g}", x) for x in STRENGTHS], value=0, description=term, **WIDE)
             for term in anatomy.terms
         }
         middle = anatomy.layers[len(anatomy.layers) // 2 - 1]
-        self.layer = w.SelectionSlider(options=anatomy.layers, value=middle, description="layer", **SLIDER)
-        self.dim = w.SelectionSlider(options=anatomy.dims, value=anatomy.dims[-2], description="dimension", **SLIDER)
+        self.layer = w.SelectionSlider(options=anatomy.layers, value=middle, description="layer", **WIDE)
+        self.dim = w.SelectionSlider(options=anatomy.dims, value=anatomy.dims[-2], description="dimension", **WIDE)
         self._preset()
         self.recipe.observe(lambda _: self._preset(), "value")  # before start(), so that it is drawn once, after this
         self._presetting = False
@@ -193,7 +194,7 @@ class TermExplorer(Panel):
 def cell_table(anatomy: Anatomy, state: TermState) -> str:
     """The framed cell in numbers, a row a term, as html."""
     i, m = anatomy.layers.index(state.layer), anatomy.dims.index(state.dim)
-    head = "".join(f"<th>{x}</th>" for x in ("term", "weight", "loss", "gradient of this loss alone", "weight × gradient"))
+    head = "".join(f"<th>{x}</th>" for x in ("term", "weight", "loss", "gradient, weight 1", "weight × gradient"))
     rows = []
     for t, term in enumerate(anatomy.terms):
         weight = state.weights[term][i, m] if term in state.weights else 0.0

@@ -27,7 +27,8 @@ def page(tmp_path_factory):
         page.set_default_timeout(120_000)
         open_and_run(page, lab, "terms.ipynb")
         wait_for(page, f"{PANEL} .js-plotly-plot .main-svg", 300)
-        page.wait_for_timeout(3000)
+        page.wait_for_selector(f"{PANEL} .scatterlayer text", timeout=120_000)
+        page.wait_for_timeout(2000)
         yield page
 
 
@@ -38,6 +39,10 @@ def numbers(page) -> list[str]:
 def slider(page, label: str):
     row = page.locator(f"{PANEL} .jupyter-widgets", has=page.locator(f'> .widget-label:text-is("{label}")')).last
     return row.locator(".noUi-handle, input, select").first
+
+
+def test_it_shows_three_heat_maps(page):
+    assert page.locator(f"{PANEL} .heatmaplayer image").count() == 3 and len(numbers(page)) > 60
 
 
 def test_it_fits_and_nothing_is_small(page):
