@@ -164,12 +164,14 @@ def value_rows(found: dict, notes: dict) -> list[dict]:
 
 
 def difference_rows(found: dict) -> list[dict]:
-    """Rows of arms_paired.csv, for those of PAIRS of which both arms have as many seeds."""
+    """Rows of arms_paired.csv: each of PAIRS over the seeds that both arms have; plain, without seeds, stands for all."""
     differences = []
     for a, how_a, b, how_b in PAIRS:
-        sides = [[s for (arm, _), s in found.items() if arm == side] for side in (a, b)]
-        if not all(sides) or (len(sides[0]) != len(sides[1]) and "plain" not in (a, b)):
+        sides = [{seed: s for (arm, seed), s in found.items() if arm == side} for side in (a, b)]
+        seeds = sorted(set(sides[0]) if b == "plain" else set(sides[0]) & set(sides[1]))
+        if not seeds or not sides[1]:
             continue
+        sides = [[by_seed[0 if arm == "plain" else seed] for seed in seeds] for by_seed, arm in zip(sides, (a, b), strict=True)]
         for name in sides[0][0]:
             task, measure, how = name.split("|")
             other = f"{task}|{measure}|{how_b}"
@@ -179,7 +181,7 @@ def difference_rows(found: dict) -> list[dict]:
                 x = np.stack([scores[name][widths(a).index(d)] for scores in sides[0]])  # (seeds, items)
                 y = np.stack([scores[other][widths(b).index(d)] for scores in sides[1]])
                 differences.append({"a": a, "reduction_a": how_a, "b": b, "reduction_b": how_b, "task": task,
-                                    "measure": measure, "dim": d, "seeds": max(len(x), len(y)), "items": x.shape[1],
+                                    "measure": measure, "dim": d, "seeds": len(seeds), "items": x.shape[1],
                                     **{k: round(v, 6) for k, v in paired(x, y)._asdict().items()}})  # fmt: skip
     return differences
 
