@@ -50,12 +50,16 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
     """
     p, labels, dims = np.asarray(probabilities), np.asarray(labels), tuple(int(d) for d in dims)
     if p.ndim != 3 or p.shape[:2] != (len(dims), len(labels)) or not p.size:
-        raise InputError(f"probabilities {p.shape} for {len(dims)} sizes and {len(labels)} labels: give (sizes, items, classes)")
+        raise InputError(
+            f"probabilities {p.shape} for {len(dims)} sizes and {len(labels)} labels: give (sizes, items, classes)"
+        )
     if dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
         raise InputError(f"sizes {list(dims)} must increase: sort them, and the probabilities with them")
     if not np.isfinite(p).all():
         size, item = np.argwhere(~np.isfinite(p).all(-1))[0]
-        raise InputError(f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: mend or drop the item")
+        raise InputError(
+            f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: mend or drop the item"
+        )
     if p.min() < 0 or np.abs(p.sum(-1) - 1).max() > 1e-3:
         raise InputError("probabilities must be 0 or more and sum to 1 over the classes: apply a softmax first")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= p.shape[2]:
@@ -164,7 +168,9 @@ def shared_curve(a: Answers, grid: np.ndarray = GRID) -> list[Outcome]:
     return [run(a, np.full(len(a.dims) - 1, t)) for t in _grid(grid)]
 
 
-def tuned_thresholds(a: Answers, price: float, grid: np.ndarray = GRID, *, visited: bool = False, rounds: int = 20) -> np.ndarray:
+def tuned_thresholds(
+    a: Answers, price: float, grid: np.ndarray = GRID, *, visited: bool = False, rounds: int = 20
+) -> np.ndarray:
     """Thresholds (M - 1,) that minimise errors + price x expected size / largest size, by coordinate descent.
 
     price: how much accuracy one may lose to save a whole full-size vector. visited: charge every size looked at. Each
@@ -236,13 +242,17 @@ def pareto(outcomes: Sequence[Outcome], visited: bool = False) -> list[int]:
     return kept
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Calibration: items by confidence in `bins` equal intervals of 0..1. Returns (count, mean confidence, share right),
     each (bins,), NaN in an empty bin, and the expected calibration error: the mean of |confidence - right| over bins,
     weighted by count. Raises InputError without items or bins, or where the shapes disagree."""
     confidence, right = np.ravel(confidence), np.ravel(right)
     if len(confidence) != len(right) or not len(right) or bins < 1:
-        raise InputError(f"{len(confidence)} confidences, {len(right)} answers, {bins} bins: give as many of both, and 1 bin or more")
+        raise InputError(
+            f"{len(confidence)} confidences, {len(right)} answers, {bins} bins: give as many of both, and 1 bin or more"
+        )
     where = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):

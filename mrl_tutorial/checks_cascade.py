@@ -21,7 +21,9 @@ def expected_size(function: Callable[[np.ndarray, tuple[int, ...]], float]) -> V
                 return f"the result must be one number, yours has shape {np.shape(got)}: sum the products."
             if not np.isclose(got, want):
                 if np.isclose(got, np.mean(DIMS)):
-                    return "that is the mean of the sizes, as if each were used equally often; weigh each with its share."
+                    return (
+                        "that is the mean of the sizes, as if each were used equally often; weigh each with its share."
+                    )
                 return f"shares {shares} of the sizes {list(DIMS)} make {want:g}, yours says {got:g}."
         return None
 

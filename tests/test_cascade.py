@@ -61,7 +61,9 @@ def test_thresholds_at_the_edges():
     assert (everyone.final, everyone.visited) == (8, 8) and everyone.accuracy == a.accuracy[0]
     assert (nobody.final, nobody.visited) == (64, 120) and nobody.accuracy == a.accuracy[-1]
     assert cascade.run(a, [1.01, 0, 0.5]).final == 16
-    assert np.array_equal(cascade.stops(a.confidence, [0.5, 0.6, 0.7]), cascade.stops(a.confidence, [0.5, 0.6, 0.7, 9.0]))
+    assert np.array_equal(
+        cascade.stops(a.confidence, [0.5, 0.6, 0.7]), cascade.stops(a.confidence, [0.5, 0.6, 0.7, 9.0])
+    )
 
 
 def test_a_confidence_equal_to_the_threshold_stops():
@@ -192,7 +194,10 @@ def test_pareto_keeps_what_nothing_beats():
     outcomes = cascade.shared_curve(cascade.answers(*made(5), DIMS))
     kept = cascade.pareto(outcomes)
     for i, o in enumerate(outcomes):
-        beaten = any(p.final <= o.final and p.accuracy >= o.accuracy and (p.final, p.accuracy) != (o.final, o.accuracy) for p in outcomes)
+        beaten = any(
+            p.final <= o.final and p.accuracy >= o.accuracy and (p.final, p.accuracy) != (o.final, o.accuracy)
+            for p in outcomes
+        )
         same = any((outcomes[k].final, outcomes[k].accuracy) == (o.final, o.accuracy) for k in kept)
         assert same != beaten
     sizes = [outcomes[k].final for k in kept]
@@ -211,7 +216,9 @@ def test_reliability_by_hand():
 def test_probabilities_of_networks_agree_with_their_answers(tied):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.integers(0, 3, 50)
-    nets = train_nets(x, y, [np.arange(50)] * 2, np.ones((2, 3)), [0, 1], Plan(dims=(2, 4, 8), width=8, hidden=5, tied=tied, epochs=2))
+    nets = train_nets(
+        x, y, [np.arange(50)] * 2, np.ones((2, 3)), [0, 1], Plan(dims=(2, 4, 8), width=8, hidden=5, tied=tied, epochs=2)
+    )
     p = cascade.probabilities(nets, x)
     assert p.shape == (2, 3, 50, 3) and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert np.array_equal(p.argmax(-1), nets.predict(x))
@@ -222,7 +229,11 @@ def test_checks_say_what_is_wrong():
     from mrl_tutorial import checks_cascade as checks
 
     assert checks.expected_size(lambda s, d: float(s @ np.array(d)))
-    for wrong, message in [(lambda s, d: np.mean(d), "equally often"), (lambda s, d: s * np.array(d), "one number"), (lambda s, d: 7.0, "yours says 7")]:
+    for wrong, message in [
+        (lambda s, d: np.mean(d), "equally often"),
+        (lambda s, d: s * np.array(d), "one number"),
+        (lambda s, d: 7.0, "yours says 7"),
+    ]:
         assert message in str(checks.expected_size(wrong)) and not checks.expected_size(wrong)
     assert checks.decide(lambda c, t: cascade.stops(c, t))
     strict = [(lambda c, t: c.argmax(0), "most confident"), (lambda c, t: (c[:-1] >= t[:, None]).argmax(0), "sure nowhere"),
@@ -230,5 +241,8 @@ def test_checks_say_what_is_wrong():
     for wrong, message in strict:
         assert message in str(checks.decide(wrong)) and not checks.decide(wrong)
     assert checks.charge(lambda s, d, separate: float(s @ (np.cumsum(d) if separate else np.array(d))))
-    for wrong, message in [(lambda s, d, k: s @ np.array(d), "only the last size"), (lambda s, d, k: s @ np.cumsum(d), "tied classifier")]:
+    for wrong, message in [
+        (lambda s, d, k: s @ np.array(d), "only the last size"),
+        (lambda s, d, k: s @ np.cumsum(d), "tied classifier"),
+    ]:
         assert message in str(checks.charge(wrong)) and not checks.charge(wrong)

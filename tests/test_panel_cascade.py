@@ -29,9 +29,13 @@ def shown(panel):
 def agrees(panel, a, thresholds):
     x, y, visited, shares = shown(panel)
     out = cascade.run(a, thresholds)
-    assert (x, y, visited) == pytest.approx((out.final, out.accuracy, out.visited)) and shares == pytest.approx(out.shares)
+    assert (x, y, visited) == pytest.approx((out.final, out.accuracy, out.visited)) and shares == pytest.approx(
+        out.shares
+    )
     assert f"Accuracy {out.accuracy:.3f}" in panel.note.value and f"Expected size {out.final:.1f}" in panel.note.value
-    for fresh, old in zip(panel.static().data, panel.figure.data, strict=True):  # the quick way shows what a new picture would
+    for fresh, old in zip(
+        panel.static().data, panel.figure.data, strict=True
+    ):  # the quick way shows what a new picture would
         assert np.allclose(np.asarray(fresh.y, float), np.asarray(old.y, float)) and fresh.text == old.text
         assert [str(v) for v in fresh.x] == [str(v) for v in old.x]
 

@@ -53,9 +53,27 @@ def draw(m: Marks, now: Outcome, title: str = "") -> go.Figure:
 
     points("one size for all", list(dims), m.answers.accuracy, "lines+markers", line={"color": figures.INK, "width": 2, "dash": "dot"},
            marker={"size": 9, "symbol": "square"})  # fmt: skip
-    points("one threshold for all sizes", [o.final for o in m.curve], [o.accuracy for o in m.curve], "lines", line={"color": light, "width": 4})
-    points("the paper's rule", [m.paper.final], [m.paper.accuracy], "markers", marker={"size": 15, "symbol": "diamond", "color": blue})
-    points("oracle", [m.oracle.final], [m.oracle.accuracy], "markers", marker={"size": 17, "symbol": "star", "color": green})
+    points(
+        "one threshold for all sizes",
+        [o.final for o in m.curve],
+        [o.accuracy for o in m.curve],
+        "lines",
+        line={"color": light, "width": 4},
+    )
+    points(
+        "the paper's rule",
+        [m.paper.final],
+        [m.paper.accuracy],
+        "markers",
+        marker={"size": 15, "symbol": "diamond", "color": blue},
+    )
+    points(
+        "oracle",
+        [m.oracle.final],
+        [m.oracle.accuracy],
+        "markers",
+        marker={"size": 17, "symbol": "star", "color": green},
+    )
     points("your cascade", [now.final], [now.accuracy], "markers", marker={"size": 17, "color": red})
     points("your cascade, every size charged", [now.final, now.visited], [now.accuracy] * 2, "lines+markers", line={"color": red, "dash": "dot"},
            marker={"size": [0, 15], "symbol": "circle-open", "color": red, "line": {"width": 3}})  # fmt: skip
@@ -67,7 +85,15 @@ def draw(m: Marks, now: Outcome, title: str = "") -> go.Figure:
     low = m.answers.accuracy.min()
     pad = 0.06 * (m.oracle.accuracy - low)
     at = np.log10([0.85 * dims[0], 1.15 * sum(dims)])
-    figure.update_xaxes(type="log", title="expected size (log scale)", tickvals=list(dims), ticktext=[str(d) for d in dims], range=list(at), row=1, col=1)
+    figure.update_xaxes(
+        type="log",
+        title="expected size (log scale)",
+        tickvals=list(dims),
+        ticktext=[str(d) for d in dims],
+        range=list(at),
+        row=1,
+        col=1,
+    )
     figure.update_yaxes(title="accuracy", range=[low - pad, m.oracle.accuracy + pad], showgrid=True, row=1, col=1)
     figure.update_xaxes(title="size at which items are answered", type="category", row=1, col=2)
     figure.update_yaxes(title="% of items", range=[0, 110], row=1, col=2)
@@ -86,14 +112,22 @@ class CascadeTuner(Panel):
         cases = {"cascade": cases} if isinstance(cases, Answers) else dict(cases)
         sizes = {a.dims for a in cases.values()}
         if len(sizes) != 1 or len(next(iter(sizes))) < 2:
-            raise InputError(f"cases with sizes {sorted(map(list, sizes))}: give one case or more, all with the same two sizes or more")
+            raise InputError(
+                f"cases with sizes {sorted(map(list, sizes))}: give one case or more, all with the same two sizes or more"
+            )
         self.marks = {name: marks(a) for name, a in cases.items()}
         self.dims = next(iter(sizes))
-        self.case = w.ToggleButtons(options=list(cases), description="classifier", style={"description_width": "90px", "button_width": "auto"})
+        self.case = w.ToggleButtons(
+            options=list(cases), description="classifier", style={"description_width": "90px", "button_width": "auto"}
+        )
         span = {"min": 0.0, "max": 1.01, "step": 0.01, "readout_format": ".2f"}
         self.shared = w.FloatSlider(description="all sizes", value=start, **span, **SLIDER)
-        self.each = [w.FloatSlider(description=f"stop at {d} from", value=start, **span, **SLIDER) for d in self.dims[:-1]]
-        self.greedy = w.Button(description="the paper's rule", tooltip="set the thresholds that the paper's rule finds on these items")
+        self.each = [
+            w.FloatSlider(description=f"stop at {d} from", value=start, **span, **SLIDER) for d in self.dims[:-1]
+        ]
+        self.greedy = w.Button(
+            description="the paper's rule", tooltip="set the thresholds that the paper's rule finds on these items"
+        )
         self.greedy.on_click(lambda _: self.set(self.marks[self.case.value].greedy))
         self._busy = False
         self.shared.observe(self._share, "value")  # before the panel's own observer, which then draws once

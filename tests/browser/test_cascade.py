@@ -41,7 +41,8 @@ def changes(page, panel, act) -> None:
     before, words = bars(page), note(panel)
     act()
     page.wait_for_function(
-        f"(old) => [...document.querySelectorAll('.mrl-{NAME} .bartext')].map((t) => t.textContent).join() !== old", arg=",".join(before)
+        f"(old) => [...document.querySelectorAll('.mrl-{NAME} .bartext')].map((t) => t.textContent).join() !== old",
+        arg=",".join(before),
     )
     assert note(panel) != words
 
@@ -51,7 +52,9 @@ def test_arrow_keys_slide(page, panel):
     changes(page, panel, lambda: [page.keyboard.press("PageDown"), page.keyboard.press("ArrowLeft")])
     handle(page, NAME, "stop at 8 from").focus()
     changes(page, panel, lambda: page.keyboard.press("End"))
-    page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} .bartext').textContent === '0%'")  # nobody stops at 8
+    page.wait_for_function(
+        f"() => document.querySelector('.mrl-{NAME} .bartext').textContent === '0%'"
+    )  # nobody stops at 8
 
 
 def test_the_papers_rule_and_another_case(page, panel):
@@ -65,5 +68,7 @@ def test_nothing_is_small_or_cut_off(page, panel):
                   .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
     )
     assert len(sizes) > 20 and min(sizes) >= 14
-    cut = page.evaluate(f"() => [...document.querySelectorAll('.mrl-{NAME} .widget-label')].filter((e) => e.scrollWidth > e.clientWidth + 1).length")
+    cut = page.evaluate(
+        f"() => [...document.querySelectorAll('.mrl-{NAME} .widget-label')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
+    )
     assert cut == 0
