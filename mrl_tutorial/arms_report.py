@@ -124,12 +124,9 @@ def curves(
             "anchor": y,
         }
         figure.layout[f"xaxis{i + 1}"] = axis
-        figure.layout[f"yaxis{i + 1}"] = {
-            "title": {"text": LABELS[metric]},
-            "range": [low, high],
-            "showgrid": True,
-            "anchor": x,
-        }
+        figure.layout[f"yaxis{i + 1}"] = {"range": [low, high], "showgrid": True, "anchor": x}
+        # the measure as a heading: beside the axis it would run into the plot on its left in a narrow column
+        figure.add_annotation(**figures.heading(LABELS[metric], start + width / 2))
     figure.update_layout(**figures.style(title), height=430)
     below = {"orientation": "h", "x": 0, "y": -0.27, "yanchor": "top", "xanchor": "left"}
     figure.update_layout(legend=below, margin={"b": 130})
