@@ -45,20 +45,19 @@ def tiles(
         suffix = "" if i == 0 else str(i + 1)
         left, top = place * (wide + 0.03), 1 - row * tall
         figure.add_heatmap(
-            z=values, x=list(range(len(dims))), y=list(range(len(layers))), zmin=low, zmax=high, xgap=1, ygap=1,
+            z=np.asarray(values, dtype=float).round(digits + 2), x=[str(d) for d in dims], y=[str(x) for x in layers], zmin=low, zmax=high, xgap=1, ygap=1,
             colorscale=DIVERGING if difference else figures.SCALE, xaxis=f"x{suffix}", yaxis=f"y{suffix}", name=name,
-            customdata=[[f"layer {layer}, {d} dimensions" for d in dims] for layer in layers],
-            hovertemplate=f"%{{customdata}}: %{{z:.{digits + 1}f}}<extra></extra>", showscale=i == 0,
+            hovertemplate=f"layer %{{y}}, %{{x}} dimensions: %{{z:.{digits + 1}f}}<extra></extra>", showscale=i == 0,
             colorbar={"title": {"text": bar, "side": "right"}, "thickness": 14, "outlinewidth": 0},
         )  # fmt: skip
         shown = range(0, len(dims), 2)
         figure.layout[f"xaxis{suffix}"] = {
             "domain": [left, left + wide], "anchor": f"y{suffix}", "showline": False, "ticks": "", "tickangle": 0,
-            "tickvals": list(shown), "ticktext": [str(dims[j]) for j in shown],
+            "type": "category", "tickvals": [str(dims[j]) for j in shown],
         }  # fmt: skip
         figure.layout[f"yaxis{suffix}"] = {
             "domain": [top - tall + gap, top], "anchor": f"x{suffix}", "showline": False, "ticks": "",
-            "tickvals": list(range(len(layers))), "ticktext": [str(x) for x in layers],
+            "type": "category", "tickvals": [str(x) for x in layers],
             "title": {"text": "" if place else "layer"},
         }  # fmt: skip
         figure.add_annotation(**{**figures.heading(name, left + wide / 2), "y": top, "font": {"size": figures.FONT}, "yshift": 2})

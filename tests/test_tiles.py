@@ -13,7 +13,7 @@ def test_each_table_is_a_tile_with_its_own_axes():
     a, b = np.arange(6.0).reshape(2, 3), np.full((3, 2), -2.0)
     figure = tiles({"a": (a, (1, 2), (8, 16, 32)), "b": (b, (2, 4, 6), (8, 768))}, bar="quality")
     assert [t.name for t in figure.data] == ["a", "b"] and np.array_equal(figure.data[0].z, a)
-    assert list(figure.layout.yaxis2.ticktext) == ["2", "4", "6"] and figure.data[1].yaxis == "y2"
+    assert list(figure.layout.yaxis2.tickvals) == ["2", "4", "6"] and figure.data[1].yaxis == "y2"
     assert {(t.zmin, t.zmax) for t in figure.data} == {(-2.0, 5.0)}
     assert [x.text for x in figure.layout.annotations] == ["a", "b"]
 
