@@ -112,7 +112,7 @@ def _top(table: np.ndarray) -> float:
 
 
 def _printed(table: np.ndarray) -> list[str]:
-    return [short(v) if v else "" for v in table.ravel()]
+    return [short(v).removeprefix("0") for v in table.ravel()]  # ".067": a cell is 40 pixels wide
 
 
 def _frames(anatomy: Anatomy, state: TermState) -> list[dict]:
@@ -189,6 +189,10 @@ class TermExplorer(Panel):
     def picture(self) -> go.Figure:
         """The present state as a plotly figure."""
         return draw(self.anatomy, self.state)
+
+    def static(self) -> go.Figure:
+        """As `Panel.static`, wide enough for three heat maps side by side."""
+        return super().static().update_layout(width=1000)
 
 
 def cell_table(anatomy: Anatomy, state: TermState) -> str:

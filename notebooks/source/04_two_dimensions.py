@@ -561,7 +561,8 @@ for similarity, temperature in (("cosine", 0.05), ("dot", 0.05 * 384)):  # stand
                 turned = {part: result.encoder.heads(torch.from_numpy(np.array(x[-1:])), [6]).numpy() for part, x in raw.items()}  # (1, N, 384)
             quality = evaluate_grid(task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED).values[0]
             kept.setdefault(f"{name}, {similarity}", []).append(quality)
-figures.curves(widths, {n: np.mean(v, 0) for n, v in kept.items()}, title="Last layer, shared heads: trained at 128 only, or at all widths", trained={n: [128] for n in kept if n.startswith("128")}).show()
+figure = figures.curves(widths, {n: np.mean(v, 0) for n, v in kept.items()}, title="Last layer, shared heads: trained at 128 only, or at all widths")
+figure.update_layout(legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}).show()
 at32, at128 = widths.index(32), widths.index(128)
 share = {n: np.array([q[at32] / q[at128] for q in v]) for n, v in kept.items()}
 say = {n: f"{v.mean():.0%} ± {v.std(ddof=1) if len(v) > 1 else 0:.0%}" for n, v in share.items()}
