@@ -334,7 +334,8 @@ for arm in ("plain", "mrl"):
 
 # %% [markdown]
 # **What to see.** The lines lie far apart. Ordering pairs of sentences by similarity survives very short prefixes; finding one document
-# among thousands does not; the few-shot classifications come in between. So a price measured on one kind of task says little about another. And beware: a curve
+# among thousands does not; and the two classifications need not agree with each other. So a price measured on one kind of task says
+# little about another. And beware: a curve
 # can also look better because the model is *worse at full width*, as the table shows for search.
 #
 # Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
@@ -444,8 +445,9 @@ for name, grid in ways.items():
     print(f"{name:<19}" + "".join(f"{v:>8.3f}" for v in grid.values[0]))
 
 # %% [markdown]
-# **What to see.** Prefix and random coordinates are level: in a plain model every number carries a bit of everything. PCA is the
-# stronger way to shorten it. So beating the plain prefix is the lower bar, beating PCA the higher one. Now the trained arms, loaded:
+# **What to see.** The three lie close together. In a plain model no coordinate is special, so random ones do as well as the first ones. And
+# PCA gains little: it keeps the directions along which texts *differ* most, which need not be those that help a search. Now the
+# trained arms, loaded:
 
 # %%
 lines = {
@@ -664,7 +666,7 @@ ledger.table("03")
 # - the Matryoshka loss is that loss once for every prefix; it can be added to a finished model, by a head in seconds or in all weights in
 #   minutes;
 # - what a shorter vector costs depends on the task much more than on the recipe;
-# - a plain model can be cut quite far before Matryoshka training pays, and PCA is a rival to be beaten;
+# - short prefixes of a plain model are no better than random coordinates, and PCA changes little: training decides what comes first;
 # - the result leaves the course as a plain sentence-transformers folder.
 #
 # Keep in mind: the starting model was trained on a billion pairs, documentation of code among them, so pydocs is not new to it.
