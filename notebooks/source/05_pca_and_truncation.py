@@ -326,9 +326,9 @@ for name, draws in samples.items():
     print(f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance")
 
 # %% [markdown]
-# **What to see.** Directions fitted on other texts keep less of these documents' variance, and retrieval at small widths suffers most:
-# they are the main directions of a world in which nobody tells `reshape` from `ravel`. A basis fitted elsewhere can fall behind the
-# plain prefix, which needs no fitting at all. Fit PCA on what you index.
+# **What to see.** Directions fitted on other texts keep much less of these documents' variance. One library alone gives worse retrieval
+# too. But general sentences (and abstracts), which keep the least variance, do *not* find less from 32 dimensions on: once more,
+# variance is not retrieval. Only the smallest widths suffer. Try your basis on your own queries before you trust its variance.
 #
 # ## Which "PCA" is in the code?
 # ESE, the second version of 2D Matryoshka training (notebook 04), pulls each prefix towards "PCA" of the full vector. Its public code
@@ -659,7 +659,7 @@ ledger.table("05")
 # - PCA keeps the most variance, and variance is not retrieval: on a plain model it gains little over a prefix that keeps a fraction of it;
 # - contrastive training has spread the last layer's variance over many directions, and there is little for PCA to choose from;
 # - on Matryoshka vectors PCA still finds something to collect, and random coordinates tell how much of the gain is *order*;
-# - fit PCA on what you index, on some times as many texts as dimensions, and decide about the mean by measuring;
+# - PCA wants some times as many texts as dimensions; which texts, and whether to keep the mean, is decided by measuring;
 # - the "PCA" in the public code of ESE is not PCA;
 # - at a fixed number of bytes, take bits away first, dimensions second.
 #
