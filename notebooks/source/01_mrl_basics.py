@@ -14,14 +14,23 @@
 # You need notebook 00, and one course in machine learning: classification, cross-entropy, train and test. On a laptop with 2 cores
 # it takes about four minutes the first time, and less than one when what it trained is there already.
 
-# %%
-# On Colab: fetch the course and switch its widgets on. Anywhere else this cell does nothing.
+# %% tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 
 if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
     from google.colab import output
 
-    output.enable_custom_widget_manager()
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
+    sys.path.insert(0, folder)
+    os.chdir(folder + "/notebooks")
+    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
 import os

@@ -12,14 +12,23 @@
 # You need notebook 00 (what a prefix, nDCG@10 and a recipe are). About four minutes on 2 cores the first time, less than one
 # the second.
 
-# %%
-# On Colab: fetch the course and switch its widgets on. Anywhere else this cell does nothing.
+# %% tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 
 if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
     from google.colab import output
 
-    output.enable_custom_widget_manager()
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
+    sys.path.insert(0, folder)
+    os.chdir(folder + "/notebooks")
+    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
 import os

@@ -14,14 +14,23 @@
 # You need notebook 00 (layers, dimensions, prefixes, nDCG@10) and matrix products. About four minutes on 2 cores the first time, most
 # of it fine-tuning one model; under a minute after that.
 
-# %%
-# On Colab: fetch the course and switch its widgets on. Anywhere else this cell does nothing.
+# %% tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 
 if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
     from google.colab import output
 
-    output.enable_custom_widget_manager()
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
+    sys.path.insert(0, folder)
+    os.chdir(folder + "/notebooks")
+    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
 import os
@@ -407,7 +416,7 @@ ledger.settle(
     f"PCA of a batch {ours['ndcg'][0]:.3f} ± {ours['ndcg'][1]:.3f}, the code's {theirs['ndcg'][0]:.3f} ± {theirs['ndcg'][1]:.3f} (difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]); "
     f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
     verdict=verdict,
-    why=("True PCA keeps as much as the prefix of the same size, and more in the middle widths. " if keeps else "PCA loses against the prefix. ")
+    why=("True PCA keeps as much as the prefix of the same size, and more at some widths. " if keeps else "PCA loses against the prefix. ")
     + ("The code's columns do as well as PCA's." if is_one else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, and the result changes with the size of the batch.")
     + " Measured as a reduction of a plain model, not as a training target.",
 )
@@ -510,7 +519,7 @@ ledger.settle(
 #
 # 1. On layer 6, find a dimension at which PCA keeps five times the prefix's variance and finds nothing more.
 # 2. Go down to layer 5. The variance is in fewer directions. Is PCA better there?
-# 3. Switch to the trained model. What happened to the mean rank of the last layer, and to the gap between prefix and random?
+# 3. Switch to the trained model. What happened to the effective rank of the last layer, and to the gap between prefix and random?
 
 # %%
 explorer = SpectrumExplorer(
