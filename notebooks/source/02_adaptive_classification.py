@@ -4,8 +4,8 @@
 # Some items are easy and some are hard. **You will**
 #
 # - let a classifier look at 8 numbers of an embedding first, and at more only where it is not sure: a *cascade*;
-# - learn its thresholds on held-out data, by the paper's rule and by two others, and see which of them keep their promise;
-# - charge a cascade in two ways, and see why "as good as 512 dimensions with 37" is a statement about a *mean*;
+# - learn its thresholds on held-out data, by the rule of the MRL paper (Kusupati and others, cited at the end) and by two others, and see which of them keep their promise;
+# - charge a cascade in two ways, and see why the paper's often quoted "as good as 512 dimensions with 37" is a statement about a *mean*;
 # - tune one by hand, against the best that any cascade could do.
 #
 # You need notebook 00, and to have met classification and training, validation and test sets. On 2 cores about three minutes, less
@@ -126,8 +126,8 @@ def accuracies(runs):
 accuracies(runs["digits"])
 
 # %% [markdown]
-# **What to see.** Even two numbers are right about a good part of the digits. To spend all 64 on every picture is a waste, if only
-# we knew which pictures need them.
+# **What to see.** Even two numbers are right about a good part of the digits. The accuracy of the nested sizes levels off early, so to spend all 64
+# on every picture is a waste; if only we knew which pictures need them. (± is the spread over seeds and folds.)
 #
 # ## How sure is sure?
 # A classifier gives every class a score; the **softmax** $p_c = e^{s_c} / \sum_k e^{s_k}$ makes probabilities of them. The largest of
@@ -143,8 +143,12 @@ for i in order[[0, len(order) // 20, len(order) // 5, len(order) // 2, -1]]:
 print("size: confidence, and whether the answer is right")
 
 # %% [markdown]
+# **What to see.** The pictures are sorted by their confidence at the third size, the least sure first. Easy ones are sure, and right, within a few numbers; hard ones
+# waver. And the hardest one shows the risk: a size can be quite sure and wrong.
+#
 # A confidence is worth something if it means what it says: of all answers given with 70 % confidence, 70 % should be right. This is
-# called **calibration**, and the mean distance from it the *expected calibration error* (ECE).
+# called **calibration**. Put answers of similar confidence together; the mean distance between their confidence and their share of right answers
+# is the *expected calibration error* (ECE).
 
 # %%
 def calibration(runs, kind, title):
@@ -164,11 +168,11 @@ def calibration(runs, kind, title):
 calibration(runs["digits"], "MRL-E", "Digits, MRL-E: what a confidence is worth")
 
 # %% [markdown]
-# **What to see.** A line above the dotted one: this size is *less* sure than it could be; below: it is too sure. Rarely is the
-# same confidence worth the same at all sizes. That is why thresholds are learnt, and why each size may need its own.
+# **What to see.** A line above the dotted one: this size is *less* sure than it could be; below: it is too sure. Here the smallest size is
+# less sure than it could be and the largest one too sure, so the same confidence is not worth the same at all sizes. That is why thresholds are learnt, and why each size may need its own.
 #
 # ## Thresholds, and what they cost
-# Three rules. All look at the held-out part only:
+# Three rules. All choose by the held-out part only:
 #
 # 1. **The paper's rule.** Take each pair of neighbouring sizes by itself. Whoever reaches the threshold is answered by the smaller size, everyone else
 #    by the larger. Of 101 thresholds from 0 to 1 take the one with the best accuracy, the smallest of equals.
@@ -231,13 +235,13 @@ print("in brackets: 95 % paired bootstrap interval over the items; ± is the spr
 shown(results["digits"])
 
 # %% [markdown]
-# **What to see.** The expected size of the cascades is far below 64, and their accuracy close to that of 64 dimensions. Compare the last two
-# columns: how you count decides half of the saving. And look at the oracle: it is *more* accurate than the largest size, because small sizes
+# **What to see.** The expected size of the cascades is far below 64, and their accuracy a little below that of 64 dimensions: small losses, but
+# beyond chance, since their intervals lie below 0. Compare the last two columns: with every size charged the same cascade costs up to about twice as much. And look at the oracle: it is *more* accurate than the largest size, because small sizes
 # are sometimes right where large ones are wrong.
 #
 # ## Text
-# Now the documentation of the libraries on this machine. Which **module** do they come from, and, easier, which **package**? The text is encoded once, by the frozen
-# `all-MiniLM-L6-v2`. What we train is a linear map of its 384 numbers to a Matryoshka vector of 256, and the classifiers on it, for the sizes 8 to 256.
+# Now pydocs, the documentation of Python libraries. Which **module** does a text come from, and, easier, which **package**? The text is encoded once, by
+# `all-MiniLM-L6-v2`, a language model that stays as it is (*frozen*). What we train is a linear map of its 384 numbers to a Matryoshka vector of 256, and the classifiers on it, for the sizes 8 to 256.
 # Near-duplicate texts fall on the same side of training, held-out (*dev*) and test part. The encoder has seen documentation in its own training.
 
 # %%
@@ -316,6 +320,9 @@ else:
     print("Banking77 is not on this machine: the rest of the notebook goes on without it.")
 
 # %% [markdown]
+# **What to see.** (With the data set.) Accuracy levels off well before the largest size, so the cascades get by with a small part of it. They lose
+# less than one point or about one, and that loss is again beyond chance.
+#
 # ## All of it in one picture
 
 # %%
@@ -342,7 +349,8 @@ picture("MRL-E")
 
 # %% [markdown]
 # **What to see.** A mark to the left of its own dotted line, at the same height, is a cascade that beats a single size. How far to the left
-# differs from task to task: where all sizes beyond some point are about as good, a fixed smaller size already does most of the saving.
+# differs from task to task, and for the three rules it is never far; some marks lie on the line or below it. Where all sizes beyond some point are about as good, a fixed smaller
+# size already does most of the saving. The oracle (star) shows how much a better measure of being sure could still gain.
 #
 # ## How much is luck?
 # The paper draws its held-out part 30 times. We do so with the module task: half of the *test* texts choose the thresholds, the other half
@@ -361,7 +369,8 @@ for rule, draws in (("paper's rule", 30), ("one threshold", 30), ("search", 10))
         gaps.append([cascade.run(half, thresholds).accuracy - half.accuracy[-1] for half in (choose, report)])
         sizes.append(cascade.run(report, thresholds).final)
     (promised, kept), spread = np.mean(gaps, 0), np.std(gaps, 0)[1]
-    lines.append({"rule": rule, "draws": len(gaps), "promised": f"{promised:+.3f}", "kept": f"{kept:+.3f} ± {spread:.3f}", "expected size": f"{np.mean(sizes):.0f} ± {np.std(sizes):.0f}"})
+    lines.append({"rule": rule, "draws": len(gaps), "promised": f"{promised:+.3f}", "kept": f"{kept:+.3f} ± {spread:.3f}",
+                  "expected size": f"{np.mean(sizes):.0f} ± {np.std(sizes):.0f}"})  # fmt: skip
 pd.DataFrame(lines).set_index("rule")
 
 # %% [markdown]
@@ -408,14 +417,17 @@ elif not reached["MRL-E"]:
 elif reached["MRL-E"] == tasks:
     verdict = "holds only if the classifier is tied, so that the last size alone is charged"
 else:
-    verdict = f"holds only if the task allows it: here on {', '.join(reached['MRL-E'])}"
+    verdict = f"holds only if the task allows it, as here on {', '.join(reached['MRL-E'])}"
 ledger.settle(
     "M5", "02", number="; ".join(words), seeds=len(SEEDS), verdict=verdict, needs_data="banking77" in results,
     test=", ".join(f"{name} ({len(np.unique(np.concatenate([r['items'] for r in runs[name]['MRL']]))):,} items)" for name in tasks),
-    why=f"Not worse and at most half the size with the last size charged (MRL-E) on {', '.join(reached['MRL-E']) or 'no task'}, with every size charged (MRL) on "
-        f"{', '.join(reached['MRL']) or 'no task'} of {len(tasks)}. With MRL-E "
-        f"accuracy changes by {min(d for d, _ in lost):+.3f} to {max(d for d, _ in lost):+.3f} at {min(s for _, s in lost):.0%} to {max(s for _, s in lost):.0%} of the size. Thresholds from few held-out items lose accuracy on new ones. What is saved is classifier work and reading: the encoder has made the whole vector before.",
-    published="ImageNet, ResNet-50: 76.3 % at an expected size of about 37, as the model of 512 alone (MRL, appendix D.1); the authors' notebook Model_Cascades has 35.29 and 76.27 % with sizes up to 128",
+    why=f"asked for: not worse by 0.01, and at most half the size. Of {len(tasks)} tasks this was reached on {', '.join(reached['MRL-E']) or 'none'} "
+        f"with the last size charged (MRL-E), and on {', '.join(reached['MRL']) or 'none'} with every size charged (MRL). With MRL-E "
+        f"accuracy changes by {min(d for d, _ in lost):+.3f} to {max(d for d, _ in lost):+.3f} at {min(s for _, s in lost):.0%} "
+        f"to {max(s for _, s in lost):.0%} of the size. Thresholds from few held-out items lose accuracy on new ones. "
+        "What is saved is classifier work and reading: the encoder has made the whole vector before.",
+    published="ImageNet, ResNet-50: 76.3 % at an expected size of about 37, as the model of 512 alone (MRL, appendix D.1); "
+    "the authors' notebook Model_Cascades has 35.29 and 76.27 % with sizes up to 128",
 )  # fmt: skip
 
 # %% [markdown]
@@ -436,18 +448,20 @@ for name, table in results.items():
     above = row.shares[j + 1 :].sum()
     whole.append(above)
     print(f"{name:<10} expected size {row.final:>5.1f}; answered at " + "  ".join(f"{d}: {s:.0%}" for d, s in zip(dims, row.shares)))
-    words.append(f"{name}: cascade {row.final:.0f}, {row.difference:+.3f}; {dims[j]} dimensions for every item {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}], {above:.0%} of items needed more")
+    words.append(f"{name}: cascade {row.final:.0f}, {row.difference:+.3f}; "
+                 f"{dims[j]} dimensions for every item {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}], {above:.0%} of items were sent further")
 print()
 if not equal:
     verdict = "does not hold here"
 elif len(equal) == len(results):
     verdict = "holds"
 else:
-    verdict = f"holds only if the task needs no more than that, as {', '.join(equal)} does"
+    verdict = f"holds only if the task needs no more than that, as here on {', '.join(equal)}"
 ledger.settle(
     "Z4", "02", number="; ".join(words), seeds=len(SEEDS), verdict=verdict, needs_data="banking77" in results, test=", ".join(results),
-    why=f"It is the expected size of a cascade, a mean over items of very different sizes: between {min(whole):.0%} and {max(whole):.0%} of the items went beyond it. A vector cut to the nearest nested size above the expected one "
-        f"is not worse than the full size alone on {len(equal)} of {len(results)} tasks, and every item needs its full vector at hand.",
+    why=f"the 37 is the expected size of a cascade, a mean over items of very different sizes. A vector that is cut to the next nested size above "
+        f"the expected one is below full size and not worse by 0.01 than full size alone on {len(equal)} of {len(results)} tasks, and between "
+        f"{min(whole):.0%} and {max(whole):.0%} of the items went beyond that size. A cascade needs the full vector of every item at hand.",
     published="expected size about 37 at 76.3 % (MRL, appendix D.1), 62 if every size is charged",
 )  # fmt: skip
 
@@ -540,7 +554,7 @@ ledger.table("02")
 # ## In this notebook we saw
 # - a cascade answers easy items with few numbers and hard ones with many; its *expected size* is a mean, not the size of any vector;
 # - thresholds are learnt, and a rule with much freedom and few held-out items promises more than it keeps;
-# - tied classifiers pay for the last size, separate ones for all they pass: about twice as much;
+# - tied classifiers pay for the last size, separate ones for all they pass: up to about twice as much;
 # - the plain alternative to compare with is one smaller size for everyone, and the limit is the oracle;
 # - the encoder's work is not saved at all.
 #

@@ -89,7 +89,7 @@ print(f"mean length {np.linalg.norm(documents, axis=1).mean():.2f}, length of th
 # %% [markdown]
 # ## What PCA is, and what it throws away
 # **Principal component analysis** looks for the direction along which the centred vectors vary most, then for the direction of most
-# variance at right angles to the first, and so on. Keeping the first $k$ of these directions keeps more variance than any other $k$
+# variance at right angles to the first, and so on. These directions are the **components**. Keeping the first $k$ of these directions keeps more variance than any other $k$
 # directions could: it is the best you can do if the vectors are to be *restored* as well as possible.
 #
 # A search does not restore vectors. It asks which document is nearest. Below are made-up "documents" in two dimensions: five topics
@@ -148,8 +148,8 @@ pictures.spectra({f"layer {i + 1}": variances[i] for i in range(LAST)}, title="S
 
 # %% [markdown]
 # **What to see.** Up to layer 5 the curves lie close together: a few directions hold much of the variance, and the mean vector is most
-# of every vector, so that any two texts look alike (the literature calls this *anisotropy*). The last layer is different: contrastive
-# training has spread its variance over many more directions and shrunk the mean. A flat spectrum is bad news for PCA, which has
+# of every vector, so that any two texts look alike (the literature calls this *anisotropy*). The last layer is different: the model's own
+# *contrastive* training, which pulls texts that belong together towards each other and pushes all others apart, has spread its variance over many more directions and shrunk the mean. A flat spectrum is bad news for PCA, which has
 # little to choose from where all directions are equally important.
 #
 # ## PCA, prefix and random coordinates on the plain model
@@ -232,16 +232,19 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 
 # %% [markdown]
 # **What to see.** With heads, the prefix leaves random coordinates behind at small widths: now the order means something. And yet PCA
-# of the *trained* vectors is level with the prefix at the smallest widths and better in the middle: it collects what MRL left in
+# of the *trained* vectors is about level with the prefix at the smallest widths and better in the middle: it collects what MRL left in
 # later coordinates. After full training all the curves are higher, but prefix and random are much closer to each other than one
-# would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. "Trained with
+# would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. There PCA even falls a
+# little behind both at some widths; the next section finds out why. "Trained with
 # MRL" and "ordered" are two things, and random coordinates are the control that tells them apart.
 
 # %% [markdown]
 # ## Centring and renormalising
 # Two details change what PCA does to a search. **Centring**: textbook PCA subtracts the mean. A cosine after that compares other
-# vectors than before; leave the mean on, and turning the space changes no cosine at full width. (SVD without centring is a third
-# variant: its directions are the best for the vectors as they are, mean included.) **Renormalising**: a cut vector has another length
+# vectors than before; leave the mean on, and turning the space changes no cosine at full width. (**SVD**, the singular value decomposition,
+# writes a matrix as $U S V^{\top}$: $U$ and $V$ have columns of length 1 at right angles to each other, and $S$ is diagonal and holds the *singular values*, the
+# largest first. The columns of $V$ are directions; for centred vectors they are those of PCA. SVD without centring is a third variant: its directions are the best for
+# the vectors as they are, mean included.) **Renormalising**: a cut vector has another length
 # than before, and documents that lose more become shorter. A cosine divides by the length *after* cutting. Whoever takes dot products
 # of vectors that were normalised before cutting does something else. `cosine=False` shows what.
 
@@ -273,9 +276,10 @@ pictures.ways({name: {way: v for way, v in one.items() if way in pictures.LOOKS}
 
 # %% [markdown]
 # **What to see.** At full width "PCA, mean kept" is exactly the prefix's number: a rotation changes nothing. Taking the mean off hardly
-# matters for the plain model, whose mean vector is short; for the fine-tuned one it costs at small widths and even at full width.
-# Compare both on your own model: neither is always right. Not renormalising costs at small widths of the prefix, where the lengths of
-# the cut vectors differ most. (The rescaling of dimensions that some articles speak of does not exist: renormalising is all that
+# matters for the plain model, whose mean vector is short; for the fine-tuned one it clearly costs at small widths, and at full width
+# perhaps (look at the interval).
+# Compare both on your own model: neither is always right. Not renormalising costs much at small widths, of the prefix as of PCA, where
+# the lengths of the cut vectors differ most. (The rescaling of dimensions that some articles speak of does not exist: renormalising is all that
 # happens to a prefix.)
 #
 # ## How many texts does PCA need?
@@ -297,8 +301,8 @@ figure = figures.curves(DIMS, {name: mean(fitted[name]) for name in list(fitted)
 figure
 
 # %% [markdown]
-# **What to see.** A curve ends where its directions end: 50 texts give 49 directions, and beyond those nothing can be added. A
-# few times as many texts as dimensions are enough; from there on more texts change little.
+# **What to see.** A curve ends where its directions end: 50 texts give 49 directions, and beyond those nothing can be added. At middle widths such a basis
+# is even worse than simply keeping the prefix (see the table). A few times as many texts as dimensions are enough; from there on more texts change little.
 #
 # ## ... and on texts of another kind?
 # The basis is usually fitted once, on whatever texts are at hand. All samples here have the same size, so that only the *kind* of text
@@ -335,7 +339,7 @@ for name, draws in samples.items():
     print(f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance")
 
 # %% [markdown]
-# **What to see.** Directions fitted on other texts keep much less of these documents' variance. One library alone gives worse retrieval
+# **What to see.** Directions fitted on other texts keep less of these documents' variance, and on texts of another kind much less. One library alone gives worse retrieval
 # too. But general sentences (and abstracts), which keep the least variance, do *not* find less from 32 dimensions on: once more,
 # variance is not retrieval. Only the smallest widths suffer. Try your basis on your own queries before you trust its variance.
 #
@@ -345,8 +349,8 @@ for name, draws in samples.items():
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big), \qquad A \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
-# PCA would be: centre $X$, and take the eigenvectors of $X^{\top} X$ as it is. The softmax turns each row of that matrix into shares, and
-# the columns are multiplied by $S$, which PCA does not do at all. What does each of the two change? We give all of them the same
+# PCA would be: centre $X$, and take the eigenvectors of $X^{\top} X$ as it is (the directions that this matrix only stretches; they are the columns of $V$ in the SVD of $X$). The softmax turns each row of that matrix into shares, and
+# the columns are multiplied by the singular values $S$, which PCA does not do at all. What does each of the two change? We give all of them the same
 # batch: training queries and their documents, as in training. Then we use each as a reduction for all texts: PCA, the code's $X U_k
 # S_k$, and the code's *directions* alone, $X U_k$. Four measurements:
 #
@@ -392,8 +396,8 @@ for name, rows in found.items():
 
 # %% [markdown]
 # **What to see.** At the batch size of training the code's columns find next to nothing, where PCA of the *same* batch comes close to the
-# full vectors. The reason is not the one we expected: the *directions* are about as good as PCA's. What breaks the result is $S$. One
-# singular value is 1 and the others are close to 0 (before the softmax, all entries are close together, so each of its rows is nearly
+# prefix of the same size and keeps nearly the full vectors' pattern of similarities (CKA). The reason is not the one we expected: the *directions* are about as good as PCA's. What breaks the result is $S$. One
+# singular value is close to 1 and the others are close to 0 (before the softmax, all entries are close together, so each of its rows is nearly
 # constant), and so the first column drowns all others. And the result depends on the size of the batch: $X^{\top} X$ is a sum over texts, not
 # a mean, so more texts mean a sharper softmax; in the limit each row's share falls on one coordinate, $A$ approaches a
 # permutation, and "PCA" picks coordinates. As a *target* in a loss this does less harm than as a reduction, since other terms train
@@ -417,7 +421,9 @@ ledger.settle(
     f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
     verdict=verdict,
     why=("True PCA keeps as much as the prefix of the same size, and more at some widths. " if keeps else "PCA loses against the prefix. ")
-    + ("The code's columns do as well as PCA's." if is_one else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, and the result changes with the size of the batch.")
+    + ("The code's columns do as well as PCA's." if is_one
+       else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, "
+       "and the result changes with the size of the batch.")
     + " Measured as a reduction of a plain model, not as a training target.",
 )
 
@@ -458,8 +464,8 @@ table({name: [m.value for m in row] for name, row in by_kind.items()})
 print(f"heads: nDCG@10 on test, mean of {SEEDS} seeds; dimensions across")
 
 # %% [markdown]
-# **What to see.** int8 is free at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
-# from about a hundred bits on nearly all: a shortlist can only be settled if the right document is on it. Now the same numbers against
+# **What to see.** int8 costs next to nothing at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
+# and with many bits nearly all: a shortlist can only be settled if the right document is on it. Now the same numbers against
 # *bytes held*. The grey steps are the **Pareto front**: no other point has both fewer bytes and a better quality. It was chosen on the
 # dev queries, the quality shown is that of the test queries.
 
@@ -472,7 +478,7 @@ for m in front:
 pictures.front(points, [(m.held, m.value) for m in front], title="Quality against bytes held (labels: dimensions)", x="bytes held a vector (log scale)")
 
 # %% [markdown]
-# **What to see.** float32 is nowhere on the front: whoever cuts dimensions and stores floats pays four times too much. At small budgets the
+# **What to see.** float32 is nowhere on the front: whoever stores floats pays four times as much as int8 for the same quality. At small budgets the
 # front belongs to *bits of many coordinates*, not to bytes of few: with a given number of bytes, a coarse look at all directions beats
 # an exact look at some. So first take away bits, then dimensions. The next cell asks whether cutting costs the same with bits as without.
 
@@ -506,9 +512,11 @@ ledger.settle(
     "C2", "05", seeds=SEEDS, test=f"pydocs test, {len(options[0].items):,} queries, {len(documents):,} documents; MRL heads, shortlist of 100 rescored",
     number="minus float32 of the same width: int8 " + ", ".join(f"{int8[d][0]:+.3f} at {d}" for d in DIMS)
     + "; binary rescored by int8 " + ", ".join(f"{rescored[d][0]:+.3f} [{rescored[d][1]:+.3f}, {rescored[d][2]:+.3f}] at {d}" for d in DIMS if d >= 32)
-    + f"; at {budget} bytes held: cut floats {alone.value:.3f} ({alone.store.dim} dimensions), best mix {both.value:.3f} ({name_of[id(both)]}, {both.store.dim}), difference {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]",
+    + f"; at {budget} bytes held: cut floats {alone.value:.3f} ({alone.store.dim} dimensions), "
+    f"best mix {both.value:.3f} ({name_of[id(both)]}, {both.store.dim} dimensions), difference {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]",
     verdict=verdict,
-    why="int8 costs nothing at any width; a binary shortlist needs enough bits to hold the right document. Fewer bits buy more than fewer dimensions: at a fixed number of bytes, quantise first, cut second."
+    why="int8 costs nothing at any width; a shortlist chosen by bits needs enough of them to hold the right document. "
+    "Fewer bits buy more than fewer dimensions: at a fixed number of bytes, take bits away first, dimensions second."
     if len(int8_good) == M else "int8 loses more than 0.01 at some width.",
 )
 
@@ -534,12 +542,12 @@ explorer
 explorer.static()
 
 # %% [markdown]
-# **What to see.** The rule marks the same number of dimensions in all three plots. In the middle plot the ways lie far apart, in the
+# **What to see.** The vertical line marks the same number of dimensions in all three plots. In the middle plot the ways lie far apart, in the
 # right one close together: that distance is the difference between restoring vectors and finding documents.
 #
 # ## Exercises
 # **1 · PCA by SVD** (5 minutes). The singular value decomposition of a matrix, `u, s, vh = np.linalg.svd(a, full_matrices=False)`, gives
-# orthogonal directions as the rows of `vh`, those of the largest squares first. Write PCA in three lines:
+# directions at right angles to each other as the rows of `vh`, those of the largest squares first. Write PCA in three lines:
 #
 # $$Z = X - \bar{x}, \qquad Z = U S V^{\top}, \qquad \text{PCA}_k(X) = Z V_k .$$
 
@@ -653,7 +661,7 @@ checks.which_is_pca(which)
 # checks.which_is_pca(which)
 # ```
 #
-# Among the others were SVD without centring, random coordinates, whitened components and the public code's "PCA". Try your function
+# Among the others were SVD without centring, random coordinates, whitened components (all scaled to the same variance) and the public code's "PCA". Try your function
 # on `code_basis(x).apply(x)`.
 # </details>
 
