@@ -162,7 +162,8 @@ for step in range(60 if FAST else 300):
 with torch.no_grad():
     features = network(x[test_rows])
     for m, head in zip(DIMS, heads):
-        print(f"first {m:>2} of 64 features: {(head(features[:, :m]).argmax(1) == y[test_rows]).float().mean():.3f} of {len(test_rows)} test images right")
+        right = (head(features[:, :m]).argmax(1) == y[test_rows]).float().mean()
+        print(f"first {m:>2} of 64 features: {right:.3f} of {len(test_rows)} test images right")
 
 # %% [markdown]
 # The package has the same loss as a *term* that works on every layer and size at once. With the same classifiers it must give the
@@ -257,7 +258,8 @@ if bank_task is None:
 else:
     parts = {s: encoder.encode_layers(bank_task.splits[s][0], layers=[encoder.n_layers])[0] for s in ("train", "test")}
     intents = nested_arms.from_task(bank_task, parts)
-    bank = nested_arms.compare_arms(intents, Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01), SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
+    bank_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01)
+    bank = nested_arms.compare_arms(intents, bank_plan, SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
     print(f"{len(intents.rounds[0][0]):,} training and {len(intents.tested):,} test texts")
     for metric in ("head", "1nn"):
         display(report.table(TEXT_DIMS, bank, metric))
@@ -297,7 +299,8 @@ ledger.settle(
     verdict="holds" if all(all(g) for g in good.values()) else "does not hold here" if not any(any(g) for g in good.values())
     else "holds only if the size is " + "; ".join(
         f"{start[s]} or more on {s}" if start[s]
-        else f"{report.in_words([m for m, g in zip(sets[s][0], good[s]) if g])} on {s}" if any(good[s]) else f"on {s} it is shown at no size" for s in good),
+        else f"{report.in_words([m for m, g in zip(sets[s][0], good[s]) if g])} on {s}" if any(good[s])
+        else f"on {s} it is shown at no size" for s in good),
     needs_data=bool(bank),
     why="asked for: not worse by 0.01 in own classifier, linear probe and 1-NN together. Intervals that are too wide count against the claim. "
     f"The largest loss is {m1.difference.min():+.3f} [{m1.loc[worst].low:+.3f}, {m1.loc[worst].high:+.3f}] ({worst[0]}, {worst[1]}, {worst[2]} dims)",
@@ -318,7 +321,8 @@ for s, others in (("digits", ("prefix", "random", "pca", "slim")), ("pydocs", ("
             gap = report.gaps(sets[s][0], sets[s][1]["MRL"][metric], sets[s][1][other][metric])
             level = report.from_size(sets[s][0], ~gap.better)
             wins[s, other, metric] = gap.better.to_numpy()
-            lines.append((s, nested_arms.NAMES[other], metric, report.in_words(gap["size"][gap.better]), level, report.in_words(gap["size"][gap.worse])))
+            lines.append((s, nested_arms.NAMES[other], metric, report.in_words(gap["size"][gap.better]), level,
+                          report.in_words(gap["size"][gap.worse])))  # fmt: skip
 display(pd.DataFrame(lines, columns=["set", "against", "measure", "MRL better at", "level from", "MRL worse at"]))
 run = {}  # how many of the smallest sizes in a row see MRL better in every comparison
 for s in ("digits", "pydocs"):
@@ -333,7 +337,7 @@ ledger.settle(
         for s in ("digits", "pydocs")),
     published="ImageNet, mAP@10 read off the paper's figure 7: MRL far above SVD at small sizes, a little above at large ones",
     verdict="holds" if min(run.values()) >= 2 else "does not hold here" if not any(run.values())
-    else "holds only if " + "the size is " + "; ".join(f"{sets[s][0][n - 1]} or less on {s}" if n else f"on {s} at no size" for s, n in run.items()),
+    else "holds only if the size is " + "; ".join(f"{sets[s][0][n - 1]} or less on {s}" if n else f"on {s} at no size" for s, n in run.items()),
     why="MRL is no longer better for certain than PCA of the plain model "
     + ", ".join(f"from size {v} on ({s}, {k})" if v else f"at no size ({s}, {k})" for (s, k), v in pca.items()),
 )  # fmt: skip
@@ -386,8 +390,10 @@ ledger.settle(
     "M4", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds), every size from 1 to 64",
     number=f"{len(inside) - len(short)} of {len(inside)} untrained sizes pass; "
     f"the worst is {gap[low]:+.3f} from the line between its trained neighbours, at size {low}",
-    verdict="holds" if not short else "does not hold here" if len(short) > len(inside) / 2 else f"holds only if the size is not {report.in_words(short)}",
-    why=f"measured by 1-NN accuracy. Below the smallest trained size nothing is promised: {at[every[0]]:.3f} at size {every[0]} against {at[marks[0]]:.3f} at size {marks[0]}",
+    verdict="holds" if not short else "does not hold here" if len(short) > len(inside) / 2
+    else f"holds only if the size is not {report.in_words(short)}",
+    why="measured by 1-NN accuracy. Below the smallest trained size nothing is promised: "
+    f"{at[every[0]]:.3f} at size {every[0]} against {at[marks[0]]:.3f} at size {marks[0]}",
 )  # fmt: skip
 if not FAST:
     report.every_size(every, walk, DIMS, {"alone": images["alone"]["1nn"].mean((0, 2))}, "1nn", "1-NN accuracy at every size").show()
@@ -436,7 +442,8 @@ ledger.settle(
     f"{int(found['beyond chance'].sum()) if len(found) else 0} of them beyond chance",
     verdict="does not hold here",
     why="the sentence describes P@k; AP@k of the paper's code weighs early hits more"
-    + (". The two disagree on some pair of arms " + " and ".join(f"on {s} at size {report.in_words(sorted(set(f['size'])))}" for s, f in split.items() if len(f))
+    + (". The two disagree on some pair of arms "
+       + " and ".join(f"on {s} at size {report.in_words(sorted(set(f['size'])))}" for s, f in split.items() if len(f))
        if len(found) else ". Here they never disagree on which arm is better"),
 )  # fmt: skip
 
@@ -472,7 +479,8 @@ for s, data, nets, groups in (("digits", digits, mrl, loop), ("pydocs", modules,
     whole = blocks_of(data, nets, groups, [(0, nets.plan.width)])
     seen = blocks_of(data, nets, groups, parts[s])
     for j, (a, b) in enumerate(parts[s]):
-        rows.append((s, f"{a + 1} to {b}", *(float(np.nanmean(seen[k][:, j])) for k in seen), *(float(np.nanmean(seen[k][:, j]) / np.nanmean(whole[k])) for k in seen)))
+        rows.append((s, f"{a + 1} to {b}", *(float(np.nanmean(seen[k][:, j])) for k in seen),
+                     *(float(np.nanmean(seen[k][:, j]) / np.nanmean(whole[k])) for k in seen)))  # fmt: skip
     for k in seen:
         ok = ~np.isnan(seen[k][0, 0])
         ratio[s, k] = nested_arms.difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
@@ -486,8 +494,8 @@ ledger.settle(
         f"{s} coarse {ratio[s, 'coarse'][0]:+.3f} [{ratio[s, 'coarse'][1]:+.3f}, {ratio[s, 'coarse'][2]:+.3f}], "
         f"detail {ratio[s, 'detail'][0]:+.3f} [{ratio[s, 'detail'][1]:+.3f}, {ratio[s, 'detail'][2]:+.3f}]" for s in parts),
     verdict="holds" if len(holds) == 2 else f"holds only if the data set is {holds[0]}" if holds else "does not hold here",
-    why=f"the first block is better beyond chance in coarse on {report.in_words([s for s in parts if first_coarse[s]])} of the sets, "
-    f"and in detail on {report.in_words([s for s in parts if not late_detail[s]])} of them. "
+    why=f"the first block is better beyond chance in coarse on: {report.in_words([s for s in parts if first_coarse[s]])}; "
+    f"in detail on: {report.in_words([s for s in parts if not late_detail[s]])}. "
     "Where it is better in both, early coordinates hold more of everything, not another kind of information",
 )  # fmt: skip
 
@@ -502,7 +510,8 @@ ledger.settle(
 # %%
 one = mrl.pick([0]).features(digits.x)[0].numpy()
 some = np.arange(0, len(one), 10 if FAST else 3)
-prefix_map = PrefixMap(one[some], [str(label) for label in digits.labels[some]], dims=(2, 4, 64) if FAST else (2, 4, 8, 16, 64), show=list("01345789"))
+shown_sizes = (2, 4, 64) if FAST else (2, 4, 8, 16, 64)
+prefix_map = PrefixMap(one[some], [str(label) for label in digits.labels[some]], dims=shown_sizes, show=list("01345789"))
 prefix_map
 
 # %%
@@ -534,10 +543,12 @@ print(f"nearest neighbour by dot product, right label: {(y[tr][late] == y[te]).f
       f"{(y[tr][proper] == y[te]).float().mean():.3f} normalised last")
 ledger.settle(
     "Z3", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, networks trained with weights 16, 1, 1, 1, 1, 1",
-    number=f"largest difference between the first 8 of the long vector and the short one: "
-    f"{float((full_vectors[..., :8] - cut_vectors).abs().max()):.1f}; after normalising first, lengths from {float(lengths.min()):.2f} to {float(lengths.max()):.2f}",
+    number="largest difference between the first 8 of the long vector and the short one: "
+    f"{float((full_vectors[..., :8] - cut_vectors).abs().max()):.1f}; "
+    f"after normalising first, lengths from {float(lengths.min()):.2f} to {float(lengths.max()):.2f}",
     verdict="holds" if not same else "does not hold here",
-    why="c_m weighs losses, never features; a prefix differs at most by one factor for the whole vector, which comes from its length; normalising after the cut removes it",
+    why="c_m weighs losses, never features; a prefix differs at most by one factor for the whole vector, "
+    "which comes from its length; normalising after the cut removes it",
 )  # fmt: skip
 
 # %% [markdown]
@@ -602,8 +613,10 @@ ledger.settle(
         f"at the other sizes {d.difference.iloc[1:].min():+.3f} at worst and {d.difference.iloc[-1]:+.3f} at 64" for c, d in m9.items()),
     published="ImageNet (paper, appendix K.1): twice the weight at 8 dimensions gains about 3 points there and costs at most 0.1 at 512 and more",
     verdict="holds" if cheap == list(m9) else "does not hold here" if not buys 
-    else f"holds only if the weight is {report.in_words(cheap) if cheap else report.in_words(buys)}" + ("" if cheap else ", and a price at other sizes is accepted"),
-    why="the boosted size gains " + ("beyond chance" if len(buys) == len(m9) else "beyond chance only with a weight of " + report.in_words(buys)) + "; a price of more than 0.01 is "
+    else f"holds only if the weight is {report.in_words(cheap) if cheap else report.in_words(buys)}"
+    + ("" if cheap else ", and a price at other sizes is accepted"),
+    why="the boosted size gains " + ("beyond chance" if len(buys) == len(m9) else "beyond chance only with a weight of " + report.in_words(buys))
+    + "; a price of more than 0.01 is "
     + ("excluded at every other size" if cheap == list(m9) else "not excluded " + " and ".join(
         f"with c = {c} at size {report.in_words(d['size'][~d.not_worse].tolist())}" for c, d in m9.items() if not d.not_worse.iloc[1:].all())),
 )  # fmt: skip
@@ -616,12 +629,15 @@ ledger.settle(
 z5 = {s: (against("prefix", ["1nn"], [s]), against("alone", ["1nn"], [s])) for s in sets}
 ok = {s: bool(a.better.iloc[0]) and bool(b.not_worse.iloc[-1]) for s, (a, b) in z5.items()}
 ledger.settle(
-    "Z5", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, a network from scratch; texts, a layer behind a frozen transformer: " + ", ".join(s for s in sets if s != "digits"),
+    "Z5", "01", seeds=len(SEEDS),
+    test=f"{len(digits.tested):,} digits, a network from scratch; texts, a layer behind a frozen transformer: " + ", ".join(s for s in sets if s != "digits"),
     number="; ".join(
         f"{s}: {a.difference.iloc[0]:+.3f} [{a.low.iloc[0]:+.3f}, {a.high.iloc[0]:+.3f}] over a plain prefix at {sets[s][0][0]} dims, "
         f"{b.difference.iloc[-1]:+.3f} [{b.low.iloc[-1]:+.3f}, {b.high.iloc[-1]:+.3f}] at full size" for s, (a, b) in z5.items()),
-    verdict="holds" if all(ok.values()) else "does not hold here" if not any(ok.values()) else "holds only if the data set is one of: " + report.in_words([s for s in ok if ok[s]]),
-    why="asked for: better than a plain prefix at the smallest size, and not worse by 0.01 than the network trained at full size alone (1-NN). The transformer itself stays frozen here; notebooks 03 and 04 train it whole",
+    verdict="holds" if all(ok.values()) else "does not hold here" if not any(ok.values())
+    else "holds only if the data set is one of: " + report.in_words([s for s in ok if ok[s]]),
+    why="asked for: better than a plain prefix at the smallest size, and not worse by 0.01 than the network trained at full size alone (1-NN). "
+    "The transformer itself stays frozen here; notebooks 03 and 04 train it whole",
     needs_data=bool(bank),
 )  # fmt: skip
 

@@ -158,7 +158,8 @@ def calibration(runs, kind, title):
         confidence, right = (np.concatenate([getattr(run["test"], what)[j] for run in runs[kind]]) for what in ("confidence", "right"))
         count, mean, share, error = cascade.reliability(confidence, right)
         enough = count >= 30
-        figure.add_scatter(x=mean[enough], y=share[enough], mode="lines+markers", name=f"{dims[j]} dimensions, ECE {error:.3f}", line={"color": colour, "width": 3})
+        figure.add_scatter(x=mean[enough], y=share[enough], mode="lines+markers",
+                           name=f"{dims[j]} dimensions, ECE {error:.3f}", line={"color": colour, "width": 3})  # fmt: skip
     figure.update_layout(**figures.style(title), height=440)
     figure.update_xaxes(title="confidence", range=[0, 1.02])
     figure.update_yaxes(title="share of right answers", range=[0, 1.02], showgrid=True)
@@ -214,7 +215,8 @@ def cascades(runs):
             difference = per_item(found, [o.right for o in outcomes]) - full
             low, high = bootstrap(difference)
             final, visited = ([getattr(o, what) for o in outcomes] for what in ("final", "visited"))
-            rows.append({"kind": kind, "rule": rule, "accuracy": np.mean([o.accuracy for o in outcomes]), "difference": difference.mean(), "low": low, "high": high,
+            rows.append({"kind": kind, "rule": rule, "accuracy": np.mean([o.accuracy for o in outcomes]),
+                         "difference": difference.mean(), "low": low, "high": high,
                          "final": np.mean(final), "final sd": np.std(final), "visited": np.mean(visited), "visited sd": np.std(visited),
                          "shares": np.mean([o.shares for o in outcomes], 0)})  # fmt: skip
     return pd.DataFrame(rows)
@@ -335,10 +337,12 @@ def picture(kind):
         place = {"row": k // 2 + 1, "col": k % 2 + 1}
         figure.add_scatter(x=dims, y=single, mode="lines+markers", name="one size for all", line={"color": figures.INK, "dash": "dot"},
                            marker={"symbol": "square", "size": 8}, showlegend=not k, **place)  # fmt: skip
-        for (rule, symbol), colour in zip({"one threshold": "circle", "paper's rule": "diamond", "search": "x", "oracle": "star"}.items(), figures.COLOURS):
-            figure.add_scatter(x=[rows.final[rule]], y=[rows.accuracy[rule]], mode="markers", name=rule, marker={"symbol": symbol, "size": 14, "color": colour},
-                               showlegend=not k, **place)  # fmt: skip
-        figure.update_xaxes(type="log", tickvals=list(dims), ticktext=[str(d) for d in dims], title="expected size" if k > 1 else None, showgrid=False, **place)
+        symbols = {"one threshold": "circle", "paper's rule": "diamond", "search": "x", "oracle": "star"}
+        for (rule, symbol), colour in zip(symbols.items(), figures.COLOURS):
+            figure.add_scatter(x=[rows.final[rule]], y=[rows.accuracy[rule]], mode="markers", name=rule,
+                               marker={"symbol": symbol, "size": 14, "color": colour}, showlegend=not k, **place)  # fmt: skip
+        figure.update_xaxes(type="log", tickvals=list(dims), ticktext=[str(d) for d in dims],
+                            title="expected size" if k > 1 else None, showgrid=False, **place)  # fmt: skip
         figure.update_yaxes(title="accuracy" if k % 2 == 0 else None, showgrid=True, **place)
     figure.update_layout(**figures.style())
     figure.update_layout(height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90})
@@ -408,7 +412,8 @@ for name, table in results.items():
         if row.low >= -0.01 and row[charge] <= full / 2:
             reached[kind].append(name)
         lost += [(row.difference, row[charge] / full)] if kind == "MRL-E" else []
-        words.append(f"{name} {kind} {row[charge]:.0f} ± {row[charge + ' sd']:.0f} of {full}, accuracy {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
+        words.append(f"{name} {kind} {row[charge]:.0f} ± {row[charge + ' sd']:.0f} of {full}, "
+                     f"accuracy {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
 tasks = list(results)
 if reached["MRL-E"] == reached["MRL"] == tasks:
     verdict = "holds"
@@ -459,7 +464,7 @@ else:
     verdict = f"holds only if the task needs no more than that, as here on {', '.join(equal)}"
 ledger.settle(
     "Z4", "02", number="; ".join(words), seeds=len(SEEDS), verdict=verdict, needs_data="banking77" in results, test=", ".join(results),
-    why=f"the 37 is the expected size of a cascade, a mean over items of very different sizes. A vector that is cut to the next nested size above "
+    why="the 37 is the expected size of a cascade, a mean over items of very different sizes. A vector that is cut to the next nested size above "
         f"the expected one is below full size and not worse by 0.01 than full size alone on {len(equal)} of {len(results)} tasks, and between "
         f"{min(whole):.0%} and {max(whole):.0%} of the items went beyond that size. A cascade needs the full vector of every item at hand.",
     published="expected size about 37 at 76.3 % (MRL, appendix D.1), 62 if every size is charged",

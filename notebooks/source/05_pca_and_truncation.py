@@ -48,7 +48,8 @@ from mrl_tutorial.grid import bootstrap
 from mrl_tutorial.panels.spectrum import SpectrumExplorer
 from mrl_tutorial.planning import pareto
 from mrl_tutorial.quantisation import Measured, Store, measure_stores, signs
-from mrl_tutorial.reduction import Reduction, cka, code_basis, effective_rank, participation_ratio, pca, plain, random_dims, spectrum, svd, variance_kept
+from mrl_tutorial.reduction import Reduction, cka, code_basis, effective_rank, participation_ratio, pca, plain
+from mrl_tutorial.reduction import random_dims, spectrum, svd, variance_kept
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = 3
@@ -84,7 +85,8 @@ base = last_layer(vectors["plain"])
 documents = base["documents"][0]  # (N, D)
 print(f"{len(task.judged('test')):,} test queries, {len(documents):,} documents of {WIDTH} coordinates")
 share = np.linalg.norm(documents.mean(0)) ** 2 / (documents**2).sum(1).mean()
-print(f"mean length {np.linalg.norm(documents, axis=1).mean():.2f}, length of the mean vector {np.linalg.norm(documents.mean(0)):.2f}: {share:.0%} of the squared length")
+print(f"mean length {np.linalg.norm(documents, axis=1).mean():.2f}, length of the mean vector "
+      f"{np.linalg.norm(documents.mean(0)):.2f}: {share:.0%} of the squared length")  # fmt: skip
 
 # %% [markdown]
 # ## What PCA is, and what it throws away
@@ -113,7 +115,8 @@ for name, d in [("first component", directions[:, :1]), ("second component", dir
 figure = go.Figure(layout={**figures.style("Ten documents and what is asked of them"), "height": 340})
 for half, name in enumerate(("asks for yes", "asks for no")):
     rows = asked % 2 == half
-    figure.add_scatter(x=queries[rows, 0].round(2), y=queries[rows, 1].round(2), mode="markers", name=name, marker={"color": figures.COLOURS[half], "size": 6, "opacity": 0.6})
+    figure.add_scatter(x=queries[rows, 0].round(2), y=queries[rows, 1].round(2), mode="markers", name=name,
+                       marker={"color": figures.COLOURS[half], "size": 6, "opacity": 0.6})  # fmt: skip
 figure.add_scatter(x=spots[:, 0], y=spots[:, 1], mode="markers", name="documents", marker={"color": figures.INK, "size": 12, "symbol": "x"})
 figure.update_yaxes(range=[-1.6, 1.6], title="second component")
 figure.update_xaxes(title="first component")
@@ -195,7 +198,8 @@ for dim in DIMS[2:6]:
     difference, low, high = measured["plain"]["PCA"][0].compare(measured["plain"]["prefix"][0], 1, dim)
     print(f"PCA - prefix at {dim:>3} dimensions: {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
 print("in brackets: 95 % paired bootstrap interval over the test queries")
-pictures.ways({"plain all-MiniLM-L6-v2": {way: mean(grids) for way, grids in measured["plain"].items()}}, DIMS, title="Three ways to keep k numbers, no training")
+by_way = {way: mean(grids) for way, grids in measured["plain"].items()}
+pictures.ways({"plain all-MiniLM-L6-v2": by_way}, DIMS, title="Three ways to keep k numbers, no training")
 
 # %% [markdown]
 # **What to see.** At 64 dimensions PCA keeps several times the variance that the prefix keeps, and the retrieval is nearly the same.
@@ -272,7 +276,8 @@ for name, parts in [("plain", base), ("MRL, full (one seed)", last_layer(vectors
         difference, low, high = cut["PCA, mean kept"].compare(cut["PCA"], 1, dim)
         print(f"  keeping the mean - taking it off, {dim:>3} dimensions: {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
     variants[name] = {variant: grid.values[0] for variant, grid in cut.items()}
-pictures.ways({name: {way: v for way, v in one.items() if way in pictures.LOOKS} for name, one in variants.items()}, DIMS, title="The mean, kept or taken off")
+drawn = {name: {way: v for way, v in one.items() if way in pictures.LOOKS} for name, one in variants.items()}
+pictures.ways(drawn, DIMS, title="The mean, kept or taken off")
 
 # %% [markdown]
 # **What to see.** At full width "PCA, mean kept" is exactly the prefix's number: a rotation changes nothing. Taking the mean off hardly
@@ -389,7 +394,8 @@ for pairs in batches:
             judge(f"{way}, {2 * pairs} texts", reduction.apply(documents)[:, :K], grid)
 judge(f"prefix, {K}", documents[:, :K], evaluate_grid(task, embeddings=base, dims=[K]))
 
-print(f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   mean ± standard deviation over batches")
+print(f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   "
+      "mean ± standard deviation over batches")
 for name, rows in found.items():
     line = [[row[what] for row in rows] for what in ("variance", "first", "cka", "ndcg")]
     print(f"{name:<26}" + "".join(f"{np.mean(v):>8.3f} ± {np.std(v, ddof=1) if len(v) > 1 else 0:.3f}" for v in line))
@@ -415,10 +421,14 @@ theirs, ours, bare = (stats[f"{way}, {2 * small} texts"] for way in ("the code's
 is_one, keeps = low >= -0.01, gain[1] >= -0.01
 verdict = "holds" if is_one and keeps else "holds only if PCA is what the paper says, not what the code runs" if keeps else "does not hold here"
 ledger.settle(
-    "R10", "05", seeds=0, test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; plain model, layer {LAST}, {K} dimensions; {len(of_code)} batches of {2 * small} texts",
-    number=f"nDCG@10 full {measured['plain']['prefix'][0].at(1, WIDTH):.3f}; PCA of all documents {fit.at(1, K):.3f} (minus prefix {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]); "
-    f"PCA of a batch {ours['ndcg'][0]:.3f} ± {ours['ndcg'][1]:.3f}, the code's {theirs['ndcg'][0]:.3f} ± {theirs['ndcg'][1]:.3f} (difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]); "
-    f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
+    "R10", "05", seeds=0, test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; "
+    f"plain model, layer {LAST}, {K} dimensions; {len(of_code)} batches of {2 * small} texts",
+    number=f"nDCG@10 full {measured['plain']['prefix'][0].at(1, WIDTH):.3f}; PCA of all documents {fit.at(1, K):.3f} "
+    f"(minus prefix {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]); "
+    f"PCA of a batch {ours['ndcg'][0]:.3f} ± {ours['ndcg'][1]:.3f}, the code's {theirs['ndcg'][0]:.3f} ± {theirs['ndcg'][1]:.3f} "
+    f"(difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]); "
+    f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; "
+    f"share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
     verdict=verdict,
     why=("True PCA keeps as much as the prefix of the same size, and more at some widths. " if keeps else "PCA loses against the prefix. ")
     + ("The code's columns do as well as PCA's." if is_one
