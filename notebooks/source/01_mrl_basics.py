@@ -612,7 +612,7 @@ ledger.settle(
         f"c = {c} at size 2: {d.difference.iloc[0]:+.3f} [{d.low.iloc[0]:+.3f}, {d.high.iloc[0]:+.3f}] there, "
         f"at the other sizes {d.difference.iloc[1:].min():+.3f} at worst and {d.difference.iloc[-1]:+.3f} at 64" for c, d in m9.items()),
     published="ImageNet (paper, appendix K.1): twice the weight at 8 dimensions gains about 3 points there and costs at most 0.1 at 512 and more",
-    verdict="holds" if cheap == list(m9) else "does not hold here" if not buys 
+    verdict="holds" if cheap == list(m9) else "does not hold here" if not buys
     else f"holds only if the weight is {report.in_words(cheap) if cheap else report.in_words(buys)}"
     + ("" if cheap else ", and a price at other sizes is accepted"),
     why="the boosted size gains " + ("beyond chance" if len(buys) == len(m9) else "beyond chance only with a weight of " + report.in_words(buys))
@@ -630,7 +630,8 @@ z5 = {s: (against("prefix", ["1nn"], [s]), against("alone", ["1nn"], [s])) for s
 ok = {s: bool(a.better.iloc[0]) and bool(b.not_worse.iloc[-1]) for s, (a, b) in z5.items()}
 ledger.settle(
     "Z5", "01", seeds=len(SEEDS),
-    test=f"{len(digits.tested):,} digits, a network from scratch; texts, a layer behind a frozen transformer: " + ", ".join(s for s in sets if s != "digits"),
+    test=f"{len(digits.tested):,} digits, a network from scratch; texts, a layer behind a frozen transformer: "
+    + ", ".join(s for s in sets if s != "digits"),
     number="; ".join(
         f"{s}: {a.difference.iloc[0]:+.3f} [{a.low.iloc[0]:+.3f}, {a.high.iloc[0]:+.3f}] over a plain prefix at {sets[s][0][0]} dims, "
         f"{b.difference.iloc[-1]:+.3f} [{b.low.iloc[-1]:+.3f}, {b.high.iloc[-1]:+.3f}] at full size" for s, (a, b) in z5.items()),
