@@ -104,6 +104,7 @@ def train(
         folder = store.cache_dir("training") / store.key(
             encoder.fingerprint(), task.name, data.anchors, data.positives, data.negatives, recipe_key(recipe), what,
             [heads, start] if what == "heads" else precision, steps, batch_size, lr, seed, temperature, symmetric, max_tokens, tied, VERSION,
+            *([] if encoder.similarity == "cosine" else [encoder.similarity]),
         )  # fmt: skip
         run, done = load_run(folder, parameters, optimizer) or (run, done)
     batches = schedule(data, batch_size, steps, seed)

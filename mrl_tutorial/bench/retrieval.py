@@ -60,6 +60,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
 
 def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
     """Name -> settings, cheapest first."""
+    graphs = (64, 128) if n <= 500_000 else (64,)  # a graph over a million vectors takes minutes to build
     keeps = [20, 50, 100, 200, 400, 800, 1600, 3200]
     small = [d for d in (16, 32, 64, 96, 128, 192) if d < width]
     searches = [16, 32, 64, 128, 256, 512, 1024]
@@ -85,7 +86,7 @@ def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
             for d in small if 4 * d < width for k in (25, 50, 100, 200)
         ],
         "HNSW, small + rerank": [
-            shortlist(d, width, k, engine="hnsw", options={"ef": k}) for d in (64, 128) if d < width for k in keeps
+            shortlist(d, width, k, engine="hnsw", options={"ef": k}) for d in graphs if d < width for k in keeps
         ],
         "binary + rerank": [shortlist(width, width, k, engine="binary") for k in keeps],
         "binary + int8": [shortlist(width, width, k, engine="binary", rescore="int8-turned") for k in keeps],
@@ -104,8 +105,8 @@ def compare(name: str, documents: np.ndarray, queries: np.ndarray, machine: dict
         settings = {way: paths[:: max(1, len(paths) // 3)] for way, paths in settings.items()}
     arms, rows = {}, []
     for way, paths in settings.items():
-        if not paths or (way == "IVF-PQ + rerank" and n < 39 * 256):
-            continue  # too narrow, or too few to train on
+        if not paths or (way == "IVF-PQ + rerank" and not 39 * 256 <= n <= 500_000):
+            continue  # too narrow, too few to train on, or minutes of training
         arms[way] = _tune(base, paths, queries[:half], truth[:half]), queries
     if plain is not None:
         other = Retriever(plain[0], [Stage(width)], threads=THREADS)

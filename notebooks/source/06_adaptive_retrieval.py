@@ -345,7 +345,7 @@ def stored(name):
     return found.get("parts", [found])
 
 
-parts = [part for name in ("retrieval-real", "retrieval-fitted") for part in stored(name)]
+parts = stored("retrieval")
 for part in parts:
     print(f"\n{part['name']}: {part['documents']:,} x {part['width']}, {part['queries']} queries")
     print(f"{'':<26}{'recall@10':>10}{'p50 ms':>8}{'queries/s':>11}{'x exact':>9}{'build s':>9}{'MB':>8}")
