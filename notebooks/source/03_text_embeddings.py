@@ -214,8 +214,8 @@ three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl")
 figures.curves(DIMS, {arm: v.to_numpy() for arm, v in three.items()}, title="Three ways at equal budget (loaded; pydocs, test queries)")
 
 # %% [markdown]
-# **What to see.** Right, at full width, the arm that had only this one job is ahead: it did not have to share its steps with short prefixes.
-# Going left the lines cross, and the arms that saw the recipe `mrl` stay up longer. The next cell puts bounds on the
+# **What to see.** Look at the right end first: is the arm that had only the full width to train ahead? It did not have to share its steps with short
+# prefixes. Then go left and look where the lines cross. The next cell puts bounds on the
 # differences: the test queries are drawn again and again with replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
@@ -299,7 +299,7 @@ for j, d in enumerate(DIMS):
 
 # %% [markdown]
 # **What to see.** Heads trained with `full-size` say nothing about short prefixes: nobody pushed on them. Heads trained with `mrl` move
-# information to the front and win a large part of what full fine-tuning wins at short widths, in seconds and with one matrix to
+# information to the front. How much of what full fine-tuning wins at short widths they win is in the table; they do it in seconds and with one matrix to
 # store. (With FAST=1 the task is cut down, and the loaded column does not compare.)
 #
 # And a short training of *all* weights, live: small batches, so that it stays within the memory of a small machine.
@@ -454,8 +454,8 @@ for name, grid in ways.items():
     print(f"{name:<19}" + "".join(f"{v:>8.3f}" for v in grid.values[0]))
 
 # %% [markdown]
-# **What to see.** The three lie close together. In a plain model no coordinate is special, so random ones do as well as the first ones. And
-# PCA gains little: it keeps the directions along which texts *differ* most, which need not be those that help a search. Now the
+# **What to see.** Compare the three. In a plain model no coordinate is special, so random ones should do as well as the first ones. And
+# PCA need not gain much: it keeps the directions along which texts *differ* most, which need not be those that help a search. Now the
 # trained arms, loaded:
 
 # %%
@@ -674,7 +674,7 @@ ledger.table("03")
 # - in-batch negatives make a classifier out of a batch: every query picks its own document among all of them;
 # - the Matryoshka loss is that loss once for every prefix; it can be added to a finished model, by a head in seconds or in all weights in
 #   minutes;
-# - what a shorter vector costs depends on the task much more than on the recipe;
+# - what a shorter vector costs depends on the task: search asks for more numbers than classes or similarity do;
 # - short prefixes of a plain model are no better than random coordinates, and PCA changes little: training decides what comes first;
 # - the result leaves the course as a plain sentence-transformers folder.
 #

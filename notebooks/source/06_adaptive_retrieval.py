@@ -150,7 +150,7 @@ figure.update_layout(**figures.style("How much of the full model's ten is in the
 figure
 
 # %% [markdown]
-# **What to see.** Each curve climbs to 1 in its own time; the dashed line is 99 %. Halving the dimension roughly triples the shortlist that
+# **What to see.** Each curve climbs to 1 in its own time; the dashed line is 99 %. Halving the dimension multiplies the shortlist that
 # is needed, so cheap first stages pay with long second ones. At 8 dimensions no reasonable list is long enough.
 #
 # ## What it costs: multiply-adds
@@ -222,7 +222,7 @@ figure
 
 # %% [markdown]
 # **What to see.** The solid front runs far above and to the left of the dotted line of single widths: for the same work, shortlist and rerank finds
-# more than any one width. The plain model needs about twice the work of the trained one for the same share of its own quality.
+# more than any one width. Compare the two solid lines: how much more work does the plain model need for the same quality?
 #
 # ## Does the quality survive? On test, with three seeds
 # Choosing among many dots by looking at them flatters the one chosen. So: for each model, take the cheapest two-stage path
@@ -276,8 +276,8 @@ ledger.settle(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The path that was chosen on dev keeps its promise on test, at a fraction of the multiply-adds; the plain model needs wider or longer
-# shortlists, so it saves less. MiniLM has seen code documentation and scientific abstracts in its training: neither collection is new to it.
+# **What to see.** Look at the interval of each difference: does it stay above −0.01, so that the path chosen on dev keeps its promise on test? And compare the factor of the plain model with
+# the trained one's. MiniLM has seen code documentation and scientific abstracts in its training: neither collection is new to it.
 #
 # ## When it loses
 # Three ways to lose, each in one line of the next cell: a shortlist that is too short, a small collection, a model whose early coordinates are
@@ -296,7 +296,7 @@ print(f"the query          encoding 16 tokens: {encoding / 1e6:.0f} MFLOPs; exac
 # to matter where $N \cdot D$ is larger than that, at some hundred thousand documents. We keep that in mind for the clock.
 #
 # ## The clock
-# Multiply-adds are not seconds. A scan waits for memory; a rerank jumps about in it; Python adds a tenth of a millisecond to every stage;
+# Multiply-adds are not seconds. A scan waits for memory; a rerank jumps about in it; Python adds its own time to every stage;
 # and there are *indexes* that avoid looking at all documents: **HNSW** walks a graph of neighbours towards the query. The contenders, each
 # set on one half of the queries to be within half a point of exact search, then timed on the other half:
 #
@@ -322,12 +322,12 @@ for query in asked[:20]:
 print(f"\nencoding one query: {1e3 * (time.perf_counter() - began) / 20:.1f} ms")
 
 # %% [markdown]
-# **What to see.** Six thousand documents are too few: exact search takes about a millisecond or less, and hardly anything beats it, least of all
-# by much. Encoding the query takes longer than any of them. On a collection of this size, use exact search and be done.
+# **What to see.** Six thousand documents are too few: exact search is so quick that hardly anything beats it, least of all
+# by much. Compare it with the last line, the time to encode the query. On a collection of this size, use exact search and be done.
 #
 # ## The clock, at a size where it matters
 # The same comparison on a larger scale takes minutes, so it was run once, by the command that the next cell prints, and stored with
-# the course. *Real*: sentences from the documentation of everything installed on a machine. *Fitted*: random vectors drawn to have the
+# the course. *Real*: sentences from the documentation of installed Python packages. *Fitted*: random vectors drawn to have the
 # spectrum and the clusters of the real ones, a million of them. Both are turned by PCA, so that their first coordinates carry most, as training
 # for prefixes would do it; cosines at full width do not change by that. The row "not turned" is the model as it comes.
 
@@ -444,7 +444,7 @@ figures.curves(between, held, metric="recall", title="Share of the full model's 
 
 # %% [markdown]
 # **What to see.** Both curves are smooth: nothing happens at the marked widths that does not happen between them. Choose the width by what it holds, not
-# by what was trained. (Below the smallest trained width it is another matter, as notebook 04 shows.)
+# by what was trained. (Notebook 04 looks at what happens below the smallest trained width.)
 #
 # ## Layers too
 # A path may also change the *layer*: early layers for the shortlist, the last one for the rerank. The query is encoded once, and its early layers
@@ -491,7 +491,7 @@ figure.update_layout(**figures.style("What a query reads, and what it finds"), h
 figure
 
 # %% [markdown]
-# **What to see.** The front rises steeply and then lies flat: the last percent of quality costs as much as all the rest. The dashed line shows the same paths on
+# **What to see.** Look how steep the front is at its left and how flat at its right: the last percent of quality costs most. The dashed line shows the same paths on
 # test. Where it lies below the solid one, choosing by dev had been a little lucky; that is why we look.
 #
 # ## Draw your own
@@ -539,7 +539,7 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ### What a cluster would need
 # Arithmetic only: vectors of 384 dimensions, a shortlist at 64. *Scanned* must be in memory for a quick answer; *rerank* may lie on fast disks, of which a query reads
-# $K$ rows. A graph (HNSW, 32 links) adds about 270 bytes a vector, whatever its width.
+# $K$ rows. A graph (HNSW, 32 links) adds its links to each vector, whatever its width.
 
 # %%
 print(f"{'':<36}{'10 million':>26}{'1 billion':>26}\n{'':<36}" + f"{'scanned':>12} {'rerank':>13}" * 2)
