@@ -187,7 +187,7 @@ checks.quiz_prefix(answer)
 # | **fixed then mrl** | full-size | mrl | is it enough to convert a model that was trained as usual? |
 #
 # The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of this kind
-# below is **loaded** from `data/results/arms.csv`. It all says so: what runs live in this notebook is called **live**.
+# below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds. It all says so: what runs live in this notebook is called **live**.
 
 # %%
 arms, pairs = results.table("arms"), results.table("arms_paired")
@@ -262,7 +262,8 @@ if seeds >= 3:
         + (f"; fixed then mrl - mrl: 8 dims {convert[8]}, 64 dims {convert[64]}, 384 dims {convert[384]}" if convert else ""),
         why="from all-MiniLM-L6-v2, which has seen docstrings before; 50 steps of 64 pairs for every arm. "
         + ("; ".join(fails) + ". " if fails else "")
-        + (f"Half the steps were not enough at {', '.join(map(str, late))} dimensions." if late else "Half of the steps were enough." if convert else ""),
+        + (f"Half the steps were not enough at {', '.join(map(str, late))} dimensions." if late else "Half of the steps were enough." if convert
+           else "The converted arm, fixed then mrl, was not measured."),
     )
 else:
     print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
