@@ -55,11 +55,16 @@ def test_arrow_keys_slide(page, panel):
     page.wait_for_function(
         f"() => document.querySelector('.mrl-{NAME} .bartext').textContent === '0%'"
     )  # nobody stops at 8
+    assert bars(page)[0] == "0%" and len(bars(page)) == 4
 
 
 def test_the_papers_rule_and_another_case(page, panel):
+    mine = bars(page), note(panel)
     changes(page, panel, lambda: panel.locator('button:has-text("the paper")').press("Enter"))
+    ruled = bars(page), note(panel)
     changes(page, panel, lambda: panel.locator('button:text-is("second")').press("Enter"))
+    assert mine != ruled != (bars(page), note(panel))
+    assert panel.locator('[role="alert"]').count() == 0
 
 
 def test_nothing_is_small_or_cut_off(page, panel):

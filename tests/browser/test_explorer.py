@@ -73,6 +73,7 @@ def test_arrow_keys_slide(page, key, step):
 def test_buttons_jump_to_trained_widths(page):
     page.locator('.mrl-explorer button:text-is("32")').click()
     wait_for_heading(page, f"layer {cell(page)[0]}, d = 32:")
+    assert cell(page)[1] == 32
 
 
 def test_model_switch_changes_the_heat_map(page):
@@ -88,10 +89,16 @@ def test_model_switch_changes_the_heat_map(page):
 
 
 def test_measure_switch(page):
+    def numbers():
+        return page.locator(".mrl-explorer .scatterlayer text").all_text_contents()[:42]
+
+    ndcg = numbers()
     control(page, "measure").select_option(label="recall@100")
     wait_for_heading(page, "plain: recall@100")
+    assert len(ndcg) == 42 and numbers() != ndcg
     control(page, "measure").select_option(label="nDCG@10")
     wait_for_heading(page, "plain: nDCG@10")
+    assert numbers() == ndcg
 
 
 def test_a_query_of_ones_own_is_ranked(page):

@@ -74,6 +74,7 @@ def test_the_picture_follows(page):
     before = page.evaluate(state, plot)
     slide(page, "shortlist dims", "ArrowRight")
     page.wait_for_function(f"([s, d]) => ({state})(s) !== d", arg=[plot, before])
+    assert page.evaluate(state, plot) != before and page.locator(f'.mrl-{NAME} [role="alert"]').count() == 0
 
 
 def test_a_senseless_path_is_a_message(page):

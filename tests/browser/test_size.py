@@ -50,14 +50,18 @@ def test_arrow_keys_slide(page, panel):
     handle(page, NAME, "graph links M").focus()
     page.keyboard.press("ArrowRight")  # M = 8
     wait_for_number(page, "21.17 GB")
+    assert "20.48 GB" not in numbers(page)  # the graph's bytes are on top
     page.keyboard.press("ArrowLeft")
     wait_for_number(page, "20.48 GB")
+    assert "21.17 GB" not in numbers(page)
 
 
 def test_types_are_buttons(page, panel):
     panel.locator('button:text-is("int8")').press("Enter")
     page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} td').textContent.startsWith('5.12 GB')")
     panel.locator('button:text-is("float32")').press("Enter")
+    page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} td').textContent.startsWith('20.48 GB')")
+    assert panel.locator("td").first.text_content().startswith("20.48 GB")
 
 
 def test_a_contradiction_is_a_message_and_goes_away(page, panel):

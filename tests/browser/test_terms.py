@@ -71,6 +71,7 @@ def test_a_key_on_the_layer_moves_frame_and_table(page):
     handle(page, "term-explorer", "layer").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(f'{PANEL} .widget-html:has-text("layer 4, 256 dimensions")')
+    assert page.locator(f'{PANEL} .widget-html:has-text("layer 3, 256 dimensions")').count() == 0
 
 
 def test_another_recipe_sets_its_terms(page):

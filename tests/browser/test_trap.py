@@ -33,6 +33,10 @@ def wait_for_heading(page, words: str) -> None:
     page.wait_for_function(f"(s) => {found}", arg=words)
 
 
+def shown(page, words: str) -> bool:
+    return any(words in t for t in page.locator(f".mrl-{NAME} .annotation-text").all_text_contents())
+
+
 def bars(page) -> list[str]:
     return page.evaluate(f"[...document.querySelectorAll('.mrl-{NAME} .bars path')].map((p) => p.getAttribute('d'))")
 
@@ -52,15 +56,19 @@ def test_ways_are_buttons(page, panel):
     panel.locator('button:text-is("no normalising")').press("Enter")
     wait_for_heading(page, "no normalising, d = 8:")
     page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} u').textContent === 'no normalising'")
+    assert not shown(page, "cut, then normalise, d = 8:")
     panel.locator('button:text-is("cut, then normalise")').press("Enter")
     wait_for_heading(page, "cut, then normalise, d = 8:")
+    assert not shown(page, "no normalising, d = 8:")
 
 
 def test_the_measure_switches(page, panel):
     panel.locator('button:text-is("recall@10")').press("Enter")
     wait_for_heading(page, "recall@10")
+    assert not shown(page, "nDCG@10")
     panel.locator('button:text-is("nDCG@10")').press("Enter")
     wait_for_heading(page, "nDCG@10")
+    assert not shown(page, "recall@10")
 
 
 def test_documents_of_another_query(page, panel):
