@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .codes import quantize
 from .errors import InputError
 from .topk import BLOCK, Workers, inverse_lengths
 
@@ -110,6 +111,66 @@ class Faiss:
             for a in range(0, len(x), BLOCK):
                 x[a : a + BLOCK] *= inverse_lengths(x[a : a + BLOCK])[:, None]
         return x
+
+
+class FaissInt8:
+    """int8 codes (codes.quantize) scanned by FAISS without turning a block of them into float32 first: about a pass
+    over their bytes.
+
+    Scores are inner products of the (unit) query with the vectors that the codes stand for, in float32, and equal ones
+    come in FAISS's order: a first stage's ranking, not an exact one.
+    """
+
+    NAME = "faiss-int8"
+
+    def __init__(self, documents: np.ndarray, dim: int, *, cosine: bool, workers: Workers):
+        self.faiss, self.cosine = _faiss(self.NAME), cosine
+        self.n, self.dim = len(documents), dim
+        codes, self.scale = quantize(documents, dim, unit=cosine)
+        # a slice of the documents for each thread: FAISS itself shares out queries only, and one query is one thread's
+        self.slices = []
+        for part in workers.parts(self.n):
+            index = self.faiss.IndexScalarQuantizer(
+                dim, self.faiss.ScalarQuantizer.QT_8bit_direct_signed, self.faiss.METRIC_INNER_PRODUCT
+            )
+            for a in range(part.start, part.stop, BLOCK):
+                index.add(codes[a : min(a + BLOCK, part.stop)].astype(np.float32))
+            self.slices.append((part.start, index))
+
+    @property
+    def nbytes(self) -> int:
+        return self.n * self.dim + self.scale.nbytes
+
+    @property
+    def flops(self) -> float:
+        """Multiply-adds of a query."""
+        return self.n * self.dim
+
+    @property
+    def read(self) -> float:
+        """Bytes that a single query reads."""
+        return self.nbytes
+
+    def search(self, queries: np.ndarray, keep: int, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
+        """queries (B, >= d) raw -> rows (B, K), scores (B, K), best first, K = min(keep, N)."""
+        q = queries[:, : self.dim].astype(np.float32)
+        if self.cosine:
+            q *= inverse_lengths(q)[:, None]
+        q = np.ascontiguousarray(q * self.scale)
+
+        def ask(piece):
+            start, index = piece
+            scores, rows = index.search(q, min(keep, index.ntotal))
+            return scores, rows + start
+
+        if len(q) > 1:  # FAISS shares out the queries
+            with _Threads(self.faiss, workers.threads):
+                found = [ask(piece) for piece in self.slices]
+        else:
+            found = workers.map(ask, self.slices)
+        scores, rows = (np.hstack(x) for x in zip(*found, strict=True))
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1).astype(np.float64)
 
 
 def check_options(name: str, given: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:

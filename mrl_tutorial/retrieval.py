@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .ann import Faiss
-from .engines import Flat, Turned, build_engine, quantize, quantize_turned
+from .codes import quantize, quantize_turned
+from .engines import Flat, Turned, build_engine
 from .errors import InputError
 from .stages import Stage, check_stages, funnel, shortlist
 from .topk import BLOCK, Workers, rescore

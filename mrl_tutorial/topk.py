@@ -110,10 +110,13 @@ def rescore(
     small = queries.astype(np.float32)
 
     def fill(part: slice) -> None:
+        if len(rows) == 1:  # a query alone: its documents are shared out
+            rough[:, part] = vectors.rough(small, np.maximum(rows[:, part], 0))
+            return
         for here in _gathers(part, rows.shape[1] * queries.shape[1]):
             rough[here] = vectors.rough(small[here], np.maximum(rows[here], 0))
 
-    workers.map(fill, workers.parts(len(rows)))
+    workers.map(fill, workers.parts(len(rows)) if len(rows) != 1 else workers.parts(rows.shape[1], 256))
     rough[rows < 0] = -np.inf
     best, candidates = _cut(rough, rows, width)
     found, scores = _settle(vectors, queries, candidates, keep, workers)

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from mrl_tutorial.engines import Binary, Flat, build_engine, quantize
+from mrl_tutorial.codes import quantize
+from mrl_tutorial.engines import Binary, Flat, build_engine
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.topk import SPARE, Workers
 
@@ -147,6 +148,25 @@ def test_faiss_flat_and_hnsw(cosine):
         assert 20 * 16 < engine.flops < N * 16 and engine.nbytes > N * (16 * 4 + 2 * 16 * 4)
 
 
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_faiss_int8_is_the_product_with_what_the_codes_stand_for(cosine, threads):
+    pytest.importorskip("faiss")
+    codes, scale = quantize(DOCUMENTS, 16, unit=cosine)
+    q = QUERIES[:50, :16].astype(np.float64)
+    q = q / np.linalg.norm(q, axis=1, keepdims=True) if cosine else q
+    exact = q @ (codes * scale.astype(np.float64)).T
+    engine = build_engine("faiss-int8", DOCUMENTS, 16, cosine=cosine, workers=Workers(threads))
+    rows, scores = engine.search(QUERIES[:50], 20, Workers(threads))
+    np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :20], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(exact, rows, 1), scores, rtol=1e-5, atol=1e-6)
+    alone = [engine.search(QUERIES[i : i + 1], 20, Workers(threads)) for i in range(50)]
+    np.testing.assert_allclose(np.vstack([s for _, s in alone]), scores, rtol=1e-6)
+    everything, _ = engine.search(QUERIES[:2], N + 5, Workers(threads))
+    assert everything.shape == (2, N) and (np.sort(everything, axis=1) == np.arange(N)).all()
+    assert engine.nbytes == N * 16 + 4 * 16 and engine.flops == N * 16
+
+
 def test_ivfpq_finds_what_rescoring_needs():
     pytest.importorskip("faiss")
     documents = np.repeat(DOCUMENTS, 2, axis=0)[: 39 * 256]
@@ -184,7 +204,7 @@ def test_what_no_engine_can_do_is_said(name, options, words):
         build_engine(name, DOCUMENTS[:50], 8, options=options)
 
 
-@pytest.mark.parametrize("name", ["faiss-flat", "hnsw", "ivfpq"])
+@pytest.mark.parametrize("name", ["faiss-int8", "faiss-flat", "hnsw", "ivfpq"])
 def test_without_faiss_it_is_asked_for(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=f"{name}' needs FAISS: pip install faiss-cpu"):

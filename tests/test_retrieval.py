@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrl_tutorial import costs
-from mrl_tutorial.engines import quantize, quantize_turned
+from mrl_tutorial.codes import quantize, quantize_turned
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import Retriever, Stage, exact_search, funnel, shortlist
 
@@ -58,7 +58,7 @@ def test_query_of_an_early_layer_against_fixed_documents():
     np.testing.assert_array_equal(found.rows, walk(QUERIES, DOCUMENTS, [(3, 1, 8, 40), (3, 2, D, None)], 5))
 
 
-@pytest.mark.parametrize("engine", ["float32", "int8", "binary", "faiss-flat"])
+@pytest.mark.parametrize("engine", ["float32", "int8", "binary", "faiss-int8", "faiss-flat"])
 @pytest.mark.parametrize("keep", [N, 5 * N])
 def test_a_shortlist_of_everything_is_exact_search(engine, keep):
     if engine.startswith("faiss"):
@@ -81,6 +81,9 @@ def test_single_queries_batches_and_threads_agree():
             assert single.rows.shape == single.scores.shape == (10,)
             np.testing.assert_array_equal(single.rows, batch.rows[b])
             np.testing.assert_array_equal(single.scores, batch.scores[b])
+    wide = Retriever(DOCUMENTS[-1], shortlist(8, D, 1000), threads=3)  # a single query's survivors are shared out
+    np.testing.assert_array_equal(wide.search(QUERIES[-1, 3]).rows, wide.search(QUERIES[-1]).rows[3])
+    np.testing.assert_array_equal(wide.search(QUERIES[-1, 3]).scores, wide.search(QUERIES[-1]).scores[3])
     flat = Retriever(DOCUMENTS[-1], shortlist(8, D, 60))
     np.testing.assert_array_equal(flat.search(QUERIES[-1, 3]).rows, flat.search(QUERIES[-1]).rows[3])
 
