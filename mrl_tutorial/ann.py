@@ -127,12 +127,16 @@ class FaissInt8:
         self.faiss, self.cosine = _faiss(self.NAME), cosine
         self.n, self.dim = len(documents), dim
         codes, self.scale = quantize(documents, dim, unit=cosine)
+        # trained on these two, its 256 levels are the whole numbers from -128 to 127
+        ends = np.repeat(np.float32([[-128.5], [126.5]]), dim, axis=1)
         # a slice of the documents for each thread: FAISS itself shares out queries only, and one query is one thread's
         self.slices = []
         for part in workers.parts(self.n):
+            # not QT_8bit_direct_signed: FAISS 1.15.1 rounds the query to whole numbers there where 32 divides dim
             index = self.faiss.IndexScalarQuantizer(
-                dim, self.faiss.ScalarQuantizer.QT_8bit_direct_signed, self.faiss.METRIC_INNER_PRODUCT
+                dim, self.faiss.ScalarQuantizer.QT_8bit_uniform, self.faiss.METRIC_INNER_PRODUCT
             )
+            index.train(ends)
             for a in range(part.start, part.stop, BLOCK):
                 index.add(codes[a : min(a + BLOCK, part.stop)].astype(np.float32))
             self.slices.append((part.start, index))

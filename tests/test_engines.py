@@ -149,22 +149,24 @@ def test_faiss_flat_and_hnsw(cosine):
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_faiss_int8_is_the_product_with_what_the_codes_stand_for(cosine, threads):
+@pytest.mark.parametrize("threads, dim", [(1, 16), (2, 16), (3, 16), (2, 7), (2, 32), (2, 64), (2, 96)])
+def test_faiss_int8_is_the_product_with_what_the_codes_stand_for(cosine, threads, dim):
     pytest.importorskip("faiss")
-    codes, scale = quantize(DOCUMENTS, 16, unit=cosine)
-    q = QUERIES[:50, :16].astype(np.float64)
+    rng = np.random.default_rng(1)
+    documents, queries = rng.standard_normal((700, 100)).astype(np.float32), rng.standard_normal((30, 100)) / 100
+    codes, scale = quantize(documents, dim, unit=cosine)
+    q = queries[:, :dim]
     q = q / np.linalg.norm(q, axis=1, keepdims=True) if cosine else q
     exact = q @ (codes * scale.astype(np.float64)).T
-    engine = build_engine("faiss-int8", DOCUMENTS, 16, cosine=cosine, workers=Workers(threads))
-    rows, scores = engine.search(QUERIES[:50], 20, Workers(threads))
-    np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :20], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(np.take_along_axis(exact, rows, 1), scores, rtol=1e-5, atol=1e-6)
-    alone = [engine.search(QUERIES[i : i + 1], 20, Workers(threads)) for i in range(50)]
-    np.testing.assert_allclose(np.vstack([s for _, s in alone]), scores, rtol=1e-6)
-    everything, _ = engine.search(QUERIES[:2], N + 5, Workers(threads))
-    assert everything.shape == (2, N) and (np.sort(everything, axis=1) == np.arange(N)).all()
-    assert engine.nbytes == N * 16 + 4 * 16 and engine.flops == N * 16
+    engine = build_engine("faiss-int8", documents, dim, cosine=cosine, workers=Workers(threads))
+    rows, scores = engine.search(queries, 20, Workers(threads))
+    np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :20], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(exact, rows, 1), scores, rtol=1e-4, atol=1e-6)
+    alone = [engine.search(queries[i : i + 1], 20, Workers(threads)) for i in range(30)]
+    np.testing.assert_allclose(np.vstack([s for _, s in alone]), scores, rtol=1e-4, atol=1e-6)
+    everything, _ = engine.search(queries[:2], 705, Workers(threads))
+    assert everything.shape == (2, 700) and (np.sort(everything, axis=1) == np.arange(700)).all()
+    assert engine.nbytes == 700 * dim + 4 * dim and engine.flops == 700 * dim
 
 
 def test_ivfpq_finds_what_rescoring_needs():

@@ -68,8 +68,8 @@ def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
     def two(engine: str, rescore: str) -> list[tuple[Stage, ...]]:
         made = [shortlist(d, width, k, engine=engine, rescore=rescore) for d in small for k in keeps]
         one = 4 if engine == "float32" else 1
-        # a survivor, kept, fetched from anywhere in memory and sorted, takes about as long as 6 kB in a row
-        return sorted(made, key=lambda s: n * s[0].dim * one + s[0].keep * 6000)
+        # a survivor, kept, fetched from anywhere in memory and sorted, takes about as long as 12 kB in a row
+        return sorted(made, key=lambda s: n * s[0].dim * one + s[0].keep * 12_000)
 
     return {
         "exact": [(Stage(width),)],
