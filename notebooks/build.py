@@ -98,8 +98,8 @@ def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, floa
 
 
 def clean(notebook: nbformat.NotebookNode) -> list[str]:
-    """Take out, in place, what a reader cannot use or what changes from run to run: widget state (5 MB a figure),
-    progress bars, execution times. Returns what the cells wrote to the error stream, for a person to look at."""
+    """Take out, in place, what a reader cannot use or what changes from run to run: widget state, progress bars,
+    execution times. Returns what the cells wrote to the error stream, for a person to look at."""
     noise: list[str] = []
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -203,7 +203,7 @@ def _peak_gb(pid: int) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 when every notebook was built (or agrees), 1 otherwise."""
-    fast = os.environ.get("FAST") not in (None, "", "0")
+    fast = os.environ.get("FAST") == "1"
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", action="append", metavar="NN", help="start of a notebook's name; may be repeated")
     p.add_argument("--out", type=Path, help="folder to write to (default: notebooks; with FAST=1 build/notebooks-fast)")
@@ -224,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(f"{REMEDY}\nwithout one the notebooks have no static pictures of their figures", file=sys.stderr)
         os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
-        if not fast and out == HERE:
+        if not fast and out.resolve() == HERE:
             return 1
     print(f"{'notebook':<28}{'minutes':>9}{'slowest s':>11}{'peak GB':>10}{'kB':>9}", flush=True)
     failed = [line for line in (build(source, out) for source in chosen) if line]
