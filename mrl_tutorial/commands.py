@@ -192,18 +192,20 @@ def prepare(args: argparse.Namespace) -> None:
 
 def ledger(args: argparse.Namespace) -> None:
     """Print the ledger's rows, or put them into a README."""
-    from . import ledger as room
+    from . import ledger as book
 
-    rows = room.read()
+    if args.readme and args.id:
+        raise InputError("--readme takes the whole ledger: leave --id out")
+    rows = book.read()
     known = [r["id"] for r in rows]
     for wanted in args.id or ():
         if wanted not in known:
             raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(known) or 'none yet'}")
-    rows = room.Rows(r for r in rows if not args.id or r["id"] in args.id)
+    rows = book.Rows(r for r in rows if not args.id or r["id"] in args.id)
     if args.readme:
-        room.into_readme(args.readme, rows)
+        book.into_readme(args.readme, rows)
     else:
-        print(room.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
+        print(book.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
 
 
 def say_warnings(task) -> None:

@@ -59,6 +59,7 @@ def test_every_verb_has_help_with_examples_that_parse(capsys, verb):
         ("search --task x --query q -k 1.5", "'1.5' is no whole number"),
         ("bench gird", "did you mean grid"),
         ("tasks now", "'now' is not an option"),
+        ("ledger --id M1 --readme README.md", "leave --id out"),
     ],
 )
 def test_bad_arguments_get_one_line_and_status_2(capsys, line, says):
