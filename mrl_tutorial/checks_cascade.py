@@ -17,7 +17,7 @@ def expected_size(function: Callable[[np.ndarray, tuple[int, ...]], float]) -> V
     def check() -> str | None:
         for shares, want in (([0.5, 0.25, 0.25], 16.0), ([1, 0, 0], 8.0), ([0, 0, 1], 32.0), ([0.9, 0.1, 0], 8.8)):
             got = function(np.array(shares, dtype=float), DIMS)
-            if np.ndim(got) != 0:
+            if got is None or np.ndim(got) != 0:
                 return f"the result must be one number, yours has shape {np.shape(got)}: sum the products."
             if not np.isclose(got, want):
                 if np.isclose(got, np.mean(DIMS)):
@@ -46,7 +46,7 @@ def decide(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Verdict:
             return "you took the most confident size; a cascade takes the first that is sure enough and never looks further."
         if got[3] == 0:
             return "item 3 is sure nowhere; it must go on to the last size, which answers whatever comes."
-        if got == [1, 2, 1, 2, 1] or got[4] != 0 or got[1] != 1:
+        if got[4] != 0 or got[1] != 1:
             return f"a confidence that equals its threshold is enough (>=). Wanted {want}, yours is {got}."
         return f"wanted {want}, yours is {got}: the first size whose confidence reaches its threshold, else the last."
 
@@ -59,6 +59,8 @@ def charge(function: Callable[[np.ndarray, tuple[int, ...], bool], float]) -> Ve
     def check() -> str | None:
         shares = np.array([0.5, 0.25, 0.25])
         tied, separate = (function(shares.copy(), DIMS, kind) for kind in (False, True))
+        if tied is None or separate is None:
+            return "return one number."
         if not np.isclose(tied, 16):
             return f"one tied classifier goes on where it stopped: 0.5*8 + 0.25*16 + 0.25*32 = 16, yours says {tied:g}."
         if np.isclose(separate, 16):

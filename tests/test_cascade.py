@@ -232,6 +232,7 @@ def test_checks_say_what_is_wrong():
     for wrong, message in [
         (lambda s, d: np.mean(d), "equally often"),
         (lambda s, d: s * np.array(d), "one number"),
+        (lambda s, d: None, "one number"),
         (lambda s, d: 7.0, "yours says 7"),
     ]:
         assert message in str(checks.expected_size(wrong)) and not checks.expected_size(wrong)
@@ -244,5 +245,6 @@ def test_checks_say_what_is_wrong():
     for wrong, message in [
         (lambda s, d, k: s @ np.array(d), "only the last size"),
         (lambda s, d, k: s @ np.cumsum(d), "tied classifier"),
+        (lambda s, d, k: None if k else s @ np.array(d), "return one number"),
     ]:
         assert message in str(checks.charge(wrong)) and not checks.charge(wrong)
