@@ -121,8 +121,8 @@ def plan_retrieval(
     n_layers, n, width = dev.documents.shape
     layers, dims = check_cells([n_layers] if layers == "last" else layers, dims, n_layers, width)
     _, wide = check_cells(None, [width] if rescore_dims is None else rescore_dims, n_layers, width)
-    for engine, later in ((engine, later) for engine in engines for later in rescoring):
-        check_stages([Stage(dims[0], 1, engine=engine), Stage(width, engine=later)], n_layers, width)
+    for engine, later, dr in ((engine, later, dr) for engine in engines for later in rescoring for dr in (width, *wide)):
+        check_stages([Stage(dims[0], 1, engine=engine), Stage(dr, engine=later)], n_layers, width)
     keeps = sorted({min(keep, n) for keep in keeps if keep >= min(dev.k, n)})
     base = Retriever(dev.documents, [Stage(width)], cosine=cosine, threads=threads)
     firsts = [(layer, dim, engine) for layer in layers for dim in dims for engine in engines]
@@ -177,10 +177,12 @@ def plan_retrieval(
         return replace(plan, dev=found[0], test=found[1])
 
     good = [plan for plan in tried if plan.dev >= target * full.dev]
-    price = {id(plan): getattr(plan, cost) for plan in tried}
-    chosen = min(good, key=lambda plan: (price[id(plan)], -plan.dev))
-    front = [reported(plan) for plan in pareto(tried, cost)]
-    return Planned(task.name, metric, target, cost, reported(chosen), reported(full), tuple(front), tuple(tried))
+    chosen = min(good, key=lambda plan: (getattr(plan, cost), -plan.dev))
+    front = pareto(tried, cost)
+    found = {plan: reported(plan) for plan in dict.fromkeys([*front, chosen, full])}
+    return Planned(
+        task.name, metric, target, cost, found[chosen], found[full], tuple(found[plan] for plan in front), tuple(tried)
+    )  # fmt: skip
 
 
 def measure_path(task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], stages: Sequence[Stage],

@@ -124,6 +124,12 @@ def test_pareto():
     assert [(p.flops, p.dev) for p in pareto(plans)] == [(1, 0.2), (2, 0.4), (5, 0.5)]
 
 
+def test_what_cannot_rescore_is_refused_before_any_search(monkeypatch):
+    monkeypatch.setattr(Retriever, "search", lambda *given: pytest.fail("searched"))
+    with pytest.raises(InputError, match="int8-turned"):
+        plan_retrieval(TASK, EMBEDDINGS, rescoring=("float32", "int8-turned"), rescore_dims=[D, 16])
+
+
 def _with(split, part, change):
     changed = {s: dict(parts) for s, parts in EMBEDDINGS.items()}
     changed[split][part] = change(changed[split][part].copy())
@@ -146,6 +152,7 @@ def _nan(x):
         (lambda: plan_retrieval(TASK, EMBEDDINGS, layers=[3]), "layer 3"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, engines=["flat"]), "'flat' cannot be stage 1"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["binary"]), "'binary' cannot be stage 2"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["int8-turned"], rescore_dims=[16]), "full width, 32, not at 16"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, keeps=()), "nothing to choose from"),
         (lambda: plan_retrieval(TASK, {"dev": EMBEDDINGS["dev"]}), "lack the split 'test'"),
         (lambda: plan_retrieval(TASK, _with("test", "queries", lambda x: x[:, :5])), "hold 5 items, the task has 60"),
