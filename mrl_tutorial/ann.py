@@ -182,8 +182,9 @@ def check_options(name: str, given: Mapping[str, int], known: Mapping[str, int])
     for option, value in given.items():
         if option not in known:
             raise InputError(f"engine {name!r} has no option {option!r}: it has {', '.join(known) or 'none'}")
-        if value != int(value) or value < (0 if known[option] == 0 else 1):
-            raise InputError(f"option {option} = {value} is impossible: give a whole number from 1 on")
+        least = min(known[option], 1)  # 0 leaves the choice to the engine
+        if value != int(value) or value < least:
+            raise InputError(f"option {option} = {value} is impossible: give a whole number from {least} on")
     return dict(given)
 
 
