@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def plan_retrieval(
     search for a task that is not retrieval, an unknown metric, cost, cell or engine, a target outside (0, 1], and
     embeddings of another shape.
     """
-    dev, test = (_Judged.of(task, embeddings, split, metric, cosine) for split in ("dev", "test"))
+    dev, test = (_Judged.of(task, embeddings, split, metric) for split in ("dev", "test"))
     if not 0 < target <= 1:
         raise InputError(f"target {target} is impossible: give a share above 0, at most 1")
     if cost not in COSTS:
@@ -121,7 +122,7 @@ def plan_retrieval(
     n_layers, n, width = dev.documents.shape
     layers, dims = check_cells([n_layers] if layers == "last" else layers, dims, n_layers, width)
     _, wide = check_cells(None, [width] if rescore_dims is None else rescore_dims, n_layers, width)
-    for engine, later, dr in ((engine, later, dr) for engine in engines for later in rescoring for dr in (width, *wide)):
+    for engine, later, dr in product(engines, rescoring, wide):
         check_stages([Stage(dims[0], 1, engine=engine), Stage(dr, engine=later)], n_layers, width)
     keeps = sorted({min(keep, n) for keep in keeps if keep >= min(dev.k, n)})
     base = Retriever(dev.documents, [Stage(width)], cosine=cosine, threads=threads)
@@ -132,8 +133,8 @@ def plan_retrieval(
         return 0 if geometry is None else encode_flops(deepest, geometry.width, geometry.intermediate, tokens)
 
     def priced(retriever: Retriever, quality: float) -> Plan:
-        return Plan(retriever.stages, quality, retriever.flops(dev.k) + encoding(retriever.stages),
-                    retriever.bytes_read(dev.k), sum(retriever.nbytes.values()))  # fmt: skip
+        return Plan(retriever.stages, quality, retriever.flops() + encoding(retriever.stages),
+                    retriever.bytes_read(), sum(retriever.nbytes.values()))  # fmt: skip
 
     dense: dict[tuple, np.ndarray] = {}  # rescoring cell -> scores of all documents (Q, N), where they fit
 
@@ -192,7 +193,7 @@ def measure_path(task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], 
 
     embeddings: as in `plan_retrieval`, at least for that split. Raises InputError as plan_retrieval and Retriever.
     """
-    part = _Judged.of(task, embeddings, split, metric, cosine)
+    part = _Judged.of(task, embeddings, split, metric)
     found = Retriever(part.documents, stages, cosine=cosine, threads=threads).search(part.queries, part.k)
     return part.items(found.rows)
 
@@ -218,7 +219,7 @@ class _Judged:
     k: int
 
     @classmethod
-    def of(cls, task: Any, embeddings: Mapping, split: str, metric: str, cosine: bool) -> _Judged:
+    def of(cls, task: Any, embeddings: Mapping, split: str, metric: str) -> _Judged:
         if task.kind != "retrieval":
             raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
         k = metrics.parse_metric(metric)[1]

@@ -129,11 +129,11 @@ class Retriever:
             later[key] = max(later.get(key, 0), stage.dim * _size(stage))
         return {"scan": self.engines[0].nbytes, "rescore": self.n * sum(later.values())}
 
-    def flops(self, k: int = 10) -> float:
+    def flops(self) -> float:
         """Multiply-adds of one query: the scan, then K d of every later stage (costs.rerank_flops)."""
         return self.engines[0].flops + sum(left * stage.dim for left, stage in self._later())
 
-    def bytes_read(self, k: int = 10) -> float:
+    def bytes_read(self) -> float:
         """Bytes of vectors that a single query reads."""
         return self.engines[0].read + sum(left * stage.dim * _size(stage) for left, stage in self._later())
 

@@ -152,7 +152,7 @@ def _nan(x):
         (lambda: plan_retrieval(TASK, EMBEDDINGS, layers=[3]), "layer 3"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, engines=["flat"]), "'flat' cannot be stage 1"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["binary"]), "'binary' cannot be stage 2"),
-        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["int8-turned"], rescore_dims=[16]), "full width, 32, not at 16"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["int8-turned"], rescore_dims=[16]), "full width, 32, not"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, keeps=()), "nothing to choose from"),
         (lambda: plan_retrieval(TASK, {"dev": EMBEDDINGS["dev"]}), "lack the split 'test'"),
         (lambda: plan_retrieval(TASK, _with("test", "queries", lambda x: x[:, :5])), "hold 5 items, the task has 60"),
