@@ -195,7 +195,8 @@ def test_faiss_leaves_the_number_of_threads_as_it_was():
         ("float23", {}, "'float23' is unknown: choose one of float32, int8"),
         ("float32", {"ef": 3}, "no option 'ef': it has none"),
         ("hnsw", {"efs": 3}, "no option 'efs': it has links, build, ef"),
-        ("hnsw", {"ef": 0}, "ef = 0 is impossible"),
+        ("hnsw", {"ef": 0}, "ef = 0 is impossible: give a whole number from 1 on"),
+        ("ivfpq", {"lists": -1}, "lists = -1 is impossible: give a whole number from 0 on"),
         ("ivfpq", {}, "needs 9984 documents to train, here are 50"),
     ],
 )
