@@ -26,11 +26,6 @@ class Stack:
         """Mean over seeds, (L, M)."""
         return self.values.mean(0)
 
-    @property
-    def spread(self) -> np.ndarray:
-        """Sample standard deviation over seeds, (L, M); NaN for one seed."""
-        return self.values.std(0, ddof=1) if len(self.seeds) > 1 else np.full(self.values.shape[1:], np.nan)
-
     def minus(self, other: Stack) -> Stack:
         """Differences by seed, over the seeds that both have; a stack of one untrained model counts for every seed.
 
@@ -88,11 +83,10 @@ def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None
 
 
 def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """As `results.sweep`, but no rows and no header where that sweep has not been run."""
-    try:
-        return results.sweep(name)
-    except InputError:
+    """As `results.sweep`, but no rows and no header where that sweep has not been run. A damaged file raises InputError."""
+    if not (results.data_dir() / "results" / f"{name}.csv").is_file():
         return pd.DataFrame(columns=COLUMNS), {}
+    return results.sweep(name)
 
 
 def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict[int, float]]:
@@ -104,10 +98,10 @@ def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict
     return found
 
 
-def cells_won(ours: np.ndarray, theirs: np.ndarray, margin: float = 0.0) -> tuple[int, int]:
-    """(cells where ours exceeds theirs by more than `margin`, cells where both have a value)."""
+def cells_won(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int]:
+    """(cells where ours exceeds theirs, cells where both have a value)."""
     both = np.isfinite(ours) & np.isfinite(theirs)
-    return int((ours[both] - theirs[both] > margin).sum()), int(both.sum())
+    return int((ours[both] > theirs[both]).sum()), int(both.sum())
 
 
 def gain(difference: Stack, where: np.ndarray) -> str:
