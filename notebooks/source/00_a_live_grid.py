@@ -38,10 +38,13 @@ import plotly
 import torch
 import transformers
 
-from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, checks, evaluate_grid, figures, load_task, rescue, train
+from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, figures, load_task, rescue, train
+from mrl_tutorial import checks
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
-print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, plotly {plotly.__version__}")
+print(
+    f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, plotly {plotly.__version__}"
+)
 print(f"{torch.get_num_threads()} threads")
 
 # %% [markdown]
@@ -102,7 +105,9 @@ figures.grid_heatmap(plain, title="Plain all-MiniLM-L6-v2: nDCG@10 of every cell
 full = plain.at(6, 384)
 for layer, dim in [(6, 384), (6, 128), (6, 32), (5, 384), (3, 384), (3, 128)]:
     low, high = plain.interval(layer, dim)
-    print(f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f}  [{low:.3f}, {high:.3f}]  {plain.at(layer, dim) / full:>5.0%} of the full model")
+    print(
+        f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f}  [{low:.3f}, {high:.3f}]  {plain.at(layer, dim) / full:>5.0%} of the full model"
+    )
 print("in brackets: 95 % bootstrap interval over the dev queries")
 
 # %% [markdown]
@@ -111,7 +116,9 @@ print("in brackets: 95 % bootstrap interval over the dev queries")
 # one query compared with 10 million documents.
 
 # %%
-print(f"{'cell':>9} {'bytes':>7} {'GB for 10 M':>12} {'encode MFLOPs':>14} {'search GFLOPs':>14}   of full size: bytes, encoding")
+print(
+    f"{'cell':>9} {'bytes':>7} {'GB for 10 M':>12} {'encode MFLOPs':>14} {'search GFLOPs':>14}   of full size: bytes, encoding"
+)
 for layer, dim in [(6, 384), (6, 128), (6, 32), (3, 384), (3, 128), (1, 32)]:
     p = cell_price(encoder, layer, dim)
     print(f"({layer}, {dim:>3}) {p['bytes']:>8.0f} {p['corpus_gb']:>12.2f} {p['encode_flops'] / 1e6:>14.0f} {p['search_flops'] / 1e9:>14.2f}"
@@ -165,12 +172,16 @@ result = train(encoder, task, mine, what="heads", heads="per-layer", steps=20 if
 print(f"{result.steps} steps in {result.seconds:.0f} s")
 
 trained = evaluate_grid(task, result.encoder, split="dev")
-figures.heatmaps({"plain": plain.values, "with heads": trained.values}, plain.layers, plain.dims, title="nDCG@10 before and after")
+figures.heatmaps(
+    {"plain": plain.values, "with heads": trained.values}, plain.layers, plain.dims, title="nDCG@10 before and after"
+)
 
 # %%
 for layer, dim in [(1, 384), (3, 128), (5, 64), (6, 32), (6, 384)]:
     difference, low, high = trained.compare(plain, layer, dim)
-    print(f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f} -> {trained.at(layer, dim):.3f}   difference {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
+    print(
+        f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f} -> {trained.at(layer, dim):.3f}   difference {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    )
 print("in brackets: 95 % paired bootstrap interval over the dev queries; one random seed")
 
 # %% [markdown]
@@ -198,6 +209,7 @@ print(evaluate_grid(task, ready, split="dev", layers=[3, 6], dims=[32, 128, 384]
 # **1 · Cut a vector** (5 minutes). Write `truncate(x, d)`: `x` has shape (N, D); return the first `d` coordinates of every row,
 # at length 1. The check on the last line tells you what is missing.
 
+
 # %%
 def truncate(x, d):
     raise NotImplementedError  # x: (N, D) -> (N, d)
@@ -223,6 +235,7 @@ checks.truncate(truncate)
 # %% [markdown]
 # **2 · How far can I cut?** (10 minutes). Write `smallest_dim(grid, layer, share)`: the smallest dimension in the grid at which
 # `layer` keeps at least `share` of the full model's quality. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`; if none is enough, return the largest.
+
 
 # %%
 def smallest_dim(grid, layer, share):

@@ -44,7 +44,16 @@ import plotly
 import torch
 import torch.nn.functional as F
 
-from mrl_tutorial import Batch, Encoder, ImportanceWeights, NestedClassifier, PrefixMap, SizeCalculator, TruncationTrap, load_task
+from mrl_tutorial import (
+    Batch,
+    Encoder,
+    ImportanceWeights,
+    NestedClassifier,
+    PrefixMap,
+    SizeCalculator,
+    TruncationTrap,
+    load_task,
+)
 from mrl_tutorial import arms_report as report
 from mrl_tutorial import checks_basics as checks
 from mrl_tutorial import ledger, losses, nested_arms
@@ -53,7 +62,9 @@ from mrl_tutorial.small_nets import Plan
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = (0,) if FAST else (0, 1, 2)
-print(f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads")
+print(
+    f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads"
+)
 
 # %% [markdown]
 # ## Why a fixed size costs
@@ -63,10 +74,15 @@ print(f"Python {platform.python_version()}, torch {torch.__version__}, plotly {p
 # held in memory: a flat one, which is just the vectors, and HNSW, a graph between neighbours that makes search fast and takes bytes of its
 # own. The file size is exact; the growth of the process is a rough figure, since memory freed before is used again.
 
+
 # %% tags=["claim-Z1"]
 def grown(make):
     """Bytes by which the process grows when `make` is called, and what it made."""
-    pages = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if Path("/proc").exists() else 0
+    pages = lambda: (
+        int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if Path("/proc").exists()
+        else 0
+    )
     before = pages()
     made = make()
     return pages() - before, made
@@ -89,7 +105,10 @@ for dim in (768, 1024):
     if faiss is None:
         continue
     x = chance.standard_normal((rows, dim), dtype=np.float32)
-    for kind, index, n in (("flat", faiss.IndexFlatL2(dim), rows), ("HNSW, 32 links", faiss.IndexHNSWFlat(dim, 32), rows // 10)):
+    for kind, index, n in (
+        ("flat", faiss.IndexFlatL2(dim), rows),
+        ("HNSW, 32 links", faiss.IndexHNSWFlat(dim, 32), rows // 10),
+    ):
         in_memory, index = grown(lambda: built(index, x[:n]))
         with tempfile.TemporaryDirectory() as folder:
             faiss.write_index(index, f"{folder}/index")
@@ -101,7 +120,11 @@ for dim in (768, 1024):
 
 right = all(abs(10_000_000 * bytes_each[d] / 1e9 - gb) < 0.5 for d, gb in ((768, 30.72), (1024, 41)))
 flat = all(abs(measured[d, "flat"][0] / bytes_each[d] - 1) < 0.01 for d in (768, 1024)) if faiss else True
-more = " and ".join(f"{measured[d, 'HNSW, 32 links'][0] / bytes_each[d] - 1:.0%} more at {d}" for d in (768, 1024)) if faiss else "not measured here"
+more = (
+    " and ".join(f"{measured[d, 'HNSW, 32 links'][0] / bytes_each[d] - 1:.0%} more at {d}" for d in (768, 1024))
+    if faiss
+    else "not measured here"
+)
 ledger.settle(
     "Z1", "01", seeds=0, test=f"arithmetic, and FAISS indexes of {rows:,} and {rows // 10:,} random vectors",
     number=f"{10_000_000 * bytes_each[768] / 1e9:.2f} GB and {10_000_000 * bytes_each[1024] / 1e9:.2f} GB"
@@ -143,7 +166,9 @@ x, y = torch.from_numpy(digits.x), torch.from_numpy(digits.labels)
 DIMS = (2, 4, 8, 16, 32, 64)
 
 torch.manual_seed(0)
-network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64))  # pixels -> 64 features
+network = torch.nn.Sequential(
+    torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64)
+)  # pixels -> 64 features
 heads = torch.nn.ModuleList(torch.nn.Linear(m, 10) for m in DIMS)  # a classifier for every size
 
 
@@ -176,7 +201,9 @@ for i, head in enumerate(heads):
 
 with torch.no_grad():
     by_hand = nested_cross_entropy(features, y[test_rows])
-    term = losses.classification(Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS)
+    term = losses.classification(
+        Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS
+    )
 print("by size:", term.numpy().round(3), " sum:", round(float(term.sum()), 5), " by hand:", round(float(by_hand), 5))
 assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 
@@ -208,7 +235,13 @@ images = nested_arms.compare_arms(digits, plan, SEEDS)
 with pd.option_context("display.width", 160):
     for metric in ("linear", "1nn", "map@10"):
         display(report.table(DIMS, images, metric))
-report.curves(DIMS, images, ["linear", "1nn", "map@10"], title=f"Digits: {len(digits.tested):,} images, 5 folds, {len(SEEDS)} seeds", low=0.25)
+report.curves(
+    DIMS,
+    images,
+    ["linear", "1nn", "map@10"],
+    title=f"Digits: {len(digits.tested):,} images, 5 folds, {len(SEEDS)} seeds",
+    low=0.25,
+)
 
 # %% [markdown]
 # **What to see.** From 16 numbers on, the arms are nearly level: there was room to spare. To the left they part. Three lines lie on one another, and fall
@@ -232,11 +265,20 @@ vectors = encoder.encode_layers(list(corpus.corpus.values()))[-1]  # (documents,
 modules = nested_arms.from_corpus(corpus, vectors, "module")
 TEXT_DIMS = (8, 16, 32, 64, 128)
 text_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=3 if FAST else 20, lr=0.01)
-print(f"{len(modules.rounds[0][0]):,} training and {len(modules.tested):,} test documents, {modules.labels.max() + 1} modules")
+print(
+    f"{len(modules.rounds[0][0]):,} training and {len(modules.tested):,} test documents, {modules.labels.max() + 1} modules"
+)
 
 texts = nested_arms.compare_arms(modules, text_plan, SEEDS, ("MRL", "MRL-E", "alone", "prefix", "pca"))
-texts["frozen"] = nested_arms.measure(modules, torch.from_numpy(modules.x)[None].expand(len(SEEDS), -1, -1), TEXT_DIMS, len(SEEDS))
-report.curves(TEXT_DIMS, texts, ["linear", "1nn", "map@10"], title=f"pydocs: module of {len(modules.tested):,} documents, {len(SEEDS)} seeds")
+texts["frozen"] = nested_arms.measure(
+    modules, torch.from_numpy(modules.x)[None].expand(len(SEEDS), -1, -1), TEXT_DIMS, len(SEEDS)
+)
+report.curves(
+    TEXT_DIMS,
+    texts,
+    ["linear", "1nn", "map@10"],
+    title=f"pydocs: module of {len(modules.tested):,} documents, {len(SEEDS)} seeds",
+)
 
 # %% [markdown]
 # **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones the order is that of the
@@ -282,11 +324,17 @@ sets = {"digits": (DIMS, images), "pydocs": (TEXT_DIMS, texts), **({"banking77":
 
 def against(arm, metrics, of=("digits", "pydocs")):
     """MRL minus another arm on several sets and measures, one line a size."""
-    frames = [report.gaps(sets[s][0], sets[s][1]["MRL"][k], sets[s][1][arm][k]).assign(set=s, metric=k) for s in of for k in metrics]
+    frames = [
+        report.gaps(sets[s][0], sets[s][1]["MRL"][k], sets[s][1][arm][k]).assign(set=s, metric=k)
+        for s in of
+        for k in metrics
+    ]
     return pd.concat(frames).set_index(["set", "metric", "size"])
 
 
-m1 = pd.concat([against("alone", ["head", "linear", "1nn"]), *([against("alone", ["head", "1nn"], ["banking77"])] if bank else [])])
+m1 = pd.concat(
+    [against("alone", ["head", "linear", "1nn"]), *([against("alone", ["head", "1nn"], ["banking77"])] if bank else [])]
+)
 display(m1.round(3))
 good = {s: [m1.loc[s].xs(m, level="size").not_worse.all() for m in sets[s][0]] for s in ("digits", "pydocs")}
 start = {s: report.from_size(sets[s][0], good[s]) for s in good}
@@ -353,7 +401,9 @@ count = {}
 for s, p, classes in (("digits", plan, 10), ("pydocs", text_plan, int(modules.labels.max()) + 1)):
     tied = Plan(dims=p.dims, width=p.width, tied=True)
     count[s] = p.classifier_parameters(classes), tied.classifier_parameters(classes)
-    print(f"{s}: {count[s][0]:,} numbers in the classifiers of MRL, {count[s][1]:,} in MRL-E's: {count[s][1] / count[s][0]:.0%}")
+    print(
+        f"{s}: {count[s][0]:,} numbers in the classifiers of MRL, {count[s][1]:,} in MRL-E's: {count[s][1] / count[s][0]:.0%}"
+    )
     print(m3[s].round(3).to_string(index=False))
 halves = all(0.4 < b / a < 0.6 for a, b in count.values())
 lower = {s: m3[s]["size"][m3[s].worse].tolist() for s in m3}
@@ -396,7 +446,9 @@ ledger.settle(
     f"{at[every[0]]:.3f} at size {every[0]} against {at[marks[0]]:.3f} at size {marks[0]}",
 )  # fmt: skip
 if not FAST:
-    report.every_size(every, walk, DIMS, {"alone": images["alone"]["1nn"].mean((0, 2))}, "1nn", "1-NN accuracy at every size").show()
+    report.every_size(
+        every, walk, DIMS, {"alone": images["alone"]["1nn"].mean((0, 2))}, "1nn", "1-NN accuracy at every size"
+    ).show()
 
 # %% [markdown]
 # **What to see.** The rings are the trained sizes, and the line of MRL does not dip between them. A feature that helps 16 also stands in 17 to 32; sizes between two
@@ -435,7 +487,9 @@ split = {s: report.discordant(sets[s][0], trained_arms[s], "map@10", "p@10") for
 pairs = sum(len(sets[s][0]) * len(o) * (len(o) - 1) // 2 for s, o in trained_arms.items())
 found = pd.concat([f.assign(set=s) for s, f in split.items()])
 display(found.round(4))
-apart = max(float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_arms.values() for o in outcomes.values())
+apart = max(
+    float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_arms.values() for o in outcomes.values()
+)
 ledger.settle(
     "Z7", "01", seeds=len(SEEDS), test=f"{pairs} pairs of arms at one size, digits and pydocs",
     number=f"P@10 lies up to {apart:.3f} above mAP@10; they order {len(found)} of {pairs} pairs of arms differently, "
@@ -484,7 +538,11 @@ for s, data, nets, groups in (("digits", digits, mrl, loop), ("pydocs", modules,
     for k in seen:
         ok = ~np.isnan(seen[k][0, 0])
         ratio[s, k] = nested_arms.difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
-display(pd.DataFrame(rows, columns=["set", "coordinates", "coarse", "detail", "coarse, of full", "detail, of full"]).round(3))
+display(
+    pd.DataFrame(rows, columns=["set", "coordinates", "coarse", "detail", "coarse, of full", "detail, of full"]).round(
+        3
+    )
+)
 first_coarse = {s: ratio[s, "coarse"][1] > 0 for s in parts}
 late_detail = {s: ratio[s, "detail"][1] <= 0 for s in parts}  # the last block is at least as good in detail
 holds = [s for s in parts if first_coarse[s] and late_detail[s]]
@@ -511,7 +569,9 @@ ledger.settle(
 one = mrl.pick([0]).features(digits.x)[0].numpy()
 some = np.arange(0, len(one), 10 if FAST else 3)
 shown_sizes = (2, 4, 64) if FAST else (2, 4, 8, 16, 64)
-prefix_map = PrefixMap(one[some], [str(label) for label in digits.labels[some]], dims=shown_sizes, show=list("01345789"))
+prefix_map = PrefixMap(
+    one[some], [str(label) for label in digits.labels[some]], dims=shown_sizes, show=list("01345789")
+)
 prefix_map
 
 # %%
@@ -538,9 +598,13 @@ tr, te = digits.rounds[0]
 late = (unit[0, te] @ unit[0, tr].T).argmax(1)  # dot products of what was cut after normalising
 proper = (F.normalize(cut_vectors[0, te], dim=-1) @ F.normalize(cut_vectors[0, tr], dim=-1).T).argmax(1)
 print(f"same numbers with and without cutting, c = (16, 1, 1, 1, 1, 1): {same}")
-print(f"normalise, then cut to 8: lengths {lengths.min():.2f} to {lengths.max():.2f}; within one vector all numbers change by one factor")
-print(f"nearest neighbour by dot product, right label: {(y[tr][late] == y[te]).float().mean():.3f} cut last, "
-      f"{(y[tr][proper] == y[te]).float().mean():.3f} normalised last")
+print(
+    f"normalise, then cut to 8: lengths {lengths.min():.2f} to {lengths.max():.2f}; within one vector all numbers change by one factor"
+)
+print(
+    f"nearest neighbour by dot product, right label: {(y[tr][late] == y[te]).float().mean():.3f} cut last, "
+    f"{(y[tr][proper] == y[te]).float().mean():.3f} normalised last"
+)
 ledger.settle(
     "Z3", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, networks trained with weights 16, 1, 1, 1, 1, 1",
     number="largest difference between the first 8 of the long vector and the short one: "
@@ -590,7 +654,13 @@ chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the pictu
 from mrl_tutorial.panels.importance import picture, train_with
 
 boost = train_with(digits, weights.plan, chosen, weights.base)
-picture(DIMS, chosen, weights.base, boost, f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s")
+picture(
+    DIMS,
+    chosen,
+    weights.base,
+    boost,
+    f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s",
+)
 
 # %% [markdown]
 # **What to see.** Left the accuracy of the own classifiers, right the percentage points gained or lost at each size against equal weights; the bars' whiskers are 95 % intervals over images. The one
@@ -648,6 +718,7 @@ ledger.settle(
 # $y_b$ the right class, write
 # $\sum_m c_m \cdot \frac{1}{B} \sum_b \big(\log \sum_k e^{z^{(m)}_{bk}} - z^{(m)}_{b,y_b}\big)$ with numpy. `logits`: a list with one array (B, C) for each size; `labels`: (B,) integers; `weights`: one number for each size.
 
+
 # %%
 def nested_loss(logits, labels, weights):
     raise NotImplementedError  # list of (B, C), (B,), list of floats -> one number
@@ -677,6 +748,7 @@ checks.nested_loss(nested_loss)
 # **2 · Average precision** (medium, 10 minutes). Write AP@k as the MRL paper's code has it, $\frac{1}{k} \sum_{i=1}^{k} P(i)\,\text{rel}_i$.
 # `hits`: array (k,) of 0 and 1, the nearest result first.
 
+
 # %%
 def average_precision(hits):
     raise NotImplementedError  # (k,) of 0 and 1 -> one number
@@ -702,6 +774,7 @@ checks.average_precision(average_precision)
 #
 # **3 · How many numbers?** (easy, 5 minutes). Count the numbers in the classifiers of MRL (`tied=False`) and of MRL-E (`tied=True`): a
 # classifier for $m$ features and $C$ classes has $m \cdot C$ weights and $C$ biases. `dims`: the sizes, increasing.
+
 
 # %%
 def classifier_parameters(dims, classes, tied):

@@ -49,7 +49,9 @@ from mrl_tutorial.small_nets import Plan, train_nets
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = (0, 1, 2)
-print(f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads")
+print(
+    f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads"
+)
 
 # %% [markdown]
 # ## Nested classifiers
@@ -76,9 +78,13 @@ def trained(x, y, parts, plan):
         here = replace(plan, tied=tied)
         weights = np.ones(len(plan.dims)) if sizes == "all" else np.eye(len(plan.dims))[-1]
         rows = [array for part in parts for array in part[:3]]
-        path = store.cache_dir("cascades") / f"{store.key(1, x, y, *rows, [p[3] for p in parts], asdict(here), sizes)}.npz"
+        path = (
+            store.cache_dir("cascades") / f"{store.key(1, x, y, *rows, [p[3] for p in parts], asdict(here), sizes)}.npz"
+        )
         if not path.exists():
-            nets = train_nets(x, y, [p[0] for p in parts], np.tile(weights, (len(parts), 1)), [p[3] for p in parts], here)
+            nets = train_nets(
+                x, y, [p[0] for p in parts], np.tile(weights, (len(parts), 1)), [p[3] for p in parts], here
+            )
             kept = {}
             for g, (_, held, test, _) in enumerate(parts):
                 for name, rows in (("held", held), ("test", test)):
@@ -138,7 +144,10 @@ accuracies(runs["digits"])
 example = runs["digits"]["MRL-E"][0]["test"]
 order = np.argsort(example.confidence[2])
 for i in order[[0, len(order) // 20, len(order) // 5, len(order) // 2, -1]]:
-    path = "   ".join(f"{d}: {c:.2f} {'✓' if r else '✗'}" for d, c, r in zip(example.dims, example.confidence[:, i], example.right[:, i]))
+    path = "   ".join(
+        f"{d}: {c:.2f} {'✓' if r else '✗'}"
+        for d, c, r in zip(example.dims, example.confidence[:, i], example.right[:, i])
+    )
     print(f"picture {runs['digits']['MRL-E'][0]['items'][i]:>4}   {path}")
 print("size: confidence, and whether the answer is right")
 
@@ -150,12 +159,17 @@ print("size: confidence, and whether the answer is right")
 # called **calibration**. Put answers of similar confidence together; the mean distance between their confidence and their share of right answers
 # is the *expected calibration error* (ECE).
 
+
 # %%
 def calibration(runs, kind, title):
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": figures.INK, "dash": "dot"}, name="calibrated"))
+    figure = go.Figure(
+        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": figures.INK, "dash": "dot"}, name="calibrated")
+    )
     dims = runs[kind][0]["test"].dims
     for colour, j in zip(figures.COLOURS, (0, len(dims) // 2, len(dims) - 1)):
-        confidence, right = (np.concatenate([getattr(run["test"], what)[j] for run in runs[kind]]) for what in ("confidence", "right"))
+        confidence, right = (
+            np.concatenate([getattr(run["test"], what)[j] for run in runs[kind]]) for what in ("confidence", "right")
+        )
         count, mean, share, error = cascade.reliability(confidence, right)
         enough = count >= 30
         figure.add_scatter(x=mean[enough], y=share[enough], mode="lines+markers",
@@ -209,7 +223,10 @@ def cascades(runs):
     rows = []
     for kind in ("MRL", "MRL-E"):
         found = runs[kind]
-        done = {rule: [cascade.run(run["test"], choose(run["held"], kind == "MRL")) for run in found] for rule, choose in RULES.items()}
+        done = {
+            rule: [cascade.run(run["test"], choose(run["held"], kind == "MRL")) for run in found]
+            for rule, choose in RULES.items()
+        }
         done["oracle"] = [cascade.oracle(run["test"]) for run in found]
         for rule, outcomes in done.items():
             difference = per_item(found, [o.right for o in outcomes]) - full
@@ -262,7 +279,10 @@ def text_runs(x, y, train, dev, test):
     return trained(x, y, [(train, dev, test, seed) for seed in SEEDS], TEXT)
 
 
-places = [np.array([i for i, query in enumerate(task.queries) if query in set_]) for set_ in (set(task.splits[s]) for s in ("train", "dev", "test"))]
+places = [
+    np.array([i for i, query in enumerate(task.queries) if query in set_])
+    for set_ in (set(task.splits[s]) for s in ("train", "dev", "test"))
+]
 for level in ("module", "package"):
     _, labels = np.unique(task.labels[level], return_inverse=True)
     runs[level] = text_runs(vectors, labels, *places)
@@ -288,7 +308,10 @@ pd.concat({level: shown(results[level]) for level in ("module", "package")})
 # The panel shows the *test* part, to play with. Whoever chooses here has no test set left.
 
 # %%
-tuner = CascadeTuner({f"{kind}, {level}": runs[level][kind][0]["test"] for level in ("package", "module") for kind in ("MRL-E", "MRL")}, start=0.6)
+tuner = CascadeTuner(
+    {f"{kind}, {level}": runs[level][kind][0]["test"] for level in ("package", "module") for kind in ("MRL-E", "MRL")},
+    start=0.6,
+)
 tuner
 
 # %% [markdown]
@@ -306,12 +329,18 @@ tuner.static()
 
 # %%
 try:
-    bank = load_task("banking77") if (os.environ.get("MRL_DATA") and os.path.isdir(os.path.join(os.environ["MRL_DATA"], "banking77"))) else None
+    bank = (
+        load_task("banking77")
+        if (os.environ.get("MRL_DATA") and os.path.isdir(os.path.join(os.environ["MRL_DATA"], "banking77")))
+        else None
+    )
 except InputError:
     bank = None
 if bank:
     step = 10 if FAST else 1
-    pieces = [(list(bank.splits[s][0])[::step], np.asarray(bank.splits[s][1])[::step]) for s in ("train", "dev", "test")]
+    pieces = [
+        (list(bank.splits[s][0])[::step], np.asarray(bank.splits[s][1])[::step]) for s in ("train", "dev", "test")
+    ]
     ends = np.cumsum([0, *(len(labels) for _, labels in pieces)])
     rows = [np.arange(a, b) for a, b in zip(ends, ends[1:])]
     bank_vectors = np.concatenate([encoder.encode_layers(texts, layers=[encoder.n_layers])[0] for texts, _ in pieces])
@@ -326,6 +355,7 @@ else:
 # less than one point or about one, and that loss is again beyond chance.
 #
 # ## All of it in one picture
+
 
 # %%
 def picture(kind):
@@ -345,7 +375,9 @@ def picture(kind):
                             title="expected size" if k > 1 else None, showgrid=False, **place)  # fmt: skip
         figure.update_yaxes(title="accuracy" if k % 2 == 0 else None, showgrid=True, **place)
     figure.update_layout(**figures.style())
-    figure.update_layout(height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90})
+    figure.update_layout(
+        height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90}
+    )
     return figure
 
 
@@ -389,7 +421,9 @@ encode = cell_price(encoder, encoder.n_layers, encoder.width)["encode_flops"]
 for name in [n for n in results if n != "digits"]:
     table = results[name].set_index(["kind", "rule"])
     classes, full = runs[name]["MRL"][0]["test"].n_classes, TEXT.width
-    tied, separate = (classes * table.loc[kind, "one threshold"][charge] for kind, charge in (("MRL-E", "final"), ("MRL", "visited")))
+    tied, separate = (
+        classes * table.loc[kind, "one threshold"][charge] for kind, charge in (("MRL-E", "final"), ("MRL", "visited"))
+    )
     print(f"{name:<10} {classes:>3} classes: {full} dimensions {full * classes:>7,} multiply-adds; cascade MRL-E {tied:>7,.0f}, MRL {separate:>7,.0f}; "
           f"making the vector: {encode / 1e6:,.0f} million")  # fmt: skip
 
@@ -412,8 +446,10 @@ for name, table in results.items():
         if row.low >= -0.01 and row[charge] <= full / 2:
             reached[kind].append(name)
         lost += [(row.difference, row[charge] / full)] if kind == "MRL-E" else []
-        words.append(f"{name} {kind} {row[charge]:.0f} ± {row[charge + ' sd']:.0f} of {full}, "
-                     f"accuracy {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
+        words.append(
+            f"{name} {kind} {row[charge]:.0f} ± {row[charge + ' sd']:.0f} of {full}, "
+            f"accuracy {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+        )
 tasks = list(results)
 if reached["MRL-E"] == reached["MRL"] == tasks:
     verdict = "holds"
@@ -452,9 +488,14 @@ for name, table in results.items():
     equal += [name] if low >= -0.01 and dims[j] < dims[-1] else []
     above = row.shares[j + 1 :].sum()
     whole.append(above)
-    print(f"{name:<10} expected size {row.final:>5.1f}; answered at " + "  ".join(f"{d}: {s:.0%}" for d, s in zip(dims, row.shares)))
-    words.append(f"{name}: cascade {row.final:.0f}, {row.difference:+.3f}; "
-                 f"{dims[j]} dimensions for every item {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}], {above:.0%} of items were sent further")
+    print(
+        f"{name:<10} expected size {row.final:>5.1f}; answered at "
+        + "  ".join(f"{d}: {s:.0%}" for d, s in zip(dims, row.shares))
+    )
+    words.append(
+        f"{name}: cascade {row.final:.0f}, {row.difference:+.3f}; "
+        f"{dims[j]} dimensions for every item {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}], {above:.0%} of items were sent further"
+    )
 print()
 if not equal:
     verdict = "does not hold here"
@@ -473,6 +514,7 @@ ledger.settle(
 # %% [markdown]
 # ## Exercises
 # **1 · Expected size** (5 minutes, easy). Write `expected_size(shares, dims)`: $\sum_m \pi_m m$. `shares` has shape (M,), `dims` are the M sizes.
+
 
 # %%
 def expected_size(shares, dims):
@@ -496,6 +538,7 @@ checks.expected_size(expected_size)
 # %% [markdown]
 # **2 · The decision** (10 minutes, medium). Write `decide(confidence, thresholds)`. `confidence` has shape (M, N): M sizes, N items; `thresholds` has
 # shape (M − 1,). Return for each item the index of the size that answers: the first $i$ with confidence$_i \ge t_i$, else the last, M − 1. A loop is fine.
+
 
 # %%
 def decide(confidence, thresholds):
@@ -523,6 +566,7 @@ checks.decide(decide)
 # %% [markdown]
 # **3 · Find the error** (10 minutes, medium). A colleague reports what the classifiers read on average, for a tied classifier and for separate ones.
 # The numbers are the same. Mend the function.
+
 
 # %%
 def charge(shares, dims, separate):

@@ -42,7 +42,18 @@ import pandas as pd
 import torch
 import transformers
 
-from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, figures, ledger, load_task, results, train
+from mrl_tutorial import (
+    Batch,
+    Encoder,
+    InputError,
+    embed_task,
+    evaluate_grid,
+    figures,
+    ledger,
+    load_task,
+    results,
+    train,
+)
 from mrl_tutorial import checks_text as checks
 from mrl_tutorial.contrastive import contrastive
 from mrl_tutorial.export import export
@@ -97,7 +108,9 @@ print("\nshare of each document, per query:")
 print(pd.DataFrame(shares, [f"query {i}" for i in range(1, 5)], names).round(3).to_string())
 print(f"\nthe loss by hand: {by_hand:.6f}")
 
-batch = Batch(torch.from_numpy(q)[None], torch.from_numpy(d)[None], layers=[6], temperature=0.05)  # (layers, pairs, dimensions)
+batch = Batch(
+    torch.from_numpy(q)[None], torch.from_numpy(d)[None], layers=[6], temperature=0.05
+)  # (layers, pairs, dimensions)
 packaged = float(contrastive(batch, layers=[6], dims=[384])[0, 0])
 print(f"the package's contrastive loss: {packaged:.6f}")
 assert abs(packaged - by_hand) < 1e-4
@@ -205,18 +218,29 @@ def loaded(arm, where="pydocs", reduction="prefix"):
 
 def difference(a, b, where="pydocs", how_a="prefix", how_b="prefix"):
     """a - b by dimension: {dimension: Difference}, seeds averaged, bounds over the test items."""
-    rows = pairs[(pairs.a == a) & (pairs.b == b) & (pairs.task == where) & (pairs.reduction_a == how_a) & (pairs.reduction_b == how_b)]
+    rows = pairs[
+        (pairs.a == a)
+        & (pairs.b == b)
+        & (pairs.task == where)
+        & (pairs.reduction_a == how_a)
+        & (pairs.reduction_b == how_b)
+    ]
     return {int(r.dim): Difference(r["mean"], r.low, r.high, r.spread) for _, r in rows.iterrows()}
 
 
 DIMS = sorted(loaded("plain").index)
 three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(arm))}
-figures.curves(DIMS, {arm: v.to_numpy() for arm, v in three.items()}, title="Three ways at equal budget (loaded; pydocs, test queries)")
+figures.curves(
+    DIMS,
+    {arm: v.to_numpy() for arm, v in three.items()},
+    title="Three ways at equal budget (loaded; pydocs, test queries)",
+)
 
 # %% [markdown]
 # **What to see.** Look at the right end first: is the arm that had only the full width to train ahead? It did not have to share its steps with short
 # prefixes. Then go left and look where the lines cross. The next cell puts bounds on the
 # differences: the test queries are drawn again and again with replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
+
 
 # %%
 def show(differences):
@@ -249,7 +273,11 @@ if gain[384].not_worse and all(gain[d].better for d in small) and not late:
     verdict = "holds"
 elif any(gain[d].better for d in small):
     conditions = [] if gain[384].not_worse else ["a loss at full width is accepted"]
-    conditions += [f"at most {max(d for d in small if gain[d].better)} dimensions are kept"] if any(not gain[d].better for d in small) else []
+    conditions += (
+        [f"at most {max(d for d in small if gain[d].better)} dimensions are kept"]
+        if any(not gain[d].better for d in small)
+        else []
+    )
     conditions += ["the nested loss runs for the whole budget"] if late else []
     verdict = "holds only if " + " and ".join(conditions)
 else:
@@ -257,13 +285,26 @@ else:
 tested = f"pydocs, {int(pairs[pairs.task == 'pydocs']['items'].max()):,} test queries, nDCG@10"
 if seeds >= 3:
     ledger.settle(
-        "L1", "03", seeds=seeds, test=tested, verdict=verdict,
+        "L1",
+        "03",
+        seeds=seeds,
+        test=tested,
+        verdict=verdict,
         number=f"mrl - fixed: 8 dims {gain[8]}, 64 dims {gain[64]}, 384 dims {gain[384]}"
-        + (f"; fixed then mrl - mrl: 8 dims {convert[8]}, 64 dims {convert[64]}, 384 dims {convert[384]}" if convert else ""),
+        + (
+            f"; fixed then mrl - mrl: 8 dims {convert[8]}, 64 dims {convert[64]}, 384 dims {convert[384]}"
+            if convert
+            else ""
+        ),
         why="from all-MiniLM-L6-v2, which has seen docstrings before; 50 steps of 64 pairs for every arm. "
         + ("; ".join(fails) + ". " if fails else "")
-        + (f"Half the steps were not enough at {', '.join(map(str, late))} dimensions." if late else "Half of the steps were enough." if convert
-           else "The converted arm, fixed then mrl, was not measured."),
+        + (
+            f"Half the steps were not enough at {', '.join(map(str, late))} dimensions."
+            if late
+            else "Half of the steps were enough."
+            if convert
+            else "The converted arm, fixed then mrl, was not measured."
+        ),
     )
 else:
     print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
@@ -280,7 +321,9 @@ began, live = time.perf_counter(), {}
 for recipe in ("full-size", "mrl"):
     for seed in range(3):
         live[recipe, seed] = train(encoder, task, recipe, what="heads", steps=steps, batch_size=64, seed=seed)
-print(f"6 heads of {steps} steps: {sum(r.seconds for r in live.values()):.0f} s of training, {time.perf_counter() - began:.0f} s with encoding")
+print(
+    f"6 heads of {steps} steps: {sum(r.seconds for r in live.values()):.0f} s of training, {time.perf_counter() - began:.0f} s with encoding"
+)
 
 
 def measure(model, parts=plain_parts, widths=tuple(DIMS)):
@@ -291,8 +334,12 @@ def measure(model, parts=plain_parts, widths=tuple(DIMS)):
 
 plain = measure(None)
 heads = {key: measure(result.encoder) for key, result in live.items()}
-headed = {recipe: np.stack([heads[recipe, seed].per_item[0] for seed in range(3)]) for recipe in ("full-size", "mrl")}  # (3, M, queries)
-print(f"\n{'dims':>5} {'plain':>7} {'head, full-size':>16} {'head, mrl':>10} {'all weights, mrl (loaded)':>27}   head mrl - plain")
+headed = {
+    recipe: np.stack([heads[recipe, seed].per_item[0] for seed in range(3)]) for recipe in ("full-size", "mrl")
+}  # (3, M, queries)
+print(
+    f"\n{'dims':>5} {'plain':>7} {'head, full-size':>16} {'head, mrl':>10} {'all weights, mrl (loaded)':>27}   head mrl - plain"
+)
 for j, d in enumerate(DIMS):
     x = paired(headed["mrl"][:, j], plain.per_item[0, j])
     print(f"{d:>5} {plain.values[0, j]:>7.3f} {headed['full-size'][:, j].mean():>16.3f} {headed['mrl'][:, j].mean():>10.3f} "
@@ -312,7 +359,9 @@ print(f"live: {few} steps of 16 pairs in {short.seconds:.0f} s, {short.seconds /
       f"loss {np.mean(short.history[:5]):.2f} at the start, {np.mean(short.history[-5:]):.2f} at the end")  # fmt: skip
 some_queries = 60 if FAST else 300
 small_task = task if FAST else task.smaller(2000)
-before, after = (evaluate_grid(small_task, model, layers=[6], max_queries=some_queries) for model in (encoder, short.encoder))
+before, after = (
+    evaluate_grid(small_task, model, layers=[6], max_queries=some_queries) for model in (encoder, short.encoder)
+)
 for d in dims:
     print(f"{d:>5} dimensions: {before.at(6, d):.3f} -> {after.at(6, d):.3f}")
 print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one seed: a look, not evidence")
@@ -328,7 +377,12 @@ print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one 
 # because the regression's penalty sees the scale.
 
 # %%
-TITLES = {"pydocs": "search (pydocs)", "pydocs:package": "15 libraries", "banking77": "77 intents (Banking77)", "stsbenchmark": "similarity (STS-B)"}
+TITLES = {
+    "pydocs": "search (pydocs)",
+    "pydocs:package": "15 libraries",
+    "banking77": "77 intents (Banking77)",
+    "stsbenchmark": "similarity (STS-B)",
+}
 have = {where: title for where, title in TITLES.items() if len(loaded("plain", where)) and len(loaded("mrl", where))}
 panels = {
     title: {name: kept(loaded(arm, where).to_numpy()) for where, name in have.items()}
@@ -351,6 +405,7 @@ for arm in ("plain", "mrl"):
 # Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
 # search task, now with their library as the label), and STS-B where its files are on this machine (`$MRL_DATA`):
 
+
 # %%
 def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
     """Accuracy under MTEB's protocol from the vectors at hand; pydocs' documents with labels of a level."""
@@ -369,13 +424,19 @@ def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
 
 for name, model in [("plain", None), ("head, mrl, seed 0", live["mrl", 0].encoder)]:
     grid = classify(model)
-    print(f"{name:<18} " + "  ".join(f"{d} dims {v:.3f} ({k:.0%})" for d, v, k in zip(grid.dims, grid.values[0], kept(grid.values[0]))))
+    print(
+        f"{name:<18} "
+        + "  ".join(f"{d} dims {v:.3f} ({k:.0%})" for d, v, k in zip(grid.dims, grid.values[0], kept(grid.values[0])))
+    )
 
 try:
     sts = load_task("stsbenchmark")
     for name, model in [("plain", encoder), ("head, mrl, seed 0", live["mrl", 0].encoder)]:
         grid = evaluate_grid(sts, model, layers=[6], dims=(8, 32, 64, 128, 384))
-        print(f"{name:<18} " + "  ".join(f"{d} dims {v:.3f}" for d, v in zip(grid.dims, grid.values[0])), " (STS-B, Spearman)")
+        print(
+            f"{name:<18} " + "  ".join(f"{d} dims {v:.3f}" for d, v in zip(grid.dims, grid.values[0])),
+            " (STS-B, Spearman)",
+        )
 except InputError:
     print("STS-B is not on this machine: set MRL_DATA to a folder that has it")
 
@@ -407,10 +468,14 @@ checks.quiz_penalty(answer)
 
 # %% tags=["claim-L2"]
 share = {name: dict(zip(DIMS, kept(loaded("mrl", where).to_numpy()))) for where, name in have.items()}
-down_to = {name: min(d for d in DIMS if all(by_dim[e] >= 0.95 for e in DIMS if e >= d)) for name, by_dim in share.items()}
+down_to = {
+    name: min(d for d in DIMS if all(by_dim[e] >= 0.95 for e in DIMS if e >= d)) for name, by_dim in share.items()
+}
 at_third = {name: by_dim[128] for name, by_dim in share.items()}
 if all(v >= 0.95 for v in at_third.values()):
-    verdict = f"holds only if at least {max(down_to.values())} dimensions are kept" if max(down_to.values()) > 8 else "holds"
+    verdict = (
+        f"holds only if at least {max(down_to.values())} dimensions are kept" if max(down_to.values()) > 8 else "holds"
+    )
 elif any(v >= 0.95 for v in at_third.values()):
     verdict = "holds only if the task is " + " or ".join(name for name, v in at_third.items() if v >= 0.95)
 else:
@@ -418,15 +483,23 @@ else:
 seeds = SEEDS.get("mrl", 0)
 if seeds >= 3:
     ledger.settle(
-        "L2", "03", seeds=seeds, verdict=verdict, needs_data="banking77" in have or "stsbenchmark" in have,
+        "L2",
+        "03",
+        seeds=seeds,
+        verdict=verdict,
+        needs_data="banking77" in have or "stsbenchmark" in have,
         test="test splits of " + ", ".join(have.values()) + "; classification under MTEB's protocol",
-        number="kept at 128 of 384 dimensions: " + ", ".join(f"{name} {v:.1%}" for name, v in at_third.items())
-        + "; 95 % are kept down to " + ", ".join(f"{d} ({name})" for name, d in down_to.items()),
+        number="kept at 128 of 384 dimensions: "
+        + ", ".join(f"{name} {v:.1%}" for name, v in at_third.items())
+        + "; 95 % are kept down to "
+        + ", ".join(f"{d} ({name})" for name, d in down_to.items()),
         why="a small price on one task says nothing about another. All weights trained with mrl on pydocs pairs; Banking77 and STS-B were "
         "not trained on.",
     )
 else:
-    print(f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. So far: {verdict}, {at_third}, {down_to}")
+    print(
+        f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. So far: {verdict}, {at_third}, {down_to}"
+    )
 
 # %% [markdown]
 # ## Do we need Matryoshka training at all?
@@ -469,7 +542,11 @@ for width in (32, 128):
     found = difference(f"separate {width}", "mrl")
     if found:
         lines[f"bespoke {width} - mrl"] = found
-difference_lines({k: v for k, v in lines.items() if v}, dim=77, title="Who gains, at which width (loaded; pydocs, test; dotted: 80 % cut off)")
+difference_lines(
+    {k: v for k, v in lines.items() if v},
+    dim=77,
+    title="Who gains, at which width (loaded; pydocs, test; dotted: 80 % cut off)",
+)
 
 # %% [markdown]
 # **What to see.** Above the grey band the first-named is better, below it worse; inside, the difference is too small to care about.
@@ -497,8 +574,13 @@ bespoke = {w: difference(f"separate {w}", "mrl").get(w) for w in (32, 128)}
 seeds = min(SEEDS.get("fixed", 0), SEEDS.get("mrl", 0))
 if seeds >= 3:
     ledger.settle(
-        "C1", "03", seeds=seeds, test=tested, verdict=verdict,
-        number="mrl - fixed, both cut: " + ", ".join(f"{d} dims {gain[d]}" for d in (16, 64, 77, 128, 256) if d in gain)
+        "C1",
+        "03",
+        seeds=seeds,
+        test=tested,
+        verdict=verdict,
+        number="mrl - fixed, both cut: "
+        + ", ".join(f"{d} dims {gain[d]}" for d in (16, 64, 77, 128, 256) if d in gain)
         + f"; mrl - PCA of fixed: {rival_text}"
         + "".join(f"; bespoke - mrl at {w} dims {x} ({SEEDS[f'separate {w}']} seeds)" for w, x in bespoke.items() if x),
         why=f"equal budget, both from all-MiniLM-L6-v2; cutting 80 % leaves 77 of 384 numbers. Against PCA of the fixed model mrl is better at "
@@ -506,7 +588,14 @@ if seeds >= 3:
     )
 else:
     print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
-    print("mrl - fixed:", show(gain), "\nmrl - PCA of fixed:", rival_text, "\nbespoke - mrl:", {w: str(x) for w, x in bespoke.items() if x})
+    print(
+        "mrl - fixed:",
+        show(gain),
+        "\nmrl - PCA of fixed:",
+        rival_text,
+        "\nbespoke - mrl:",
+        {w: str(x) for w, x in bespoke.items() if x},
+    )
 
 # %% [markdown]
 # ## What did it cost?
@@ -516,7 +605,9 @@ else:
 # else to do, that is the time it takes. We call it *cheap* if it takes under 15 minutes and under 4 GB, without a graphics card.
 
 # %% tags=["claim-L3"]
-cost = arms[arms.arm.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(["arm", "seed"])
+cost = arms[arms.arm.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(
+    ["arm", "seed"]
+)
 cost = cost.reindex(columns=["arm", "seed", "seconds", "cpu_seconds", "peak_gb"])
 print(cost.to_string(index=False))
 processor, peak = cost.cpu_seconds.dropna() / 60, cost.peak_gb.dropna()
@@ -525,7 +616,10 @@ print(f"\nlive, in this notebook: {short.seconds / few:.2f} s a step of 16 pairs
 if len(processor) >= 3:
     cheap = processor.max() < 15 and peak.max() < 4
     ledger.settle(
-        "L3", "03", seeds=len(processor), test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {arms.attrs.get('processor', '')}",
+        "L3",
+        "03",
+        seeds=len(processor),
+        test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {arms.attrs.get('processor', '')}",
         verdict="holds" if cheap else f"holds only if {processor.max():.0f} minutes and {peak.max():.1f} GB are cheap",
         number=f"{processor.mean():.1f} minutes of one core on average, at most {processor.max():.1f} (on the wall, beside other programs, "
         f"{cost.seconds.min() / 60:.1f} to {cost.seconds.max() / 60:.1f}); peak memory {peak.max():.2f} GB; a head {head_seconds:.1f} s",
@@ -533,7 +627,9 @@ if len(processor) >= 3:
         "starting the program. A larger model costs in proportion to its weights.",
     )
 else:
-    print(f"not settled: {len(processor)} trainings were measured alone in a process; python tools/arms.py adds the rest")
+    print(
+        f"not settled: {len(processor)} trainings were measured alone in a process; python tools/arms.py adds the rest"
+    )
 
 # %% [markdown]
 # ## Save, load again, and use it elsewhere
@@ -557,17 +653,22 @@ with tempfile.TemporaryDirectory() as folder:
     other = SentenceTransformer(str(Path(folder) / "exported"), truncate_dim=64, device="cpu")
     theirs = other.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     ours = model.encode(texts, dim=64, precision="fp32")
-    print(f"sentence-transformers, truncate_dim=64: {theirs.shape}, largest difference {np.abs(theirs - ours).max():.1e}")
+    print(
+        f"sentence-transformers, truncate_dim=64: {theirs.shape}, largest difference {np.abs(theirs - ours).max():.1e}"
+    )
     assert np.abs(theirs - ours).max() < 1e-5
 
     uneven = other.encode(texts, show_progress_bar=False)
-    print(f"without normalize_embeddings the lengths lie between {np.linalg.norm(uneven, axis=1).min():.2f} and {np.linalg.norm(uneven, axis=1).max():.2f}")
+    print(
+        f"without normalize_embeddings the lengths lie between {np.linalg.norm(uneven, axis=1).min():.2f} and {np.linalg.norm(uneven, axis=1).max():.2f}"
+    )
 
 # %% [markdown]
 # ## Exercises
 # **1 · The loss by hand** (10 minutes). Write `info_nce(queries, documents, temperature)` for raw vectors of shape (B, d), row $i$ of the
 # documents being right for query $i$: bring all rows to length 1, then
 # $\ell = -\frac1B \sum_i \log \big( e^{s_{ii}/\tau} / \sum_j e^{s_{ij}/\tau} \big)$.
+
 
 # %%
 def info_nce(queries, documents, temperature):
@@ -597,6 +698,7 @@ checks.info_nce(info_nce)
 # **2 · False negatives** (10 minutes). In-batch negatives assume that the other queries' documents are wrong. Often one is right: then
 # the loss pushes a good answer away. `right` is a list with the *set* of right documents of each pair in the batch. Return all
 # $(i, j)$, $i \ne j$, for which query $i$ and pair $j$ share a right document.
+
 
 # %%
 def false_negatives(right):
@@ -628,6 +730,7 @@ checks.false_negatives(false_negatives)
 # **3 · The smallest width under a quality budget** (15 minutes). `quality[d]` is the measured quality, `low[d]` the lower 95 % bound of
 # (quality at d − quality at full width). Return the smallest width such that it, **and every wider one**, costs at most `margin`: the
 # bound is at least `-margin`. If even the widest fails, return `None`.
+
 
 # %%
 def choose_width(quality, low, margin):
@@ -662,7 +765,9 @@ j_full = DIMS.index(384)
 for name, items in [("plain", plain.per_item[:1]), ("head, mrl", headed["mrl"])]:
     costs = {d: paired(items[:, j], items[:, j_full]) for j, d in enumerate(DIMS)}
     for budget in (0.01, 0.03, 0.1):
-        print(f"{name:<10} at most {budget:.2f} nDCG@10 less than its own full width: {smallest_width(costs, budget)} dimensions")
+        print(
+            f"{name:<10} at most {budget:.2f} nDCG@10 less than its own full width: {smallest_width(costs, budget)} dimensions"
+        )
 
 # %% [markdown]
 # ## Claims settled here

@@ -53,7 +53,9 @@ from mrl_tutorial.reduction import random_dims, spectrum, svd, variance_kept
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = 3
-print(f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, plotly {plotly.__version__}")
+print(
+    f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, plotly {plotly.__version__}"
+)
 
 # %% [markdown]
 # ## The vectors
@@ -117,7 +119,13 @@ for half, name in enumerate(("asks for yes", "asks for no")):
     rows = asked % 2 == half
     figure.add_scatter(x=queries[rows, 0].round(2), y=queries[rows, 1].round(2), mode="markers", name=name,
                        marker={"color": figures.COLOURS[half], "size": 6, "opacity": 0.6})  # fmt: skip
-figure.add_scatter(x=spots[:, 0], y=spots[:, 1], mode="markers", name="documents", marker={"color": figures.INK, "size": 12, "symbol": "x"})
+figure.add_scatter(
+    x=spots[:, 0],
+    y=spots[:, 1],
+    mode="markers",
+    name="documents",
+    marker={"color": figures.INK, "size": 12, "symbol": "x"},
+)
 figure.update_yaxes(range=[-1.6, 1.6], title="second component")
 figure.update_xaxes(title="first component")
 figure
@@ -141,13 +149,19 @@ figure
 layers = vectors["plain"]["test"]["documents"]  # (L, N, D)
 variances = spectrum(layers)  # (L, D)
 ranks, counts = effective_rank(layers), participation_ratio(layers)
-print(f"{'layer':>5} {'effective rank':>15} {'participation':>14} {'largest share':>14} {'components for 90 %':>20} {'mean vector':>12}")
+print(
+    f"{'layer':>5} {'effective rank':>15} {'participation':>14} {'largest share':>14} {'components for 90 %':>20} {'mean vector':>12}"
+)
 for i in range(LAST):
     p = variances[i] / variances[i].sum()
     mean = np.linalg.norm(layers[i].mean(0)) ** 2 / (layers[i] ** 2).sum(1).mean()
-    print(f"{i + 1:>5} {ranks[i]:>15.0f} {counts[i]:>14.0f} {p[0]:>14.1%} {np.searchsorted(p.cumsum(), 0.9) + 1:>20} {mean:>12.0%}")
+    print(
+        f"{i + 1:>5} {ranks[i]:>15.0f} {counts[i]:>14.0f} {p[0]:>14.1%} {np.searchsorted(p.cumsum(), 0.9) + 1:>20} {mean:>12.0%}"
+    )
 print(f"mean vector: its share of the squared length; of {WIDTH} directions")
-pictures.spectra({f"layer {i + 1}": variances[i] for i in range(LAST)}, title="Share of variance in the first components, by layer")
+pictures.spectra(
+    {f"layer {i + 1}": variances[i] for i in range(LAST)}, title="Share of variance in the first components, by layer"
+)
 
 # %% [markdown]
 # **What to see.** Up to layer 5 the curves lie close together: a few directions hold much of the variance, and the mean vector is most
@@ -164,6 +178,7 @@ pictures.spectra({f"layer {i + 1}": variances[i] for i in range(LAST)}, title="S
 #
 # A `Reduction` brings the vectors into an order in which the first $k$ columns are the reduction to $k$. So one evaluation with all
 # prefixes measures all widths.
+
 
 # %%
 def quality(found: Reduction, parts):
@@ -221,13 +236,18 @@ budget = {"steps": 2, "batch_size": 16} if FAST else {"steps": 50, "batch_size":
 full = train(encoder, task, "mrl", what="full", seed=0, **budget).encoder
 
 vectors["full"] = embed(full)
-of_heads = [{split: {part: x[-1:].copy() for part, x in parts.items()} for split, parts in embed(model).items()} for model in heads]
+of_heads = [
+    {split: {part: x[-1:].copy() for part, x in parts.items()} for split, parts in embed(model).items()}
+    for model in heads
+]
 by_seed = [three_ways(embedded["test"]) for embedded in of_heads]
 measured["heads"] = {way: [grid for one in by_seed for grid in one[way]] for way in by_seed[0]}
 measured["full"] = three_ways(last_layer(vectors["full"]))
 
 for model, ways in measured.items():
-    print({"plain": "plain", "heads": f"MRL heads, mean of {SEEDS} seeds", "full": "MRL, fully trained, one seed"}[model])
+    print(
+        {"plain": "plain", "heads": f"MRL heads, mean of {SEEDS} seeds", "full": "MRL, fully trained, one seed"}[model]
+    )
     table({f"  {way}": mean(grids) for way, grids in ways.items()})
 spread = np.std([one["PCA"][0].values[0] - one["prefix"][0].values[0] for one in by_seed], axis=0, ddof=1)
 print(f"standard deviation of PCA - prefix over the {SEEDS} seeds of the heads: at most {spread.max():.3f}")
@@ -251,6 +271,7 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # the vectors as they are, mean included.) **Renormalising**: a cut vector has another length
 # than before, and documents that lose more become shorter. A cosine divides by the length *after* cutting. Whoever takes dot products
 # of vectors that were normalised before cutting does something else. `cosine=False` shows what.
+
 
 # %%
 def not_renormalised(found, parts):
@@ -302,7 +323,9 @@ fitted["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in fitted.items()})
 spread = max(np.std([g.values[0] for g in grids], axis=0, ddof=1).max() for grids in fitted.values() if len(grids) > 1)
 print(f"standard deviation over the {SEEDS} draws of texts: at most {spread:.3f}")
-figure = figures.curves(DIMS, {name: mean(fitted[name]) for name in list(fitted)[:: 2 if not FAST else 1]}, title="PCA fitted on few texts")
+figure = figures.curves(
+    DIMS, {name: mean(fitted[name]) for name in list(fitted)[:: 2 if not FAST else 1]}, title="PCA fitted on few texts"
+)
 figure
 
 # %% [markdown]
@@ -341,7 +364,9 @@ elsewhere["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in elsewhere.items()}, 40)
 for name, draws in samples.items():
     x = np.concatenate([pca(y, centre=False).apply(documents) for y in draws[:1]])[:, :64]
-    print(f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance")
+    print(
+        f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance"
+    )
 
 # %% [markdown]
 # **What to see.** Directions fitted on other texts keep less of these documents' variance, and on texts of another kind much less. One library alone gives worse retrieval
@@ -378,7 +403,12 @@ grids_at: dict[str, list] = {}
 
 def judge(name, y, grid):
     variances = y.var(0)
-    row = {"variance": variance_kept(documents, y), "first": variances[0] / variances.sum(), "cka": cka(documents, y), "ndcg": grid.at(1, K)}
+    row = {
+        "variance": variance_kept(documents, y),
+        "first": variances[0] / variances.sum(),
+        "cka": cka(documents, y),
+        "ndcg": grid.at(1, K),
+    }
     found.setdefault(name, []).append(row)
     grids_at.setdefault(name, []).append(grid)
 
@@ -388,14 +418,18 @@ for pairs in batches:
         rows = np.random.default_rng(seed).choice(len(pool), pairs, replace=False)
         batch = np.concatenate([pool[rows], documents[own[rows]]])  # (2 pairs, D): queries and their documents
         code = code_basis(batch)
-        directions = Reduction("directions", WIDTH, code.explained, basis=code.basis / np.linalg.norm(code.basis, axis=0))
+        directions = Reduction(
+            "directions", WIDTH, code.explained, basis=code.basis / np.linalg.norm(code.basis, axis=0)
+        )
         for way, reduction in [("PCA", pca(batch)), ("the code's", code), ("its directions", directions)]:
             grid = evaluate_grid(task, embeddings=reduction.apply_to(base), dims=[K])
             judge(f"{way}, {2 * pairs} texts", reduction.apply(documents)[:, :K], grid)
 judge(f"prefix, {K}", documents[:, :K], evaluate_grid(task, embeddings=base, dims=[K]))
 
-print(f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   "
-      "mean ± standard deviation over batches")
+print(
+    f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   "
+    "mean ± standard deviation over batches"
+)
 for name, rows in found.items():
     line = [[row[what] for row in rows] for what in ("variance", "first", "cka", "ndcg")]
     print(f"{name:<26}" + "".join(f"{np.mean(v):>8.3f} ± {np.std(v, ddof=1) if len(v) > 1 else 0:.3f}" for v in line))
@@ -414,14 +448,29 @@ small = batches[0]
 of_pca, of_code = grids_at[f"PCA, {2 * small} texts"], grids_at[f"the code's, {2 * small} texts"]
 fit = measured["plain"]["PCA"][0]
 gain = fit.compare(measured["plain"]["prefix"][0], 1, K)
-gap = np.mean([g.per_item[0, 0] for g in of_code], 0, dtype=np.float64) - np.mean([g.per_item[0, 0] for g in of_pca], 0, dtype=np.float64)
+gap = np.mean([g.per_item[0, 0] for g in of_code], 0, dtype=np.float64) - np.mean(
+    [g.per_item[0, 0] for g in of_pca], 0, dtype=np.float64
+)
 low, high = bootstrap(gap)
-stats = {name: {w: (np.mean([r[w] for r in rows]), np.std([r[w] for r in rows], ddof=1)) for w in rows[0]} for name, rows in found.items() if len(rows) > 1}
+stats = {
+    name: {w: (np.mean([r[w] for r in rows]), np.std([r[w] for r in rows], ddof=1)) for w in rows[0]}
+    for name, rows in found.items()
+    if len(rows) > 1
+}
 theirs, ours, bare = (stats[f"{way}, {2 * small} texts"] for way in ("the code's", "PCA", "its directions"))
 is_one, keeps = low >= -0.01, gain[1] >= -0.01
-verdict = "holds" if is_one and keeps else "holds only if PCA is what the paper says, not what the code runs" if keeps else "does not hold here"
+verdict = (
+    "holds"
+    if is_one and keeps
+    else "holds only if PCA is what the paper says, not what the code runs"
+    if keeps
+    else "does not hold here"
+)
 ledger.settle(
-    "R10", "05", seeds=0, test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; "
+    "R10",
+    "05",
+    seeds=0,
+    test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; "
     f"plain model, layer {LAST}, {K} dimensions; {len(of_code)} batches of {2 * small} texts",
     number=f"nDCG@10 full {measured['plain']['prefix'][0].at(1, WIDTH):.3f}; PCA of all documents {fit.at(1, K):.3f} "
     f"(minus prefix {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]); "
@@ -430,10 +479,17 @@ ledger.settle(
     f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; "
     f"share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
     verdict=verdict,
-    why=("True PCA keeps as much as the prefix of the same size, and more at some widths. " if keeps else "PCA loses against the prefix. ")
-    + ("The code's columns do as well as PCA's." if is_one
-       else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, "
-       "and the result changes with the size of the batch.")
+    why=(
+        "True PCA keeps as much as the prefix of the same size, and more at some widths. "
+        if keeps
+        else "PCA loses against the prefix. "
+    )
+    + (
+        "The code's columns do as well as PCA's."
+        if is_one
+        else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, "
+        "and the result changes with the size of the batch."
+    )
     + " Measured as a reduction of a plain model, not as a training target.",
 )
 
@@ -450,7 +506,12 @@ ledger.settle(
 # Do the two ways to shrink *stack*? We measure every type at every width, on the heads model (three seeds, values of each query averaged).
 
 # %%
-KINDS = {"float32": ("float32", None), "int8": ("int8", None), "binary": ("binary", None), "binary, rescored by int8": ("binary", "int8")}
+KINDS = {
+    "float32": ("float32", None),
+    "int8": ("int8", None),
+    "binary": ("binary", None),
+    "binary, rescored by int8": ("binary", "int8"),
+}
 stores = [Store(d, kind, rescore) for kind, rescore in KINDS.values() for d in DIMS]
 
 
@@ -467,7 +528,9 @@ def all_stores(splits):
 runs = [all_stores(embedded) for embedded in of_heads]
 mean_items = {split: np.mean([run[split] for run in runs], axis=0) for split in ("dev", "test")}
 every = stores + [Store(d, "binary") for d in DIMS]
-options = [Measured(s, test, dev=float(dev.mean())) for s, test, dev in zip(every, mean_items["test"], mean_items["dev"])]
+options = [
+    Measured(s, test, dev=float(dev.mean())) for s, test, dev in zip(every, mean_items["test"], mean_items["dev"])
+]
 M = len(DIMS)
 by_kind = {name: options[i * M : (i + 1) * M] for i, name in enumerate([*KINDS, "binary, float query"])}
 table({name: [m.value for m in row] for name, row in by_kind.items()})
@@ -485,12 +548,18 @@ points = {name: [(m.held, m.value, str(m.store.dim)) for m in row if m.held >= 4
 name_of = {id(m): name for name, row in by_kind.items() for m in row}
 for m in front:
     print(f"{m.held:>5} bytes held, {m.scanned:>5} scanned: {m.value:.3f}  {name_of[id(m)]}, {m.store.dim} dimensions")
-pictures.front(points, [(m.held, m.value) for m in front], title="Quality against bytes held (labels: dimensions)", x="bytes held a vector (log scale)")
+pictures.front(
+    points,
+    [(m.held, m.value) for m in front],
+    title="Quality against bytes held (labels: dimensions)",
+    x="bytes held a vector (log scale)",
+)
 
 # %% [markdown]
 # **What to see.** float32 is nowhere on the front: whoever stores floats pays four times as much as int8 for the same quality. At small budgets the
 # front belongs to *bits of many coordinates*, not to bytes of few: with a given number of bytes, a coarse look at all directions beats
 # an exact look at some. So first take away bits, then dimensions. The next cell asks whether cutting costs the same with bits as without.
+
 
 # %% tags=["claim-C2"]
 def keeps_up(name):
@@ -519,15 +588,21 @@ elif len(int8_good) == M and floor:
 else:
     verdict = "does not hold here"
 ledger.settle(
-    "C2", "05", seeds=SEEDS, test=f"pydocs test, {len(options[0].items):,} queries, {len(documents):,} documents; MRL heads, shortlist of 100 rescored",
-    number="minus float32 of the same width: int8 " + ", ".join(f"{int8[d][0]:+.3f} at {d}" for d in DIMS)
-    + "; binary rescored by int8 " + ", ".join(f"{rescored[d][0]:+.3f} [{rescored[d][1]:+.3f}, {rescored[d][2]:+.3f}] at {d}" for d in DIMS if d >= 32)
+    "C2",
+    "05",
+    seeds=SEEDS,
+    test=f"pydocs test, {len(options[0].items):,} queries, {len(documents):,} documents; MRL heads, shortlist of 100 rescored",
+    number="minus float32 of the same width: int8 "
+    + ", ".join(f"{int8[d][0]:+.3f} at {d}" for d in DIMS)
+    + "; binary rescored by int8 "
+    + ", ".join(f"{rescored[d][0]:+.3f} [{rescored[d][1]:+.3f}, {rescored[d][2]:+.3f}] at {d}" for d in DIMS if d >= 32)
     + f"; at {budget} bytes held: cut floats {alone.value:.3f} ({alone.store.dim} dimensions), "
     f"best mix {both.value:.3f} ({name_of[id(both)]}, {both.store.dim} dimensions), difference {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]",
     verdict=verdict,
     why="int8 costs nothing at any width; a shortlist chosen by bits needs enough of them to hold the right document. "
     "Fewer bits buy more than fewer dimensions: at a fixed number of bytes, take bits away first, dimensions second."
-    if len(int8_good) == M else "int8 loses more than 0.01 at some width.",
+    if len(int8_good) == M
+    else "int8 loses more than 0.01 at some width.",
 )
 
 # %% [markdown]
@@ -541,7 +616,9 @@ ledger.settle(
 
 # %%
 explorer = SpectrumExplorer(
-    task, {"plain": vectors["plain"]["dev"], "MRL, full (one seed)": vectors["full"]["dev"]}, max_queries=60 if FAST else 300
+    task,
+    {"plain": vectors["plain"]["dev"], "MRL, full (one seed)": vectors["full"]["dev"]},
+    max_queries=60 if FAST else 300,
 )
 explorer
 
@@ -560,6 +637,7 @@ explorer.static()
 # directions at right angles to each other as the rows of `vh`, those of the largest squares first. Write PCA in three lines:
 #
 # $$Z = X - \bar{x}, \qquad Z = U S V^{\top}, \qquad \text{PCA}_k(X) = Z V_k .$$
+
 
 # %%
 def pca_by_svd(x, k):
@@ -589,6 +667,7 @@ checks.pca_by_svd(pca_by_svd)
 # `centre(queries, documents)`: take one mean off both sides and bring every vector to length 1. A query must get the same vector
 # whether it comes alone or with others.
 
+
 # %%
 def centre(queries, documents):
     raise NotImplementedError  # (Q, D), (N, D) -> (Q, D), (N, D)
@@ -616,6 +695,7 @@ checks.centre(centre)
 # **3 · Bits, then floats** (15 minutes). Write `search(query, documents, keep, k)`: count for every document the coordinates whose sign
 # agrees with the query's (above 0 or not), keep the `keep` best (equal counts in the order of rows), sort these by cosine, and return the row
 # numbers of the `k` best.
+
 
 # %%
 def search(query, documents, keep, k):
@@ -645,6 +725,7 @@ checks.binary_search(search)
 # **4 · Which of these is PCA?** (20 minutes). A colleague hands you vectors and five outputs, each with 8 columns: one is PCA's, the others
 # claim to be. Write `which(x, candidates)` that finds it without running PCA yourself. Use what principal components must have: mean 0,
 # no correlation between columns ($\text{cov}_{ij} = 0$ for $i \neq j$), and falling variances.
+
 
 # %%
 def which(x, candidates):
