@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from . import figures
 from .nested_arms import NAMES, difference, spread
+from .penalty import MARGIN
 
 LABELS = {
     "linear": "linear accuracy",
@@ -25,7 +26,6 @@ LOOKS = {  # arm -> colour, dash, symbol
     "random": (figures.COLOURS[3], "dot", "x"), "pca": (figures.COLOURS[4], "dashdot", "star"),
     "slim": (figures.INK, "dashdot", "cross"), "frozen": ("#777777", "dot", "hexagon"),
 }  # fmt: skip
-MARGIN = 0.01  # "not worse": the difference's lower bound is above minus this
 
 
 def table(dims: Sequence[int], outcomes: Mapping[str, Mapping[str, np.ndarray]], metric: str) -> pd.DataFrame:
@@ -63,21 +63,6 @@ def in_words(sizes: Sequence[int]) -> str:
     """Sizes as they are written in a sentence: "2, 4 and 8", "none"."""
     words = [str(s) for s in sizes]
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else (words or ["none"])[0]
-
-
-def verdict(dims: Sequence[int], true: Sequence[bool], also: str = "") -> str:
-    """ "holds" where true at every size, "holds only if" with the sizes where at some, else "does not hold here"."""
-    good = [m for m, yes in zip(dims, true, strict=True) if yes]
-    if len(good) == len(dims):
-        return "holds"
-    start = from_size(dims, true)
-    if not good:
-        return "does not hold here"
-    if start is not None and len(good) == sum(m >= start for m in dims):
-        return f"holds only if the size is {start} or more{also}"
-    if list(dims[: len(good)]) == good:
-        return f"holds only if the size is {good[-1]} or less{also}"
-    return f"holds only if the size is {in_words(good)}{also}"
 
 
 def discordant(

@@ -69,12 +69,7 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
 
 def probabilities(nets: Nets, x: np.ndarray) -> np.ndarray:
     """Class probabilities of small networks at every nested size: x (N, F) or (G, N, F) -> (G, M, N, C) float32."""
-    features, out = nets.features(x), []
-    for j, m in enumerate(nets.plan.dims):
-        weight, bias = nets.heads[0 if nets.plan.tied else j]
-        logits = features[..., :m] @ weight[:, :m] + bias  # (G, N, C)
-        out.append(logits.softmax(-1).numpy())
-    return np.stack(out, 1)
+    return nets.logits(x).softmax(-1).numpy()
 
 
 def stops(confidence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:

@@ -124,9 +124,9 @@ def measure(
     return out
 
 
-def own_heads(data: Data, networks: Nets, n_seeds: int, answers: np.ndarray | None = None) -> np.ndarray:
-    """Whether each network's own classifiers are right: (S, M, tested items). answers (S * R, M, N): given ones."""
-    answers = networks.predict(data.x) if answers is None else answers
+def own_heads(data: Data, networks: Nets, n_seeds: int) -> np.ndarray:
+    """Whether each network's own classifiers are right: (S, M, tested items)."""
+    answers = networks.predict(data.x)  # (S * R, M, N)
     parts = [answers[r :: len(data.rounds)][:, :, test] == data.labels[test] for r, (_, test) in enumerate(data.rounds)]
     return np.concatenate(parts, axis=2).astype(np.float32).reshape(n_seeds, answers.shape[1], -1)
 

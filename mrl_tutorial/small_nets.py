@@ -72,20 +72,18 @@ class Nets:
         with torch.no_grad():
             return _encode(self.encoder, x, share)[..., :dim]
 
+    def logits(self, x: np.ndarray | Tensor) -> Tensor:
+        """What the classifiers say at every size of the plan, before the softmax: (G, M, N, C)."""
+        full, said = None if self.plan.slim else self.features(x), []
+        for j, m in enumerate(self.plan.dims):
+            features = self.features(x, m) if full is None else full[..., :m]
+            weight, bias = self.heads[0 if self.plan.tied else j]
+            said.append(features @ weight[:, :m] + bias)
+        return torch.stack(said, 1)
+
     def predict(self, x: np.ndarray | Tensor) -> np.ndarray:
         """The classifiers' answers at every size of the plan: (G, M, N) class numbers."""
-        answers = [self._logits(self.features(x, m), j, m).argmax(-1) for j, m in enumerate(self.plan.dims)]
-        return torch.stack(answers, 1).numpy()
-
-    def predict_tied(self, x: np.ndarray | Tensor, dims: Sequence[int]) -> np.ndarray:
-        """Answers of a tied classifier cut to any sizes, trained or not: (G, len(dims), N). InputError if not tied."""
-        if not self.plan.tied:
-            raise InputError("only a tied classifier (MRL-E) can be cut to any size: make the plan with tied=True")
-        features = self.features(x)
-        return torch.stack([self._logits(features[..., :m], 0, m).argmax(-1) for m in dims], 1).numpy()
-
-    def _logits(self, features: Tensor, j: int, m: int) -> Tensor:
-        return _classify(self.heads, features, 0 if self.plan.tied else j, m).detach()
+        return self.logits(x).argmax(-1).numpy()
 
     def pick(self, groups: Sequence[int]) -> Nets:
         """Only these networks."""

@@ -112,19 +112,23 @@ def test_slimmable_networks_use_a_part_of_the_units(points):
     for dim, units, width in ((2, 3, 2), (3, 6, 4), (8, 12, 8)):
         want = np.maximum(x @ w1[:, :units] + b1[:, :units], 0) @ w2[:units, :width] + b2[:, :width]
         assert np.allclose(nets.features(x, dim)[0], want[:, :dim], atol=1e-5)
+    for j, m in enumerate(plan.dims):
+        (w, b), z = (p[0] for p in nets.heads[j]), nets.features(x, m)[0]
+        assert np.allclose(nets.logits(x)[0, j], z @ w + b, atol=1e-5)
     with pytest.raises(InputError, match="slimmable"):
         Plan(hidden=0, slim=True)
 
 
-def test_tied_classifiers_are_cut_to_any_size(points):
+def test_tied_classifiers_are_cut(points):
     x, y = points
     nets = train_nets(
         x, y, [np.arange(120)], np.ones((1, 3)), [0], Plan(dims=DIMS, width=8, hidden=12, tied=True, epochs=2)
     )
     w, b = nets.heads[0]
     z = nets.features(x)[0]
-    for j, m in enumerate((1, 3, 8)):
-        assert np.array_equal(nets.predict_tied(x, [1, 3, 8])[0, j], (z[:, :m] @ w[0, :m] + b[0]).argmax(1).numpy())
+    for j, m in enumerate(DIMS):
+        assert np.allclose(nets.logits(x)[0, j], z[:, :m] @ w[0, :m] + b[0], atol=1e-5)
+        assert np.array_equal(nets.predict(x)[0, j], (z[:, :m] @ w[0, :m] + b[0]).argmax(1).numpy())
     assert len(nets.heads) == 1 and w.numel() + b.numel() == nets.plan.classifier_parameters(4)
     untied = Plan(dims=DIMS, width=8)
     assert untied.classifier_parameters(4) == sum(4 * m + 4 for m in DIMS)
@@ -247,7 +251,7 @@ def test_principal_components_are_scikit_learns(data):
     assert torch.equal(shuffled.sort(-1).values, features.sort(-1).values) and not torch.equal(shuffled, features)
 
 
-def test_intervals_cover_and_verdicts_read(data):
+def test_intervals_cover_and_sizes_read(data):
     chance = np.random.default_rng(0)
     covered = 0
     for draw in range(60):
@@ -259,11 +263,10 @@ def test_intervals_cover_and_verdicts_read(data):
     assert covered >= 50
     with pytest.raises(InputError):
         nested_arms.difference(np.zeros((1, 3)), np.zeros((1, 4)))
-    assert arms_report.verdict((2, 4, 8), (True, True, True)) == "holds"
-    assert arms_report.verdict((2, 4, 8), (False, True, True)) == "holds only if the size is 4 or more"
-    assert arms_report.verdict((2, 4, 8), (True, False, False)) == "holds only if the size is 2 or less"
-    assert arms_report.verdict((2, 4, 8), (True, False, True)) == "holds only if the size is 2 and 8"
-    assert arms_report.verdict((2, 4, 8), (False, False, False)) == "does not hold here"
+    assert arms_report.from_size((2, 4, 8), (False, True, True)) == 4
+    assert arms_report.from_size((2, 4, 8), (True, True, True)) == 2
+    assert arms_report.from_size((2, 4, 8), (True, False, False)) is None
+    assert [arms_report.in_words(sizes) for sizes in ((), (2,), (2, 8), (2, 4, 8))] == ["none", "2", "2 and 8", "2, 4 and 8"]
     better = arms_report.gaps((2,), np.ones((2, 1, 50)), np.zeros((2, 1, 50))).iloc[0]
     assert better.better and better.not_worse and not better.worse and better.difference == 1
 
