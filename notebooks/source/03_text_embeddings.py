@@ -200,7 +200,8 @@ checks.quiz_prefix(answer)
 # | **fixed then mrl** | full-size | mrl | is it enough to convert a model that was trained as usual? |
 #
 # The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of this kind
-# below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds. It all says so: what runs live in this notebook is called **live**.
+# below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds. Titles and tables say "loaded" or
+# "live", which is what runs here and now.
 
 # %%
 arms, pairs = results.table("arms"), results.table("arms_paired")
