@@ -93,7 +93,9 @@ def heatmaps(
         figure.layout[f"xaxis{i + 1}"] = {**heat_x(dims), "domain": [start, start + width], "anchor": y}
         figure.layout[f"yaxis{i + 1}"] = {**heat_y(layers), "anchor": x, **({"title": None} if i else {})}
         figure.add_annotation(**heading(name, start + width / 2))
-    figure.update_layout(**style(title), height=190 + 44 * len(layers))
+    figure.update_layout(**style(title), height=190 + (24 if title else 0) + 44 * len(layers))
+    if title:  # room for the tables' own headings under it
+        figure.update_layout(margin={"t": 84})
     return figure
 
 
