@@ -64,7 +64,7 @@ def test_fitted_vectors_have_the_spectrum_and_the_clusters():
     x = fitted.unit(centres[rng.integers(0, 6, 6000)] + rng.standard_normal((6000, 24)) * np.linspace(1, 0.1, 24))
     drawn = fitted.fit(x, 6)(6000, 1)
     real, made = fitted.shape(x), fitted.shape(drawn)
-    assert made["effective_rank"] == pytest.approx(real["effective_rank"], rel=0.05)
+    assert made["participation_ratio"] == pytest.approx(real["participation_ratio"], rel=0.05)
     assert made["nearest"] == pytest.approx(real["nearest"], abs=0.02)
     spectrum = [np.linalg.eigvalsh(np.cov(v.T))[::-1][:10] for v in (x, drawn)]
     np.testing.assert_allclose(spectrum[1], spectrum[0], rtol=0.15)

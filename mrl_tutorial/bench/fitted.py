@@ -54,14 +54,14 @@ def fit(x: np.ndarray, clusters: int, seed: int = 0) -> Callable[[int, int], np.
 
 
 def shape(x: np.ndarray) -> dict[str, float]:
-    """What should agree between real and drawn vectors x (N, D) of unit length: effective rank of the second moments,
-    their share in the first 64 principal axes, and the mean cosine of 500 of them with their nearest other."""
+    """What should agree between real and drawn vectors x (N, D) of unit length: participation ratio of the second
+    moments, their share in the first 64 principal axes, and the mean cosine of 500 of them with their nearest other."""
     values = np.sort(np.linalg.eigvalsh(x.T.astype(np.float64) @ x / len(x)))[::-1]
     some = x[:: max(1, len(x) // 500)][:500]
     scores = some @ x.T
     scores[scores > 1 - 1e-6] = -1  # itself
     return {
-        "effective_rank": float(values.sum() ** 2 / (values**2).sum()),
+        "participation_ratio": float(values.sum() ** 2 / (values**2).sum()),
         "first_64": float(values[:64].sum() / values.sum()),
         "nearest": float(scores.max(1).mean()),
     }
