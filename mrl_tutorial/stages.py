@@ -17,7 +17,8 @@ class Stage:
     the search asks for).
 
     engine: how the first stage scans, one of engines.ENGINES; later stages score with "float32", "int8", or, at full
-    width, "int8-turned": int8 codes of the vectors turned by chance, whose rounding hurts less. options: the engine's. query_layer: where the query's vector comes from, if not from `layer` (a fixed document encoder).
+    width, "int8-turned": int8 codes of the vectors after a random rotation, whose rounding hurts less. options: the
+    engine's. query_layer: where the query's vector comes from, if not from `layer` (a fixed document encoder).
     """
 
     dim: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ def measure(
 ) -> dict[str, StepCost]:  # fmt: skip
     """One training step of each recipe on the same batch, without an update: name -> StepCost.
 
-    Token embeddings stay frozen, as in training. The recipes take turns, so that what else the machine does falls on all of them. Raises InputError for an unknown
-    recipe, or fewer than 1 repeat.
+    Token embeddings stay frozen, as in training. The recipes take turns, so that what else the machine does falls on
+    all of them. Raises InputError for an unknown recipe, or fewer than 1 repeat.
     """
     if repeats < 1:
         raise InputError(f"{repeats} repeats measure nothing: give 1 or more")
@@ -54,7 +55,8 @@ def measure(
         for name, (recipe, side) in sides.items():
             weights = recipe.step_weights(np.random.default_rng(seed))
             if turn == 0:
-                kept[name] = _kept(lambda side=side, recipe=recipe, weights=weights: _forward(side, chosen, recipe, weights)[0])
+                step = partial(_forward, side, chosen, recipe, weights)
+                kept[name] = _kept(lambda step=step: step()[0])
             else:
                 seconds[name].append(_timed(side, chosen, recipe, weights))
             side.module.zero_grad(set_to_none=True)

@@ -45,11 +45,12 @@ def sweep(
     write a row a cell to `out`. Returns what `read_sweep(out)` finds there.
 
     All runs of a seed see the same batches in the same order. "plain", the model as it is, is always scored, once.
-    separate:l,d is scored in its cell alone; a recipe trained with fixed documents is scored with them on retrieval; separate:* stands for one such run for every scored cell. metric: the
-    names that suit a task, else its default. The file is written whole after every run; called again with the same
-    arguments, what is in it is not run again. A run whose loss is not finite gets rows without a value. report(line)
-    after each run. cache=False keeps no trained models in the cache. Raises InputError, before any training, for a
-    recipe, task, metric, split or cell that does not fit, and for a file that is no sweep or one with other arguments.
+    separate:l,d is scored in its cell alone; separate:* stands for one such run for every scored cell; a recipe trained
+    with fixed documents is scored with them on retrieval. metric: the names that suit a task, else its default. The
+    file is written whole after every run; called again with the same arguments, what is in it is not run again. A run
+    whose loss is not finite gets rows without a value. report(line) after each run. cache=False keeps no trained models
+    in the cache. Raises InputError, before any training, for a recipe, task, metric, split or cell that does not fit,
+    and for a file that is no sweep or one with other arguments.
     """
     scored = list(eval_tasks or [task])
     cells = check_cells(layers, dims, encoder.n_layers, encoder.width)
@@ -72,12 +73,15 @@ def sweep(
     for number, (arm, seed) in enumerate(runs, 1):
         if (arm.name, seed) in done:
             continue
-        trained, seconds, problem = encoder, 0.0, ""
+        trained, seconds, problem, fixed = encoder, 0.0, "", False
         if arm.name != PLAIN:
+            recipe = get_recipe(arm.name, encoder.n_layers, encoder.width)
+            # a recipe that trains against last-layer documents is made to be searched with them
+            fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
             try:
                 result = train(
-                    encoder, task, get_recipe(arm.name, encoder.n_layers, encoder.width), what=what, heads=heads,
-                    steps=steps, batch_size=batch_size, lr=lr, seed=seed, precision=precision, cache=cache,
+                    encoder, task, recipe, what=what, heads=heads, steps=steps, batch_size=batch_size, lr=lr, seed=seed,
+                    precision=precision, cache=cache,
                 )  # fmt: skip
                 trained, seconds = result.encoder, result.seconds
             except NonFiniteLoss as error:
@@ -91,10 +95,6 @@ def sweep(
         if arm.name == PLAIN:
             given |= {"what": "none", "heads": "none", "steps": 0, "batch_size": 0, "lr": math.nan}
         rows = []
-        # a recipe that trains against last-layer documents is made to be searched with them
-        fixed = arm.name != PLAIN and bool(
-            get_recipe(arm.name, encoder.n_layers, encoder.width).options.get("main", {}).get("fixed_document")
-        )
         # plain and heads share the frozen backbone's embeddings; a trained backbone's are of no further use
         keep = trained is encoder or what == "heads"
         for where, names in zip(scored, metrics, strict=True):
