@@ -56,7 +56,7 @@ def badges(repo: str, branch: str, path: str) -> str:
 
 def with_badges(text: str, line: str, prefix: str = "") -> str:
     """`text` with one badge line, and an empty one before it, below its title."""
-    text = re.sub(rf"{re.escape(prefix.rstrip())}\n" + BADGES.pattern, "", text) if BADGES.search(text) else text
+    text = re.sub(rf"{re.escape(prefix.rstrip())}\n" + BADGES.pattern, "", text)
     title = re.compile(rf"^{re.escape(prefix)}# .*\n", re.M)
     if not title.search(text):
         raise SystemExit("no title found to put the badges below")

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,7 +28,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         write_notebook(Path(folder) / "explorer.ipynb", CELL)
-        with lab_server(folder, dict(os.environ)) as lab, chromium_page(width=1500, height=1700) as page:
+        with lab_server(folder) as lab, chromium_page(width=1500, height=1700) as page:
             open_and_run(page, lab, "explorer.ipynb")
             page.wait_for_selector(".mrl-explorer .annotation-text", state="attached", timeout=900_000)
             page.wait_for_timeout(6000)  # plotly fits the figure to the panel
@@ -38,9 +36,7 @@ def main() -> None:
                 page.locator(f'.mrl-explorer button:text-is("{model}")').click()
                 page.wait_for_timeout(1500)
                 with whole_file(IMAGES / f"{name}.png") as temporary:
-                    shot = Path(folder) / "shot.png"
-                    page.locator(".mrl-explorer").screenshot(path=str(shot))
-                    shutil.copyfile(shot, temporary)
+                    page.locator(".mrl-explorer").screenshot(path=str(temporary))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ CHROMIUM_ARGS = (
 )  # fmt: skip
 START_SECONDS = 90
 PROMPT = "mrl_tutorial.lab.PromptConnection"
-DEFAULT = "jupyter_server.services.kernels.connection.channels.ZMQChannelsWebsocketConnection"
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,11 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab_server(folder: str | Path, env: dict[str, str] | None = None, prompt: bool = True) -> Iterator[Lab]:
+def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterator[Lab]:
     """JupyterLab on a free port, serving `folder`; ended with all its kernels when the block ends.
 
-    prompt: with the course's setting that sends small messages at once (`make lab` has it), else as Jupyter comes.
-
-    Raises InputError with the end of its log where it does not come up.
+    It has the course's setting that sends small messages at once, as `make lab` does. Raises InputError with the end of
+    its log where it does not come up.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,7 +62,7 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None, prompt: bo
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
-        f"--ServerApp.kernel_websocket_connection_class={PROMPT if prompt else DEFAULT}",
+        f"--ServerApp.kernel_websocket_connection_class={PROMPT}",
     ]  # fmt: skip
     # server and kernels import this very package, also from a folder where it is not installed
     here = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
