@@ -124,7 +124,11 @@ def effective_rank(x: np.ndarray) -> np.ndarray:
 
     Source: O. Roy and M. Vetterli, The effective rank (EUSIPCO 2007), here of the covariance. Raises as `spectrum`.
     """
-    share = _shares(x)
+    return directions(_shares(x))
+
+
+def directions(share: np.ndarray) -> np.ndarray:
+    """`effective_rank` of shares of variance (..., D) that sum to 1."""
     entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(-1)
     return np.exp(entropy)
 

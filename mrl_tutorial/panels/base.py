@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import plotly.graph_objects as go
 
 from ..errors import InputError
 from .canvas import PlainFigure, canvas
-from .explorer_html import STYLE
+from .explorer_html import STYLE, message
 from .fit import Fit
 
 FACE = """<style>
@@ -59,7 +58,7 @@ class Panel:
 
     def say(self, sentence: str) -> None:
         """Show `sentence` as a message in the panel; an empty one takes it away."""
-        value = f'<div class="mrl"><div class="error" role="alert">{html.escape(sentence)}</div></div>' if sentence else ""
+        value = message(sentence, error=True)
         if self.message.value != value:
             self.message.value = value
 
@@ -75,6 +74,11 @@ class Panel:
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.box._repr_mimebundle_(**options)
+
+
+def beside(text: str) -> w.Label:
+    """A label for a control that has none of its own, ending where those of the sliders end."""
+    return w.Label(text, layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
 
 
 def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 
 from .. import figures
 from ..costs import Geometry
-from ..funnel_paths import LONGEST, Clock, K, Paths, Walk, drawn, price
+from ..funnel_paths import LONGEST, Clock, Paths, Walk, drawn, price
 from ..stages import Stage
-from .base import SLIDER, Panel
+from .base import SLIDER, Panel, beside
 
 KEEPS = (10, 20, 50, 100, 200, 400, LONGEST)
 SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)
@@ -42,7 +42,6 @@ class FunnelDesigner(Panel):
         self._clouds = {name: cloud(p, name) for name in p.names}
         keeps = [k for k in KEEPS if k < p.n] or [p.n]
         self.model = w.ToggleButtons(options=list(p.names), value=p.names[-1], style={"button_width": "auto"})
-        label = w.Label("model", layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
         self.layer = w.IntSlider(p.n_layers, 1, p.n_layers, description="shortlist layer", **SLIDER)
         small, keep = p.dims[min(2, len(p.dims) - 1)], keeps[min(3, len(keeps) - 1)]
         self.dim = w.SelectionSlider(options=p.dims, value=small, description="shortlist dims", **SLIDER)
@@ -55,8 +54,7 @@ class FunnelDesigner(Panel):
         self.query = w.Dropdown(options=self._examples(), description="follow a query", **wide)
         left, right = (w.VBox(column, layout={"width": "50%"}) for column in (
             [self.layer, self.dim, self.keep], [self.rerank, self.middle, self.size]))  # fmt: skip
-        self.start([w.HBox([label, self.model]), w.HBox([left, right]), self.query])
-        self.show()
+        self.start([w.HBox([beside("model"), self.model]), w.HBox([left, right]), self.query])
 
     def picture(self) -> go.Figure:
         p, name = self.paths, self.model.value
@@ -65,11 +63,11 @@ class FunnelDesigner(Panel):
         walk = p.walk(name, stages)
         n, full = self.size.value, (Stage(p.width, layer=p.n_layers),)
         cost, whole = (price(path, n, self.clock, self.geometry) for path in (stages, full))
-        if hasattr(self, "note"):
-            self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + self._followed(walk))
+        self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + self._followed(walk))
         # the widget keeps the template it starts with, and to check one takes longer than all the rest
         fresh = not hasattr(self, "figure")
-        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, whole["mflops"], template=fresh)
+        work = cost["mflops"], whole["mflops"]
+        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, *work, template=fresh)
 
     def static(self) -> go.Figure:
         return super().static().update_layout(template=figures.style()["template"])
@@ -106,11 +104,11 @@ def cloud(paths: Paths, name: str) -> list[tuple[int, int, float]]:
 
 
 def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
-            full: float, template: bool = True) -> go.Figure:  # fmt: skip
+            mine: float, full: float, template: bool = True) -> go.Figure:  # fmt: skip
     """The path on the grid (left); its recall and multiply-adds among all two-stage paths (right).
 
-    grid (layers, dims): nDCG@10 of plain searches. points: of `cloud`. n: documents that the price is for. full:
-    MFLOPs of a plain search at full size.
+    grid (layers, dims): nDCG@10 of plain searches. points: of `cloud`. n: documents that the price is for. mine, full:
+    MFLOPs of the path and of a plain search at full size.
     """
     layers = list(range(1, len(grid) + 1))
     low, high = figures.limits_of([grid])
@@ -120,8 +118,6 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
     hidden = {"type": "scatter", "hoverinfo": "skip", "showlegend": False}
     right = {"type": "scatter", "xaxis": "x2", "yaxis": "y2", "hovertemplate": "%{text}: %{y:.3f}<extra></extra>"}
     two, one = [c for c in points if c[1]], [c for c in points if not c[1]]
-    lefts = [n] + [min(s.keep or K, n) for s in walk.stages[:-1]]
-    mine = sum(left * s.dim for left, s in zip(lefts, walk.stages, strict=True)) / 1e6
     data = [
         *figures.heat_traces(grid, layers, low, high),
         {**hidden, "x": x, "y": y, "mode": "lines", "line": {"color": figures.MARK, "width": 4}},

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from .. import sizes
 from ..figures import COLOURS, FONT, INK, heading, style
-from .base import Panel
+from .base import SLIDER, Panel, beside
 from .explorer_html import count, percent
 
 COUNTS = [m * 10**e for e in range(4, 9) for m in range(1, 10)] + [10**9]
@@ -52,14 +52,14 @@ class SizeCalculator(Panel):
         self.rate = _slider("queries a second", _with(RATES, queries), queries)
         self.price = w.BoundedFloatText(
             value=price, min=0, max=1e6, step=0.01, description="price, GB-month",
-            style={"description_width": "150px"}, layout={"width": "270px"},
+            style=SLIDER["style"], layout={"width": "270px"},
         )  # fmt: skip
         self.presets = [w.Button(description=words, layout={"width": "auto"}) for words in PRESETS]
         for button in self.presets:
             button.on_click(lambda b: self.choose(b.description))
         self._quiet = False
-        label = w.Label("stored as", layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
-        left = w.VBox([self.n, self.width, self.dim, w.HBox([label, self.dtype])], layout={"width": "50%"})
+        stored = w.HBox([beside("stored as"), self.dtype])
+        left = w.VBox([self.n, self.width, self.dim, stored], layout={"width": "50%"})
         right = w.VBox([self.links, self.keep, self.rate, self.price], layout={"width": "50%"})
         row = w.HBox(self.presets, layout={"flex_flow": "row wrap"})
         self.start([row, w.HBox([left, right])])
@@ -162,10 +162,7 @@ def note(size: sizes.Size, rate: int, price: float) -> str:
 
 def _slider(description: str, options: list, value: int) -> w.SelectionSlider:
     labelled = [o if isinstance(o, tuple) else (_many(o), o) for o in options]
-    return w.SelectionSlider(
-        options=labelled, value=value, description=description, continuous_update=True,
-        style={"description_width": "150px"}, layout={"width": "98%"},
-    )  # fmt: skip
+    return w.SelectionSlider(options=labelled, value=value, description=description, **SLIDER)
 
 
 def _with(options, value: int) -> list[int]:

@@ -58,9 +58,8 @@ class SpectrumData:
 
     def effective_rank(self, model: str, layer: int) -> float:
         """Directions that a layer really uses: the exponential of the entropy of its shares of variance."""
-        share = self.variances[self.models.index(model), layer - 1]
-        share = share[share > 0] / share.sum()
-        return float(np.exp(-(share * np.log(share)).sum()))
+        variances = self.variances[self.models.index(model), layer - 1]
+        return float(reduction.directions(variances / variances.sum()))
 
 
 def _shares(variances: np.ndarray) -> np.ndarray:
@@ -88,7 +87,8 @@ def spectrum_data(
     dims = tuple(sorted({d for d in dims if d < width} | {width}))
     every = []
     for name, parts in given.items():
-        path = store.cache_dir("spectrum") / f"{store.key(*parts.values(), task.qrels, dims, metric, max_queries)}.npz"
+        key = store.key(*parts.values(), task.qrels, split, dims, metric, max_queries)
+        path = store.cache_dir("spectrum") / f"{key}.npz"
         if path.exists():
             with np.load(path) as saved:
                 every.append(dict(saved))
@@ -111,9 +111,10 @@ def _measure(task, parts, split, metric, dims, most, name, progress) -> dict[str
             options = {"metric": metric, "split": split, "dims": dims, "max_queries": most}
             return evaluate_grid(task, embeddings=found.apply_to(here), **options).values[0]
 
-        rows["variances"].append(reduction.spectrum(x))
-        rows["coordinates"].append(np.var(x, axis=0, ddof=1, dtype=np.float64))
-        rows["PCA"].append(quality(reduction.pca(x)))
+        components, coordinates = reduction.pca(x), np.var(x, axis=0, ddof=1, dtype=np.float64)
+        rows["variances"].append(components.explained * coordinates.sum())  # the sum is the same in every basis
+        rows["coordinates"].append(coordinates)
+        rows["PCA"].append(quality(components))
         rows["prefix"].append(quality(reduction.plain(width)))
         orders = [quality(reduction.random_dims(width, seed)) for seed in range(DRAWS)]
         rows["random coordinates"].append(np.mean(orders, axis=0))
@@ -134,11 +135,11 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
     top = data.variances.max()
     blue, red, green = figures.COLOURS[:3]
 
-    def line(x, y, name, colour, axis, dash="solid", legend=False, digits=3):
+    def line(x, y, name, colour, axis, dash="solid", legend=False):
         traces.append({
             "type": "scatter", "x": figures.curve_place(x), "y": y, "name": name, "mode": "lines", "xaxis": f"x{axis}",
             "yaxis": f"y{axis}", "line": {"color": colour, "width": 3, "dash": dash}, "showlegend": legend,
-            "customdata": list(x), "hovertemplate": f"{name}, %{{customdata}}: %{{y:.{digits}g}}<extra></extra>",
+            "customdata": list(x), "hovertemplate": f"{name}, %{{customdata}}: %{{y:.3g}}<extra></extra>",
         })  # fmt: skip
 
     line(k, data.variances[m, layer - 1][k - 1] / top, "this layer", blue, 1)
@@ -207,7 +208,6 @@ class SpectrumExplorer(Panel):
         dims = [(str(d), d) for d in data.dims]
         self.dim = w.SelectionSlider(options=dims, value=near, description="dimension", **SLIDER)
         self.start([w.HBox([w.Label("model"), self.model]), self.layer, self.dim])
-        self.show()
 
     def picture(self) -> go.Figure:
         model, layer, dim = self.model.value, self.layer.value, self.dim.value

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, legend, metric_title, point_mark, style
 from ..ticker import Ticker
 from ..truncation import BINS, METRICS, WAYS, Relevant, Truncation, measure_truncation
-from .base import SLIDER, Panel
+from .base import SLIDER, Panel, beside
 from .explorer_html import shorten
 
 NAMES = {
@@ -173,5 +173,4 @@ def _middle(x: float) -> dict:
 
 
 def _row(description: str, control: w.Widget) -> w.HBox:
-    label = w.Label(description, layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
-    return w.HBox([label, control], layout={"flex_flow": "row wrap"})
+    return w.HBox([beside(description), control], layout={"flex_flow": "row wrap"})
