@@ -147,7 +147,7 @@ class Paths:
         return Walk(stages, tuple(survivors), recall, ndcg, kept)
 
     def warm(self, name: str) -> None:
-        """Rank every cell now (about 40 ms each), so that no move of a slider has to."""
+        """Rank every cell now, so that no move of a slider has to."""
         for layer in range(1, self.n_layers + 1):
             for dim in self.dims:
                 self._head(name, layer, dim, K)
@@ -225,7 +225,7 @@ class Clock:
 
     @classmethod
     def measure(cls, megabytes: int = 96) -> Clock:
-        """Time this machine, about a third of a second. One thread; best of five."""
+        """Time this machine: one thread, best of five."""
         x = np.ones((megabytes * 2**20 // 1024, 256), dtype=np.float32)
         q, rng = np.ones(256, dtype=np.float32), np.random.default_rng(0)
         some = min(2000, len(x) // 5)

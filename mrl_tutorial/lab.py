@@ -11,7 +11,7 @@ class PromptConnection(ZMQChannelsWebsocketConnection):
     """A kernel's websocket without Nagle's algorithm, for `ServerApp.kernel_websocket_connection_class`.
 
     A slide is answered by a few small messages. By default the second waits until the browser has acknowledged the
-    first, which browsers put off for 40 ms: nearly half of what a reader waits for.
+    first, which browsers put off for 40 ms: much of what a reader waits for.
     """
 
     def connect(self) -> Any:

@@ -64,7 +64,7 @@ def prefix_maps(
     return PrefixMaps(dims, rows, np.load(path)["places"], accuracy, len(labels))
 
 
-def aligned_places(prefixes: Sequence[np.ndarray], seed: int = SEED, epochs: int = EPOCHS) -> np.ndarray:
+def aligned_places(prefixes: Sequence[np.ndarray], seed: int = SEED) -> np.ndarray:
     """Aligned UMAP in this process: prefixes, M arrays (n, d) of the same n points -> places (M, n, 2) float32.
 
     Euclidean distance, which ranks unit vectors as the cosine does. UMAP: 1802.03426.
@@ -73,7 +73,7 @@ def aligned_places(prefixes: Sequence[np.ndarray], seed: int = SEED, epochs: int
 
     n = len(prefixes[0])
     model = AlignedUMAP(
-        n_neighbors=min(NEIGHBOURS, n - 1), n_epochs=epochs, random_state=seed, alignment_regularisation=PULL,
+        n_neighbors=min(NEIGHBOURS, n - 1), n_epochs=EPOCHS, random_state=seed, alignment_regularisation=PULL,
         alignment_window_size=1,
     )  # fmt: skip
     with warnings.catch_warnings():

@@ -40,7 +40,7 @@ def percent(shares: np.ndarray) -> list[str]:
     return [f"{s:.0%}" for s in shares]
 
 
-def draw(m: Marks, now: Outcome, title: str = "") -> go.Figure:
+def draw(m: Marks, now: Outcome) -> go.Figure:
     """Left accuracy against expected size (log scale) with the marks and the present cascade under both charges, right
     the share of items answered at each size."""
     dims = m.answers.dims
@@ -79,7 +79,7 @@ def draw(m: Marks, now: Outcome, title: str = "") -> go.Figure:
            marker={"size": [0, 15], "symbol": "circle-open", "color": red, "line": {"width": 3}})  # fmt: skip
     figure.add_trace(go.Bar(x=[str(d) for d in dims], y=100 * now.shares, marker={"color": red}, showlegend=False, textposition="outside",
                             text=percent(now.shares), cliponaxis=False, hoverinfo="skip"), 1, 2)  # fmt: skip
-    figure.update_layout(**figures.style(title), height=480, bargap=0.25)
+    figure.update_layout(**figures.style(), height=480, bargap=0.25)
     below = {"orientation": "h", "x": 0, "y": -0.2, "xanchor": "left", "yanchor": "top", "font": {"size": 14}}
     figure.update_layout(legend=below, margin={"l": 70, "r": 20, "t": 24, "b": 125})
     low = m.answers.accuracy.min()
@@ -174,7 +174,7 @@ class CascadeTuner(Panel):
         self.say("")
         if self.case.value != self._drawn:
             super().show()
-        else:  # three traces move, all else stays: building the whole figure anew takes ten times as long
+        else:  # three traces move, all else stays: building the whole figure anew takes much longer
             here, every, bars = self.figure.data[HERE], self.figure.data[ALL], self.figure.data[BARS]
             with self.figure.batch_update():
                 here.x, here.y = [now.final], [now.accuracy]

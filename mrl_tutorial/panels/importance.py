@@ -82,7 +82,7 @@ def picture(
 ) -> go.Figure:
     """Left accuracy against size, right the difference to equal weights in points, with the wished weights below it.
     What was trained with other weights than those wished is drawn pale. template=False leaves out what a figure that is
-    on the screen already has: it is half of the work."""
+    on the screen already has: it is much of the work."""
     fresh = tuple(wish) == now.weights
     x, places = list(range(len(dims))), {"xaxis": "x2", "yaxis": "y2"}
     colour, pale = figures.COLOURS[0], 1.0 if fresh else 0.3

@@ -35,10 +35,10 @@ class TermState:
     dim: int
 
 
-def patterns(anatomy: Anatomy, names=RECIPES) -> dict[str, dict[str, np.ndarray]]:
+def patterns(anatomy: Anatomy) -> dict[str, dict[str, np.ndarray]]:
     """recipe -> term -> (L, M): the weights of each recipe that the anatomy's grid can hold."""
     found = {}
-    for name in names:
+    for name in RECIPES:
         try:
             recipe = get_recipe(name, len(anatomy.layers), anatomy.dims[-1])
             found[name] = recipe_parts(recipe, anatomy)
@@ -95,7 +95,7 @@ def draw(anatomy: Anatomy, state: TermState) -> go.Figure:
 
 
 def change(figure: go.Figure, anatomy: Anatomy, state: TermState, cell_only: bool) -> None:
-    """Bring `figure` to `state` by what differs alone, which costs a tenth of drawing anew; one message."""
+    """Bring `figure` to `state` by what differs alone, which costs much less than drawing anew; one message."""
     with figure.batch_update():
         for shape, new in zip(figure.layout.shapes, _frames(anatomy, state), strict=True):
             for key in ("x0", "x1", "y0", "y1"):
@@ -155,7 +155,6 @@ class TermExplorer(Panel):
         self.dim = w.SelectionSlider(options=anatomy.dims, value=anatomy.dims[-2], description="dimension", **WIDE)
         self._preset()
         self.recipe.observe(lambda _: self._preset(), "value")  # before start(), so that it is drawn once, after this
-        self._presetting = False
         pair = w.HBox([self.recipe, self.layers])
         self._shown = self.state
         self.start([pair, *self.strengths.values(), self.layer, self.dim])
