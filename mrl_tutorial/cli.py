@@ -140,7 +140,7 @@ def parser() -> Parser:
     p.add_argument("--dims", type=cells, help="all, or e.g. 8,16,64 (default: powers of two and the full width)")
     p.add_argument("--metric", help="e.g. ndcg@10, mrr@10, map, recall@100, spearman, accuracy, 1nn (default: by task)")
     p.add_argument("--split", default="test", help="which part of the task to score (default: test)")
-    p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
+    _precision(p)
     p.add_argument("--json", metavar="FILE", help="write the grid here as well")
 
     p = verb(
@@ -153,13 +153,9 @@ def parser() -> Parser:
     p.add_argument(
         "--what", choices=("heads", "full"), default="heads", help="small heads (seconds), or the whole model"
     )  # fmt: skip
-    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
+    _training(p)
     p.add_argument("--dims", type=cells, help="dimensions to train, e.g. 8,64,384 (default: as in evaluate)")
-    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
-    p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
-    p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
     p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of order and initial weights (default: 0)")
-    p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write; evaluate --model DIR reads it")
 
     p = verb(
@@ -175,17 +171,13 @@ def parser() -> Parser:
     p.add_argument("--eval-tasks", type=names, metavar="NAMES", help="tasks to score (default: the one trained on)")
     p.add_argument("--documents", type=whole_number, metavar="N", help="score about N documents of each, and their queries")
     p.add_argument("--what", choices=("heads", "full"), required=True, help="small heads, or the whole model")
-    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
+    _training(p)
     p.add_argument("--seeds", type=whole_number, default=3, metavar="N", help="runs of each recipe (default: 3)")
-    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
-    p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
-    p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
     p.add_argument("--metric", type=names, metavar="NAMES", help="e.g. ndcg@10 or ndcg@10,map (default: by task)")
     p.add_argument("--split", default="test", help="which part of the tasks to score (default: test)")
     p.add_argument("--layers", type=cells, default="all", help="layers to score: all, or e.g. 1,3 (default: all)")
     p.add_argument("--dims", type=cells, help="dimensions to score (default: powers of two and the full width)")
-    p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
-    p.add_argument("--no-cache", action="store_true", help="keep no trained models (40 MB and more each)")
+    p.add_argument("--no-cache", action="store_true", help="keep no trained models (they are large)")
     p.add_argument("--out", required=True, metavar="FILE", help="csv file; the same command goes on where it stopped")
 
     p = verb(
@@ -236,6 +228,18 @@ def _task_and_model(p: Parser) -> None:
 
 def _model(p: Parser) -> None:
     p.add_argument("--model", metavar="NAME|PATH", help="encoder: a name, or a folder (default: all-MiniLM-L6-v2)")
+
+
+def _training(p: Parser) -> None:
+    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
+    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
+    p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
+    p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
+    _precision(p)
+
+
+def _precision(p: Parser) -> None:
+    p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="arithmetic (default: auto)")
 
 
 def main(argv: list[str] | None = None) -> int:

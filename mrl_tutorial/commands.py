@@ -58,14 +58,13 @@ def evaluate(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train, write the folder, and say how to look at it."""
     writable(args.out, folder=True)
-    from .encoder import Encoder
     from .recipes import get_recipe
     from .tasks import load_task
     from .training import NonFiniteLoss
     from .training import train as run
 
     # a name that is mistyped shows before a task is read
-    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    encoder = _encoder(args)
     dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
     recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
     task = load_task(args.task)
@@ -88,12 +87,11 @@ def sweep(args: argparse.Namespace) -> None:
     writable(args.out)
     import shlex
 
-    from .encoder import Encoder
     from .sweep import summary
     from .sweep import sweep as run
     from .tasks import load_task
 
-    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    encoder = _encoder(args)
     tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
@@ -114,10 +112,9 @@ def sweep(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Write one cell as a sentence-transformers folder."""
     writable(args.out, folder=True)
-    from .encoder import Encoder
     from .export import export as write
 
-    encoder = Encoder.load(args.model) if args.model else Encoder.load()
+    encoder = _encoder(args)
     layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
     write(encoder, args.out, layer, dim)
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, written to {args.out}")
@@ -175,14 +172,13 @@ def table(grid: Grid) -> str:
 
 def prepare(args: argparse.Namespace) -> None:
     """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
-    from .encoder import Encoder
     from .evaluation import evaluate_grid
     from .panels import GridExplorer
     from .tasks import load_task
     from .training import train as run
 
     began = time.perf_counter()
-    task, encoder = load_task("pydocs"), Encoder.load(args.model) if args.model else Encoder.load()
+    task, encoder = load_task("pydocs"), _encoder(args)
     for split in ("dev", "test"):
         evaluate_grid(task, encoder, split=split)
     GridExplorer(task, encoder)
@@ -245,9 +241,13 @@ def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
         if args.model:
             raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
         return task, None
+    return task, _encoder(args)
+
+
+def _encoder(args: argparse.Namespace) -> Encoder:
     from .encoder import Encoder
 
-    return task, Encoder.load(args.model) if args.model else Encoder.load()
+    return Encoder.load(args.model) if args.model else Encoder.load()
 
 
 def _holds_vectors(task) -> bool:
