@@ -141,8 +141,7 @@ class Paths:
         truth = self.full(name)
         recall = float((truth[:, :, None] == rows[:, None, :K]).any(2).mean())
         kept = tuple(float(self._hits(found).any(1).mean()) for found in survivors)
-        hit = self._hits(rows[:, :K])
-        ranks = np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
+        ranks = metrics.found_ranks(rows[:, :K], self._judged)
         ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self._judged).mean())
         return Walk(stages, tuple(survivors), recall, ndcg, kept)
 

@@ -130,6 +130,22 @@ def parse_metric(name: str) -> tuple[str, int | None]:
     return match[1], int(match[2]) if match[2] else None
 
 
+def cutoff(name: str) -> int:
+    """The k of a measure's name. Raises InputError for one without, which looks at every document."""
+    k = parse_metric(name)[1]
+    if k is None:
+        raise InputError(f"measure {name!r} looks at every document: give a cut-off, as in {name}@10")
+    return k
+
+
+def found_ranks(rows: np.ndarray, judgements: Judgements) -> np.ndarray:
+    """Rank, from 1, of each judged pair's document among the rows (Q, k) that a search found, best first: (P,) int64,
+    beyond every cut-off where it is not among them."""
+    wanted = judgements.order[judgements.column]  # the row of each pair's document
+    hit = rows[judgements.query] == wanted[:, None]  # (P, k)
+    return np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
+
+
 def retrieval_metric(name: str, ranks: np.ndarray, judgements: Judgements) -> np.ndarray:
     """A ranking measure of every query. ranks: (..., P) from 1, as `judgements` orders pairs. Returns (..., n_queries).
 

@@ -209,12 +209,11 @@ def pareto(plans: Sequence[Plan], cost: str = "flops") -> list[Plan]:
 
 @dataclass(frozen=True)
 class _Judged:
-    """One split's vectors and judgements. position (P,): the row of each judged pair's document."""
+    """One split's vectors and judgements."""
 
     queries: np.ndarray
     documents: np.ndarray
     judged: metrics.Judgements
-    position: np.ndarray
     metric: str
     k: int
 
@@ -222,9 +221,7 @@ class _Judged:
     def of(cls, task: Any, embeddings: Mapping, split: str, metric: str) -> _Judged:
         if task.kind != "retrieval":
             raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
-        k = metrics.parse_metric(metric)[1]
-        if k is None:
-            raise InputError(f"measure {metric!r} looks at every document: give a cut-off, as in {metric}@10")
+        k = metrics.cutoff(metric)
         if split not in embeddings:
             raise InputError(f"embeddings lack the split {split!r}: give dev and test, as embed_splits does")
         ids = task.judged(split)
@@ -232,7 +229,7 @@ class _Judged:
         parts = check_embeddings(embeddings[split], {"queries": len(ids), "documents": len(task.corpus)})
         for layer, vectors in enumerate(parts["queries"], start=1):
             check_vectors(vectors, f"{split} queries, layer {layer}")
-        return cls(parts["queries"], parts["documents"], judged, judged.order[judged.column], metric, k)
+        return cls(parts["queries"], parts["documents"], judged, metric, k)
 
     def measure(self, rows: np.ndarray) -> float:
         """The mean measure of found rows (Q, k), best first."""
@@ -240,6 +237,4 @@ class _Judged:
 
     def items(self, rows: np.ndarray) -> np.ndarray:
         """The measure of each query, (Q,)."""
-        hit = rows[self.judged.query] == self.position[:, None]  # (P, k)
-        ranks = np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
-        return metrics.retrieval_metric(self.metric, ranks, self.judged)
+        return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judged), self.judged)

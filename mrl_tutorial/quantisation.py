@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import metrics
+from . import metrics, penalty
 from .costs import bytes_per_vector
 from .embedding import check_embeddings
 from .errors import InputError
-from .grid import bootstrap
 from .retrieval import Retriever
 from .stages import Stage
 
@@ -84,11 +83,9 @@ class Measured:
         return self.store.held
 
     def compare(self, other: Measured, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-        """(difference, low, high) of self - other: paired 95 % bootstrap over the same queries."""
-        if len(self.items) != len(other.items):
-            raise InputError(f"{len(self.items)} and {len(other.items)} queries cannot be paired: measure both alike")
-        difference = self.items.astype(np.float64) - other.items
-        return (float(difference.mean()), *bootstrap(difference, draws=draws, seed=seed))
+        """(difference, low, high) of self - other: paired 95 % bootstrap over the same queries. Raises
+        InputError as penalty.paired."""
+        return penalty.paired(self.items, other.items, draws=draws, seed=seed)[:3]
 
 
 def measure_stores(
@@ -102,20 +99,15 @@ def measure_stores(
     """
     if task.kind != "retrieval":
         raise InputError(f"a {task.kind!r} task has no documents to store: give a retrieval task")
-    k = metrics.parse_metric(metric)[1]
-    if k is None:
-        raise InputError(f"measure {metric!r} looks at every document: give a cut-off, as in {metric}@10")
+    k = metrics.cutoff(metric)
     ids = task.judged(split)
     judged = metrics.judge(ids, list(task.corpus), task.qrels)
     parts = check_embeddings(embeddings, {"queries": len(ids), "documents": len(task.corpus)})
     queries, documents = parts["queries"][-1], parts["documents"][-1]
-    wanted = judged.order[judged.column][:, None]  # (P, 1): the row of each judged pair's document
     base, found = Retriever(documents, [Stage(documents.shape[1])], threads=threads), []
     for done, store in enumerate(stores, start=1):
         rows = base.with_stages(store.stages).search(queries, k).rows  # (Q, k)
-        hit = rows[judged.query] == wanted
-        ranks = np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
-        found.append(Measured(store, metrics.retrieval_metric(metric, ranks, judged)))
+        found.append(Measured(store, metrics.retrieval_metric(metric, metrics.found_ranks(rows, judged), judged)))
         if progress is not None:
             progress(done, len(stores), "searching")
     return found
