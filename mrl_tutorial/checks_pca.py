@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .checks import Verdict, _run
+from .topk import unit
 
 
 def pca_by_svd(function: Callable[[np.ndarray, int], np.ndarray]) -> Verdict:
@@ -40,9 +41,9 @@ def pca_by_svd(function: Callable[[np.ndarray, int], np.ndarray]) -> Verdict:
     return _run(check, "centred, decomposed, projected: the coordinates are those of any PCA library, up to signs.")
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def _same(a: np.ndarray, b: np.ndarray, atol: float = 1e-8) -> bool:
     """Equal up to the sign of each column."""
-    return bool(np.allclose(a * np.sign((a * b).sum(0)), b, atol=1e-8))
+    return bool(np.allclose(a * np.sign((a * b).sum(0)), b, atol=atol))
 
 
 def centre(function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Verdict:
@@ -58,24 +59,20 @@ def centre(function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.nda
         if not (np.array_equal(queries, given[0]) and np.array_equal(documents, given[1])):
             return "the vectors that were passed in have changed: x -= mean works in place, x = x - mean does not."
         mean = documents.mean(0)
-        if np.allclose(got[1], _unit(documents - mean)) and np.allclose(got[0], _unit(queries - mean)):
+        if np.allclose(got[1], unit(documents - mean)) and np.allclose(got[0], unit(queries - mean)):
             return None
-        if np.allclose(got[0], _unit(queries - queries.mean(0))):
+        if np.allclose(got[0], unit(queries - queries.mean(0))):
             return (
                 "the queries lost their own mean. A search answers one query at a time, whose mean is itself: use the "
                 "mean of the documents for both, or the two sides no longer live in one space."
             )
         if np.allclose(got[1], documents - mean):
             return "centred, but not of length 1 again: a dot product of these is no cosine."
-        if np.allclose(got[1], _unit(documents) - _unit(documents).mean(0)):
+        if np.allclose(got[1], unit(documents) - unit(documents).mean(0)):
             return "normalise after centring: centring changes the lengths."
         return "subtract documents.mean(0) from both sides, then divide each row by its length."
 
     return _run(check, "one mean for both sides, taken from what is indexed, and unit length afterwards.")
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]) -> Verdict:
@@ -92,7 +89,7 @@ def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndar
                 return f"for k = 10 the result must have shape (10,), row numbers; yours has {np.shape(got)}."
             agree = ((documents > 0) == (query > 0)).sum(1)
             short = np.argsort(-agree, kind="stable")[:40]
-            cosine = _unit(documents) @ _unit(query)
+            cosine = unit(documents) @ unit(query)
             want = short[np.argsort(-cosine[short])][:10]
             got = np.asarray(got)
             if np.array_equal(got, want):
@@ -138,7 +135,7 @@ def which_is_pca(function: Callable[[np.ndarray, Sequence[np.ndarray]], int]) ->
             x, candidates = mystery(seed)
             centred = x - x.mean(0)
             rows = np.linalg.svd(centred, full_matrices=False)[2]
-            want = next(i for i, y in enumerate(candidates) if _same_loosely(y, centred @ rows[:8].T))
+            want = next(i for i, y in enumerate(candidates) if _same(y, centred @ rows[:8].T, atol=1e-3))
             got = function(x, candidates)
             if got is None or isinstance(got, bool) or got != int(got) or not 0 <= got < len(candidates):
                 return f"return a number from 0 to {len(candidates) - 1}: which candidate is PCA; yours is {got!r}."
@@ -157,7 +154,3 @@ def which_is_pca(function: Callable[[np.ndarray, Sequence[np.ndarray]], int]) ->
         return None
 
     return _run(check, "mean 0, no correlation, falling variances that no other rotation exceeds: that is PCA.")
-
-
-def _same_loosely(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.allclose(a * np.sign((a * b).sum(0)), b, atol=1e-3))

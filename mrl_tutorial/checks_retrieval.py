@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .checks import Verdict, _run
+from .topk import unit
 
 
 def two_stages(function: Callable[[np.ndarray, np.ndarray, int, int, int], np.ndarray]) -> Verdict:
@@ -94,18 +95,14 @@ def smallest_keep(function: Callable[[np.ndarray, np.ndarray, float], tuple[int,
     return _run(check, "chosen on dev, reported on test; it may come out a little lower there, and that is the number.")
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
 def _order(queries: np.ndarray, documents: np.ndarray, dim: int) -> np.ndarray:
-    return np.argsort(-_unit(queries[:, :dim]) @ _unit(documents[:, :dim]).T, axis=1, kind="stable")
+    return np.argsort(-unit(queries[:, :dim]) @ unit(documents[:, :dim]).T, axis=1, kind="stable")
 
 
 def _two_stages(queries, documents, ds, keep, k, cosine=True) -> np.ndarray:
-    unit = _unit if cosine else np.asarray
+    scaled = unit if cosine else np.asarray
     rows = []
     for query in queries:
-        short = np.argsort(-(unit(documents[:, :ds]) @ unit(query[None, :ds])[0]), kind="stable")[:keep]
-        rows.append(short[np.argsort(-(unit(documents[short]) @ unit(query[None])[0]), kind="stable")[:k]])
+        short = np.argsort(-(scaled(documents[:, :ds]) @ scaled(query[None, :ds])[0]), kind="stable")[:keep]
+        rows.append(short[np.argsort(-(scaled(documents[short]) @ scaled(query[None])[0]), kind="stable")[:k]])
     return np.array(rows)

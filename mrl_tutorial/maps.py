@@ -24,6 +24,7 @@ from .errors import InputError
 from .grid import default_dims
 from .store import cache_dir, key, whole_file
 from .ticker import Ticker
+from .topk import unit
 
 Progress = Callable[[int, int, str], object]
 NEIGHBOURS, EPOCHS, PULL, SEED = 15, 100, 0.02, 0
@@ -55,12 +56,12 @@ def prefix_maps(
     """
     vectors, labels, dims = checked(vectors, labels, dims)
     rows = thin(labels, most, seed)
-    unit = [unit_prefix(vectors[rows], d) for d in dims]
-    accuracy = np.array([nearest_label_accuracy(x, labels[rows]) for x in unit])
+    prefixes = [unit_prefix(vectors[rows], d) for d in dims]
+    accuracy = np.array([nearest_label_accuracy(x, labels[rows]) for x in prefixes])
     options = {"neighbours": NEIGHBOURS, "epochs": EPOCHS, "pull": PULL, "seed": seed, "umap": version("umap-learn")}
     path = cache_dir("maps") / f"{key(vectors[rows], list(dims), options)}.npz"
     if not path.exists():
-        _beside(unit, seed, path, progress or Ticker())
+        _beside(prefixes, seed, path, progress or Ticker())
     return PrefixMaps(dims, rows, np.load(path)["places"], accuracy, len(labels))
 
 
@@ -117,9 +118,7 @@ def nearest_label_accuracy(x: np.ndarray, labels: np.ndarray) -> float:
 
 def unit_prefix(vectors: np.ndarray, d: int) -> np.ndarray:
     """The first d coordinates of vectors (N, D), then normalised; zero vectors stay zero. (N, d) float32."""
-    x = np.asarray(vectors[:, :d], np.float32)
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(lengths > 0, lengths, 1)
+    return unit(np.asarray(vectors[:, :d], np.float32))
 
 
 def checked(vectors, labels, dims) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
@@ -140,17 +139,17 @@ def checked(vectors, labels, dims) -> tuple[np.ndarray, np.ndarray, tuple[int, .
     return vectors.astype(np.float32, copy=False), labels, dims
 
 
-def _beside(unit: list[np.ndarray], seed: int, path: Path, progress: Progress) -> None:
+def _beside(prefixes: list[np.ndarray], seed: int, path: Path, progress: Progress) -> None:
     """`aligned_places` in a process of its own, into `path`: compiled loops would hold this one up, and an interrupt
     could not end them."""
-    label = f"maps of {len(unit[0]):,} points at {len(unit)} sizes"
+    label = f"maps of {len(prefixes[0]):,} points at {len(prefixes)} sizes"
     threads = str(min(2, os.cpu_count() or 1))
     package = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "NUMBA_NUM_THREADS": threads, "PYTHONPATH": paths}
     with tempfile.TemporaryDirectory() as folder, whole_file(path) as out:
         given, log = Path(folder, "prefixes.npz"), Path(folder, "log.txt")
-        np.savez(given, *unit)
+        np.savez(given, *prefixes)
         command = [sys.executable, "-m", f"{__package__}.maps", str(given), str(out), str(seed)]
         began = time.monotonic()
         with log.open("w") as errors:

@@ -12,6 +12,7 @@ import numpy as np
 from .embedding import cross_validated
 from .errors import InputError
 from .ranking import score_blocks
+from .topk import unit
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def logistic_accuracy(
 
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for row, d in enumerate(dims):
-        x, y = _unit(train[:, :d]), _unit(test[:, :d])
+        x, y = unit(train[:, :d]), unit(test[:, :d])
         for draw in draws:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the protocol
@@ -109,8 +110,3 @@ def nearest_accuracy(
         for row, (_, scores) in enumerate(scores_by_dim):
             right[row, rows] = train_labels[scores.argmax(1).numpy()] == test_labels[rows]
     return right
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norms > 0, norms, 1)

@@ -223,3 +223,9 @@ def inverse_lengths(x: np.ndarray) -> np.ndarray:
     squares = (x * x).sum(-1) if x.dtype == np.float64 else np.einsum("...d,...d->...", x, x)
     lengths = np.sqrt(squares)
     return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """x (..., D) at length 1; zero vectors stay zero."""
+    lengths = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / np.where(lengths > 0, lengths, 1)

@@ -18,6 +18,7 @@ from .errors import InputError
 from .grid import default_dims
 from .metrics import Judgements, judge, retrieval_metric
 from .ranking import relevant_ranks
+from .topk import unit
 
 WAYS = ("cut", "late", "raw", "l2")
 METRICS = ("ndcg@10", "recall@10")
@@ -147,12 +148,6 @@ def histogram(lengths: np.ndarray) -> np.ndarray:
     n, width = lengths.shape
     bins = np.minimum((lengths * BINS).astype(int), BINS - 1) + BINS * np.arange(width)
     return np.bincount(bins.ravel(), minlength=width * BINS).reshape(width, BINS) / n
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """x (..., D) at length 1; zero vectors stay zero."""
-    lengths = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(lengths > 0, lengths, 1)
 
 
 def _way(way: str) -> None:

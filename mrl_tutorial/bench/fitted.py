@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """x (N, D) with rows of unit length, float32; zero rows stay."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.asarray(x / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+from ..topk import unit
 
 
 def rotation(x: np.ndarray) -> np.ndarray:
