@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -111,4 +110,3 @@ def test_claims_are_told_once_with_their_source():
     known = ledger.claims()
     assert len({claim for claim, _ in known.values()}) == len(known)
     assert all(source and re.fullmatch(r"[A-Z]\d+", id) for id, (_, source) in known.items())
-    assert json.dumps(known)

@@ -10,7 +10,6 @@ from mrl_tutorial import costs
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import evaluate_grid
 from mrl_tutorial.funnel_paths import Clock, Paths, _best, drawn, price
-from mrl_tutorial.grid import bootstrap
 from mrl_tutorial.kinds import RetrievalTask
 from mrl_tutorial.panels.funnel import FunnelDesigner, cloud, number
 from mrl_tutorial.planning import measure_path
@@ -145,8 +144,6 @@ def test_measure_path_gives_a_value_a_query(task, embeddings):
     items = measure_path(task, embeddings, [Stage(WIDTH)], "test")
     grid = evaluate_grid(task, embeddings=embeddings["test"], split="test")
     assert np.allclose(items, grid.per_item[-1, -1], atol=1e-6)
-    low, high = bootstrap(items - items)
-    assert low == high == 0
 
 
 def test_clock_measures_something_sensible():
@@ -203,7 +200,7 @@ def test_a_lost_document_is_said_to_be_lost(panel):
     assert panel.note.value.count("lost") == 2
     panel.keep.value = 50
     panel.layer.value, panel.dim.value = 3, 32
-    assert "at 1" in panel.note.value or "lost" not in panel.note.value
+    assert "lost" not in panel.note.value
 
 
 def test_a_senseless_path_is_a_message_and_the_figure_stays(panel):

@@ -21,7 +21,7 @@ def test_kept_bytes_are_those_of_the_saved_tensors():
     weight = torch.nn.Parameter(torch.ones(4, 4))
 
     def forward():
-        x = torch.ones(8, 4) @ weight  # saves the input, 8 x 4 floats (the weight is no input that needs a gradient's own)
+        x = torch.ones(8, 4) @ weight  # saves the input, 8 x 4 floats; parameters are left out
         return (x * x).sum()  # saves x twice, one storage
 
     assert step_costs._kept(forward) == (8 * 4 + 8 * 4) * 4
