@@ -26,7 +26,7 @@ def inputs(b=3, n=7, seed=0, dtype=torch.float64, layers=3):
     return queries.requires_grad_(), documents.requires_grad_()
 
 
-def same_as_loop(table, cell, leaves, rtol=1e-10):
+def assert_same_as_loop(table, cell, leaves, rtol=1e-10):
     """Every cell's value, and the gradient of a random mix of the cells, against `cell(layer, d)` in a loop."""
     expected = torch.stack([torch.stack([cell(layer - 1, d) for d in DIMS]) for layer in LAYERS])
     torch.testing.assert_close(table.double(), expected, rtol=rtol, atol=rtol)
@@ -46,19 +46,19 @@ def test_contrastive(cosine, symmetric, n, group, monkeypatch):
     monkeypatch.setattr(nesting, "GROUP", group)
     q, d = inputs(n=n)
     table = contrastive(Batch(q, d, cosine=cosine, symmetric=symmetric, temperature=0.3), LAYERS, DIMS)
-    same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k, 0.3, cosine, symmetric), (q, d))
+    assert_same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k, 0.3, cosine, symmetric), (q, d))
 
 
 def test_contrastive_in_float32_at_the_usual_temperature():
     q, d = inputs(b=6, n=24, dtype=torch.float32)
     table = contrastive(Batch(q, d), LAYERS, DIMS)
-    same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k), (q, d), rtol=2e-4)
+    assert_same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k), (q, d), rtol=2e-4)
 
 
 def test_contrastive_with_the_document_of_the_last_layer():
     q, d = inputs()
     table = contrastive(Batch(q, d), LAYERS, DIMS, fixed_document=True, temperature=0.5)
-    same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[2], k, 0.5), (q, d))
+    assert_same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[2], k, 0.5), (q, d))
 
 
 @pytest.mark.parametrize("cosine", [False, True])
@@ -79,7 +79,7 @@ def test_kl_over_features(detach):
         texts = torch.cat([q, d], 1)[..., :k] / 0.7
         return reference.kl(texts[2].detach() if detach else texts[2], texts[i])
 
-    same_as_loop(table, cell, (q, d))
+    assert_same_as_loop(table, cell, (q, d))
 
 
 @pytest.mark.parametrize("cosine", [True, False])
@@ -94,7 +94,7 @@ def test_kl_over_scores(teacher, detach, cosine):
         right = reference.scores(q[layer], d[layer], dim, cosine) / 0.5
         return reference.kl(right.detach() if detach else right, reference.scores(q[i], d[i], k, cosine) / 0.5)
 
-    same_as_loop(table, cell, (q, d))
+    assert_same_as_loop(table, cell, (q, d))
 
 
 def test_kl_over_scores_with_the_document_of_the_last_layer():
@@ -104,7 +104,7 @@ def test_kl_over_scores_with_the_document_of_the_last_layer():
     def cell(i, k):
         return reference.kl(reference.scores(q[2], d[2], WIDTH).detach() / 0.5, reference.scores(q[i], d[2], k) / 0.5)
 
-    same_as_loop(table, cell, (q, d))
+    assert_same_as_loop(table, cell, (q, d))
 
 
 def test_kl_has_the_direction_teacher_to_student():
@@ -119,7 +119,7 @@ def test_cosent():
     q, d = inputs(b=5, n=5)
     labels = torch.tensor([0.1, 0.9, 0.9, 0.4, 0.0])
     table = TERMS["cosent"](Batch(q, d, labels=labels, temperature=0.3), LAYERS, DIMS)
-    same_as_loop(table, lambda i, k: reference.cosent(q[i], d[i], labels, k, 0.3), (q, d))
+    assert_same_as_loop(table, lambda i, k: reference.cosent(q[i], d[i], labels, k, 0.3), (q, d))
     assert (TERMS["cosent"](Batch(q, d, labels=torch.ones(5)), LAYERS, DIMS) == 0).all()
 
 
@@ -155,7 +155,7 @@ def test_align_to_a_target_of_ones_own():
         x = torch.cat([q, d], 1)[i]
         return reference.align(x[:, :k], (x[:, -k:] * (i + 1)).detach())
 
-    same_as_loop(table, cell, (q, d))
+    assert_same_as_loop(table, cell, (q, d))
     assert seen == [(layer, k) for layer in LAYERS for k in DIMS]
 
 
@@ -174,7 +174,7 @@ def test_classification_heads(tied, own):
         logits = [weight[:, :k] @ row[:k] + bias for row in x[i]]
         return sum(-torch.log(torch.softmax(z, 0)[y]) for z, y in zip(logits, labels, strict=True)) / len(labels)
 
-    same_as_loop(table, cell, (x, *(w for w in heads.parameters() if own or w.shape[0] == 1)))
+    assert_same_as_loop(table, cell, (x, *(w for w in heads.parameters() if own or w.shape[0] == 1)))
     sizes = WIDTH if tied else sum(DIMS)
     assert sum(w.numel() for w in heads.parameters()) == (3 if own else 1) * 4 * (sizes + (1 if tied else len(DIMS)))
 

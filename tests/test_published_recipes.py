@@ -25,7 +25,7 @@ def inputs(rows=L, b=4, n=6):
     return vectors(rows, b, WIDTH).requires_grad_(), vectors(rows, n, WIDTH, seed=1).requires_grad_()
 
 
-def same(total, expected, leaves, rtol=1e-9):
+def assert_same(total, expected, leaves, rtol=1e-9):
     torch.testing.assert_close(total, expected, rtol=rtol, atol=rtol)
     found, right = (torch.autograd.grad(t, leaves, allow_unused=True) for t in (total, expected))
     for a, b in zip(found, right, strict=True):
@@ -66,7 +66,7 @@ def test_ese_code_is_its_formula():
     torch.manual_seed(5)
     students = [both(i) / (1 + math.log(1 + i)) for i in range(L - 1)]
     expected = reference.contrastive(q[L], d[L], WIDTH) + both(L) + sum(students) / (L - 1)
-    same(total, expected, (q, d))
+    assert_same(total, expected, (q, d))
     assert np.isnan(tables["main"][L - 1]).all() and np.isfinite(tables["main"][0]).any()  # off by one, as it runs
     default = get_recipe("ese-code", 12, 768)
     weights = default.weights["align"][:, default.dims.index(128)]
@@ -101,7 +101,7 @@ def test_align_to_code_pca_is_detached_and_cut_from_one_draw():
         target = their_pca(texts, 16)
         expected.append(torch.stack([reference.align(texts[:, :k], target[:, :k]) for k in (8, 16)]))
     mix = vectors(2, 2, seed=4)
-    same((table * mix).sum(), (torch.stack(expected) * mix).sum(), (q, d))
+    assert_same((table * mix).sum(), (torch.stack(expected) * mix).sum(), (q, d))
     with pytest.raises(InputError, match="unknown alignment target 'svd'"):
         align(Batch(q, d), [2], [8], target="svd")
 
@@ -121,7 +121,7 @@ def test_score_align_is_squared_error_plus_kl(teacher, fixed):
     right = {"last-layer": lambda i, k: (L, k), "full-width": lambda i, k: (i, WIDTH), "full": lambda i, k: (L, WIDTH)}
     cells = [[score_cell(q, d, i, k, right[teacher](i, k), fixed) for k in DIMS] for i in (1, 4)]
     mix = vectors(2, 3, seed=4)
-    same((table * mix).sum(), (torch.stack([torch.stack(row) for row in cells]) * mix).sum(), (q, d))
+    assert_same((table * mix).sum(), (torch.stack([torch.stack(row) for row in cells]) * mix).sum(), (q, d))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_retrieval_2dmse_is_its_formula(switches, dims):
             expected = expected + w[layer - 1] * cell
         if "full-dim" in switches and layer < L:
             expected = expected + w[layer - 1] * loss(layer, WIDTH)
-    same(total, expected, (q, d), 1e-8)
+    assert_same(total, expected, (q, d), 1e-8)
 
 
 def test_retrieval_2dmse_by_name_and_by_option():
@@ -208,7 +208,7 @@ def test_starbucks_is_its_formula():
             expected = expected + reference.contrastive(q[layer - 1], d[layer - 1], dim)
             student = reference.scores(q[layer - 1], d[layer - 1], dim) / 0.05
             expected = expected + kl_weight * reference.kl(full, student)
-        same(total, expected, (q, d))
+        assert_same(total, expected, (q, d))
         assert np.isfinite(tables["kl-scores"]).sum() == 3
     assert recipe.name == "starbucks:1,8+2,8+3,16+4,32" and recipe.needs_last_layer
     assert set(get_recipe("starbucks", L, WIDTH, pairs=pairs, kl_weight=0).weights) == {"main"}
@@ -251,4 +251,4 @@ def test_fixed_document_for_graded_pairs():
     grid = np.zeros((L, 3))
     grid[1, 0] = 1
     recipe = Recipe("r", {"main": grid}, options={"main": {"fixed_document": True}})
-    same(recipe.loss(Batch(q, d, labels=labels))[0], reference.cosent(q[1], d[3], labels, 8), (q, d))
+    assert_same(recipe.loss(Batch(q, d, labels=labels))[0], reference.cosent(q[1], d[3], labels, 8), (q, d))

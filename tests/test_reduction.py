@@ -16,7 +16,7 @@ X = (RNG.normal(size=(200, 12)) * np.linspace(3, 0.1, 12)) @ RNG.normal(size=(12
 OTHER = RNG.normal(size=(30, 12)) + 5
 
 
-def up_to_sign(a, b, atol=1e-4):
+def assert_up_to_sign(a, b, atol=1e-4):
     signs = np.sign((a * b).sum(0))
     np.testing.assert_allclose(a, b * signs, atol=atol)
 
@@ -24,7 +24,7 @@ def up_to_sign(a, b, atol=1e-4):
 def test_pca_is_scikit_learns():
     want = PCA(svd_solver="full").fit(X)
     got = r.pca(X)
-    up_to_sign(got.apply(OTHER), want.transform(OTHER))
+    assert_up_to_sign(got.apply(OTHER), want.transform(OTHER))
     np.testing.assert_allclose(got.explained, want.explained_variance_ratio_, atol=1e-12)
     np.testing.assert_allclose(r.spectrum(X), want.explained_variance_, rtol=1e-9)
 
@@ -39,7 +39,7 @@ def test_pca_without_centring_turns_only():
 def test_svd_is_scikit_learns():
     want = TruncatedSVD(11, algorithm="arpack", random_state=0).fit(X)
     got = r.svd(X)
-    up_to_sign(got.apply(OTHER)[:, :11], want.transform(OTHER))
+    assert_up_to_sign(got.apply(OTHER)[:, :11], want.transform(OTHER))
     squares = want.singular_values_**2
     np.testing.assert_allclose(got.explained[:11], squares / (X**2).sum(), rtol=1e-9)
     assert (np.abs(got.basis).max(0) == got.basis.max(0)).all()
@@ -61,7 +61,7 @@ def test_few_vectors_give_few_components():
     out = got.apply(OTHER)
     assert np.abs(out[:, :4]).sum(0).min() > 0 and not out[:, 4:].any()
     assert got.explained[:4].sum() == pytest.approx(1)
-    up_to_sign(out[:, :4], PCA(4).fit(X[:5]).transform(OTHER))
+    assert_up_to_sign(out[:, :4], PCA(4).fit(X[:5]).transform(OTHER))
 
 
 def test_plain_and_random_only_reorder():
@@ -116,7 +116,7 @@ def test_code_basis_is_the_codes():
     batch = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     torch.manual_seed(0)
     want = code_pca(torch.from_numpy(batch), 12).numpy()
-    up_to_sign(r.code_basis(batch).apply(batch), want, 1e-3)
+    assert_up_to_sign(r.code_basis(batch).apply(batch), want, 1e-3)
 
 
 def test_refusals():
