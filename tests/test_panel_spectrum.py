@@ -59,6 +59,8 @@ def test_measured_once(data, monkeypatch):
     np.testing.assert_array_equal(again.quality["PCA"], data.quality["PCA"])
     with pytest.raises(AssertionError, match="twice"):
         spectrum_data(TASK, {"plain": PARTS}, dims=(4, 8))
+    with pytest.raises(AssertionError, match="twice"):
+        spectrum_data(TASK, {"plain": PARTS}, dims=(4, 8, 16), split="test")
 
 
 def test_sliding_shows_that_cell(data):
