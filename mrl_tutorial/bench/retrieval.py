@@ -1,9 +1,9 @@
 """Ways to search at equal quality: exact, HNSW, IVF-PQ, shortlist and rerank, funnel, binary; real and fitted vectors.
 
-Each way has settings, cheapest first. Taken is the first that comes within 0.3 points of exact search (recall@10 or
-nDCG@10 of exact search's own ten) on the first half of the queries, so as to be within half a point on the other, where
-it is timed. Coordinates are turned by PCA: full-width cosines stay, and prefixes carry what training for prefixes would
-put there. One way shows the coordinates as they were.
+Each way has settings, cheapest first. Taken is the first that reaches TUNED (recall@10 or nDCG@10 of exact search's own
+ten) on the first half of the queries, so as to be within half a point of exact search on the other, where it is timed.
+Coordinates are turned by PCA: full-width cosines stay, and prefixes carry what training for prefixes would put there.
+One way shows the coordinates as they were.
 """
 
 from __future__ import annotations
