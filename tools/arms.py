@@ -1,7 +1,7 @@
 """The arms of notebook 03 at equal budget: every arm, reduction, dimension and measure, 3 seeds.
 
     python tools/arms.py                      train or load, score, write data/results/arms.csv and arms_paired.csv
-    python tools/arms.py --arms plain,mrl     only these arms; the others are kept if they are in the cache
+    python tools/arms.py --arms plain,mrl     only these arms: the csv files then hold these alone
 
 Training is `train(..., what="full")` on pydocs, batches of 64, 50 steps in all: about 100 s a run on one quiet core,
 scoring about as long. Every run and every score is cached (`$MRL_CACHE`), so the command goes on where it stopped.
@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -217,6 +218,8 @@ def main() -> None:
         print(json.dumps({"seconds": round(seconds, 1), **measured}))
         return
     arms = [arm.strip() for arm in args.arms.split(",")]
+    if unknown := [arm for arm in arms if arm not in ARMS]:
+        parser.error(f"no such arm: {', '.join(unknown)}; there are {', '.join(ARMS)}")
     runs = [(arm, seed) for seed in range(args.seeds) for arm in arms if ARMS[arm][1] != "none" or seed == 0]
     notes = {}
     for arm, seed in runs:
@@ -231,7 +234,7 @@ def main() -> None:
         except InputError as error:
             print(f"left out: {error}")
     header = {
-        "command": "python tools/arms.py", "model": f"{plain.name} {plain.fingerprint()}",
+        "command": shlex.join(["python", *sys.argv]), "model": f"{plain.name} {plain.fingerprint()}",
         "tasks": ", ".join(tasks_key(tasks)), "layer": "6",
         "training": f"pydocs, {STEPS} steps of {BATCH} pairs in all (heads: {HEAD_STEPS} steps), {args.seeds} seeds",
         **environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
