@@ -27,16 +27,25 @@ def quantize(documents: np.ndarray, dim: int, *, unit: bool = True) -> tuple[np.
 
 
 def quantize_turned(documents: np.ndarray, *, unit: bool = True, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """As `quantize` at full width, after a random rotation (D, D): codes, scale, and the rotation.
+    """int8 codes of documents (N, D) after a random rotation: codes (N, D), scale (D,) float32, rotation (D, D).
 
-    A coordinate's scale is set by its largest value, and coordinates of uneven spread (after PCA, say) have extreme
-    ones. Turned, all are alike and nearly normal, so that the same 8 bits round finer. The idea is that of rotations
-    before quantisation in J. Gao and C. Long, RaBitQ (arXiv 2405.12497).
+    Turned, all coordinates are alike and nearly normal, whatever they were before (after PCA, say, their spreads differ
+    widely), so that one step fits a whole vector. unit: the step is a vector's largest absolute value / 127, finer than
+    one that all vectors share; codes * scale then is the vector up to its length, which cosines do not see. Without
+    `unit` each coordinate has a step, as in `quantize`. The idea is that of rotations before quantisation in J. Gao and
+    C. Long, RaBitQ (arXiv 2405.12497).
     """
     width = documents.shape[1]
     turn, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))
     turn = (turn * np.sign(np.diag(upper))).astype(np.float32)
-    turned = np.empty(documents.shape, dtype=np.float32)
+    if not unit:
+        turned = np.empty(documents.shape, dtype=np.float32)
+        for a in range(0, len(documents), BLOCK):
+            turned[a : a + BLOCK] = np.asarray(documents[a : a + BLOCK], dtype=np.float32) @ turn
+        return *quantize(turned, width, unit=False), turn
+    codes = np.empty(documents.shape, dtype=np.int8)
     for a in range(0, len(documents), BLOCK):
-        turned[a : a + BLOCK] = np.asarray(documents[a : a + BLOCK], dtype=np.float32) @ turn
-    return *quantize(turned, width, unit=unit), turn
+        x = np.asarray(documents[a : a + BLOCK], dtype=np.float32) @ turn
+        largest = np.abs(x).max(1, keepdims=True)
+        codes[a : a + BLOCK] = np.rint(x * np.divide(127, largest, out=np.zeros_like(largest), where=largest > 0))
+    return codes, np.ones(width, dtype=np.float32), turn

@@ -123,10 +123,16 @@ def test_rescoring_with_turned_codes(cosine):
     np.testing.assert_allclose(found.scores, np.take_along_axis(scores, found.rows, 1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.scores[:, 0], scores.max(1), rtol=1e-4)
     spikes = RNG.standard_t(2, (2000, D)).astype(np.float32)  # where a few extreme values set every scale
+    unit = spikes / np.linalg.norm(spikes, axis=1, keepdims=True)
+
+    def off(stands):  # of vectors, up to their length
+        return np.square(stands / np.linalg.norm(stands, axis=1, keepdims=True) - unit).mean()
+
     codes, scale, turn = quantize_turned(spikes)
-    near = np.square(codes * scale @ turn.T - spikes / np.linalg.norm(spikes, axis=1, keepdims=True)).mean()
-    codes, scale = quantize(spikes, D)
-    assert near < np.square(codes * scale - spikes / np.linalg.norm(spikes, axis=1, keepdims=True)).mean()
+    shared, steps = quantize(unit @ turn, D)  # turned, but a step for each coordinate
+    plain, coarse = quantize(spikes, D)
+    assert off(codes * scale @ turn.T) < off(shared * steps @ turn.T) < off(plain * coarse)
+    assert (quantize_turned(np.zeros((3, D), np.float32))[0] == 0).all()
     with pytest.raises(InputError, match="full width"):
         Retriever(uneven, [Stage(D, 50), Stage(D - 1, engine="int8-turned")])
     with pytest.raises(InputError, match="cannot be stage 1"):

@@ -81,6 +81,7 @@ def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
             for p, k in ((8, 100), (16, 100), (32, 200), (64, 400), (128, 800))
         ],
         "two stages": two("float32", "float32"),
+        "two stages, int8 scan": two("faiss-int8", "float32"),
         "two stages, int8": two("faiss-int8", "int8-turned"),
         "funnel": [
             funnel((d, 2 * d, 4 * d, width), (8 * k, 4 * k, k))
