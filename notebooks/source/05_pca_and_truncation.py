@@ -227,12 +227,12 @@ pictures.ways({"plain all-MiniLM-L6-v2": by_way}, DIMS, title="Three ways to kee
 # MRL training gives the order of coordinates a meaning. Two such models, both with the recipe `mrl` of notebook 00:
 #
 # - **heads**: one matrix behind the frozen model, trained in seconds; three random seeds;
-# - **full**: the whole model fine-tuned for 50 steps. This takes a minute or two, so we train *one* seed here, or load it when you run
+# - **full**: the whole model fine-tuned for 150 steps of 16 pairs. This takes a minute or two: we train *one* seed here, or load it when you run
 #   the notebook again. One seed shows a picture and settles nothing; notebook 03 compares full training over three seeds.
 
 # %%
 heads = [train(encoder, task, "mrl", what="heads", seed=s, steps=10 if FAST else 150).encoder for s in range(SEEDS)]
-budget = {"steps": 2, "batch_size": 16} if FAST else {"steps": 50, "batch_size": 64}
+budget = {"steps": 2, "batch_size": 16} if FAST else {"steps": 150, "batch_size": 16}  # small batches: 2 GB are enough
 full = train(encoder, task, "mrl", what="full", seed=0, **budget).encoder
 
 vectors["full"] = embed(full)
