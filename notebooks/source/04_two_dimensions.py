@@ -343,7 +343,7 @@ ledger.settle(
 # %% tags=["claim-R12"]
 costs = step_costs.measure(
     encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells", "separate:3,128"],
-    batch_size=8 if FAST else 16, repeats=1 if FAST else 5,
+    batch_size=8 if FAST else 16, repeats=1 if FAST else 2,
 )  # fmt: skip
 plain_cost = costs["full-size"]
 print(f"{'recipe':>22}{'seconds':>9}{'of which loss':>15}{'time ×':>9}{'memory ×':>10}")
@@ -359,7 +359,7 @@ time_ratio, memory_ratio = (
     costs[biggest].kept_bytes / plain_cost.kept_bytes,
 )
 ledger.settle(
-    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 5}, fp32",
+    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 2}, fp32",
     number=f"2D step against full-size step: at most × {time_ratio:.2f} in time ({slowest}), "
     f"× {memory_ratio:.2f} in memory ({biggest})",
     verdict="holds" if min(time_ratio, memory_ratio) > 1.5
