@@ -20,12 +20,14 @@ from .slider import LIMIT_MS, summary
 
 class Entry(NamedTuple):
     """cell: code that ends with the panel. slider: the label of the one that is pressed. name: its css class without
-    "mrl-". first: count until the first change only (where work goes on in the background)."""
+    "mrl-". first: count until the first change only (where work goes on in the background). before: a key to
+    press first, on a slider that starts at its left end."""
 
     cell: str
     slider: str
     name: str
     first: bool = False
+    before: str = ""
 
 
 PANELS: dict[str, Entry] = {
@@ -64,11 +66,10 @@ PANELS: dict[str, Entry] = {
     ),
     "prefix map": Entry(  # a slide costs the same wherever the points are, so UMAP is left out
         "import numpy as np\nfrom mrl_tutorial import PrefixMap, maps\n"
-        "maps._beside = lambda unit, *rest: np.savez(rest[1], places=np.stack([x[:, :2] for x in unit]))\n"
+        "maps._beside = lambda unit, seed, path, progress: np.savez(path, places=np.stack([x[:, :2] for x in unit]))\n"
         "x, y = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12\n"
         "PrefixMap(x, y, [f'text {i} with some words in it' for i in range(1500)])",
-        "dimension d",
-        "prefix-map",
+        "dimension d", "prefix-map", before="End",
     ),
     "funnel designer": Entry(  # as many layers, documents and queries as in notebook 06
         "import numpy as np\nfrom mrl_tutorial import FunnelDesigner\nfrom mrl_tutorial.kinds import RetrievalTask\n"
@@ -134,6 +135,9 @@ def measure(entry: Entry, presses: int, picture: str | Path | None = None) -> li
             if picture:
                 page.locator(f".mrl-{entry.name}").screenshot(path=str(picture))
             handle(page, entry.name, entry.slider).focus()
+            if entry.before:
+                page.keyboard.press(entry.before)
+                page.wait_for_timeout(2000)
             taken = [press(page, entry, "ArrowLeft" if i % 4 < 2 else "ArrowRight") for i in range(presses + 4)]
     return taken[4:]
 
