@@ -12,8 +12,7 @@ from mrl_tutorial.bench import fitted, sentences
 from mrl_tutorial.bench import retrieval as bench
 
 
-def test_sentences_of_docstrings_and_parameters(tmp_path):
-    source = '''
+SOURCE = '''
 def solve(a):
     """Solve a system of linear equations.
 
@@ -28,7 +27,10 @@ def solve(a):
 def _hidden():
     """The private ones are read as well."""
 '''
-    (tmp_path / "a.py").write_text(source)
+
+
+def test_sentences_of_docstrings_and_parameters(tmp_path):
+    (tmp_path / "a.py").write_text(SOURCE)
     (tmp_path / "b.py").write_text("def broken(:")
     assert sentences.read_sentences([tmp_path / "a.py", tmp_path / "b.py", tmp_path / "none.py"]) == [
         "Solve a system of linear equations.", "The matrix of the system, which must be square.",

@@ -149,19 +149,22 @@ def test_a_stopped_sweep_goes_on_and_repeats_nothing(encoder, tmp_path, monkeypa
     assert {p.name for p in tmp_path.iterdir()} == {"whole.csv", "s.csv", "cache"}
 
 
-def test_the_file_is_whole_when_the_process_is_killed(encoder, tmp_path):
-    """Killed outright while the second run trains: the file holds the first runs and can be read."""
-    out = tmp_path / "s.csv"
-    code = f"""
+DIES = """
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {tests!r})
 import test_sweep as t
 def dies(*args, **options):
     if options["seed"] == 1: os._exit(9)
     return t.train(*args, **options)
 t.room.train = dies
-t.sweep(t.Encoder.load({str(encoder.folder)!r}), t.retrieval(), ["mrl"], out={str(out)!r}, cache=False, **t.BUDGET)
+t.sweep(t.Encoder.load({model!r}), t.retrieval(), ["mrl"], out={out!r}, cache=False, **t.BUDGET)
 """
+
+
+def test_the_file_is_whole_when_the_process_is_killed(encoder, tmp_path):
+    """Killed outright while the second run trains: the file holds the first runs and can be read."""
+    out = tmp_path / "s.csv"
+    code = DIES.format(tests=str(Path(__file__).parent), model=str(encoder.folder), out=str(out))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 9
     assert len(read_sweep(out)[0]) == 2 * 9
     frame = sweep(encoder, retrieval(), ["mrl"], out=out, cache=False, **BUDGET)
