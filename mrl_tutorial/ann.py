@@ -9,7 +9,7 @@ import numpy as np
 
 from .codes import quantize
 from .errors import InputError
-from .topk import BLOCK, Workers, inverse_lengths
+from .topk import BLOCK, FullScan, Workers, inverse_lengths
 
 
 class Faiss:
@@ -113,7 +113,7 @@ class Faiss:
         return x
 
 
-class FaissInt8:
+class FaissInt8(FullScan):
     """int8 codes (codes.quantize) scanned by FAISS without turning a block of them into float32 first: about a pass
     over their bytes.
 
@@ -144,16 +144,6 @@ class FaissInt8:
     @property
     def nbytes(self) -> int:
         return self.n * self.dim + self.scale.nbytes
-
-    @property
-    def flops(self) -> float:
-        """Multiply-adds of a query."""
-        return self.n * self.dim
-
-    @property
-    def read(self) -> float:
-        """Bytes that a single query reads."""
-        return self.nbytes
 
     def search(self, queries: np.ndarray, keep: int, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
         """queries (B, >= d) raw -> rows (B, K), scores (B, K), best first, K = min(keep, N)."""

@@ -14,12 +14,12 @@ import numpy as np
 from .ann import Faiss, FaissInt8, check_options
 from .codes import quantize
 from .errors import InputError
-from .topk import BLOCK, Workers, inverse_lengths, scan
+from .topk import BLOCK, FullScan, Workers, inverse_lengths, scan
 
 _BITS = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
 
 
-class Flat:
+class Flat(FullScan):
     """Documents (N, d) as float32 or int8 codes, for exact scans and for rescoring.
 
     int8 codes are x / scale, rounded, of unit vectors (raw ones without cosine); scale (d,) is each coordinate's
@@ -56,16 +56,6 @@ class Flat:
         """Bytes of the numbers this engine scans."""
         parts = (self.values, self.inverse, self.scale)
         return sum(x.nbytes for x in parts if x is not None)
-
-    @property
-    def flops(self) -> float:
-        """Multiply-adds of a query."""
-        return self.n * self.dim
-
-    @property
-    def read(self) -> float:
-        """Bytes that a single query reads."""
-        return self.nbytes
 
     def search(self, queries: np.ndarray, keep: int, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
         """queries (B, >= d) raw -> rows (B, K), scores (B, K), best first, K = min(keep, N)."""

@@ -41,6 +41,24 @@ class Vectors(Protocol):
         """How far apart two float32 scores must be, (B,), for their order to be certain."""
 
 
+class FullScan:
+    """What a query costs where every one of `n` documents is scored at `dim` coordinates, out of `nbytes`."""
+
+    n: int
+    dim: int
+    nbytes: int
+
+    @property
+    def flops(self) -> float:
+        """Multiply-adds of a query."""
+        return self.n * self.dim
+
+    @property
+    def read(self) -> float:
+        """Bytes that a single query reads."""
+        return self.nbytes
+
+
 class Workers:
     """A fixed number of threads, each with its linear algebra on one."""
 
