@@ -39,10 +39,14 @@ class Lab:
         """Address of a notebook in a workspace of its own, so that nothing else is open."""
         return f"{self.url}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}"
 
-    def connected(self) -> bool:
-        """Whether a kernel is idle and a browser listens to it."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels?token={self.token}", timeout=10) as answer:
-            kernels = json.load(answer)
+    def connected(self, name: str) -> bool:
+        """Whether the kernel of notebook `name` is idle and a browser listens to it.
+
+        Sessions are asked, not kernels: one is listed only once its kernel has started, while the list of kernels
+        answers with an error at the moment in which a kernel is known and its state is not.
+        """
+        with urllib.request.urlopen(f"{self.url}/api/sessions?token={self.token}", timeout=10) as answer:
+            kernels = [session["kernel"] for session in json.load(answer) if session["path"] == name]
         return any(k["execution_state"] == "idle" and k["connections"] for k in kernels)
 
 
@@ -131,7 +135,7 @@ def open_and_run(page, lab: Lab, name: str) -> None:
     page.goto(lab.notebook(name), timeout=90_000)
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
     deadline = time.monotonic() + START_SECONDS
-    while not lab.connected():  # "Run" before that would ask which kernel to take
+    while not lab.connected(name):  # "Run" before that would ask which kernel to take
         if time.monotonic() > deadline:
             raise InputError(f"no kernel for {name} within {START_SECONDS} s: see {lab.folder / 'server.log'}")
         page.wait_for_timeout(200)
