@@ -71,19 +71,23 @@ def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: 
 
 def all_cells(
     n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: object = "uniform", *,
-    kl: str | None = None, detach: bool = True,
+    kl: str | None = None, detach: bool = True, without: int | None = None,
 ) -> Recipe:  # fmt: skip
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step. kl: + w_l KL from (L, d) to (l, d) for l < L, over
-    "features" or "scores"; detach=False lets the teacher learn too. Raises InputError for another kl."""
+    "features" or "scores"; detach=False lets the teacher learn too. without: a layer that no term touches. Raises
+    InputError for another kl, and for a layer that the model lacks or that would leave none."""
     if kl not in (None, "features", "scores"):
         raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")
-    dims = columns(dims, width)
-    weights = {"main": np.outer(_weights(layer_weights, n_layers), np.ones(len(dims)))}
+    dims, layers = columns(dims, width), np.arange(1, n_layers + 1)
+    if without is not None and (without not in layers or n_layers == 1):
+        raise InputError(f"all-cells without layer {without} is impossible: this model has layers 1 to {n_layers}")
+    name = "all-cells" if without is None else f"all-cells+without-{without}"
+    weights = {"main": np.outer(_weights(layer_weights, n_layers) * (layers != without), np.ones(len(dims)))}
     if kl is None:
-        return Recipe("all-cells", weights, dims=dims)
-    weights[f"kl-{kl}"] = weights["main"] * (np.arange(n_layers) < n_layers - 1)[:, None]
+        return Recipe(name, weights, dims=dims)
+    weights[f"kl-{kl}"] = weights["main"] * (layers < n_layers)[:, None]
     options = {f"kl-{kl}": {"teacher": "last-layer", "detach": detach}}
-    return Recipe(f"all-cells+kl-{kl}" + ("" if detach else "+attached"), weights, dims=dims, options=options)
+    return Recipe(f"{name}+kl-{kl}" + ("" if detach else "+attached"), weights, dims=dims, options=options)
 
 
 class Entry(NamedTuple):
@@ -121,7 +125,7 @@ RECIPES: dict[str, Entry] = {
         "arXiv 2410.13230",
         "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
     ),
-    "all-cells": Entry(all_cells, "this course", "every layer, every dimension, every step; switches +kl-features or +kl-scores, and +attached"),
+    "all-cells": Entry(all_cells, "this course", "every layer, every dimension, every step; switches +without-3 (any layer), +kl-features or +kl-scores, +attached"),
 }
 
 
@@ -185,6 +189,10 @@ def _parse(name: str, width: int) -> tuple[str, dict]:
         return name, {}
     options: dict = {}
     for switch in switches:
+        left_out = re.fullmatch(r"without-(\d+)", switch)
+        if left_out and kind == "all-cells":
+            options["without"] = int(left_out[1])
+            continue
         if switch not in SWITCHES[kind]:
             raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, SWITCHES[kind])}")
         options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[kind][switch]

@@ -310,6 +310,19 @@ def test_all_cells_with_kl_is_its_formula(kind, attached):
     assert (recipe.weights["main"] == 1).all()
 
 
+def test_all_cells_without_a_layer_touches_every_layer_but_that():
+    full, less = get_recipe("all-cells", L, WIDTH), get_recipe("all-cells+without-2+kl-scores", L, WIDTH)
+    assert less.name == "all-cells+without-2+kl-scores" and less.dims == full.dims
+    np.testing.assert_array_equal(less.weights["main"][1], 0)
+    np.testing.assert_array_equal(np.delete(less.weights["main"], 1, 0), np.delete(full.weights["main"], 1, 0))
+    np.testing.assert_array_equal(less.weights["kl-scores"], less.weights["main"] * (np.arange(1, L + 1) < L)[:, None])
+    for layer in (0, L + 1):
+        with pytest.raises(InputError, match=f"without layer {layer} is impossible: this model has layers 1 to {L}"):
+            get_recipe(f"all-cells+without-{layer}", L, WIDTH)
+    with pytest.raises(InputError, match="unknown switch"):
+        get_recipe("retrieval-2dmse+without-2", L, WIDTH)
+
+
 @pytest.mark.parametrize("name, words", [("all-cells+kl", "kl-"), ("all-cells+attached", "no teacher"), ("all-cells+dims", "unknown switch")])
 def test_all_cells_switches_that_do_not_exist(name, words):
     with pytest.raises(InputError, match=words):
