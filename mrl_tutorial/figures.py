@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from . import template
 from .errors import InputError
 from .grid import Grid
 
@@ -224,7 +225,7 @@ def curve_place(dims: Sequence[int]) -> np.ndarray:
 def style(title: str = "") -> dict[str, Any]:
     """Layout that every figure shares: template, font, margins, title."""
     shared: dict[str, Any] = {
-        "template": "simple_white", "font": {"size": FONT, "color": INK}, "hoverlabel": {"font": {"size": FONT}},
+        "template": template.NAME, "font": {"size": FONT, "color": INK}, "hoverlabel": {"font": {"size": FONT}},
         "margin": {"l": 60, "r": 20, "t": 60 if title else 40, "b": 60},
     }  # fmt: skip
     if title:

@@ -64,13 +64,7 @@ class FunnelDesigner(Panel):
         n, full = self.size.value, (Stage(p.width, layer=p.n_layers),)
         cost, whole = (price(path, n, self.clock, self.geometry) for path in (stages, full))
         self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + self._followed(walk))
-        # the widget keeps the template it starts with, and to check one takes longer than all the rest
-        fresh = not hasattr(self, "figure")
-        work = cost["mflops"], whole["mflops"]
-        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, *work, template=fresh)
-
-    def static(self) -> go.Figure:
-        return super().static().update_layout(template=figures.style()["template"])
+        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, cost["mflops"], whole["mflops"])
 
     def _followed(self, walk: Walk) -> str:
         query = self.query.value
@@ -104,7 +98,7 @@ def cloud(paths: Paths, name: str) -> list[tuple[int, int, float]]:
 
 
 def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
-            mine: float, full: float, template: bool = True) -> go.Figure:  # fmt: skip
+            mine: float, full: float) -> go.Figure:  # fmt: skip
     """The path on the grid (left); its recall and multiply-adds among all two-stage paths (right).
 
     grid (layers, dims): nDCG@10 of plain searches. points: of `cloud`. n: documents that the price is for. mine, full:
@@ -146,8 +140,6 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
         "annotations": [figures.heading("the path (nDCG@10 of each cell alone)", 0.235),
                         figures.heading("what it finds, what it costs", 0.78)],
     }  # fmt: skip
-    if not template:
-        del layout["template"]
     return go.Figure(data, layout)
 
 
@@ -188,7 +180,7 @@ def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: S
             f"<td>{best}</td></tr>"
         )
         left = len(mine)
-    head = ('<tr><th class="n" style="width:50px">stage</th><th style="width:140px">scored by</th>'
+    head = ('<tr><th class="n" style="width:50px">stage</th><th style="width:175px">scored by</th>'
             '<th class="n" style="width:120px">documents</th><th style="width:120px">relevant one</th>'
             '<th class="n" style="width:130px">of all queries</th><th>its best four</th></tr>')  # fmt: skip
     return (f'<div style="margin-top:8px" class="mrl-stages">Survivors of <b>{html.escape(text[:140])}</b>'

@@ -78,11 +78,10 @@ def train_with(
 
 
 def picture(
-    dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str, *, template: bool = True
+    dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str
 ) -> go.Figure:
     """Left accuracy against size, right the difference to equal weights in points, with the wished weights below it.
-    What was trained with other weights than those wished is drawn pale. template=False leaves out what a figure that is
-    on the screen already has: it is much of the work."""
+    What was trained with other weights than those wished is drawn pale."""
     fresh = tuple(wish) == now.weights
     x, places = list(range(len(dims))), {"xaxis": "x2", "yaxis": "y2"}
     colour, pale = figures.COLOURS[0], 1.0 if fresh else 0.3
@@ -102,8 +101,6 @@ def picture(
     low = min(0.8, 0.05 * np.floor(20 * np.nanmin([base.accuracy, now.accuracy])))
     ticks = {"tickvals": x, "range": [-0.5, len(dims) - 0.5], "tickangle": 0}
     shared = figures.style(heading) | {"margin": {"l": 70, "r": 20, "t": 60, "b": 80}}
-    if not template:
-        del shared["template"]
     layout = dict(
         **shared, height=400,
         legend={"x": 0.43, "y": 0.04, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
@@ -149,9 +146,7 @@ class ImportanceWeights(Panel):
         self.boost.on_click(lambda _: self.wish([4.0] + [1.0] * (len(plan.dims) - 1)))
         buttons = w.HBox([self.equal, self.boost, self.cancel, self.bar])
         buttons.layout.flex_flow, buttons.layout.align_items = "row wrap", "center"
-        self._shown = False
         self.start([*self.sliders, buttons])
-        self._shown = True
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -175,15 +170,7 @@ class ImportanceWeights(Panel):
         if now.weights != self.weights and self._stopped:
             state = "cancelled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
-        return picture(self.plan.dims, self.weights, self.base, now, heading, template=not self._shown)
-
-    def static(self) -> go.Figure:
-        """The present state as a plain figure."""
-        shown, self._shown = self._shown, False
-        try:
-            return super().static()
-        finally:
-            self._shown = shown
+        return picture(self.plan.dims, self.weights, self.base, now, heading)
 
     def show(self) -> None:
         """Show the new weights at once, and see to it that they get trained."""

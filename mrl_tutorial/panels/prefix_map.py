@@ -17,6 +17,7 @@ from .explorer_html import shorten
 HUES = (*COLOURS, INK, "#A88F00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
 REST = "#C4C4C4"
+MOST = 600  # points: each is an element of the page, and all of them move at every slide
 
 
 class PrefixMap(Panel):
@@ -25,15 +26,15 @@ class PrefixMap(Panel):
 
     texts (N,): shown under the pointer. dims: `default_dims` where None. At most `most` points are drawn, thinned out
     evenly by label. show: the labels to colour, at most 8; None for the 8 most frequent; the others are grey. The maps
-    are computed once and cached (about a minute for 1,500 points; progress: see `maps.prefix_maps`); `maps` holds them.
-    Raises InputError for what does not fit together.
+    are computed once and cached (progress: see `maps.prefix_maps`); `maps` holds them. Raises InputError for what does
+    not fit together.
     """
 
     name = "prefix-map"
 
     def __init__(
         self, vectors: np.ndarray, labels: Sequence, texts: Sequence[str] | None = None,
-        dims: Sequence[int] | None = None, *, most: int = 1500, show: Sequence | None = None,
+        dims: Sequence[int] | None = None, *, most: int = MOST, show: Sequence | None = None,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         vectors, labels, dims = checked(vectors, labels, dims)
@@ -60,13 +61,13 @@ class PrefixMap(Panel):
         return map_figure(maps, self.labels, self.coloured, self.texts, self.dim.value)
 
     def show(self) -> None:
-        """Move the points: only places and marks are sent, not the texts."""
-        new = self.picture()
+        """Move the points: only places and marks are made and sent, not the whole figure with its texts."""
+        places, marks = scene(self.maps, self.labels, self.coloured, self.dim.value)
         with self.figure.batch_update():
-            for old, trace in zip(self.figure.data[:-1], new.data[:-1], strict=True):
-                old.x, old.y = trace.x, trace.y
-            self.figure.layout.shapes = new.layout.shapes
-            self.figure.layout.annotations = new.layout.annotations
+            for trace, (x, y) in zip(self.figure.data[:-1], places, strict=True):
+                trace.x, trace.y = x, y
+            for name, value in marks.items():
+                self.figure.layout[name] = value
 
 
 def coloured(labels: np.ndarray, show: Sequence | None = None) -> list:
@@ -85,20 +86,36 @@ def coloured(labels: np.ndarray, show: Sequence | None = None) -> list:
     return show
 
 
+def groups(labels: np.ndarray, show: Sequence) -> list[np.ndarray]:
+    """Which points (n,) each trace holds: those without a colour, then those of every label of `show`."""
+    return [~np.isin(labels, show), *(labels == name for name in show)]
+
+
+def scene(maps: PrefixMaps, labels: np.ndarray, show: Sequence, i: int) -> tuple[list[np.ndarray], dict]:
+    """What differs from size to size: the places (2, n) of each trace's points, and the layout's headings and marks."""
+    places = np.round(maps.places[i], 2).T  # (2, n)
+    d, value = maps.dims[i], float(maps.accuracy[i])
+    marks = {
+        "annotations": [heading(f"<b>d = {d}</b>: {len(labels):,} points, aligned UMAP", 0, "left"),
+                        heading(f"nearest has the same label: <b>{value:.3f}</b>", 0.7, "left")],
+        "shapes": [dim_rule(d, "x2"), point_mark(d, value, "x2")],
+    }  # fmt: skip
+    return [places[:, here] for here in groups(labels, show)], marks
+
+
 def map_figure(maps: PrefixMaps, labels: np.ndarray, show: Sequence, texts: Sequence[str], i: int) -> go.Figure:
     """The map at the i-th size, a trace a coloured label and one for the others, then the curve of accuracy."""
-    places = np.round(maps.places[i], 2)  # (n, 2)
-    rest = ~np.isin(labels, show)
-    traces = [_points(places, rest, texts, f"{len(np.unique(labels[rest]))} other labels", REST, "circle", 5)]
+    places, marks = scene(maps, labels, show, i)
+    rest, *shown = groups(labels, show)
+    traces = [_points(places[0], rest, texts, f"{len(np.unique(labels[rest]))} other labels", REST, "circle", 5)]
     traces[0].visible = bool(rest.any())
-    for name, colour, symbol in zip(show, HUES, SYMBOLS, strict=False):
-        traces.append(_points(places, labels == name, texts, shorten(str(name), 26), colour, symbol, 7))
+    for name, here, xy, colour, symbol in zip(show, shown, places[1:], HUES, SYMBOLS, strict=False):
+        traces.append(_points(xy, here, texts, shorten(str(name), 26), colour, symbol, 7))
     traces.append(go.Scatter(
         x=curve_place(maps.dims), y=maps.accuracy, mode="lines+markers", line={"color": INK, "width": 3},
         marker={"size": 9}, xaxis="x2", yaxis="y2", showlegend=False, customdata=list(maps.dims),
         hovertemplate="d = %{customdata}: %{y:.3f}<extra></extra>",
     ))  # fmt: skip
-    d, value = maps.dims[i], float(maps.accuracy[i])
     low, high = bounds(maps.places)
     hidden = {
         "showticklabels": False,
@@ -113,13 +130,11 @@ def map_figure(maps: PrefixMaps, labels: np.ndarray, show: Sequence, texts: Sequ
         **style() | {"margin": {"l": 16, "r": 16, "t": 46, "b": 20}}, height=600,
         xaxis={**hidden, "domain": [0, 0.64], "range": [low[0], high[0]]},
         yaxis={**hidden, "range": [low[1], high[1]]},
-        xaxis2={**curve_x(maps.dims), "domain": [0.73, 1], "anchor": "y2"},
+        xaxis2={**curve_x(maps.dims, 2), "domain": [0.73, 1], "anchor": "y2"},
         yaxis2={"domain": [0.56, 1], "anchor": "x2", "range": [0, 1.05], "showgrid": True,
                 "title": {"text": "1-NN label accuracy"}},
         legend={"x": 0.68, "y": 0.4, "xanchor": "left", "yanchor": "top", "itemsizing": "constant"},
-        annotations=[heading(f"<b>d = {d}</b>: {len(labels):,} points, aligned UMAP", 0, "left"),
-                     heading(f"nearest has the same label: <b>{value:.3f}</b>", 0.7, "left")],
-        shapes=[dim_rule(d, "x2"), point_mark(d, value, "x2")],
+        **marks,
     )  # fmt: skip
     return figure
 
@@ -131,10 +146,10 @@ def bounds(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.round(low - room, 2), np.round(high + room, 2)
 
 
-def _points(places, here, texts, name: str, colour: str, symbol: str, size: int) -> go.Scatter:
+def _points(xy, here, texts, name: str, colour: str, symbol: str, size: int) -> go.Scatter:
     marker = {"color": colour, "symbol": symbol, "size": size, "opacity": 0.85, "line": {"width": 0}}
     return go.Scatter(
-        x=places[here, 0], y=places[here, 1], mode="markers", name=name, marker=marker,
+        x=xy[0], y=xy[1], mode="markers", name=name, marker=marker,
         hovertext=[texts[i] for i in np.flatnonzero(here)], hoverinfo="text",
     )  # fmt: skip
 

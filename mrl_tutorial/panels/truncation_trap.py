@@ -91,8 +91,9 @@ class TruncationTrap(Panel):
         text = formula(self.model, way, d)
         if self.query is not None:
             text += documents(self.model, self.query.value, d, way, self.document_texts)
-        self.write(text)
-        return trap_figure(self.model, d, way, self.metric.value)
+        figure = trap_figure(self.model, d, way, self.metric.value)
+        self.write(text)  # just before the figure changes: one painting of the page shows both
+        return figure
 
 
 def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -> go.Figure:
