@@ -178,17 +178,13 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_length`, special tokens included. Raises InputError on non-strings."""
-        if isinstance(texts, str):
-            raise InputError("texts is one string: give a list of strings")
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"text {i} is {type(text).__name__}, not a string: {text!r:.60}")
+        _check_texts(texts)
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"] if len(texts) else []
 
     def _raw_layers(self, texts, rows, precision, cache, progress) -> np.ndarray:
         precision = bb.resolve_precision(precision)
-        token_ids = self.tokenize(texts)
-        if not token_ids:
+        _check_texts(texts)
+        if not len(texts):
             return np.empty((len(rows), 0, self.width), dtype=np.float32)
         path = None
         if cache:
@@ -201,7 +197,7 @@ class Encoder:
                     path.unlink(missing_ok=True)
         ticker = Ticker(progress)
         try:
-            out = self._run(token_ids, rows, precision, ticker)
+            out = self._run(self.tokenize(texts), rows, precision, ticker)
         finally:
             ticker.close()
         if path is not None:
@@ -239,6 +235,14 @@ class Encoder:
     def __repr__(self) -> str:
         heads = f", {self.heads.kind} heads" if self.heads else ""
         return f"Encoder({self.name}: {self.n_layers} layers x {self.width}, {self.pooling} pooling{heads})"
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise InputError("texts is one string: give a list of strings")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"text {i} is {type(text).__name__}, not a string: {text!r:.60}")
 
 
 def _read_json(path: Path) -> dict:

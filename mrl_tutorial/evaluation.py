@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from . import backbone as bb
 from . import metrics, probes
 from .embedding import Progress, check_embeddings, check_finite, cross_validated, embed_task, task_inputs
 from .errors import InputError
 from .grid import Grid, check_cells
 from .ranking import nearest, one_thread, relevant_ranks
+from .store import remembered
 
 __all__ = ["DEFAULT_METRICS", "check_metrics", "embed_task", "evaluate_grid"]
 
 DEFAULT_METRICS = {"retrieval": "ndcg@10", "vectors": "recall@10", "sts": "spearman", "classification": "accuracy"}
 CHOICES = {"sts": ("spearman",), "classification": ("accuracy", "1nn")}
+VERSION = 1  # of how cells are measured: what the cache holds from another one is not read
+LIBRARIES = [np.__version__, version("scikit-learn")]
 NEIGHBOURS = 10  # relevant documents of a query where vectors come without judgements
 
 # metric -> values of each item (L, M, items); values (L, M) where a measure has no items
@@ -41,6 +46,7 @@ def evaluate_grid(
     samples_per_label: int = 8,
     n_draws: int = 10,
     seed: int = 0,
+    cache: bool = False,
     progress: Progress | None = None,
 ) -> Grid | dict[str, Grid]:
     """Measure every cell of `layers` x `dims` on `split`. A Grid, or for a list of metrics {metric: Grid}.
@@ -53,6 +59,7 @@ def evaluate_grid(
     to the query's dimension. cosine: False for dot products of raw prefixes; default: as the encoder says, else cosine.
     max_queries: at most that many items, always the same for one seed. progress(done, total, label) per encoded batch
     and scored layer. Vectors without judgements: relevant are the 10 nearest at the last layer and full width.
+    cache: what was measured before is read from the cache (key: task, model or embeddings, and all options but progress).
     Raises InputError before any encoding for an unknown metric, split or cell, and nothing to judge; then for
     embeddings that are missing, of the wrong shape, or not finite.
     """
@@ -75,27 +82,41 @@ def evaluate_grid(
     teacher = fixed_document or task.kind == "vectors"  # these read the last layer too
     needed = sorted({*chosen, n_layers}) if teacher else list(chosen)
     started = time.perf_counter()
-    if given is None:
-        some = needed if len(needed) < n_layers else None
-        parts = check_embeddings(embed_task(task, encoder, split, precision, layers=some, progress=progress), sizes)
-        row = {layer: i for i, layer in enumerate(needed)}
-    else:
+    seconds = {"encode": 0.0}
+
+    def measure() -> Tables:
+        """Embed what was not given, and score layer by layer."""
         parts, row = given, {layer: layer - 1 for layer in needed}
-    check_finite(parts, row)
-    encoded = time.perf_counter()
-    tables: Tables = {}
-    for i, layer in enumerate(chosen):
-        here = {part: x[row[layer]] for part, x in parts.items()}  # each (N, D)
-        last = {part: x[row[n_layers]] for part, x in parts.items()} if teacher else {}
-        if fixed_document:
-            here["documents"] = last["documents"]
-        with one_thread():
-            measured = score(here, last, widths, cosine)
-        for name, table in measured.items():
-            tables.setdefault(name, np.empty((len(chosen), *table.shape), dtype=np.float32))[i] = table
-        if progress is not None:
-            progress(i + 1, len(chosen), "scoring")
-    seconds = {"encode": encoded - started, "score": time.perf_counter() - encoded}
+        if parts is None:
+            some = needed if len(needed) < n_layers else None
+            parts = check_embeddings(embed_task(task, encoder, split, precision, layers=some, progress=progress), sizes)
+            row = {layer: i for i, layer in enumerate(needed)}
+        check_finite(parts, row)
+        seconds["encode"] = time.perf_counter() - started
+        tables: Tables = {}
+        for i, layer in enumerate(chosen):
+            here = {part: x[row[layer]] for part, x in parts.items()}  # each (N, D)
+            last = {part: x[row[n_layers]] for part, x in parts.items()} if teacher else {}
+            if fixed_document:
+                here["documents"] = last["documents"]
+            with one_thread():
+                measured = score(here, last, widths, cosine)
+            for name, table in measured.items():
+                tables.setdefault(name, np.empty((len(chosen), *table.shape), dtype=np.float32))[i] = table
+            if progress is not None:
+                progress(i + 1, len(chosen), "scoring")
+        return tables
+
+    if cache:
+        if given is None:
+            source = [encoder.fingerprint() if encoder is not None else "", bb.resolve_precision(precision)]
+        else:
+            source = [x[layer - 1] for _, x in sorted(given.items()) for layer in needed]
+        options = [names, split, chosen, widths, fixed_document, cosine, max_queries, samples_per_label, n_draws, seed]
+        tables = remembered("grids", [VERSION, LIBRARIES, task.fingerprint(), options, *source], measure)
+    else:
+        tables = measure()
+    seconds["score"] = time.perf_counter() - started - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
     grids = {name: _grid(task, model, name, split, chosen, widths, tables[name], seconds) for name in names}
     return grids[names[0]] if metric is None or isinstance(metric, str) else grids

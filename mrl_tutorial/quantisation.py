@@ -17,8 +17,10 @@ from .embedding import check_embeddings
 from .errors import InputError
 from .retrieval import Retriever
 from .stages import Stage
+from .store import remembered
 
 STORES = ("float32", "int8", "binary")
+VERSION = 1  # of how stores are measured: what the cache holds from another one is not read
 Progress = Callable[[int, int, str], None]
 
 
@@ -90,12 +92,13 @@ class Measured:
 
 def measure_stores(
     task: Any, embeddings: Mapping[str, np.ndarray], stores: Sequence[Store], *, metric: str = "ndcg@10",
-    split: str = "test", threads: int = 1, progress: Progress | None = None,
+    split: str = "test", threads: int = 1, cache: bool = False, progress: Progress | None = None,
 ) -> list[Measured]:  # fmt: skip
     """The quality of retrieval with each way of storing the documents of the last layer.
 
-    embeddings: queries (L, Q, D) and documents (L, N, D) of this split. metric: with a cut-off. Raises InputError for a
-    task that is not retrieval, a measure without cut-off, and as `Retriever` does.
+    embeddings: queries (L, Q, D) and documents (L, N, D) of this split. metric: with a cut-off. cache: what was measured
+    before is read from the cache. Raises InputError for a task that is not retrieval, a measure without cut-off, and as
+    `Retriever` does.
     """
     if task.kind != "retrieval":
         raise InputError(f"a {task.kind!r} task has no documents to store: give a retrieval task")
@@ -104,13 +107,22 @@ def measure_stores(
     judged = metrics.judge(ids, list(task.corpus), task.qrels)
     parts = check_embeddings(embeddings, {"queries": len(ids), "documents": len(task.corpus)})
     queries, documents = parts["queries"][-1], parts["documents"][-1]
-    base, found = Retriever(documents, [Stage(documents.shape[1])], threads=threads), []
-    for done, store in enumerate(stores, start=1):
-        rows = base.with_stages(store.stages).search(queries, k).rows  # (Q, k)
-        found.append(Measured(store, metrics.retrieval_metric(metric, metrics.found_ranks(rows, judged), judged)))
-        if progress is not None:
-            progress(done, len(stores), "searching")
-    return found
+
+    def measure() -> dict[str, np.ndarray]:
+        base, table = Retriever(documents, [Stage(documents.shape[1])], threads=threads), []
+        for done, store in enumerate(stores, start=1):
+            rows = base.with_stages(store.stages).search(queries, k).rows  # (Q, k)
+            table.append(metrics.retrieval_metric(metric, metrics.found_ranks(rows, judged), judged))
+            if progress is not None:
+                progress(done, len(stores), "searching")
+        return {"items": np.array(table)}  # (stores, Q)
+
+    if cache:
+        shaped_by = [VERSION, task.fingerprint(), split, metric, list(map(repr, stores)), queries, documents]
+        table = remembered("stores", shaped_by, measure)
+    else:
+        table = measure()
+    return [Measured(store, items) for store, items in zip(stores, table["items"], strict=True)]
 
 
 def signs(x: np.ndarray) -> np.ndarray:

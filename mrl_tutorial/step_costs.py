@@ -15,6 +15,8 @@ from .batch import Batch
 from .errors import InputError
 from .feed import examples, schedule
 from .recipes import get_recipe
+from .store import remembered
+from .sweep_file import environment
 from .training import Backbone
 
 
@@ -29,15 +31,29 @@ class StepCost(NamedTuple):
 
 def measure(
     encoder: Any, task: Any, recipes: Sequence[str], *, batch_size: int = 32, repeats: int = 3, precision: str = "fp32",
-    max_tokens: int = 64, seed: int = 0, progress: Callable[[str], object] | None = None,
+    max_tokens: int = 64, seed: int = 0, cache: bool = False, progress: Callable[[str], object] | None = None,
 ) -> dict[str, StepCost]:  # fmt: skip
     """One training step of each recipe on the same batch, without an update: name -> StepCost.
 
     Token embeddings stay frozen, as in training. The recipes take turns, so that what else the machine does falls on
-    all of them. Raises InputError for an unknown recipe, or fewer than 1 repeat.
+    all of them. cache: what this machine has measured before, with the same libraries, is read from the cache. Raises
+    InputError for an unknown recipe, or fewer than 1 repeat.
     """
     if repeats < 1:
         raise InputError(f"{repeats} repeats measure nothing: give 1 or more")
+    options = [list(recipes), batch_size, repeats, precision, max_tokens, seed]
+
+    def measured() -> dict[str, np.ndarray]:
+        return {"costs": np.array(_measure(encoder, task, *options, progress), dtype=np.float64)}
+
+    if cache:
+        table = remembered("step-costs", [encoder.fingerprint(), task.fingerprint(), options, environment()], measured)
+    else:
+        table = measured()
+    return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table["costs"], strict=True)}
+
+
+def _measure(encoder, task, recipes, batch_size, repeats, precision, max_tokens, seed, progress) -> list[StepCost]:
     data = examples(task)
     (chosen,) = schedule(data, batch_size, 1, seed)
     plans = {name: get_recipe(name, encoder.n_layers, encoder.width) for name in recipes}
@@ -62,7 +78,7 @@ def measure(
             side.module.zero_grad(set_to_none=True)
             if progress is not None:
                 progress(name)
-    return {name: StepCost(*(float(x) for x in np.median(seconds[name], axis=0)), kept[name]) for name in recipes}
+    return [StepCost(*np.median(seconds[name], axis=0), kept[name]) for name in recipes]
 
 
 def _forward(side: Backbone, chosen: np.ndarray, recipe, weights) -> tuple[torch.Tensor, Batch]:

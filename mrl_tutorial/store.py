@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,24 @@ def key(*parts: Any) -> str:
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
+
+
+def remembered(folder: str, parts: Sequence[Any], compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that `compute()` gives; kept in the cache's `folder` under `key(*parts)`, and from then on read there.
+
+    parts: everything that shapes the result. A file that cannot be read, or written, costs time and nothing else.
+    """
+    path = cache_dir(folder) / f"{key(*parts)}.npz"
+    if path.exists():
+        try:
+            with np.load(path) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+    found = dict(compute())
+    with contextlib.suppress(OSError), whole_file(path) as temporary:
+        np.savez_compressed(temporary, **found)
+    return found
 
 
 @contextlib.contextmanager

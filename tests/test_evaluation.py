@@ -10,12 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import pytrec_eval
+import torch
 from scipy.stats import spearmanr
+from tiny import save_tiny
 
 from mrl_tutorial import metrics, ranking
 from mrl_tutorial.embedding import embed_task
+from mrl_tutorial.encoder import Encoder
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import evaluate_grid, subsample
+from mrl_tutorial.kinds import RetrievalTask
 from mrl_tutorial.tasks import STSTask, load_task
 
 L, D = 3, 24
@@ -290,3 +294,47 @@ def test_published_quality_of_the_full_model(name, expected):
 
     grid = evaluate_grid(load_task(name), Encoder.load(), precision="fp32")
     assert grid.at(6, 384) == pytest.approx(expected, abs=0.002)
+
+
+def test_the_cache_gives_the_same_grid_without_measuring_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+    stub, parts = retrieval()
+    task = RetrievalTask("stub", "drawn", stub.corpus, stub.queries, stub.qrels, stub.splits)
+    options = {"embeddings": parts, "metric": ["ndcg@10", "mrr@10"], "dims": [4, 24]}
+    plain = evaluate_grid(task, **options)
+    assert not list(tmp_path.iterdir())  # nothing is kept unasked
+    first = evaluate_grid(task, **options, cache=True)
+    counted, score = [], ranking.relevant_ranks
+    monkeypatch.setattr("mrl_tutorial.evaluation.relevant_ranks", lambda *a, **k: counted.append(1) or score(*a, **k))
+    again = evaluate_grid(task, **options, cache=True)
+    assert not counted
+    for name in plain:
+        for found in (first, again):
+            np.testing.assert_array_equal(found[name].values, plain[name].values)
+            np.testing.assert_array_equal(found[name].per_item, plain[name].per_item)
+    moved = {**parts, "queries": parts["queries"] + np.float32(1e-3)}
+    for changed in (
+        {"embeddings": moved}, {"dims": [4, 23]}, {"layers": [1, 2]}, {"metric": ["mrr@10"]}, {"max_queries": 9},
+        {"fixed_document": True}, {"cosine": False},
+    ):  # fmt: skip
+        counted.clear()
+        fresh, kept = (evaluate_grid(task, **{**options, **changed}, cache=cache) for cache in (False, True))
+        name = "mrr@10"
+        np.testing.assert_array_equal(kept[name].values, fresh[name].values)
+        assert len(counted) == 2 * len(kept[name].layers), changed
+    for file in tmp_path.glob("grids/*.npz"):
+        file.write_bytes(b"damaged")
+    np.testing.assert_array_equal(evaluate_grid(task, **options, cache=True)["ndcg@10"].values, plain["ndcg@10"].values)
+
+
+def test_the_cache_knows_models_by_their_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+    encoder = Encoder.load(save_tiny(tmp_path / "bert"))
+    task = load_task("pydocs").smaller(40)
+    first = evaluate_grid(task, encoder, split="dev", cache=True)
+    monkeypatch.setattr("mrl_tutorial.evaluation.embed_task", None)  # would fail if it were called
+    np.testing.assert_array_equal(evaluate_grid(task, encoder, split="dev", cache=True).values, first.values)
+    with torch.no_grad():
+        next(encoder.model.parameters()).mul_(1.5)
+    with pytest.raises(TypeError):
+        evaluate_grid(task, encoder, split="dev", cache=True)

@@ -64,6 +64,19 @@ def test_rescoring_settles_the_order_of_the_best():
     np.testing.assert_array_equal(everything[0].items, everything[1].items)
 
 
+def test_what_was_measured_before_is_read_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+    stores, steps = [Store(8), Store(13, "binary", "int8")], []
+    for _ in range(2):
+        found = measure_stores(TASK, PARTS, stores, cache=True, progress=lambda *step: steps.append(step))
+        for kept, fresh in zip(found, measure_stores(TASK, PARTS, stores), strict=True):
+            assert kept.store == fresh.store
+            np.testing.assert_array_equal(kept.items, fresh.items)
+    assert len(steps) == 2  # of the first time
+    measure_stores(TASK, PARTS, [Store(8), Store(13, "binary", "int8", keep=99)], cache=True, progress=lambda *x: steps.append(x))
+    assert len(steps) == 4
+
+
 def test_bytes():
     assert (Store(384).scanned, Store(384).held) == (1536, 1536)
     assert (Store(384, "binary").scanned, Store(20, "binary").scanned) == (48, 3)

@@ -35,6 +35,17 @@ def test_costs_of_recipes(encoder):
     assert all(p.grad is None for p in encoder.model.parameters())
 
 
+def test_costs_measured_before_are_read_from_the_cache(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+    options = {"batch_size": 4, "repeats": 1, "cache": True}
+    first = step_costs.measure(encoder, retrieval(), ["mrl", "all-cells"], **options)
+    steps = []
+    assert step_costs.measure(encoder, retrieval(), ["mrl", "all-cells"], **options, progress=steps.append) == first
+    assert not steps
+    step_costs.measure(encoder, retrieval(), ["mrl"], **options, progress=steps.append)
+    assert steps == ["mrl", "mrl"]  # the warm-up and the repeat
+
+
 def test_wrong_input_is_named(encoder):
     with pytest.raises(InputError, match="0 repeats"):
         step_costs.measure(encoder, retrieval(), ["mrl"], repeats=0)
