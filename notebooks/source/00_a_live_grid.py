@@ -231,8 +231,7 @@ checks.truncate(truncate)
 #
 # Cosine divides by the length of what it compares, so the length has to be that of the *cut* vector.
 # </details>
-
-# %% [markdown]
+#
 # **2 · How far can I cut?** (10 minutes). Write `smallest_dim(grid, layer, share)`: the smallest dimension in the grid at which
 # `layer` keeps at least `share` of the full model's quality. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`; if none is enough, return the largest.
 
@@ -261,8 +260,7 @@ checks.smallest_dim(smallest_dim)
 #
 # Try `smallest_dim(plain, 6, 0.9)` and `smallest_dim(trained, 6, 0.9)`: what did training buy?
 # </details>
-
-# %% [markdown]
+#
 # **3 · Your own recipe** (5 minutes). You may run only 2 layers in production, but still want the full model for reranking. Put
 # weight 1 on layer 2 at every dimension, and on the full model, and nowhere else.
 
@@ -287,8 +285,7 @@ checks.recipe(two_layers, 6, 384, layer=2)
 #
 # Train it with `train(encoder, task, two_layers, heads="per-layer")`, and compare row 2 of its grid with that of `trained`.
 # </details>
-
-# %% [markdown]
+#
 # ## In this notebook we saw
 # - one encoder is a grid of layer × dimension models, and one encoding measures all of them;
 # - a plain model can be cut in dimension, down to a point, but not in layers;

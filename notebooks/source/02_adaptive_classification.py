@@ -534,8 +534,7 @@ checks.expected_size(expected_size)
 # checks.expected_size(expected_size)
 # ```
 # </details>
-
-# %% [markdown]
+#
 # **2 · The decision** (10 minutes, medium). Write `decide(confidence, thresholds)`. `confidence` has shape (M, N): M sizes, N items; `thresholds` has
 # shape (M − 1,). Return for each item the index of the size that answers: the first $i$ with confidence$_i \ge t_i$, else the last, M − 1. A loop is fine.
 
@@ -562,8 +561,7 @@ checks.decide(decide)
 #
 # `argmax` of true and false finds the first true. The last size is always "sure".
 # </details>
-
-# %% [markdown]
+#
 # **3 · Find the error** (10 minutes, medium). A colleague reports what the classifiers read on average, for a tied classifier and for separate ones.
 # The numbers are the same. Mend the function.
 
@@ -592,8 +590,7 @@ checks.charge(charge)
 #
 # A separate classifier of 16 cannot use what the one of 8 has computed. The paper's own 37 becomes 62 this way.
 # </details>
-
-# %% [markdown]
+#
 # ## Claims settled here
 
 # %%

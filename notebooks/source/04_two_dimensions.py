@@ -343,7 +343,7 @@ ledger.settle(
 # %% tags=["claim-R12"]
 costs = step_costs.measure(
     encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells", "separate:3,128"],
-    batch_size=8 if FAST else 16, repeats=1 if FAST else 2,
+    batch_size=8 if FAST else 16, repeats=1 if FAST else 2, cache=True,
 )  # fmt: skip
 plain_cost = costs["full-size"]
 print(f"{'recipe':>22}{'seconds':>9}{'of which loss':>15}{'time ×':>9}{'memory ×':>10}")
@@ -831,7 +831,7 @@ for similarity, temperature in (
                     for part, x in raw.items()
                 }  # (1, N, 384)
             quality = evaluate_grid(
-                task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED
+                task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED, cache=True
             ).values[0]
             kept.setdefault(f"{name}, {similarity}", []).append(quality)
 figure = figures.curves(
@@ -900,13 +900,13 @@ runs = {
     ),
     "overfitting": (few, Recipe("overfitting", {"main": main}), {"lr": 0.01, "steps": 3 * STEPS}),
 }
-before = evaluate_grid(task, encoder, split="dev", max_queries=ASKED).values
+before = evaluate_grid(task, encoder, split="dev", max_queries=ASKED, cache=True).values
 history, on_train, on_dev = {}, {}, {}
 for name, (data, recipe, options) in runs.items():
     result = train(encoder, data, recipe, heads="shared", **{"steps": STEPS, "batch_size": 64, **options})
     history[name] = np.array(result.history)
-    on_dev[name] = evaluate_grid(data, result.encoder, split="dev", max_queries=ASKED).values
-    on_train[name] = evaluate_grid(data, result.encoder, split="train", max_queries=min(ASKED, 100)).values
+    on_dev[name] = evaluate_grid(data, result.encoder, split="dev", max_queries=ASKED, cache=True).values
+    on_train[name] = evaluate_grid(data, result.encoder, split="train", max_queries=min(ASKED, 100), cache=True).values
     fell = history[name][-len(history[name]) // 4 :].mean() / history[name][: len(history[name]) // 4].mean()
     print(
         f"{name:<15} loss, last quarter / first {fell:5.2f};  mean nDCG@10 on train {on_train[name].mean():.3f}, "

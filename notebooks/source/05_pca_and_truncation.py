@@ -183,7 +183,7 @@ pictures.spectra(
 # %%
 def quality(found: Reduction, parts):
     """nDCG@10 at all widths after a reduction, on the test queries; keeps each query's value."""
-    return evaluate_grid(task, embeddings=found.apply_to(parts), split="test", dims=DIMS)
+    return evaluate_grid(task, embeddings=found.apply_to(parts), split="test", dims=DIMS, cache=True)
 
 
 def three_ways(parts):
@@ -261,8 +261,7 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. There PCA even falls a
 # little behind both at some widths; the next section finds out why. "Trained with
 # MRL" and "ordered" are two things, and random coordinates are the control that tells them apart.
-
-# %% [markdown]
+#
 # ## Centring and renormalising
 # Two details change what PCA does to a search. **Centring**: textbook PCA subtracts the mean. A cosine after that compares other
 # vectors than before; leave the mean on, and turning the space changes no cosine at full width. (**SVD**, the singular value decomposition,
@@ -276,7 +275,7 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # %%
 def not_renormalised(found, parts):
     unit = {part: x / np.linalg.norm(x, axis=-1, keepdims=True) for part, x in parts.items()}
-    return evaluate_grid(task, embeddings=found.apply_to(unit), split="test", dims=DIMS, cosine=False)
+    return evaluate_grid(task, embeddings=found.apply_to(unit), split="test", dims=DIMS, cosine=False, cache=True)
 
 
 variants = {}
@@ -422,9 +421,9 @@ for pairs in batches:
             "directions", WIDTH, code.explained, basis=code.basis / np.linalg.norm(code.basis, axis=0)
         )
         for way, reduction in [("PCA", pca(batch)), ("the code's", code), ("its directions", directions)]:
-            grid = evaluate_grid(task, embeddings=reduction.apply_to(base), dims=[K])
+            grid = evaluate_grid(task, embeddings=reduction.apply_to(base), dims=[K], cache=True)
             judge(f"{way}, {2 * pairs} texts", reduction.apply(documents)[:, :K], grid)
-judge(f"prefix, {K}", documents[:, :K], evaluate_grid(task, embeddings=base, dims=[K]))
+judge(f"prefix, {K}", documents[:, :K], evaluate_grid(task, embeddings=base, dims=[K], cache=True))
 
 print(
     f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   "
@@ -520,8 +519,8 @@ def all_stores(splits):
     items = {}
     for split, parts in splits.items():
         bits = {"queries": parts["queries"], "documents": signs(parts["documents"])}
-        asymmetric = evaluate_grid(task, embeddings=bits, split=split, dims=DIMS).per_item[0]
-        items[split] = [m.items for m in measure_stores(task, parts, stores, split=split)] + list(asymmetric)
+        asymmetric = evaluate_grid(task, embeddings=bits, split=split, dims=DIMS, cache=True).per_item[0]
+        items[split] = [m.items for m in measure_stores(task, parts, stores, split=split, cache=True)] + list(asymmetric)
     return items
 
 
@@ -661,8 +660,7 @@ checks.pca_by_svd(pca_by_svd)
 #
 # `u[:, :k] * s[:k]` is the same matrix.
 # </details>
-
-# %% [markdown]
+#
 # **2 · Centre or not?** (10 minutes). A search wants to compare centred vectors. Which mean belongs to a query? Write
 # `centre(queries, documents)`: take one mean off both sides and bring every vector to length 1. A query must get the same vector
 # whether it comes alone or with others.
@@ -690,8 +688,7 @@ checks.centre(centre)
 #
 # The mean is part of the index: store it with the basis.
 # </details>
-
-# %% [markdown]
+#
 # **3 · Bits, then floats** (15 minutes). Write `search(query, documents, keep, k)`: count for every document the coordinates whose sign
 # agrees with the query's (above 0 or not), keep the `keep` best (equal counts in the order of rows), sort these by cosine, and return the row
 # numbers of the `k` best.
@@ -720,8 +717,7 @@ checks.binary_search(search)
 #
 # The query's own length is the same for all documents, so it can be left out.
 # </details>
-
-# %% [markdown]
+#
 # **4 · Which of these is PCA?** (20 minutes). A colleague hands you vectors and five outputs, each with 8 columns: one is PCA's, the others
 # claim to be. Write `which(x, candidates)` that finds it without running PCA yourself. Use what principal components must have: mean 0,
 # no correlation between columns ($\text{cov}_{ij} = 0$ for $i \neq j$), and falling variances.
@@ -755,8 +751,7 @@ checks.which_is_pca(which)
 # Among the others were SVD without centring, random coordinates, whitened components (all scaled to the same variance) and the public code's "PCA". Try your function
 # on `code_basis(x).apply(x)`.
 # </details>
-
-# %% [markdown]
+#
 # ## Claims settled here
 
 # %%
