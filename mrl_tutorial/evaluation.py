@@ -16,7 +16,7 @@ from .embedding import Progress, check_embeddings, check_finite, cross_validated
 from .errors import InputError
 from .grid import Grid, check_cells
 from .ranking import nearest, one_thread, relevant_ranks
-from .store import remembered
+from .store import key, remembered
 
 __all__ = ["DEFAULT_METRICS", "check_metrics", "embed_task", "evaluate_grid"]
 
@@ -113,7 +113,7 @@ def evaluate_grid(
         else:
             source = [x[layer - 1] for _, x in sorted(given.items()) for layer in needed]
         options = [names, split, chosen, widths, fixed_document, cosine, max_queries, samples_per_label, n_draws, seed]
-        tables = remembered("grids", [VERSION, LIBRARIES, task.fingerprint(), options, *source], measure)
+        tables = remembered("grids", key(VERSION, LIBRARIES, task.fingerprint(), options, *source), measure)
     else:
         tables = measure()
     seconds["score"] = time.perf_counter() - started - seconds["encode"]

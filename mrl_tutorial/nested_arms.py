@@ -6,9 +6,9 @@ bootstrap over items all come from the same place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -98,7 +98,7 @@ def nets(data: Data, plan: Plan, weights: Sequence[float], seeds: Sequence[int],
             f"h{i}{ab}": p.numpy() for i, head in enumerate(found.heads) for ab, p in zip("wb", head, strict=True)
         }
 
-    parts = {k: torch.from_numpy(v) for k, v in kept(name, make).items()}
+    parts = {k: torch.from_numpy(v) for k, v in store.remembered("small-nets", name, make).items()}
     count = 1 if plan.tied else len(plan.dims)
     encoder = tuple(parts[f"e{i}"] for i in range(4 if plan.hidden else 2))
     return Nets(plan, encoder, tuple((parts[f"h{i}w"], parts[f"h{i}b"]) for i in range(count)))
@@ -145,8 +145,8 @@ def compare_arms(
         if arm not in NAMES:
             raise InputError(f"no arm {arm!r}: there are {', '.join(NAMES)}")
     what = [data.key(), asdict(plan), list(seeds), *([list(metrics)] if tuple(metrics) != METRICS else [])]
-    return {arm: kept(store.key("arm", VERSION, arm, *what),
-                      lambda arm=arm: _arm(arm, data, plan, seeds, report, metrics)) for arm in arms}  # fmt: skip
+    return {arm: store.remembered("small-nets", store.key("arm", VERSION, arm, *what),
+                                  partial(_arm, arm, data, plan, seeds, report, metrics)) for arm in arms}  # fmt: skip
 
 
 def _arm(arm, data: Data, plan: Plan, seeds: Sequence[int], report: Report | None, metrics) -> dict[str, np.ndarray]:
@@ -189,19 +189,6 @@ def shorten(data: Data, features: Tensor, how: str) -> Tensor:
             values, vectors = torch.linalg.eigh((seen - seen.mean(0)).T @ (seen - seen.mean(0)))
             out[g] = ((features[g].double() - seen.mean(0)) @ vectors.flip(1)).float()
     return out
-
-
-def kept(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays from the cache under this key, else made and put there."""
-    path = store.cache_dir("small-nets") / f"{name}.npz"
-    try:
-        with np.load(path) as file:
-            return {k: file[k] for k in file.files}
-    except (OSError, ValueError):
-        made = make()
-    with store.whole_file(path) as temporary:
-        np.savez(temporary, **made)
-    return made
 
 
 def spread(outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

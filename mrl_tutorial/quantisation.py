@@ -17,7 +17,7 @@ from .embedding import check_embeddings
 from .errors import InputError
 from .retrieval import Retriever
 from .stages import Stage
-from .store import remembered
+from .store import key, remembered
 
 STORES = ("float32", "int8", "binary")
 VERSION = 1  # of how stores are measured: what the cache holds from another one is not read
@@ -118,8 +118,8 @@ def measure_stores(
         return {"items": np.array(table)}  # (stores, Q)
 
     if cache:
-        shaped_by = [VERSION, task.fingerprint(), split, metric, list(map(repr, stores)), queries, documents]
-        table = remembered("stores", shaped_by, measure)
+        name = key(VERSION, task.fingerprint(), split, metric, list(map(repr, stores)), queries, documents)
+        table = remembered("stores", name, measure)
     else:
         table = measure()
     return [Measured(store, items) for store, items in zip(stores, table["items"], strict=True)]

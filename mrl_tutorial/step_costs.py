@@ -15,7 +15,7 @@ from .batch import Batch
 from .errors import InputError
 from .feed import examples, schedule
 from .recipes import get_recipe
-from .store import remembered
+from .store import key, remembered
 from .sweep_file import environment
 from .training import Backbone
 
@@ -47,7 +47,7 @@ def measure(
         return {"costs": np.array(_measure(encoder, task, *options, progress), dtype=np.float64)}
 
     if cache:
-        table = remembered("step-costs", [encoder.fingerprint(), task.fingerprint(), options, environment()], measured)
+        table = remembered("step-costs", key(encoder.fingerprint(), task.fingerprint(), options, environment()), measured)
     else:
         table = measured()
     return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table["costs"], strict=True)}

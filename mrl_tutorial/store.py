@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,12 @@ def key(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def remembered(folder: str, parts: Sequence[Any], compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays that `compute()` gives; kept in the cache's `folder` under `key(*parts)`, and from then on read there.
+def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
 
-    parts: everything that shapes the result. A file that cannot be read, or written, costs time and nothing else.
+    name: a `key` of everything that shapes them. A file that cannot be read, or written, costs time and nothing else.
     """
-    path = cache_dir(folder) / f"{key(*parts)}.npz"
+    path = cache_dir(folder) / f"{name}.npz"
     if path.exists():
         try:
             with np.load(path) as stored:

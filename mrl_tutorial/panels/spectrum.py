@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -88,14 +89,8 @@ def spectrum_data(
     every = []
     for name, parts in given.items():
         key = store.key(*parts.values(), task.qrels, split, dims, metric, max_queries)
-        path = store.cache_dir("spectrum") / f"{key}.npz"
-        if path.exists():
-            with np.load(path) as saved:
-                every.append(dict(saved))
-            continue
-        every.append(_measure(task, parts, split, metric, dims, max_queries, name, progress))
-        with store.whole_file(path) as temporary:
-            np.savez(temporary, **every[-1])
+        options = task, parts, split, metric, dims, max_queries, name, progress
+        every.append(store.remembered("spectrum", key, partial(_measure, *options)))
     joined = {key: np.stack([one[key] for one in every]) for key in every[0]}
     quality = {way: joined[way] for way in WAYS}
     return SpectrumData(tuple(models), dims, joined["variances"], joined["coordinates"], quality, metric, split)

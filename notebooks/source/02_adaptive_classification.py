@@ -77,27 +77,24 @@ def trained(x, y, parts, plan):
     for kind, (tied, sizes) in KINDS.items():
         here = replace(plan, tied=tied)
         weights = np.ones(len(plan.dims)) if sizes == "all" else np.eye(len(plan.dims))[-1]
-        rows = [array for part in parts for array in part[:3]]
-        path = (
-            store.cache_dir("cascades") / f"{store.key(1, x, y, *rows, [p[3] for p in parts], asdict(here), sizes)}.npz"
-        )
-        if not path.exists():
-            nets = train_nets(
-                x, y, [p[0] for p in parts], np.tile(weights, (len(parts), 1)), [p[3] for p in parts], here
-            )
-            kept = {}
+        train_rows, seeds = [part[0] for part in parts], [part[3] for part in parts]
+
+        def answered(here=here, weights=weights, train_rows=train_rows, seeds=seeds):
+            nets = train_nets(x, y, train_rows, np.tile(weights, (len(parts), 1)), seeds, here)
+            found = {}
             for g, (_, held, test, _) in enumerate(parts):
                 for name, rows in (("held", held), ("test", test)):
                     a = cascade.answers(cascade.probabilities(nets.pick([g]), x[rows])[0], y[rows], plan.dims)
-                    kept |= {f"{g}-{name}-confidence": a.confidence, f"{g}-{name}-right": a.right}
-            with store.whole_file(path) as temporary:
-                np.savez_compressed(temporary, **kept)
+                    found |= {f"{g}-{name}-confidence": a.confidence, f"{g}-{name}-right": a.right}
+            return found
+
+        key = store.key(1, x, y, *[rows for part in parts for rows in part[:3]], seeds, asdict(here), sizes)
+        kept = store.remembered("cascades", key, answered)  # trained once, then read from the cache
         classes = int(y.max()) + 1
-        with np.load(path) as file:
-            runs[kind] = [
-                {name: cascade.Answers(plan.dims, file[f"{g}-{name}-confidence"], file[f"{g}-{name}-right"], classes) for name in ("held", "test")}
-                | {"items": part[2]} for g, part in enumerate(parts)
-            ]  # fmt: skip
+        runs[kind] = [
+            {name: cascade.Answers(plan.dims, kept[f"{g}-{name}-confidence"], kept[f"{g}-{name}-right"], classes) for name in ("held", "test")}
+            | {"items": part[2]} for g, part in enumerate(parts)
+        ]  # fmt: skip
     return runs
 
 

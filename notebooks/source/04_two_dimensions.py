@@ -343,7 +343,7 @@ ledger.settle(
 # %% tags=["claim-R12"]
 costs = step_costs.measure(
     encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells", "separate:3,128"],
-    batch_size=8 if FAST else 16, repeats=1 if FAST else 2, cache=True,
+    batch_size=8 if FAST else 16, repeats=1 if FAST else 3, cache=True,
 )  # fmt: skip
 plain_cost = costs["full-size"]
 print(f"{'recipe':>22}{'seconds':>9}{'of which loss':>15}{'time ×':>9}{'memory ×':>10}")
@@ -359,7 +359,7 @@ time_ratio, memory_ratio = (
     costs[biggest].kept_bytes / plain_cost.kept_bytes,
 )
 ledger.settle(
-    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 2}, fp32",
+    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 3}, fp32",
     number=f"2D step against full-size step: at most × {time_ratio:.2f} in time ({slowest}), "
     f"× {memory_ratio:.2f} in memory ({biggest})",
     verdict="holds" if min(time_ratio, memory_ratio) > 1.5
@@ -387,9 +387,9 @@ ledger.settle(
 # spread (standard deviation) over the seeds.
 
 # %%
-files = {
-    name: sweep_rows(name) for name in ("pydocs-full", "pydocs-separate", "sts-full", "pydocs-switches", "sts-terms")
-}
+names = ("pydocs-full", "pydocs-elsewhere", "pydocs-separate", "pydocs-separate-more", "sts-full", "sts-search",
+         "sts-without", "pydocs-switches", "sts-terms")  # fmt: skip
+files = {name: sweep_rows(name) for name in names}
 for name, (rows, header) in files.items():
     done = rows[rows.recipe != "plain"].groupby("recipe", sort=False).seed.nunique() if len(rows) else {}
     print(f"{name}: " + (", ".join(f"{r} ({n})" for r, n in done.items()) or "not measured yet"), "| seeds in brackets")
@@ -478,49 +478,54 @@ if verdicts:
 # MRL spends all of its steps on it. On STS-B this price does not show.
 #
 # ### From one task to another (R2)
-# We train on search and test on both tasks, and we train on STS and test on it. (STS-B is not part of the course. The files
-# were made with it in a folder that the variable `$MRL_DATA` names. The model has seen docstrings and many other texts in its
-# own training, so "zero-shot" here means: not trained on by us.)
+# We train on search in pydocs or on STS, and test on the same task, on the other one, and on collections that are neither:
+# **Cranfield** (search in abstracts on aerodynamics) and **Banking77** (77 kinds of questions to a bank; a classifier
+# learns from 8 texts a class, its accuracy on others is measured). STS-B, Cranfield and Banking77 are not part of the course: the
+# files were made with them in a folder that the variable `$MRL_DATA` names. The model has seen docstrings and many other texts
+# in its own training, so "zero-shot" here means: not trained on by us. A gain counts from 0.01 on, in every seed.
 
 # %% tags=["claim-R2"]
-settings = [("STS-B → STS-B", "sts-full", "stsbenchmark"), ("pydocs → pydocs", "pydocs-full", "pydocs"),
-            ("pydocs → STS-B", "pydocs-full", "stsbenchmark")]  # fmt: skip
+NAMES = {"stsbenchmark": "STS-B", "cranfield": "Cranfield", "banking77": "Banking77"}
+runs = [("STS-B", "sts-full"), ("STS-B", "sts-search"), ("pydocs", "pydocs-full"), ("pydocs", "pydocs-elsewhere")]
 lines, good, counts = [], [], []
-for label, name, where in settings:
+for trained_on, name, where in [(a, name, where) for a, name in runs for where in dict.fromkeys(files[name][0].task)]:
     s = stacks(files[name][0], where)
+    of, *part = where.split(" (")  # a task of which a part was scored says so in its name
+    label = f"{trained_on} → {' ('.join([NAMES.get(of, of), *part])}"
     if {"2dmse-v1", "mrl"} <= set(s):
-        d = s["2dmse-v1"].minus(s["mrl"])
-        by_seed = d.values[:, SUB].mean(1)
-        good.append(bool((by_seed > 0).all()))
+        d, over_plain = s["2dmse-v1"].minus(s["mrl"]), s["2dmse-v1"].minus(s["plain"])
+        good.append(bool((d.values[:, SUB].mean(1) >= 0.01).all()))
         counts.append(len(d.seeds))
-        lines.append((label, gain(d, SUB)))
+        lines.append(f"{label} {gain(d, SUB)}")
         print(
-            f"{label:<20} 2dmse-v1 − mrl, mean of the 35 cells below the last layer: {gain(d, SUB)}; "
-            f"won in every seed: {won_in_every_seed(d)[SUB].sum()}"
+            f"{label:<36} 2dmse-v1 − mrl, mean of the 35 cells below the last layer: {gain(d, SUB)}; won in every seed: "
+            f"{won_in_every_seed(d)[SUB].sum():>2}; last layer {gain(d, ~SUB)}; 2dmse-v1 − plain {gain(over_plain, SUB)}"
         )
 if lines:
+    passed = [line.rsplit(" ", 3)[0] for line, g in zip(lines, good) if g]
     settle(
-        "R2", min(counts), needs_data=True,
-        number="2DMSE v1 − MRL below the last layer: " + "; ".join(f"{label} {x}" for label, x in lines),
-        test="trained → tested; STS-B test 1,379 pairs, pydocs test 1,265 queries",
-        verdict="holds only if it is trained on search and tested on similarity: the other way round was not measured" if all(good)
-        else "holds only if it is trained and measured as in "
-        + ", ".join(label for (label, _), g in zip(lines, good) if g) if any(good)
-        else "does not hold here",
-        why="the sign of the mean gain in every seed; what carries over is that early layers give usable embeddings "
-        "at all. Another collection was not measured either",
+        "R2", min(counts), needs_data=True, number="2DMSE v1 − MRL below the last layer: " + "; ".join(lines),
+        test="trained → tested; the test split of each set",
+        verdict="holds" if all(good)
+        else "holds only if it is trained and tested as in " + ", ".join(passed) if passed else "does not hold here",
+        why="a mean gain of 0.01 or more in every seed; accuracy, rank correlation and nDCG@10 are not the same unit",
     )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** All three means are positive, also where training and test task differ (pydocs → STS-B), although fewer cells
-# are won there. The opposite way, from STS to search, is not in the files.
+# **What to see.** Trained on search, the gain goes along to another collection and to other tasks: what carries over is that
+# early layers give usable embeddings at all. The other way it does not. After 50 steps on STS all seven means are above zero,
+# but on search the gain is too small to matter, and the last number of those lines says that the plain model is no worse: a
+# short training on similarity teaches nothing about search.
 #
 # ### Against separately trained sub-models (R3)
 # The hardest rival: a model cut to $l$ layers and trained for $(l, d)$ alone, with the same number of steps. If you need one
 # size only, that is what you would do.
 
 # %% tags=["claim-R3"]
-alone = separate_cells(files["pydocs-separate"][0], "pydocs") if len(files["pydocs-separate"][0]) else {}
+alone = {}
+for name in ("pydocs-separate", "pydocs-separate-more"):
+    if len(files[name][0]):
+        alone |= separate_cells(files[name][0], "pydocs")
 lost, won, lines, counts = [], [], [], []
 for (layer, dim), by_seed in sorted(alone.items()):
     row = f"({layer}, {dim:>3}) separate {np.mean(list(by_seed.values())):.3f}"
@@ -590,54 +595,75 @@ if {"ese", "2dmse-v1"} <= set(s):
 #
 # ### Which cells gain most, and do tasks agree? (R13)
 # The gain of a cell is its difference to the *plain* model. Is a cell that gains much on one task one that gains much on
-# another? We compare the *order* of the 42 cells by rank correlation: 1 the same order, 0 unrelated.
+# another? We compare the *order* of the 42 cells by rank correlation: 1 the same order, 0 unrelated. One training on pydocs,
+# three kinds of task: search, similarity, classification.
 
 # %% tags=["claim-R13"]
 gains, lines, counts = {}, [], []
-for where in ON:
-    s = stacks(full, where)
-    name = next((n for n in ("all-cells", "2dmse-v1") if n in s), None)
-    if name and "plain" in s:
-        d = s[name].minus(s["plain"])
-        gains[where] = d
+for name, where in (("pydocs-full", "pydocs"), ("pydocs-full", "stsbenchmark"), ("pydocs-elsewhere", "banking77")):
+    s = stacks(files[name][0], where)
+    if {"2dmse-v1", "plain"} <= set(s):
+        d = gains[NAMES.get(where, where)] = s["2dmse-v1"].minus(s["plain"])
         counts.append(len(d.seeds))
         best = np.unravel_index(d.mean.argmax(), d.mean.shape)
         print(
-            f"{ON[where]}, {name} − plain: largest {d.mean.max():+.3f} at layer {LAYERS[best[0]]}, "
+            f"{NAMES.get(where, where):<10} 2dmse-v1 − plain: largest {d.mean.max():+.3f} at layer {LAYERS[best[0]]}, "
             f"{DIMS[best[1]]} dimensions; median {np.median(d.mean):+.3f}; least {d.mean.min():+.3f}"
         )
 if len(gains) > 1:
     drawn(
-        {f"{w}: {name} − plain": d.mean for w, d in gains.items()},
+        {f"{w}: 2dmse-v1 − plain": d.mean for w, d in gains.items()},
         bar="difference",
-        title="Which cells gain",
+        title="Which cells gain (nDCG@10, Spearman, accuracy)",
         difference=True,
+        columns=3,
     ).show()
     agree = {}
     for a, b in [(a, b) for i, a in enumerate(gains) for b in list(gains)[i + 1 :]]:
         by_seed = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(gains[a].values, gains[b].values)]
-        agree[f"{a}, {b}"] = np.array(by_seed)
+        agree[f"{a} and {b}"] = np.array(by_seed)
         lines.append(
             f"{a} and {b} {np.mean(by_seed):.2f} ± {np.std(by_seed, ddof=1) if len(by_seed) > 1 else np.nan:.2f}"
         )
+    print("rank correlation of the gains: " + "; ".join(lines))
     uneven = all(
         d.mean.max() > 2 * max(np.median(d.mean), 1e-3) or d.mean.min() < 0 < d.mean.max() for d in gains.values()
     )
     alike = [k for k, v in agree.items() if (v > 0.5).all()]
     settle(
         "R13", min(counts), number="rank correlation of the cells' gains: " + "; ".join(lines), needs_data=True,
-        test="42 cells on each test set: " + ", ".join(ON[w] for w in gains),
+        test="42 cells on each test set, trained on pydocs: " + ", ".join(gains),
         verdict="holds" if uneven and len(alike) == len(agree)
         else f"holds only if the tasks are {' or '.join(alike)}" if alike
         else "does not hold here",
         why=f"gains are {'very uneven' if uneven else 'rather even'}; alike means a rank correlation above 0.5 "
-        "in every seed. Classification was not measured here",
+        "in every seed",
     )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Both tasks gain most in layers 3 to 5. Search gains most at 64 dimensions and more; similarity gains less,
-# and mostly at 128 and below. The orders agree only weakly. A cell worth training for one task need not be worth it for
-# another.
+# **What to see.** WHAT_R13
+#
+# What does *one layer's* part of the loss do? **From file**: the recipe that trains every cell, and the same without layer 1,
+# without layer 2, and so on; trained and tested on STS-B. Each row of tiles is a layer, averaged over the widths; each column
+# is the layer that the loss did not touch.
+
+# %%
+s = stacks(files["sts-without"][0], "stsbenchmark")
+without = [f"all-cells+without-{layer}" for layer in LAYERS]
+if {"all-cells", *without} <= set(s):
+    by_seed = np.stack([s[name].minus(s["all-cells"]).values.mean(2) for name in without], axis=2)  # (seeds, L, left out)
+    print("Spearman minus that of the loss with all layers, mean over widths (± over seeds); rows: scored layer")
+    print("without layer" + "".join(f"{layer:>17}" for layer in LAYERS))
+    for layer, row, spread in reversed(list(zip(LAYERS, by_seed.mean(0), by_seed.std(0, ddof=1)))):
+        print(f"      layer {layer}" + "".join(f"{x:>+9.4f} ± {y:.4f}" for x, y in zip(row, spread)))
+    picture = tiles(
+        {"": (by_seed.mean(0), LAYERS, LAYERS)}, bar="difference", title="One layer left out of the loss", difference=True
+    )
+    picture.update_xaxes(title_text="layer left out of the loss", tickvals=[str(layer) for layer in LAYERS])
+    picture.update_yaxes(title_text="scored layer").update_layout(height=360, margin_b=60).show()
+
+# %% [markdown]
+# **What to see.** WHAT_WITHOUT
 #
 # ## The switches: full-dim, +dims, fixed document (R5, R6, R7)
 # The reproducibility study of 2D Matryoshka (S. Wang et al., arXiv 2411.17299) trained retrieval with a base recipe: every

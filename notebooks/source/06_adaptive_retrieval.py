@@ -62,7 +62,7 @@ from mrl_tutorial import costs, results
 from mrl_tutorial.backbone import resolve_precision
 from mrl_tutorial.funnel_paths import Paths
 from mrl_tutorial.grid import bootstrap
-from mrl_tutorial.store import remembered
+from mrl_tutorial.store import key, remembered
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(
@@ -342,8 +342,8 @@ def settle_on_test(task, model, embeddings=None, rows=None):
         }
         return {name: np.array(value) for name, value in values.items()}
 
-    shaped_by = [task.fingerprint(), model.fingerprint(), resolve_precision("auto")]
-    return {name: value.item() for name, value in remembered("paths", shaped_by, found).items()}
+    name = key(task.fingerprint(), model.fingerprint(), resolve_precision("auto"))
+    return {name: value.item() for name, value in remembered("paths", name, found).items()}
 
 
 compared = {
