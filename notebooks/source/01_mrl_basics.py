@@ -56,8 +56,8 @@ from mrl_tutorial import (
 )
 from mrl_tutorial import arms_report as report
 from mrl_tutorial import checks_basics as checks
-from mrl_tutorial import ledger, losses, nested_arms
-from mrl_tutorial.prefix_quality import coarse_and_detail, quality
+from mrl_tutorial import ledger, losses, nested_arms, store
+from mrl_tutorial.prefix_quality import coarse_and_detail
 from mrl_tutorial.small_nets import Plan
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -425,8 +425,8 @@ ledger.settle(
 every = list(range(1, 65)) if not FAST else [*range(2, 64, 3), 64]
 mrl = nested_arms.nets(digits, plan, np.ones(6), SEEDS)
 fixed = nested_arms.nets(digits, plan, np.eye(6)[-1], SEEDS)
-key = nested_arms.store.key("every size", digits.key(), str(plan), SEEDS, every)
-walk = nested_arms.kept(key, lambda: {
+key = store.key("every size", digits.key(), str(plan), SEEDS, every)
+walk = store.remembered("small-nets", key, lambda: {
     name: nested_arms.measure(digits, nets.features(digits.x), every, len(SEEDS), ["1nn"])["1nn"].mean((0, 2))
     for name, nets in (("MRL", mrl), ("prefix", fixed))})  # fmt: skip
 inside = [m for m in every if m not in DIMS and DIMS[0] < m < DIMS[-1]]

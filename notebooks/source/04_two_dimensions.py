@@ -513,9 +513,9 @@ if lines:
 
 # %% [markdown]
 # **What to see.** Trained on search, the gain goes along to another collection and to other tasks: what carries over is that
-# early layers give usable embeddings at all. The other way it does not. After 50 steps on STS all seven means are above zero,
-# but on search the gain is too small to matter, and the last number of those lines says that the plain model is no worse: a
-# short training on similarity teaches nothing about search.
+# early layers give usable embeddings at all. The other way it does not. All means are above zero, but from STS to search they
+# are too small to matter, and the last number of those lines says that the plain model is no worse: a short training on
+# similarity teaches nothing about search.
 #
 # ### Against separately trained sub-models (R3)
 # The hardest rival: a model cut to $l$ layers and trained for $(l, d)$ alone, with the same number of steps. If you need one
@@ -557,8 +557,9 @@ if counts:
 
 # %% [markdown]
 # **What to see.** The numbers after a recipe's name are its quality minus that of the model trained for this one cell. A
-# negative number is what sharing one model among all cells costs there. Starbucks comes closest; both cells lie on its
-# staircase.
+# negative number is what sharing one model among all cells costs there. Starbucks comes closest, level with the separate model
+# in the two smallest cells; all of these cells lie on its staircase. 2DMSE version 1, which trains every cell now and then,
+# falls further behind the larger the cell.
 #
 # ### Version 2 against version 1, on STS (R4)
 # Both are trained and tested on STS-B, **from file**.
@@ -641,7 +642,9 @@ if len(gains) > 1:
     )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** WHAT_R13
+# **What to see.** All three tasks gain most in layers 3 to 5, but at different widths: search at 64 dimensions and more,
+# similarity at few, classification in between. Similarity and classification order the cells much alike, search and similarity
+# only weakly. A cell worth training for one task need not be worth it for another.
 #
 # What does *one layer's* part of the loss do? **From file**: the recipe that trains every cell, and the same without layer 1,
 # without layer 2, and so on; trained and tested on STS-B. Each row of tiles is a layer, averaged over the widths; each column
