@@ -28,6 +28,7 @@ from .topk import unit
 
 Progress = Callable[[int, int, str], object]
 NEIGHBOURS, EPOCHS, PULL, SEED = 15, 100, 0.02, 0
+MOST = 600  # each point is an element of the page, and all of them move at every slide
 LEAST = 40  # fewer points have no map worth drawing, and UMAP's spectral start fails on them
 EXPECTED = 45.0  # seconds, the progress bar's guess: for 1,500 points at 6 sizes on 2 cores
 
@@ -45,7 +46,7 @@ class PrefixMaps:
 
 
 def prefix_maps(
-    vectors: np.ndarray, labels: Sequence, dims: Sequence[int] | None = None, *, most: int = 1500, seed: int = SEED,
+    vectors: np.ndarray, labels: Sequence, dims: Sequence[int] | None = None, *, most: int = MOST, seed: int = SEED,
     progress: Progress | None = None,
 ) -> PrefixMaps:  # fmt: skip
     """Aligned maps of the prefixes of `vectors` (N, D), and how pure their neighbourhoods are; kept in the cache.

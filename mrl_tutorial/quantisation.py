@@ -118,7 +118,7 @@ def measure_stores(
         return {"items": np.array(table)}  # (stores, Q)
 
     if cache:
-        name = key(VERSION, task.fingerprint(), split, metric, list(map(repr, stores)), queries, documents)
+        name = key(VERSION, np.__version__, task.fingerprint(), split, metric, list(map(repr, stores)), queries, documents)
         table = remembered("stores", name, measure)
     else:
         table = measure()

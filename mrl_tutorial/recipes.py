@@ -74,8 +74,9 @@ def all_cells(
     kl: str | None = None, detach: bool = True, without: int | None = None,
 ) -> Recipe:  # fmt: skip
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step. kl: + w_l KL from (L, d) to (l, d) for l < L, over
-    "features" or "scores"; detach=False lets the teacher learn too. without: a layer that no term touches. Raises
-    InputError for another kl, and for a layer that the model lacks or that would leave none."""
+    "features" or "scores"; detach=False lets the teacher learn too. without: a layer whose cells have no loss (the last one
+    still teaches where there is a kl). Raises InputError for another kl, and for a layer that the model lacks or that
+    would leave none."""
     if kl not in (None, "features", "scores"):
         raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")
     dims, layers = columns(dims, width), np.arange(1, n_layers + 1)
@@ -191,10 +192,13 @@ def _parse(name: str, width: int) -> tuple[str, dict]:
     for switch in switches:
         left_out = re.fullmatch(r"without-(\d+)", switch)
         if left_out and kind == "all-cells":
+            if "without" in options:
+                raise InputError(f"{name!r} leaves out two layers: give one +without-…")
             options["without"] = int(left_out[1])
             continue
         if switch not in SWITCHES[kind]:
-            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, SWITCHES[kind])}")
+            known = [*SWITCHES[kind], *(["without-3"] if kind == "all-cells" else [])]
+            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, known)}")
         options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[kind][switch]
     if options.get("detach") is False and "kl" not in options:
         raise InputError(f"{name!r}: without a KL there is no teacher to attach; write all-cells+kl-features+attached")

@@ -19,6 +19,8 @@ from .store import key, remembered
 from .sweep_file import environment
 from .training import Backbone
 
+VERSION = 1  # of recipes and of how their steps are measured: what the cache holds from another one is not read
+
 
 class StepCost(NamedTuple):
     """seconds: of forward, loss and backward (median). loss_seconds: of computing the loss terms and their own backward
@@ -47,7 +49,7 @@ def measure(
         return {"costs": np.array(_measure(encoder, task, *options, progress), dtype=np.float64)}
 
     if cache:
-        table = remembered("step-costs", key(encoder.fingerprint(), task.fingerprint(), options, environment()), measured)
+        table = remembered("step-costs", key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment()), measured)
     else:
         table = measured()
     return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table["costs"], strict=True)}

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
         try:
             with np.load(path) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            pass  # damaged: it is written anew
     found = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
         np.savez_compressed(temporary, **found)

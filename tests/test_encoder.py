@@ -157,6 +157,15 @@ def test_cache_is_memory_mapped_and_knows_what_shaped_it(bert):
     assert Encoder.load(bert, pooling="cls")._backbone_key() != before
 
 
+def test_texts_in_the_cache_are_not_tokenised_again(bert, monkeypatch):
+    encoder = Encoder.load(bert)
+    first = np.array(encoder.encode_layers(SENTENCES, precision="fp32"))
+    monkeypatch.setattr(Encoder, "tokenize", None)  # would fail if it were called
+    assert np.array_equal(encoder.encode_layers(SENTENCES, precision="fp32"), first)
+    with pytest.raises(TypeError):
+        encoder.encode_layers([*SENTENCES, "one more"], precision="fp32")
+
+
 def test_a_damaged_cache_file_is_made_again(bert, tmp_path):
     encoder = Encoder.load(bert)
     first = np.array(encoder.encode_layers(SENTENCES, precision="fp32"))

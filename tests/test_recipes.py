@@ -321,6 +321,10 @@ def test_all_cells_without_a_layer_touches_every_layer_but_that():
             get_recipe(f"all-cells+without-{layer}", L, WIDTH)
     with pytest.raises(InputError, match="unknown switch"):
         get_recipe("retrieval-2dmse+without-2", L, WIDTH)
+    with pytest.raises(InputError, match="leaves out two layers"):
+        get_recipe("all-cells+without-1+without-2", L, WIDTH)
+    with pytest.raises(InputError, match="unknown switch 'without'.*without-3"):
+        get_recipe("all-cells+without", L, WIDTH)
 
 
 @pytest.mark.parametrize("name, words", [("all-cells+kl", "kl-"), ("all-cells+attached", "no teacher"), ("all-cells+dims", "unknown switch")])

@@ -93,6 +93,9 @@ def test_equal_scores_rank_by_lot_and_as_they_are_shown():
     # cosines 1, 1, -1, 1
     shown = model.top("cut", 0, 1, 3).tolist()
     assert shown == sorted([0, 1, 3], key=lambda row: model.ties[row])
+    for k in (1, 2):  # the cut goes through equal scores
+        assert model.top("cut", 0, 1, k).tolist() == shown[:k]
+    assert model.top("cut", 0, 1, 9).tolist() == [*shown, 2]
     assert model.values["ndcg@10"][0, 0] == pytest.approx(1 / np.log2(2 + shown.index(3)))
     assert sorted(model.ties) == [0, 1, 2, 3]
 

@@ -10,14 +10,13 @@ import plotly.graph_objects as go
 
 from ..errors import InputError
 from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, point_mark, style
-from ..maps import PrefixMaps, Progress, checked, prefix_maps
+from ..maps import MOST, PrefixMaps, Progress, checked, prefix_maps
 from .base import SLIDER, Panel
 from .explorer_html import shorten
 
 HUES = (*COLOURS, INK, "#A88F00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
 REST = "#C4C4C4"
-MOST = 600  # points: each is an element of the page, and all of them move at every slide
 
 
 class PrefixMap(Panel):
