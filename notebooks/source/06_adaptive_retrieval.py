@@ -246,13 +246,14 @@ def last_layer(embeddings):
     }
 
 
+TRY_K, ASK, SHARE = (10, 20, 50, 100, 200, 400), 2000, 0.99  # shortlists, at most so many dev queries, quality to keep
+
+
 def tried(task, embeddings):
     """All plain and two-stage searches at the last layer, on dev: Ds, K (0: no second stage), MFLOPs, nDCG@10."""
-    paths = Paths(task, {"it": last_layer(embeddings)["dev"]}, queries=2000)
+    paths = Paths(task, {"it": last_layer(embeddings)["dev"]}, queries=ASK)
     ways = [(d, 0, [Stage(d)]) for d in encoder.dims]
-    ways += [
-        (d, k, shortlist(d, width, k)) for d in encoder.dims[:-1] for k in (10, 20, 50, 100, 200, 400) if k < paths.n
-    ]
+    ways += [(d, k, shortlist(d, width, k)) for d in encoder.dims[:-1] for k in TRY_K if k < paths.n]
     rows = []
     for d, k, stages in ways:
         flops = costs.adaptive_flops(paths.n, d, k, width) if k else costs.search_flops(paths.n, d)
@@ -327,7 +328,7 @@ def settle_on_test(task, model, embeddings=None, rows=None):
         embedded = embeddings or embed_splits(task, model)
         tries = rows or tried(task, embedded)
         full = next(row for row in tries if row[0] == width)
-        ds, k, cost, _ = min((r for r in tries if r[1] and r[3] >= 0.99 * full[3]), key=lambda row: row[2])
+        ds, k, cost, _ = min((r for r in tries if r[1] and r[3] >= SHARE * full[3]), key=lambda row: row[2])
         last = last_layer(embedded)
         whole, part = (measure_path(task, last, path, "test") for path in ([Stage(width)], shortlist(ds, width, k)))
         low, high = bootstrap(part - whole)
@@ -342,7 +343,8 @@ def settle_on_test(task, model, embeddings=None, rows=None):
         }
         return {name: np.array(value) for name, value in values.items()}
 
-    name = key(task.fingerprint(), model.fingerprint(), resolve_precision("auto"))
+    settings = [1, TRY_K, ASK, SHARE, encoder.dims]  # raise the 1 when you change how paths are measured
+    name = key(task.fingerprint(), model.fingerprint(), resolve_precision("auto"), settings)
     return {name: value.item() for name, value in remembered("paths", name, found).items()}
 
 
