@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -89,7 +90,10 @@ def test_resume_gives_what_an_uninterrupted_run_gives(encoder, what, recipe, sto
 
 
 @pytest.mark.parametrize("what", ["heads", "full"])
-def test_an_interrupt_in_the_middle_of_an_update_waits_for_its_end(encoder, what):
+def test_an_interrupt_in_the_middle_of_an_update_waits_for_its_end(encoder, what, request):
+    # a process that was started in the background ignores interrupts
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     whole = train(encoder, pairs_task(), "all-cells", what=what, cache=False, **OPTIONS)
     seen = []
 
