@@ -30,7 +30,7 @@ Progress = Callable[[int, int, str], object]
 NEIGHBOURS, EPOCHS, PULL, SEED = 15, 100, 0.02, 0
 MOST = 600  # each point is an element of the page, and all of them move at every slide
 LEAST = 40  # fewer points have no map worth drawing, and UMAP's spectral start fails on them
-EXPECTED = 45.0  # seconds, the progress bar's guess: for 1,500 points at 6 sizes on 2 cores
+EXPECTED = 30.0  # seconds, the progress bar's guess: for 600 points at 6 sizes on 2 cores (1,500 take half as long again)
 
 
 @dataclass(frozen=True)
