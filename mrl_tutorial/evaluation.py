@@ -59,7 +59,8 @@ def evaluate_grid(
     to the query's dimension. cosine: False for dot products of raw prefixes; default: as the encoder says, else cosine.
     max_queries: at most that many items, always the same for one seed. progress(done, total, label) per encoded batch
     and scored layer. Vectors without judgements: relevant are the 10 nearest at the last layer and full width.
-    cache: what was measured before is read from the cache (key: task, model or embeddings, and all options but progress); seconds are then those of reading.
+    cache: what was measured before is read from the cache (key: task, model or embeddings, and all options but
+    progress); the grid's seconds are then those of reading.
     Raises InputError before any encoding for an unknown metric, split or cell, and nothing to judge; then for
     embeddings that are missing, of the wrong shape, or not finite.
     """

@@ -49,7 +49,8 @@ def measure(
         return {"costs": np.array(_measure(encoder, task, *options, progress), dtype=np.float64)}
 
     if cache:
-        table = remembered("step-costs", key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment()), measured)
+        name = key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment())
+        table = remembered("step-costs", name, measured)
     else:
         table = measured()
     return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table["costs"], strict=True)}
