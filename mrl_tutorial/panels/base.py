@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -29,9 +29,11 @@ class Panel:
     """
 
     name = "panel"
+    _sent: Mapping[str, Any] | None = None  # what the browser shows, as plain data; None where it is not known
 
-    def picture(self) -> go.Figure:
-        """The present state as a plotly figure. May set `self.note`."""
+    def picture(self) -> go.Figure | Mapping[str, Any]:
+        """The present state as a plotly figure or, quicker at every slide, as plain data: {"data": …, "layout": …}.
+        May set `self.note`."""
         raise NotImplementedError
 
     def start(self, controls: Sequence[w.Widget], below: Sequence[w.Widget] = ()) -> None:
@@ -39,7 +41,8 @@ class Panel:
         self.message, self.note = w.HTML(), w.HTML()
         for line in (self.message, self.note):
             line.layout.margin = "0"
-        self.figure, shown = canvas(self.picture())
+        self._sent = self.picture()
+        self.figure, shown = canvas(go.Figure(self._sent))
         self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, shown, self.note, *below])
         self.box.add_class("mrl-panel")
         self.box.add_class(f"mrl-{self.name}")
@@ -54,7 +57,8 @@ class Panel:
             self.say(str(error))
             return
         self.say("")
-        refresh(self.figure, figure)
+        refresh(self.figure, figure, self._sent)
+        self._sent = figure
 
     def say(self, sentence: str) -> None:
         """Show `sentence` as a message in the panel; an empty one takes it away."""
@@ -92,25 +96,45 @@ def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:
     return found
 
 
-def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure) -> None:
-    """Make `widget` look like `figure`, sending only what differs. Raises ValueError where the traces do not match."""
-    if [t.type for t in widget.data] != [t.type for t in figure.data]:
+def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, before: go.Figure | Mapping | None = None) -> None:
+    """Make `widget` look like `figure`, sending only what differs from `before`, which it shows (None: asked of the
+    widget). What a reader did by hand, such as zooming, stays. Raises ValueError where the traces do not match."""
+    old, new = plain(widget if before is None else before), plain(figure)
+    if [t.get("type", "scatter") for t in old["data"]] != [t.get("type", "scatter") for t in new["data"]]:
         raise ValueError("a panel's figure must keep the number and kinds of its traces")
-    layout = {k: v for k, v in figure.layout.to_plotly_json().items() if k != "template"}
-    now = widget.layout.to_plotly_json()
     with widget.batch_update():
-        for old, new in zip(widget.data, figure.data, strict=True):
-            old.update(new.to_plotly_json(), overwrite=True) if _differ(old, new) else None
-        for key, value in layout.items():
-            if not _same(now.get(key), value):
-                widget.layout[key] = value
+        for place, a, b in zip(widget.data, old["data"], new["data"], strict=True):
+            for path, value in changes(a, b):
+                place[path] = value
+        for path, value in changes(old["layout"], new["layout"]):
+            widget.layout[path] = value
 
 
-def _differ(old: Any, new: Any) -> bool:
-    a, b = old.to_plotly_json(), new.to_plotly_json()
-    a.pop("uid", None)
-    b.pop("uid", None)
-    return not _same(a, b)
+def plain(figure: go.Figure | PlainFigure | Mapping) -> Mapping[str, Any]:
+    """A figure as plain data, without the ids that plotly gives to traces; plain data as they are."""
+    if isinstance(figure, Mapping):
+        return figure
+    return {"data": [t.to_plotly_json() for t in figure.data], "layout": figure.layout.to_plotly_json()}
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of what makes `new` out of `old`: "title.text", "shapes[0].x0"; None for what is gone. The template
+    never changes, a trace's id is plotly's."""
+    for key in {**old, **new}:
+        a, b, path = old.get(key), new.get(key), at + key
+        if path in ("template", "uid") or a is b:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from changes(a, b, path + ".")
+        elif _records(a) and _records(b) and len(a) == len(b):
+            for i, (x, y) in enumerate(zip(a, b, strict=True)):
+                yield from changes(x, y, f"{path}[{i}].")
+        elif not _same(a, b):
+            yield path, b
+
+
+def _records(values: Any) -> bool:
+    return isinstance(values, (list, tuple)) and len(values) > 0 and all(isinstance(v, Mapping) for v in values)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -180,6 +180,7 @@ class CascadeTuner(Panel):
                 here.x, here.y = [now.final], [now.accuracy]
                 every.x, every.y = [now.final, now.visited], [now.accuracy] * 2
                 bars.y, bars.text = 100 * now.shares, percent(now.shares)
+            self._sent = None
         self.write(self.caption(now))
 
     def start(self, *controls: Any) -> None:

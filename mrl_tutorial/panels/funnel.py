@@ -8,7 +8,6 @@ from typing import Any
 
 import ipywidgets as w
 import numpy as np
-import plotly.graph_objects as go
 
 from .. import figures
 from ..costs import Geometry
@@ -40,6 +39,7 @@ class FunnelDesigner(Panel):
         for name in p.names:
             p.warm(name)
         self._clouds = {name: cloud(p, name) for name in p.names}
+        self._heats = {name: heat(p.grid(name)) for name in p.names}
         keeps = [k for k in KEEPS if k < p.n] or [p.n]
         self.model = w.ToggleButtons(options=list(p.names), value=p.names[-1], style={"button_width": "auto"})
         self.layer = w.IntSlider(p.n_layers, 1, p.n_layers, description="shortlist layer", **SLIDER)
@@ -56,7 +56,7 @@ class FunnelDesigner(Panel):
             [self.layer, self.dim, self.keep], [self.rerank, self.middle, self.size]))  # fmt: skip
         self.start([w.HBox([beside("model"), self.model]), w.HBox([left, right]), self.query])
 
-    def picture(self) -> go.Figure:
+    def picture(self) -> dict:
         p, name = self.paths, self.model.value
         last = p.n_layers, self.rerank.value
         stages = drawn((self.layer.value, self.dim.value), self.keep.value, last, self.middle.value, p.dims)
@@ -64,7 +64,7 @@ class FunnelDesigner(Panel):
         n, full = self.size.value, (Stage(p.width, layer=p.n_layers),)
         cost, whole = (price(path, n, self.clock, self.geometry) for path in (stages, full))
         self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + self._followed(walk))
-        return picture(p.grid(name), p.dims, walk, self._clouds[name], n, cost["mflops"], whole["mflops"])
+        return picture(self._heats[name], p.dims, walk, self._clouds[name], n, cost["mflops"], whole["mflops"])
 
     def _followed(self, walk: Walk) -> str:
         query = self.query.value
@@ -97,15 +97,20 @@ def cloud(paths: Paths, name: str) -> list[tuple[int, int, float]]:
     return found
 
 
-def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
-            mine: float, full: float) -> go.Figure:  # fmt: skip
+def heat(grid: np.ndarray) -> list[dict[str, Any]]:
+    """The traces of a grid (layers, dims), nDCG@10 of plain searches: a heat map and its numbers, as plain data."""
+    low, high = figures.limits_of([grid])
+    return [t.to_plotly_json() for t in figures.heat_traces(grid, range(1, len(grid) + 1), low, high)]
+
+
+def picture(heat: Sequence[Mapping], dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
+            mine: float, full: float) -> dict:  # fmt: skip
     """The path on the grid (left); its recall and multiply-adds among all two-stage paths (right).
 
-    grid (layers, dims): nDCG@10 of plain searches. points: of `cloud`. n: documents that the price is for. mine, full:
-    MFLOPs of the path and of a plain search at full size.
+    heat: of `heat`. points: of `cloud`. n: documents that the price is for. mine, full: MFLOPs of the path and of a
+    plain search at full size. A figure as plain data.
     """
-    layers = list(range(1, len(grid) + 1))
-    low, high = figures.limits_of([grid])
+    layers = heat[0]["y"]
     # beside each cell's number, so that it stays readable
     x = [figures.column(s.dim, dims) - 0.34 for s in walk.stages]
     y = [s.layer + 0.27 for s in walk.stages]
@@ -113,7 +118,7 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
     right = {"type": "scatter", "xaxis": "x2", "yaxis": "y2", "hovertemplate": "%{text}: %{y:.3f}<extra></extra>"}
     two, one = [c for c in points if c[1]], [c for c in points if not c[1]]
     data = [
-        *figures.heat_traces(grid, layers, low, high),
+        *heat,
         {**hidden, "x": x, "y": y, "mode": "lines", "line": {"color": figures.MARK, "width": 4}},
         {**hidden, "x": x, "y": y, "mode": "markers+text", "text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)],
          "marker": {"size": 24, "color": "#FFFFFF", "line": {"color": figures.MARK, "width": 3}},
@@ -131,7 +136,7 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
         **figures.style(), "height": 400,
         "legend": {"x": 0.995, "y": 0.03, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.85)"},
         "xaxis": {**figures.heat_x(dims), "domain": [0, 0.47]},
-        "yaxis": {**figures.heat_y(layers), "range": [0.5, len(grid) + 0.62]},
+        "yaxis": {**figures.heat_y(layers), "range": [0.5, len(layers) + 0.62]},
         "xaxis2": {"domain": [0.56, 1], "anchor": "y2", "type": "log", "dtick": 1, "showgrid": True,
                    "title": {"text": f"MFLOPs a query, {n:,} documents"},
                    "range": [float(np.log10(n * dims[0] / 2e6)), float(np.log10(2 * full))]},
@@ -140,7 +145,7 @@ def picture(grid: np.ndarray, dims: Sequence[int], walk: Walk, points: Sequence[
         "annotations": [figures.heading("the path (nDCG@10 of each cell alone)", 0.235),
                         figures.heading("what it finds, what it costs", 0.78)],
     }  # fmt: skip
-    return go.Figure(data, layout)
+    return {"data": data, "layout": layout}
 
 
 def costs_table(walk: Walk, full: Walk, cost: Mapping[str, float], whole: Mapping[str, float], n: int,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 import numpy as np
-import plotly.graph_objects as go
 
 from .. import figures
 from ..errors import InputError
@@ -79,7 +78,7 @@ def train_with(
 
 def picture(
     dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str
-) -> go.Figure:
+) -> dict:
     """Left accuracy against size, right the difference to equal weights in points, with the wished weights below it.
     What was trained with other weights than those wished is drawn pale."""
     fresh = tuple(wish) == now.weights
@@ -88,11 +87,11 @@ def picture(
     tip = "%{customdata} dimensions: %{y:.3f}<extra></extra>"
     gain = 100 * now.gain
     traces = [
-        go.Scatter(x=x, y=base.accuracy, customdata=dims, name="all weights 1", mode="lines+markers", hovertemplate=tip,
+        dict(type="scatter", x=x, y=base.accuracy, customdata=dims, name="all weights 1", mode="lines+markers", hovertemplate=tip,
                    line={"color": "#666666", "width": 2, "dash": "dash"}, marker={"size": 8}),
-        go.Scatter(x=x, y=now.accuracy, customdata=dims, name="your weights", mode="lines+markers", hovertemplate=tip,
+        dict(type="scatter", x=x, y=now.accuracy, customdata=dims, name="your weights", mode="lines+markers", hovertemplate=tip,
                    line={"color": colour, "width": 4}, marker={"size": 11}, opacity=pale),
-        go.Bar(x=x, y=gain[:, 0], customdata=dims, marker={"color": colour}, opacity=pale, showlegend=False,
+        dict(type="bar", x=x, y=gain[:, 0], customdata=dims, marker={"color": colour}, opacity=pale, showlegend=False,
                error_y={"type": "data", "symmetric": False, "array": gain[:, 2] - gain[:, 0],
                         "arrayminus": gain[:, 0] - gain[:, 1], "thickness": 2, "color": figures.INK},
                hovertemplate="%{customdata} dimensions: %{y:+.1f} points<extra></extra>", **places),
@@ -113,7 +112,7 @@ def picture(
                 "showgrid": True,
                 "zeroline": True, "zerolinewidth": 2, "zerolinecolor": figures.INK},
     )  # fmt: skip
-    return go.Figure(traces, layout)
+    return {"data": traces, "layout": layout}
 
 
 class ImportanceWeights(Panel):
@@ -161,7 +160,7 @@ class ImportanceWeights(Panel):
         self._hold = False
         self.show()
 
-    def picture(self) -> go.Figure:
+    def picture(self) -> dict:
         """The state of the sliders, with what was trained last."""
         if not any(self.weights):
             raise InputError("all weights are 0, so nothing would be learnt: give at least one size a weight")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import ipywidgets as w
-import plotly.graph_objects as go
 
 from .. import sizes
 from ..figures import COLOURS, FONT, INK, heading, style
@@ -86,26 +85,27 @@ class SizeCalculator(Panel):
         if not self._quiet:
             super().show()
 
-    def picture(self) -> go.Figure:
+    def picture(self) -> dict:
         """The bars of the present state; writes the line below them."""
         size = self.size
         self.write(note(size, self.rate.value, self.price.value))
         return bars(size)
 
 
-def bars(size: sizes.Size) -> go.Figure:
-    """Left: GB of every type, uncut and cut, on a log axis with three machines. Right: multiply-adds of one query."""
+def bars(size: sizes.Size) -> dict:
+    """Left: GB of every type, uncut and cut, on a log axis with three machines. Right: multiply-adds of one query.
+    A figure as plain data."""
     kinds, rows = list(sizes.TYPES), range(len(sizes.TYPES))
     full = [size.gb(size.width, t) for t in kinds]
     cut = [size.gb(size.dim, t) for t in kinds]
     chosen = [t == size.dtype for t in kinds]
     work = [size.exact, size.cut, size.shortlist]
-    figure = go.Figure([
+    data = [
         _bar(full, [r - 0.2 for r in rows], FULL, f"all {size.width:,}", [sizes.words(g) for g in full]),
         _bar(cut, [r + 0.2 for r in rows], [CUT if c else PALE for c in chosen], f"first {size.dim:,}",
              [f"<b>{sizes.words(g)}</b>" if c else sizes.words(g) for g, c in zip(cut, chosen, strict=True)]),
         _bar(work, [0, 1, 2], [FULL, CUT, COLOURS[2]], "", [count(x) for x in work], axes=("x2", "y2"), width=0.55),
-    ])  # fmt: skip
+    ]  # fmt: skip
     low, high = min(-2, _decades(min(cut), max(full))[0]), 5  # the same for most sizes: bars move, machines stay
     least, most = _decades(min(work), max(work))
     links = f", with M = {size.links} links" if size.links else ""
@@ -117,7 +117,7 @@ def bars(size: sizes.Size) -> go.Figure:
     kind_names = [f"<b>{t}</b>" if t == size.dtype else t for t in kinds]
     left, right = {"text": "GB in memory (log scale)"}, {"text": "multiply-adds (log scale)"}
     plain = {"ticks": "", "showline": False}
-    figure.layout = dict(
+    layout = dict(
         **style() | {"margin": {"t": 84, "l": 70, "b": 60, "r": 12}}, height=450, showlegend=False, bargap=0,
         xaxis={**_log(low, high, _bytes), "domain": [0, 0.56], "title": left},
         yaxis={"tickvals": list(rows), "ticktext": kind_names, "range": [3.6, -0.6], **plain},
@@ -130,7 +130,7 @@ def bars(size: sizes.Size) -> go.Figure:
         ],
         shapes=[_machine_line(room) for room in sizes.MACHINES.values()],
     )  # fmt: skip
-    return figure
+    return {"data": data, "layout": layout}
 
 
 def note(size: sizes.Size, rate: int, price: float) -> str:
@@ -173,9 +173,9 @@ def _many(n: int) -> str:
     return f"{n / 10**6:,g} M" if n >= 10**6 else f"{n:,}"
 
 
-def _bar(x, y, colour, name: str, text: list[str], axes=("x", "y"), width: float = 0.36) -> go.Bar:
-    return go.Bar(
-        x=x, y=y, orientation="h", width=width, marker={"color": colour}, name=name, text=text, textposition="outside",
+def _bar(x, y, colour, name: str, text: list[str], axes=("x", "y"), width: float = 0.36) -> dict:
+    return dict(
+        type="bar", x=x, y=y, orientation="h", width=width, marker={"color": colour}, name=name, text=text, textposition="outside",
         textfont={"size": FONT}, cliponaxis=False, hoverinfo="skip", xaxis=axes[0], yaxis=axes[1],
     )  # fmt: skip
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import ipywidgets as w
 import numpy as np
-import plotly.graph_objects as go
 
 from .. import figures, reduction, store
 from ..embedding import Progress, embed_task
@@ -118,7 +117,7 @@ def _measure(task, parts, split, metric, dims, most, name, progress) -> dict[str
     return {key: np.stack(values) for key, values in rows.items()}
 
 
-def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.Figure:
+def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> dict:
     """Spectrum, cumulative variance and quality of one layer, side by side, with a rule at `dim`. Raises InputError for
     a model, layer or dimension that the data lack."""
     if model not in data.models or not 1 <= layer <= data.n_layers or dim not in data.dims:
@@ -171,7 +170,7 @@ def spectrum_figure(data: SpectrumData, model: str, layer: int, dim: int) -> go.
     layout["annotations"] = [figures.heading(title, x) for title, x in zip(headings, middle, strict=True)]
     layout["shapes"] = [figures.dim_rule(dim, axis) for axis in ("x", "x2", "x3")]
     layout["legend"] = figures.legend(PLACES[2][0] + 0.005)
-    return go.Figure({"data": traces, "layout": layout})
+    return {"data": traces, "layout": layout}
 
 
 class SpectrumExplorer(Panel):
@@ -204,7 +203,7 @@ class SpectrumExplorer(Panel):
         self.dim = w.SelectionSlider(options=dims, value=near, description="dimension", **SLIDER)
         self.start([w.HBox([w.Label("model"), self.model]), self.layer, self.dim])
 
-    def picture(self) -> go.Figure:
+    def picture(self) -> dict:
         model, layer, dim = self.model.value, self.layer.value, self.dim.value
         figure = spectrum_figure(self.data, model, layer, dim)
         self.write(describe(self.data, model, layer, dim))

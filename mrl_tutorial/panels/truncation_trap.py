@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import ipywidgets as w
 import numpy as np
-import plotly.graph_objects as go
 
 from ..errors import InputError
 from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, legend, metric_title, point_mark, style
@@ -84,7 +83,7 @@ class TruncationTrap(Panel):
         order = np.argsort(-model.contrast, kind="stable")[:EXAMPLES]
         return [(shorten(self.query_texts[model.rows[i]], 110), int(i)) for i in order]
 
-    def picture(self) -> go.Figure:
+    def picture(self) -> dict:
         """Curves and lengths at the present dimension; writes the formula and the documents below."""
         d, way = self.dim.value, self.way.value
         self.model.check(d)
@@ -96,16 +95,17 @@ class TruncationTrap(Panel):
         return figure
 
 
-def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -> go.Figure:
-    """Left: quality of the four ways at every dimension. Right: lengths of the documents' unit vectors when cut."""
+def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -> dict:
+    """Left: quality of the four ways at every dimension. Right: lengths of the documents' unit vectors when cut. A
+    figure as plain data."""
     dims = range(1, model.width + 1)
     table = model.values[metric]
     # wide steps are enough where the lines are smooth and the axis is dense: a line of fewer points is drawn sooner
     drawn = [k for k in dims if k <= 48 or (k <= 128 and k % 4 == 0) or k % 16 == 0 or k == model.width]
     x = curve_place(drawn)
     lines = [
-        go.Scatter(
-            x=x, y=table[i][np.array(drawn) - 1], name=NAMES[k], mode="lines", customdata=drawn,
+        dict(
+            type="scatter", x=x, y=table[i][np.array(drawn) - 1], name=NAMES[k], mode="lines", customdata=drawn,
             line={"color": COLOURS[i], "width": 5 if k == way else 2.5, "dash": DASHES[k]},
             hovertemplate=f"{NAMES[k]}, d = %{{customdata}}: %{{y:.3f}}<extra></extra>",
         )
@@ -113,16 +113,15 @@ def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -
     ]  # fmt: skip
     middles = (np.arange(BINS) + 0.5) / BINS
     share = model.lengths[d - 1]
-    bars = go.Bar(
-        x=middles, y=share, width=1 / BINS, marker={"color": COLOURS[5], "line": {"width": 0}}, showlegend=False,
+    bars = dict(
+        type="bar", x=middles, y=share, width=1 / BINS, marker={"color": COLOURS[5], "line": {"width": 0}}, showlegend=False,
         xaxis="x2", yaxis="y2", hovertemplate="length %{x:.2f}: %{y:.0%} of the documents<extra></extra>",
     )  # fmt: skip
     value = float(table[WAYS.index(way), d - 1])
     low, middle, high = model.spread[d - 1]
     peak = max(0.2, 1.12 * float(share.max()))
-    figure = go.Figure([*lines, bars])
     top = 1.08 * float(max(v.max() for v in model.values.values()))
-    figure.layout = dict(
+    layout = dict(
         **style() | {"margin": {"t": 50, "l": 62, "b": 56, "r": 20}}, height=440, bargap=0,
         legend={**legend(0.345), "y": 0.04, "yanchor": "bottom"},
         xaxis={**curve_x(dims), "domain": [0, 0.6]},
@@ -135,7 +134,7 @@ def trap_figure(model: Truncation, d: int, way: str, metric: str = METRICS[0]) -
         ],
         shapes=[dim_rule(d), point_mark(d, value), _middle(middle)],
     )  # fmt: skip
-    return figure
+    return {"data": [*lines, bars], "layout": layout}
 
 
 def formula(model: Truncation, way: str, d: int) -> str:
