@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Truncation:
         """D."""
         return self.documents.shape[1]
 
+    @cached_property
+    def units(self) -> np.ndarray:
+        """The documents (N, D) at length 1."""
+        return unit(self.documents)
+
     def check(self, d: int) -> None:
         """Raises InputError for a dimension that does not exist."""
         if not 1 <= d <= self.width:
@@ -60,7 +66,7 @@ class Truncation:
 
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
         """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
-        found = scores(way, self.queries[query], self.documents, d)
+        found = scores(way, self.queries[query], self.documents, d, self.units)
         # sorting the few that reach the k-th score is enough
         near = np.flatnonzero(found >= np.partition(found, -k)[-k]) if k < len(found) else np.arange(len(found))
         return near[np.lexsort((self.ties[near], -found[near]))][:k]
@@ -107,8 +113,11 @@ def measure_truncation(
     )  # fmt: skip
 
 
-def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int) -> np.ndarray:
-    """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better.
+def scores(
+    way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None
+) -> np.ndarray:  # fmt: skip
+    """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better. units
+    (N, D): the documents at length 1, where they are at hand.
 
     Raises InputError for an unknown way or a dimension that does not exist.
     """
@@ -119,7 +128,7 @@ def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int) -> np.nda
         return documents[:, :d] @ query[:d]
     if way == "cut":
         return unit(documents[:, :d]) @ unit(query[:d])
-    q, x = unit(query)[:d], unit(documents)[:, :d]
+    q, x = unit(query)[:d], (unit(documents) if units is None else units)[:, :d]
     return x @ q if way == "late" else -np.square(x - q).sum(1)
 
 

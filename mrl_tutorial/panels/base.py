@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets as w
 import plotly.graph_objects as go
+from plotly.basedatatypes import Undefined
 
 from ..errors import InputError
 from .canvas import PlainFigure, canvas
@@ -102,12 +103,18 @@ def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, 
     old, new = plain(widget if before is None else before), plain(figure)
     if [t.get("type", "scatter") for t in old["data"]] != [t.get("type", "scatter") for t in new["data"]]:
         raise ValueError("a panel's figure must keep the number and kinds of its traces")
-    with widget.batch_update():
-        for place, a, b in zip(widget.data, old["data"], new["data"], strict=True):
-            for path, value in changes(a, b):
-                place[path] = value
-        for path, value in changes(old["layout"], new["layout"]):
-            widget.layout[path] = value
+    traces = {i: dict(changes(a, b)) for i, (a, b) in enumerate(zip(old["data"], new["data"], strict=True))}
+    send(widget, traces, dict(changes(old["layout"], new["layout"])))
+
+
+def send(widget: go.Figure | PlainFigure, traces: Mapping[int, Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
+    """Set properties, path -> value, of traces (by place) and layout in one message; assigning to the attributes of a
+    figure instead takes twice the time. Nothing is sent where nothing is given."""
+    traces = {i: found for i, found in traces.items() if found}
+    paths = sorted({path for found in traces.values() for path in found})
+    style = {path: [found.get(path, Undefined) for found in traces.values()] for path in paths}  # one for every trace
+    if style or layout:
+        widget.plotly_update(style, dict(layout), list(traces))
 
 
 def plain(figure: go.Figure | PlainFigure | Mapping) -> Mapping[str, Any]:

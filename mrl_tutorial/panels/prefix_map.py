@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from ..errors import InputError
 from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, point_mark, style
 from ..maps import MOST, PrefixMaps, Progress, checked, prefix_maps
-from .base import SLIDER, Panel
+from .base import SLIDER, Panel, changes, send
 from .explorer_html import shorten
 
 HUES = (*COLOURS, INK, "#A88F00")
@@ -48,6 +48,7 @@ class PrefixMap(Panel):
         self.dim = w.SelectionSlider(
             options=[(str(d), i) for i, d in enumerate(dims)], value=0, description="dimension d", **SLIDER
         )
+        self._marks = scene(self.maps, self.labels, self.coloured, 0)[1]
         self.start([self.dim])
 
     def picture(self) -> go.Figure:
@@ -62,11 +63,8 @@ class PrefixMap(Panel):
     def show(self) -> None:
         """Move the points: only places and marks are made and sent, not the whole figure with its texts."""
         places, marks = scene(self.maps, self.labels, self.coloured, self.dim.value)
-        with self.figure.batch_update():
-            for trace, (x, y) in zip(self.figure.data[:-1], places, strict=True):
-                trace.x, trace.y = x, y
-            for name, value in marks.items():
-                self.figure.layout[name] = value
+        send(self.figure, {i: {"x": x, "y": y} for i, (x, y) in enumerate(places)}, dict(changes(self._marks, marks)))
+        self._marks = marks
 
 
 def coloured(labels: np.ndarray, show: Sequence | None = None) -> list:

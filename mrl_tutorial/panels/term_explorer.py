@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..layer_weights import LAYER_WEIGHTS, layer_weights
 from ..learned import Learned
 from ..recipes import get_recipe
-from .base import SLIDER, Panel
+from .base import SLIDER, Panel, send
 
 RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
 OWN = "as the recipe has them"
@@ -96,15 +96,15 @@ def draw(anatomy: Anatomy, state: TermState) -> go.Figure:
 
 def change(figure: go.Figure, anatomy: Anatomy, state: TermState, cell_only: bool) -> None:
     """Bring `figure` to `state` by what differs alone, which costs much less than drawing anew; one message."""
-    with figure.batch_update():
-        for shape, new in zip(figure.layout.shapes, _frames(anatomy, state), strict=True):
-            for key in ("x0", "x1", "y0", "y1"):
-                shape[key] = new[key]
-        for i, (name, table) in enumerate({} if cell_only else tables(anatomy, state).items()):
-            heat, numbers = figure.data[2 * i : 2 * i + 2]
-            heat.z, heat.zmax = table, _top(table)
-            numbers.text, numbers.textfont.color = _printed(table), figures.number_colours(table, 0, _top(table))
-            figure.layout.annotations[i].text = name
+    layout, traces = {}, []
+    for i, frame in enumerate(_frames(anatomy, state)):
+        layout |= {f"shapes[{i}].{key}": frame[key] for key in ("x0", "x1", "y0", "y1")}
+    for i, (name, table) in enumerate({} if cell_only else tables(anatomy, state).items()):
+        top = _top(table)
+        traces.append({"z": table, "zmax": top})
+        traces.append({"text": _printed(table), "textfont.color": figures.number_colours(table, 0, top)})
+        layout[f"annotations[{i}].text"] = name
+    send(figure, dict(enumerate(traces)), layout)
 
 
 def _top(table: np.ndarray) -> float:
