@@ -82,23 +82,31 @@ PANELS: dict[str, Entry] = {
     ),
 }
 
+# plotly says when it has drawn; an observer of every attribute would note thousands of changes a drawing, and take time
 WATCH = """([name, first]) => {
   window.mrlSlide = new Promise((resolve) => {
     const panel = document.querySelector('.mrl-' + name);
+    const plots = [...panel.querySelectorAll('.js-plotly-plot')];
     let pressed = null, last = null, timer = null;
-    const done = () => { watcher.disconnect(); resolve(last === null ? null : last - pressed); };
-    setTimeout(done, 5000);
-    panel.addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
-    const watcher = new MutationObserver(() => {
+    const changed = () => {
       if (pressed === null) return;
       requestAnimationFrame(() => {
         last = performance.now();
         clearTimeout(timer);
         timer = setTimeout(done, first ? 0 : 150);
       });
-    });
-    for (const part of panel.querySelectorAll('.js-plotly-plot, .widget-html'))
-      watcher.observe(part, {subtree: true, childList: true, characterData: true, attributes: true});
+    };
+    const watcher = new MutationObserver(changed);
+    const done = () => {
+      watcher.disconnect();
+      for (const plot of plots) plot.removeListener('plotly_afterplot', changed);
+      resolve(last === null ? null : last - pressed);
+    };
+    setTimeout(done, 5000);
+    panel.addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
+    for (const plot of plots) plot.on('plotly_afterplot', changed);
+    for (const part of panel.querySelectorAll('.widget-html'))
+      watcher.observe(part, {subtree: true, childList: true, characterData: true});
   });
 }"""
 

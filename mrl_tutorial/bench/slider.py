@@ -49,7 +49,7 @@ WATCH = """(words) => {
       watcher.disconnect();
       requestAnimationFrame(() => resolve(performance.now() - pressed));
     });
-    watcher.observe(panel, {subtree: true, childList: true, characterData: true, attributes: true});
+    watcher.observe(panel, {subtree: true, childList: true, characterData: true});
   });
 }"""
 

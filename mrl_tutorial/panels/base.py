@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
+import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import Undefined
 
@@ -112,9 +113,13 @@ def send(widget: go.Figure | PlainFigure, traces: Mapping[int, Mapping[str, Any]
     figure instead takes twice the time. Nothing is sent where nothing is given."""
     traces = {i: found for i, found in traces.items() if found}
     paths = sorted({path for found in traces.values() for path in found})
-    style = {path: [found.get(path, Undefined) for found in traces.values()] for path in paths}  # one for every trace
+    style = {path: [_whole(found.get(path, Undefined)) for found in traces.values()] for path in paths}  # one a trace
     if style or layout:
         widget.plotly_update(style, dict(layout), list(traces))
+
+
+def _whole(value: Any) -> Any:
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value  # as a message's buffer must be
 
 
 def plain(figure: go.Figure | PlainFigure | Mapping) -> Mapping[str, Any]:
@@ -152,12 +157,8 @@ def _same(a: Any, b: Any) -> bool:
     try:
         return bool(a == b)
     except ValueError:  # arrays
-        import numpy as np
-
         return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=_floats(a)))
 
 
 def _floats(a: Any) -> bool:
-    import numpy as np
-
     return np.asarray(a).dtype.kind == "f"

@@ -172,6 +172,7 @@ class CascadeTuner(Panel):
             self.say(str(error))
             return
         self.say("")
+        self.write(self.caption(now))  # first: it is on the screen while the figure is drawn
         if self.case.value != self._drawn:
             super().show()
         else:  # three traces move, all else stays: building the whole figure anew takes much longer
@@ -181,7 +182,6 @@ class CascadeTuner(Panel):
                 every.x, every.y = [now.final, now.visited], [now.accuracy] * 2
                 bars.y, bars.text = 100 * now.shares, percent(now.shares)
             self._sent = None
-        self.write(self.caption(now))
 
     def start(self, *controls: Any) -> None:
         super().start(*controls)

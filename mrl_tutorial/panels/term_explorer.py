@@ -166,8 +166,8 @@ class TermExplorer(Panel):
             return
         state, before = self.state, self._shown
         same = all(np.array_equal(state.weights[term], before.weights[term]) for term in state.weights)
+        self.write(cell_table(self.anatomy, state))  # first: it is on the screen while the figure is drawn
         change(self.figure, self.anatomy, state, cell_only=same)
-        self.write(cell_table(self.anatomy, state))
         self._shown = state
 
     def _preset(self) -> None:
