@@ -18,6 +18,7 @@ SCALE = "Cividis"
 MARK = "#D55E00"
 INK = "#1A1A1A"
 FONT = 15
+LABELS = {"tickangle": 0, "ticklabeloverflow": "allow"}  # plotly need not measure them to see whether they collide
 
 METRIC_TITLES = {"map": "MAP", "spearman": "Spearman", "accuracy": "accuracy", "1nn": "1-NN accuracy"}
 
@@ -236,20 +237,22 @@ def style(title: str = "") -> dict[str, Any]:
 def heat_x(dims) -> dict[str, Any]:
     """Axis of a heat map's columns."""
     ticks = {"tickvals": list(range(len(dims))), "ticktext": [str(d) for d in dims]}
-    return {"title": {"text": "dimension"}, **ticks, "range": [-0.5, len(dims) - 0.5], "showline": False, "ticks": ""}
+    limits = [-0.5, len(dims) - 0.5]
+    return {"title": {"text": "dimension"}, **ticks, **LABELS, "range": limits, "showline": False, "ticks": ""}
 
 
 def heat_y(layers) -> dict[str, Any]:
     """Axis of a heat map's rows: layer 1 at the foot, as in the network's picture."""
     limits = [min(layers) - 0.5, max(layers) + 0.5]
-    return {"title": {"text": "layer"}, "tickvals": list(layers), "range": limits, "showline": False, "ticks": ""}
+    ticks = {"tickvals": list(layers), **LABELS}
+    return {"title": {"text": "layer"}, **ticks, "range": limits, "showline": False, "ticks": ""}
 
 
 def curve_x(dims: Sequence[int], every: int = 1) -> dict[str, Any]:
     """Logarithmic axis of the dimension: ticks at powers of 2**every, and at the full width."""
     low, high = np.log2(min(dims)), np.log2(max(dims))
     ticks = [2**i for i in range(0, 13, every) if low <= i <= high - 0.5 * every] + [int(max(dims))]
-    places = {"tickvals": curve_place(ticks), "ticktext": [str(t) for t in ticks], "tickangle": 0}
+    places = {"tickvals": curve_place(ticks), "ticktext": [str(t) for t in ticks], **LABELS}
     return {"title": {"text": "dimension (log scale)"}, **places, "range": [low - 0.1, high + 0.15], "showgrid": True}
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.base import SLIDER, Panel, inputs
+from mrl_tutorial.panels.base import SLIDER, Panel, changes, inputs, plain, refresh, send
 from mrl_tutorial.panels.canvas import PlainFigure
 
 
@@ -63,6 +63,65 @@ def test_one_message_a_change(monkeypatch):
     monkeypatch.setattr(type(panel.figure), "_send_restyle_msg", lambda self, *a, **k: sent.append("restyle"))
     panel.power.value = 7
     assert len(sent) == 1, sent
+
+
+def figures(old: int, new: int) -> list[go.Figure]:
+    """Two states of one figure that differ in every way that a panel's may."""
+    found = []
+    for p in (old, new):
+        x = np.linspace(0, 1, 4)
+        figure = go.Figure([
+            go.Scatter(x=x, y=x**p, line={"width": p}, marker=None if p < 3 else {"size": p}, customdata=["a"] * p),
+            go.Bar(y=np.stack([x, p * x])[1], text=[str(p)] * 4, visible=p < 3),
+        ])  # fmt: skip
+        rule = {"type": "line", "x0": p, "x1": p, "y0": 0, "y1": 1}
+        figure.update_layout(title={"text": f"p = {p}"} if p < 3 else None, shapes=[rule] * (2 if p < 3 else p),
+                             xaxis={"range": [0, p]}, annotations=[{"text": str(p), "x": 0, "y": p}])  # fmt: skip
+        found.append(figure)
+    return found
+
+
+@pytest.mark.parametrize("as_data", [False, True])
+@pytest.mark.parametrize("states", [(1, 2), (2, 1), (1, 4), (4, 1), (2, 2)])
+def test_a_refreshed_widget_is_the_new_figure(states, as_data):
+    old, new = figures(*states)
+    widget = go.FigureWidget(old)
+    refresh(widget, plain(new) if as_data else new, plain(old) if as_data else None)
+
+    def json(figure):
+        tidy = go.Figure(figure).to_plotly_json()
+        return [{k: v for k, v in t.items() if k != "uid"} for t in tidy["data"]], tidy["layout"]
+
+    (data, layout), (want, wanted) = json(widget), json(new)
+    for place, other in zip(data, want, strict=True):
+        assert not list(changes(place, other)), (place, other)
+    assert not list(changes(layout, wanted)), (layout, wanted)
+
+
+def test_only_what_differs_is_sent_and_what_is_the_same_sends_nothing(monkeypatch):
+    old, new = figures(1, 2)
+    widget, sent = go.FigureWidget(old), []
+    monkeypatch.setattr(type(widget), "plotly_update", lambda self, *a: sent.append(a))
+    refresh(widget, old, old)
+    assert not sent
+    refresh(widget, new, old)
+    ((style, layout, traces),) = sent
+    assert set(style) == {"y", "line.width", "customdata", "text"} and traces == [0, 1]
+    assert set(layout) == {"title.text", "xaxis.range", "annotations[0].text", "annotations[0].y",
+                           *(f"shapes[{i}].x{j}" for i in (0, 1) for j in (0, 1))}  # fmt: skip
+
+
+def test_arrays_go_out_in_one_piece(monkeypatch):
+    widget, sent = go.FigureWidget(go.Figure([go.Scatter(y=[0, 1])])), []
+    monkeypatch.setattr(type(widget), "plotly_update", lambda self, *a: sent.append(a))
+    send(widget, {0: {"y": np.arange(12.0).reshape(4, 3).T[1]}}, {})
+    (y,) = sent[0][0]["y"]
+    assert y.flags["C_CONTIGUOUS"] and y.tolist() == [1, 4, 7, 10]
+
+
+def test_a_figure_with_other_traces_is_refused():
+    with pytest.raises(ValueError, match="number and kinds"):
+        refresh(go.FigureWidget(go.Figure([go.Bar(y=[1])])), go.Figure([go.Scatter(y=[1])]))
 
 
 def test_only_what_a_reader_sets_is_observed():

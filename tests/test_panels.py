@@ -252,6 +252,13 @@ def test_job_reports_cancels_and_hands_errors_on():
     assert failing.wait(5) and isinstance(seen[1], ZeroDivisionError)
 
 
+def test_a_job_that_rests_is_cancelled_before_it_begins():
+    seen, ignore = [], lambda *a: None
+    resting = Job(lambda report: seen.append("begun"), on_progress=ignore, on_done=seen.append, on_error=seen.append, rest=30)
+    resting.start().cancel()
+    assert resting.wait(5) and seen == [None]
+
+
 def test_remembering_gives_the_same_vectors_and_encodes_only_what_is_new(task, encoder, monkeypatch):
     known = list(task.corpus.values())[:30]
     raw = encoder.encode_layers(known, precision="fp32")

@@ -29,6 +29,7 @@ CHOICES = (
 )
 WORDS = {value: words for words, value in CHOICES}
 PLAN = Plan(epochs=20)
+REST = 0.3  # seconds: training waits for a pause between slides, which it would slow down
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class ImportanceWeights(Panel):
         self._busy(True)
         self.job = Job(
             lambda report: train_with(self.data, self.plan, weights, self.base, report, self.seed),
-            on_progress=self._progress, on_done=self._ended, on_error=self._failed,
+            on_progress=self._progress, on_done=self._ended, on_error=self._failed, rest=REST,
         ).start()  # fmt: skip
 
     def _progress(self, share: float, label: str) -> None:

@@ -13,7 +13,8 @@ Report = Callable[[float, str], bool]
 class Job:
     """Runs `work(report)` in a thread. report(share, label) -> False once the job was cancelled.
 
-    on_progress(share, label), on_done(result) and on_error(exception) are called on the kernel's event loop where there
+    rest: seconds to wait before the work begins; cancelled meanwhile, its result is None. on_progress(share, label),
+    on_done(result) and on_error(exception) are called on the kernel's event loop where there
     is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's thread.
     """
 
@@ -24,7 +25,9 @@ class Job:
         on_progress: Callable[[float, str], object],
         on_done: Callable[[Any], object],
         on_error: Callable[[Exception], object],
+        rest: float = 0.0,
     ) -> None:
+        self._rest = rest
         self._work, self._on_progress, self._on_done, self._on_error = work, on_progress, on_done, on_error
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -57,7 +60,7 @@ class Job:
 
     def _run(self) -> None:
         try:
-            result = self._work(self._report)
+            result = None if self._stop.wait(self._rest) else self._work(self._report)
         except Exception as error:  # shown in the panel by on_error: a thread has nobody above it to raise to
             self._post(self._finish, self._on_error, error)
         else:

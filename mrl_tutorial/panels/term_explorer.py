@@ -86,7 +86,9 @@ def draw(anatomy: Anatomy, state: TermState) -> go.Figure:
         labels = {"title": {"text": "coordinates up to" if i == 2 else "dimension"}}
         axis = {**figures.heat_x(anatomy.dims), **labels, "domain": [start, start + width], "anchor": y}
         figure.layout[f"xaxis{i + 1}" if i else "xaxis"] = axis
-        rows = {**figures.heat_y(anatomy.layers), "anchor": x, **({"title": None} if i else {})}
+        rows = {**figures.heat_y(anatomy.layers), "anchor": x}
+        if i:  # the rows are those of the first
+            rows |= {"title": None, "showticklabels": False}
         figure.layout[f"yaxis{i + 1}" if i else "yaxis"] = rows
         figure.add_annotation(**figures.heading(name, start + width / 2))
     figure.update_layout(**figures.style(), height=400, shapes=_frames(anatomy, state))
