@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.basedatatypes import Undefined
 
 from ..errors import InputError
+from ..figures import LABELS
 from .canvas import PlainFigure, canvas
 from .explorer_html import STYLE, message
 from .fit import Fit
@@ -44,7 +45,9 @@ class Panel:
         for line in (self.message, self.note):
             line.layout.margin = "0"
         self._sent = self.picture()
-        self.figure, shown = canvas(go.Figure(self._sent))
+        figure = go.Figure(self._sent)
+        figure.update_xaxes(**LABELS).update_yaxes(**LABELS)  # a slide is drawn sooner
+        self.figure, shown = canvas(figure)
         self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, shown, self.note, *below])
         self.box.add_class("mrl-panel")
         self.box.add_class(f"mrl-{self.name}")

@@ -76,8 +76,8 @@ def build(view: View, slots: Sequence[str]) -> go.Figure:
 def change(figure: go.Figure, view: View, before: View | None, slots: Sequence[str]) -> None:
     """Bring `figure` (a FigureWidget or a plain Figure) from the state `before` to `view`; a slide is one message.
 
-    Only what differs is touched: along the dimension shapes and one heading, which plotly draws without computing the
-    figure anew; along the layer the curves too. (Assigning to the figure's attributes would cost ten times the time.)
+    Only what differs is touched: along the dimension shapes and one heading; along the layer the curves too. (Assigning
+    to the figure's attributes would cost ten times the time in Python.)
     """
     # tables are never written into, so the same dict is the same data
     if before is None or view.tables is not before.tables or (view.metric, view.model) != (before.metric, before.model):
