@@ -79,9 +79,9 @@ def draw(m: Marks, now: Outcome) -> go.Figure:
            marker={"size": [0, 15], "symbol": "circle-open", "color": red, "line": {"width": 3}})  # fmt: skip
     figure.add_trace(go.Bar(x=[str(d) for d in dims], y=100 * now.shares, marker={"color": red}, showlegend=False, textposition="outside",
                             text=percent(now.shares), cliponaxis=False, hoverinfo="skip"), 1, 2)  # fmt: skip
-    figure.update_layout(**figures.style(), height=480, bargap=0.25)
-    below = {"orientation": "h", "x": 0, "y": -0.2, "xanchor": "left", "yanchor": "top", "font": {"size": 14}}
-    figure.update_layout(legend=below, margin={"l": 70, "r": 20, "t": 24, "b": 125})
+    figure.update_layout(**figures.style(), height=495, bargap=0.25)
+    below = {"orientation": "h", "x": 0, "y": -0.27, "xanchor": "left", "yanchor": "top", "font": {"size": 14}}
+    figure.update_layout(legend=below, margin={"l": 70, "r": 20, "t": 24, "b": 140})
     low = m.answers.accuracy.min()
     pad = 0.06 * (m.oracle.accuracy - low)
     at = np.log10([0.85 * dims[0], 1.15 * sum(dims)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 import numpy as np
+import plotly.graph_objects as go
 
 from .. import figures
 from ..errors import InputError
@@ -79,9 +80,16 @@ def train_with(
 
 def picture(
     dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str
+) -> go.Figure:
+    """The figure of `drawing`."""
+    return go.Figure(drawing(dims, wish, base, now, heading))
+
+
+def drawing(
+    dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str
 ) -> dict:
     """Left accuracy against size, right the difference to equal weights in points, with the wished weights below it.
-    What was trained with other weights than those wished is drawn pale."""
+    What was trained with other weights than those wished is drawn pale. A figure as plain data."""
     fresh = tuple(wish) == now.weights
     x, places = list(range(len(dims))), {"xaxis": "x2", "yaxis": "y2"}
     colour, pale = figures.COLOURS[0], 1.0 if fresh else 0.3
@@ -170,7 +178,7 @@ class ImportanceWeights(Panel):
         if now.weights != self.weights and self._stopped:
             state = "cancelled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
-        return picture(self.plan.dims, self.weights, self.base, now, heading)
+        return drawing(self.plan.dims, self.weights, self.base, now, heading)
 
     def show(self) -> None:
         """Show the new weights at once, and see to it that they get trained."""

@@ -140,10 +140,7 @@ ledger.settle(
 
 # %%
 calculator = SizeCalculator(dim=64)
-calculator
-
-# %%
-calculator.static()
+display(calculator, calculator.static())
 
 # %% [markdown]
 # **What to see.** Grey is the whole vector, coloured what is kept; the axes are logarithmic, so every step to the left divides by the same
@@ -157,7 +154,8 @@ calculator.static()
 # $$\mathcal{L} = \sum_{m \in M} c_m \cdot \text{CE}\big(W^{(m)} F(x)_{1:m},\; y\big), \qquad c_m = 1 \text{ unless said otherwise.}$$
 #
 # That is all. The network cannot choose which features the small sizes get, so it learns to put what matters most in front. Here it is on
-# scikit-learn's digits, images of 8 × 8 pixels, with a network of one hidden layer:
+# scikit-learn's digits, images of 8 × 8 pixels, with a network of one hidden layer. The package has the same loss as a *term* that works on
+# every layer and size at once; with the same classifiers it must give the same number, which the end of the cell checks:
 
 # %%
 digits = nested_arms.from_task(load_task("digits"))  # pixels, centred
@@ -190,11 +188,6 @@ with torch.no_grad():
         right = (head(features[:, :m]).argmax(1) == y[test_rows]).float().mean()
         print(f"first {m:>2} of 64 features: {right:.3f} of {len(test_rows)} test images right")
 
-# %% [markdown]
-# The package has the same loss as a *term* that works on every layer and size at once. With the same classifiers it must give the
-# same number:
-
-# %%
 classifier = NestedClassifier(width=64, dims=DIMS, n_classes=10)
 for i, head in enumerate(heads):
     classifier.weight[i].data[0], classifier.bias[i].data[0] = head.weight.data, head.bias.data
@@ -255,6 +248,9 @@ report.curves(
 # comes from as its class. MiniLM, a small language model of the transformer kind, turns every document into 384 numbers; it stays as it is, and one
 # linear layer from 384 to 128 numbers is trained behind it. `frozen` is MiniLM's own vector, cut without any training.
 # The number of rounds over the training documents and the learning rate were chosen on the dev documents; what follows is test.
+#
+# Below the figure a third data set, Banking77: 77 *intents*, that is, kinds of questions that customers ask a bank. It needs the folder
+# `$MRL_DATA`; without it the cell says so. Its measure *own classifier* is the linear classifier that was trained with the network.
 
 # %%
 corpus = load_task("pydocs")
@@ -273,22 +269,13 @@ texts = nested_arms.compare_arms(modules, text_plan, SEEDS, ("MRL", "MRL-E", "al
 texts["frozen"] = nested_arms.measure(
     modules, torch.from_numpy(modules.x)[None].expand(len(SEEDS), -1, -1), TEXT_DIMS, len(SEEDS)
 )
-report.curves(
+display(report.curves(
     TEXT_DIMS,
     texts,
     ["linear", "1nn", "map@10"],
     title=f"pydocs: module of {len(modules.tested):,} documents, {len(SEEDS)} seeds",
-)
+))
 
-# %% [markdown]
-# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones the order is that of the
-# digits: a plain prefix is worst, PCA mends most of it, and MRL stays close to the layers trained for each size
-# alone, a little below them. With so many modules, many of which talk about the same things, everything is lower. (The encoder has seen much documentation
-# in its own training; the classes are new to it.)
-#
-# A third data set, Banking77: 77 *intents*, that is, kinds of questions that customers ask a bank. It needs the folder `$MRL_DATA`; without it the cell says so.
-
-# %%
 try:
     bank_task = None if FAST else load_task("banking77") if os.environ.get("MRL_DATA") else None
 except Exception as error:
@@ -307,8 +294,12 @@ else:
         display(report.table(TEXT_DIMS, bank, metric))
 
 # %% [markdown]
-# **What to see.** *Own classifier* is the linear classifier that was trained with the network. Where the table is there, MRL lies a little
-# below the layer trained alone; the plain prefix is far behind at the smallest size and level from the middle sizes on.
+# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones the order is that of the
+# digits: a plain prefix is worst, PCA mends most of it, and MRL stays close to the layers trained for each size
+# alone, a little below them. With so many modules, many of which talk about the same things, everything is lower. (The encoder has seen much documentation
+# in its own training; the classes are new to it.)
+#
+# Where the tables of Banking77 are there, MRL lies a little below the layer trained alone; the plain prefix is far behind at the smallest size and level from the middle sizes on.
 #
 # ## What holds?
 # A small difference may be chance. Every comparison below comes with a 95 % **interval**: images (or texts) and seeds are
@@ -360,8 +351,10 @@ ledger.settle(
 #
 # **M2: MRL beats PCA, random coordinates, truncating a plain model and slimmable networks at small sizes.** For each of them: at which
 # sizes is MRL better for certain, and from which size on is it no longer?
+#
+# **M3: MRL-E, one tied classifier, about halves the classifier's parameters and is slightly worse.** Counted and compared after the table.
 
-# %% tags=["claim-M2"]
+# %% tags=["claim-M2", "claim-M3"]
 lines, wins = [], {}
 for s, others in (("digits", ("prefix", "random", "pca", "slim")), ("pydocs", ("prefix", "pca"))):
     for other in others:
@@ -390,12 +383,6 @@ ledger.settle(
     + ", ".join(f"from size {v} on ({s}, {k})" if v else f"at no size ({s}, {k})" for (s, k), v in pca.items()),
 )  # fmt: skip
 
-# %% [markdown]
-# **What to see.** MRL beats a plain prefix by much, and PCA only at the very smallest sizes. *Level from* is the first size from which the difference may be chance.
-#
-# **M3: MRL-E, one tied classifier, about halves the classifier's parameters and is slightly worse.**
-
-# %% tags=["claim-M3"]
 m3 = {s: report.gaps(sets[s][0], sets[s][1]["MRL-E"]["head"], sets[s][1]["MRL"]["head"]) for s in ("digits", "pydocs")}
 count = {}
 for s, p, classes in (("digits", plan, 10), ("pydocs", text_plan, int(modules.labels.max()) + 1)):
@@ -418,6 +405,8 @@ ledger.settle(
 )  # fmt: skip
 
 # %% [markdown]
+# **What to see.** MRL beats a plain prefix by much, and PCA only at the very smallest sizes. *Level from* is the first size from which the difference may be chance.
+#
 # **M4: a few sizes are enough, those in between work too.** The loss named six sizes. What about size 23? The next cell measures the
 # 1-NN accuracy at *every* size from 1 to 64. A size in between passes if it reaches the straight line (over the logarithm of the size) between its trained neighbours, less 0.01.
 
@@ -455,8 +444,11 @@ if not FAST:
 # trained ones lie between them. The plain network's prefix (dotted) needs more numbers for the same accuracy, until both are level.
 #
 # **Z6: retrieval with MRL beats fixed-feature retrieval at every size.** Fixed feature means: a network of its own for each size.
+#
+# **Z7: "mAP@k counts how many of the k nearest share the label".** That is another measure, precision at k or P@k: the share of the ten nearest
+# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our arms differently?
 
-# %% tags=["claim-Z6"]
+# %% tags=["claim-Z6", "claim-Z7"]
 z6 = against("alone", ["map@10"])
 display(z6.round(3))
 win = {s: [bool(z6.loc[s, "map@10", m].better) for m in sets[s][0]] for s in ("digits", "pydocs")}
@@ -474,11 +466,6 @@ ledger.settle(
     + ". At most sizes the difference may be chance; the point of MRL is one model instead of many",
 )  # fmt: skip
 
-# %% [markdown]
-# **Z7: "mAP@k counts how many of the k nearest share the label".** That is another measure, precision at k or P@k: the share of the ten nearest
-# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our arms differently?
-
-# %% tags=["claim-Z7"]
 for hits in ([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]):
     h = np.array(hits)
     print(hits, f"P@10 = {h.mean():.2f}, AP@10 = {(h * h.cumsum() / np.arange(1, 11)).sum() / 10:.3f}")
@@ -572,10 +559,7 @@ shown_sizes = (2, 4, 64) if FAST else (2, 4, 8, 16, 64)
 prefix_map = PrefixMap(
     one[some], [str(label) for label in digits.labels[some]], dims=shown_sizes, show=list("01345789")
 )
-prefix_map
-
-# %%
-prefix_map.static()
+display(prefix_map, prefix_map.static())
 
 # %% [markdown]
 # **What to see.** Two numbers, compared by cosine, are an angle, so the points lie along a bent line, pieces of a ring: the digits share it as well as they can. With four the groups
@@ -585,6 +569,9 @@ prefix_map.static()
 # The article also says that the values in a shorter embedding can differ from the longer one's "because of the scaling factor applied to each
 # feature dimension". The factors $c_m$ are there, but look where they stand in the formula: before the *losses*. Features are never
 # multiplied by them. What does change the numbers is the length: a prefix of a vector of length 1 is shorter than 1. And this is a trap.
+#
+# The panel shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalise (right), normalise then cut
+# and forget to normalise again, and not to normalise at all. A fourth line takes the vectors that were normalised too early, but compares by distance.
 
 # %% tags=["claim-Z3"]
 boosted = nested_arms.nets(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
@@ -615,11 +602,6 @@ ledger.settle(
     "which comes from its length; normalising after the cut removes it",
 )  # fmt: skip
 
-# %% [markdown]
-# The panel shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalise (right), normalise then cut
-# and forget to normalise again, and not to normalise at all. A fourth line takes the vectors that were normalised too early, but compares by distance.
-
-# %%
 asked = corpus.judged("dev")[: 60 if FAST else 200]
 place = {d: i for i, d in enumerate(corpus.corpus)}
 queries = encoder.encode_layers([corpus.queries[q] for q in asked], layers=[encoder.n_layers])[0]
@@ -627,10 +609,7 @@ trap = TruncationTrap(
     queries, np.asarray(vectors), [{place[d] for d in corpus.qrels[q]} for q in asked],
     [corpus.queries[q] for q in asked], list(corpus.corpus.values()), dim=16,
 )  # fmt: skip
-trap
-
-# %%
-trap.static()
+display(trap, trap.static())
 
 # %% [markdown]
 # **What to see.** With all dimensions nothing is cut, and all lines but one meet: without normalising, long vectors win searches they should not, at every size. Further left the
@@ -647,9 +626,8 @@ trap.static()
 
 # %%
 weights = ImportanceWeights(digits, Plan(dims=DIMS, width=64, hidden=64, epochs=3 if FAST else 20))
-weights
+display(weights)
 
-# %%
 chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
 from mrl_tutorial.panels.importance import picture, train_with
 
@@ -665,8 +643,11 @@ picture(
 # %% [markdown]
 # **What to see.** Left the accuracy of the own classifiers, right the percentage points gained or lost at each size against equal weights; the bars' whiskers are 95 % intervals over images. The one
 # large bar is the size that was boosted. One seed is not evidence, so here are three, with the full number of rounds:
+#
+# **Z5: MRL does not depend on the architecture.** The same lines of code trained a small network on pixels and a layer behind a
+# transformer. We ask of both that MRL keeps clearly more than a plain prefix at the smallest size, and that it costs nothing at full size.
 
-# %% tags=["claim-M9"]
+# %% tags=["claim-M9", "claim-Z5"]
 equal = nested_arms.own_heads(digits, mrl, len(SEEDS))
 m9 = {}
 for c in (4, 16):
@@ -691,11 +672,6 @@ ledger.settle(
         f"with c = {c} at size {report.in_words(d['size'][~d.not_worse].tolist())}" for c, d in m9.items() if not d.not_worse.iloc[1:].all())),
 )  # fmt: skip
 
-# %% [markdown]
-# **Z5: MRL does not depend on the architecture.** The same lines of code trained a small network on pixels and a layer behind a
-# transformer. We ask of both that MRL keeps clearly more than a plain prefix at the smallest size, and that it costs nothing at full size.
-
-# %% tags=["claim-Z5"]
 z5 = {s: (against("prefix", ["1nn"], [s]), against("alone", ["1nn"], [s])) for s in sets}
 ok = {s: bool(a.better.iloc[0]) and bool(b.not_worse.iloc[-1]) for s, (a, b) in z5.items()}
 ledger.settle(
