@@ -41,7 +41,7 @@ import plotly
 import plotly.graph_objects as go
 import torch
 
-from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, figures, ledger, load_task, train
+from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, figures, ledger, load_task, store, train
 from mrl_tutorial import checks_pca as checks
 from mrl_tutorial import reduction_figures as pictures
 from mrl_tutorial.grid import bootstrap
@@ -396,20 +396,26 @@ own = np.array([partner[next(iter(task.qrels[q]))] for q in task.judged("train")
 del train_parts
 
 batches = [16, 64] if FAST else [64, 512, 2048]
-found: dict[str, list[dict[str, float]]] = {}
-grids_at: dict[str, list] = {}
+found: dict[str, list[dict[str, np.ndarray]]] = {}
 
 
-def judge(name, y, grid):
-    variances = y.var(0)
-    row = {
-        "variance": variance_kept(documents, y),
-        "first": variances[0] / variances.sum(),
-        "cka": cka(documents, y),
-        "ndcg": grid.at(1, K),
-    }
-    found.setdefault(name, []).append(row)
-    grids_at.setdefault(name, []).append(grid)
+def judge(name, reduction):
+    """The four measurements of a reduction's first K columns, and nDCG@10 of every query; remembered for the next run."""
+
+    def measure():
+        y = reduction.apply(documents)[:, :K]
+        variances = y.var(0)
+        grid = evaluate_grid(task, embeddings=reduction.apply_to(base), dims=[K])
+        return {
+            "variance": variance_kept(documents, y),
+            "first": variances[0] / variances.sum(),
+            "cka": cka(documents, y),
+            "ndcg": grid.at(1, K),
+            "queries": grid.per_item[0, 0],
+        }
+
+    key = store.key("judge", *base.values(), task.qrels, task.splits, K, reduction.basis, reduction.mean)
+    found.setdefault(name, []).append(store.remembered("reductions", key, measure))
 
 
 for pairs in batches:
@@ -421,9 +427,8 @@ for pairs in batches:
             "directions", WIDTH, code.explained, basis=code.basis / np.linalg.norm(code.basis, axis=0)
         )
         for way, reduction in [("PCA", pca(batch)), ("the code's", code), ("its directions", directions)]:
-            grid = evaluate_grid(task, embeddings=reduction.apply_to(base), dims=[K], cache=True)
-            judge(f"{way}, {2 * pairs} texts", reduction.apply(documents)[:, :K], grid)
-judge(f"prefix, {K}", documents[:, :K], evaluate_grid(task, embeddings=base, dims=[K], cache=True))
+            judge(f"{way}, {2 * pairs} texts", reduction)
+judge(f"prefix, {K}", plain(WIDTH))
 
 print(
     f"{'at ' + str(K) + ' columns':<26}{'variance kept':>16}{'first column':>16}{'CKA':>16}{'nDCG@10':>16}   "
@@ -444,15 +449,13 @@ for name, rows in found.items():
 
 # %% tags=["claim-R10"]
 small = batches[0]
-of_pca, of_code = grids_at[f"PCA, {2 * small} texts"], grids_at[f"the code's, {2 * small} texts"]
+of_pca, of_code = ([row["queries"] for row in found[f"{way}, {2 * small} texts"]] for way in ("PCA", "the code's"))
 fit = measured["plain"]["PCA"][0]
 gain = fit.compare(measured["plain"]["prefix"][0], 1, K)
-gap = np.mean([g.per_item[0, 0] for g in of_code], 0, dtype=np.float64) - np.mean(
-    [g.per_item[0, 0] for g in of_pca], 0, dtype=np.float64
-)
+gap = np.mean(of_code, 0, dtype=np.float64) - np.mean(of_pca, 0, dtype=np.float64)
 low, high = bootstrap(gap)
 stats = {
-    name: {w: (np.mean([r[w] for r in rows]), np.std([r[w] for r in rows], ddof=1)) for w in rows[0]}
+    name: {w: (np.mean([r[w] for r in rows]), np.std([r[w] for r in rows], ddof=1)) for w in rows[0] if w != "queries"}
     for name, rows in found.items()
     if len(rows) > 1
 }
@@ -502,7 +505,9 @@ ledger.settle(
 #   the bits, but only 100 of the copies: *scanned* bytes stay small, *held* bytes do not;
 # - **a float query**: only the documents are bits, the query keeps its floats. No more bytes, but no bit counting either.
 #
-# Do the two ways to shrink *stack*? We measure every type at every width, on the heads model (three seeds, values of each query averaged).
+# Do the two ways to shrink *stack*? We measure every type at every width, on the heads model (three seeds, values of each query averaged),
+# and draw the same numbers against *bytes held*. The grey steps are the **Pareto front**: no other point has both fewer bytes and a better
+# quality. It was chosen on the dev queries, the quality shown is that of the test queries.
 
 # %%
 KINDS = {
@@ -535,13 +540,6 @@ by_kind = {name: options[i * M : (i + 1) * M] for i, name in enumerate([*KINDS, 
 table({name: [m.value for m in row] for name, row in by_kind.items()})
 print(f"heads: nDCG@10 on test, mean of {SEEDS} seeds; dimensions across")
 
-# %% [markdown]
-# **What to see.** int8 costs next to nothing at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
-# and with many bits nearly all: a shortlist can only be settled if the right document is on it. Now the same numbers against
-# *bytes held*. The grey steps are the **Pareto front**: no other point has both fewer bytes and a better quality. It was chosen on the
-# dev queries, the quality shown is that of the test queries.
-
-# %%
 front = [m for m in pareto(options, "held") if m.held >= 4]
 points = {name: [(m.held, m.value, str(m.store.dim)) for m in row if m.held >= 4] for name, row in by_kind.items()}
 name_of = {id(m): name for name, row in by_kind.items() for m in row}
@@ -555,7 +553,9 @@ pictures.front(
 )
 
 # %% [markdown]
-# **What to see.** float32 is nowhere on the front: whoever stores floats pays four times as much as int8 for the same quality. At small budgets the
+# **What to see.** In the table int8 costs next to nothing at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
+# and with many bits nearly all: a shortlist can only be settled if the right document is on it.
+# In the figure float32 is nowhere on the front: whoever stores floats pays four times as much as int8 for the same quality. At small budgets the
 # front belongs to *bits of many coordinates*, not to bytes of few: with a given number of bytes, a coarse look at all directions beats
 # an exact look at some. So first take away bits, then dimensions. The next cell asks whether cutting costs the same with bits as without.
 
@@ -619,13 +619,7 @@ explorer = SpectrumExplorer(
     {"plain": vectors["plain"]["dev"], "MRL, full (one seed)": vectors["full"]["dev"]},
     max_queries=60 if FAST else 300,
 )
-explorer
-
-# %% [markdown]
-# Where no kernel runs (on a web page, say) this is the same state as a picture:
-
-# %%
-explorer.static()
+display(explorer, explorer.static())
 
 # %% [markdown]
 # **What to see.** The vertical line marks the same number of dimensions in all three plots. In the middle plot the ways lie far apart, in the
