@@ -3,14 +3,16 @@
 #
 # You have an embedding model that works, and its vectors are too long for your index. **You will**
 #
-# - build the loss that trains such models, *InfoNCE with in-batch negatives*, by hand on four pairs, and then use the package's;
-# - turn an existing model into a Matryoshka one in three ways at the same training budget, and measure which way was enough;
+# - build the loss that trains such models, *InfoNCE with in-batch negatives*, by hand on four pairs, and then use the
+#   package's;
+# - turn an existing model into a Matryoshka one in three ways at the same training budget, and measure which way was
+#   enough;
 # - read *penalty curves*: what a shorter vector costs in search, in classification and in similarity of sentences;
 # - find out from which size on Matryoshka training beats simply cutting a plain model, or PCA;
 # - save the result, load it again, and use it from sentence-transformers.
 #
-# You need notebook 00 (what a prefix, nDCG@10 and a recipe are). About four minutes on 2 cores the first time, less than one
-# the second.
+# You need notebook 00 (what a prefix, nDCG@10 and a recipe are). About four minutes on 2 cores the first time, less
+# than one the second.
 
 # %% tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -67,9 +69,22 @@ print(f"{torch.get_num_threads()} threads")
 
 # %% [markdown]
 # ## Primer: two texts, two vectors, one number
-# A **bi-encoder** reads the query and the document *separately*: the same network turns each into a vector, and the cosine of the
-# two says how well they fit. So all documents can be encoded once, long before anybody asks. Our task is the one of notebook
-# 00: the first sentence of a docstring is the query, the rest of the docstring its document.
+# A **bi-encoder** reads the query and the document *separately*: the same network turns each into a vector, and the
+# cosine of the two says how well they fit. So all documents can be encoded once, long before anybody asks. Our task is
+# the one of notebook 00: the first sentence of a docstring is the query, the rest of the docstring its document.
+#
+# ## In-batch negatives, by hand
+# We know which document belongs to which query. What is a *wrong* document for a query? The cheap and clever answer:
+# the documents of the **other** queries in the same batch. They are already encoded, so they cost nothing. Four pairs
+# give a table of 4 × 4 cosines $s_{ij}$, the right ones on the diagonal. The loss asks every row to pick its diagonal,
+# like a classifier with four classes:
+#
+# $$\ell = -\frac1B \sum_i \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}}.$$
+#
+# The **temperature** $\tau$ (0.05 here) makes small differences between cosines count. This loss is known as *InfoNCE*.
+#
+# The next cell loads the task and the model, prints four pairs, and then computes their cosines, the shares
+# $e^{s_{ij}/\tau} / \sum_j e^{s_{ij}/\tau}$ and the loss.
 
 # %%
 task = load_task("pydocs")
@@ -84,17 +99,6 @@ four = slice(40, 44)  # neighbours in the corpus, so that they are about similar
 for query, document in zip(queries[four], documents[four]):
     print(f"\nquery     {query[:100]}\ndocument  {' '.join(document.split())[:100]} …")
 
-# %% [markdown]
-# ## In-batch negatives, by hand
-# We know which document belongs to which query. What is a *wrong* document for a query? The cheap and clever answer: the documents
-# of the **other** queries in the same batch. They are already encoded, so they cost nothing. Four pairs give a table of 4 × 4
-# cosines $s_{ij}$, the right ones on the diagonal. The loss asks every row to pick its diagonal, like a classifier with four classes:
-#
-# $$\ell = -\frac1B \sum_i \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}}.$$
-#
-# The **temperature** $\tau$ (0.05 here) makes small differences between cosines count. This loss is known as *InfoNCE*.
-
-# %%
 q = encoder.encode(queries[four])  # (4, 384), rows of length 1
 d = encoder.encode(documents[four])  # (4, 384)
 cosines = q @ d.T  # (4, 4)
@@ -103,6 +107,7 @@ shares /= shares.sum(axis=1, keepdims=True)  # each row sums to 1
 by_hand = -np.log(np.diag(shares)).mean()
 
 names = [f"document {j}" for j in range(1, 5)]
+print("\ncosines:")
 print(pd.DataFrame(cosines, [f"query {i}" for i in range(1, 5)], names).round(2).to_string())
 print("\nshare of each document, per query:")
 print(pd.DataFrame(shares, [f"query {i}" for i in range(1, 5)], names).round(3).to_string())
@@ -116,11 +121,17 @@ print(f"the package's contrastive loss: {packaged:.6f}")
 assert abs(packaged - by_hand) < 1e-4
 
 # %% [markdown]
-# **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. A row whose largest share is not on the diagonal
-# is a query that picks a neighbour's document: these are neighbours in one library, and their texts are alike. The package, which
-# computes the same for any layers and dimensions at once, agrees.
+# **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. A row whose largest share is
+# not on the diagonal is a query that picks a neighbour's document: these are neighbours in one library, and their texts
+# are alike. The package, which computes the same for any layers and dimensions at once, agrees.
 #
-# The number of wrong documents is the batch size minus one. Here is the same model, not trained further yet, on larger and larger batches:
+# The number of wrong documents is the batch size minus one. The next cell first tries the same model, not trained
+# further yet, on larger and larger batches.
+#
+# ## A prefix, and a loss on every prefix
+# A **prefix** of a vector is its first $d$ numbers; nothing is computed anew. The Matryoshka loss is the same InfoNCE
+# once for every prefix size, each prefix brought to length 1 by itself, all added up. One forward pass, many losses:
+# the second half of the next cell computes them for 64 pairs.
 
 # %%
 some = 64 if FAST else 256
@@ -130,7 +141,18 @@ for size in (4, 16, 64, 256)[: 3 if FAST else 4]:
     loss = np.mean([float(contrastive(part, [6], [384])) for part in parts])
     print(f"batches of {size:>3}: loss {loss:.3f}")
 
+dims = encoder.dims
+batch = Batch(more_q[:, :64], more_d[:, :64], layers=[6])  # 64 pairs
+by_prefix = contrastive(batch, [6], dims)[0]  # (7,)
+print("\nd        " + "".join(f"{d:>8}" for d in dims))
+print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in by_prefix.tolist()))
+print(f"the recipe full-size minimises the last number; the recipe mrl the sum, {float(by_prefix.sum()):.3f}")
+
 # %% [markdown]
+# **What to see.** First the batches: the larger the batch, the larger the loss. Then the prefixes: the shorter the
+# prefix, the larger the loss: in a plain model nobody asked the first numbers to carry the meaning. The recipe `mrl`
+# asks.
+#
 # **Quick check.** Why does the loss grow with the batch, though model and pairs are the same?
 #
 # - **a** more pairs have to be right at once
@@ -152,23 +174,8 @@ checks.quiz_batch(answer)
 # ```
 # </details>
 #
-# ## A prefix, and a loss on every prefix
-# A **prefix** of a vector is its first $d$ numbers; nothing is computed anew. The Matryoshka loss is the same InfoNCE once for every
-# prefix size, each prefix brought to length 1 by itself, all added up. One forward pass, many losses:
-
-# %%
-dims = encoder.dims
-batch = Batch(more_q[:, :64], more_d[:, :64], layers=[6])  # 64 pairs
-by_prefix = contrastive(batch, [6], dims)[0]  # (7,)
-print("d        " + "".join(f"{d:>8}" for d in dims))
-print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in by_prefix.tolist()))
-print(f"the recipe full-size minimises the last number; the recipe mrl the sum, {float(by_prefix.sum()):.3f}")
-
-# %% [markdown]
-# **What to see.** The shorter the prefix, the larger the loss: in a plain model nobody asked the first numbers to carry the meaning.
-# The recipe `mrl` asks.
-#
-# **Quick check.** Your index holds the first 64 numbers of every document. A query comes in. What do you do with its vector?
+# **Quick check.** Your index holds the first 64 numbers of every document. A query comes in. What do you do with its
+# vector?
 #
 # - **a** average its 384 numbers down to 64
 # - **b** keep all 384, the more the better
@@ -190,8 +197,8 @@ checks.quiz_prefix(answer)
 # </details>
 #
 # ## Three ways at the same budget
-# We start from `all-MiniLM-L6-v2`, a finished model, and have 50 steps of 64 pairs to spend. All the weights of the network are
-# trained (*full fine-tuning*; only the table of token embeddings stays).
+# We start from `all-MiniLM-L6-v2`, a finished model, and have 50 steps of 64 pairs to spend. All the weights of the
+# network are trained (*full fine-tuning*; only the table of token embeddings stays).
 #
 # | arm | steps 1 to 25 | steps 26 to 50 | the question |
 # |---|---|---|---|
@@ -199,9 +206,12 @@ checks.quiz_prefix(answer)
 # | **mrl** | mrl | mrl | Matryoshka from the first step |
 # | **fixed then mrl** | full-size | mrl | is it enough to convert a model that was trained as usual? |
 #
-# The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of this kind
-# below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds. Titles and tables say "loaded" or
-# "live", which is what runs here and now.
+# The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of
+# this kind below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds. Titles and
+# tables say "loaded" or "live", which is what runs here and now.
+#
+# Below the figure, the cell puts bounds on the differences: the test queries are drawn again and again with replacement
+# (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
 arms, pairs = results.table("arms"), results.table("arms_paired")
@@ -229,24 +239,19 @@ def difference(a, b, where="pydocs", how_a="prefix", how_b="prefix"):
     return {int(r.dim): Difference(r["mean"], r.low, r.high, r.spread) for _, r in rows.iterrows()}
 
 
-DIMS = sorted(loaded("plain").index)
-three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(arm))}
-figures.curves(
-    DIMS,
-    {arm: v.to_numpy() for arm, v in three.items()},
-    title="Three ways at equal budget (loaded; pydocs, test queries)",
-)
-
-# %% [markdown]
-# **What to see.** Look at the right end first: is the arm that had only the full width to train ahead? It did not have to share its steps with short
-# prefixes. Then go left and look where the lines cross. The next cell puts bounds on the
-# differences: the test queries are drawn again and again with replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
-
-
-# %%
 def show(differences):
     return "  ".join(f"d={d}: {x}" for d, x in differences.items())
 
+
+DIMS = sorted(loaded("plain").index)
+three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(arm))}
+display(
+    figures.curves(
+        DIMS,
+        {arm: v.to_numpy() for arm, v in three.items()},
+        title="Three ways at equal budget (loaded; pydocs, test queries)",
+    )
+)
 
 for a, b in [("mrl", "fixed"), ("fixed then mrl", "mrl"), ("fixed", "plain")]:
     print(f"{a} minus {b}")
@@ -255,11 +260,16 @@ for a, b in [("mrl", "fixed"), ("fixed then mrl", "mrl"), ("fixed", "plain")]:
         print(f"   {d:>3} dimensions: {x}  spread over seeds {x.spread:.3f}  {said}")
 
 # %% [markdown]
+# **What to see.** Look at the right end first: is the arm that had only the full width to train ahead? It did not have
+# to share its steps with short prefixes. Then go left and look where the lines cross. Last, the bounds: a difference
+# counts as better or worse only where its brackets lie on one side of 0.
+#
 # ### Claim L1
-# Boruń, Wojciechowski and Zalewski (2024) report that fine-tuning an existing embedding model into a Matryoshka one is enough: no
-# training from scratch is needed. We call it *enough* if the arm "mrl" is **not worse** than "fixed" at full width (the lower bound of
-# the difference is at least −0.01), **better** at 64 dimensions and below, and the converted arm "fixed then mrl" not worse than
-# "mrl". We can only say it for a model that was an embedding model already, not for a bare language model.
+# Boruń, Wojciechowski and Zalewski (2024) report that fine-tuning an existing embedding model into a Matryoshka one is
+# enough: no training from scratch is needed. We call it *enough* if the arm "mrl" is **not worse** than "fixed" at full
+# width (the lower bound of the difference is at least −0.01), **better** at 64 dimensions and below, and the converted
+# arm "fixed then mrl" not worse than "mrl". We can only say it for a model that was an embedding model already, not for
+# a bare language model.
 
 # %% tags=["claim-L1"]
 gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
@@ -312,8 +322,12 @@ else:
 
 # %% [markdown]
 # ## Live: heads, and a short full training
-# Full fine-tuning moves every weight. The cheap alternative trains only a **head**: one 384 × 384 matrix behind the frozen
-# network. The texts are encoded once, after that a step costs milliseconds. We train two recipes with three seeds each, here and now:
+# Full fine-tuning moves every weight. The cheap alternative trains only a **head**: one 384 × 384 matrix behind the
+# frozen network. The texts are encoded once, after that a step costs milliseconds. We train two recipes with three
+# seeds each, here and now.
+#
+# The next cell trains them, and ends with a short training of *all* weights, live: small batches, so that it stays
+# within the memory of a small machine.
 
 # %%
 plain_parts = embed_task(task, encoder, "test", layers=[6])  # {"queries", "documents"}: (1, N, 384)
@@ -323,7 +337,8 @@ for recipe in ("full-size", "mrl"):
     for seed in range(3):
         live[recipe, seed] = train(encoder, task, recipe, what="heads", steps=steps, batch_size=64, seed=seed)
 print(
-    f"6 heads of {steps} steps: {sum(r.seconds for r in live.values()):.0f} s of training, {time.perf_counter() - began:.0f} s with encoding"
+    f"6 heads of {steps} steps: {sum(r.seconds for r in live.values()):.0f} s of training, "
+    f"{time.perf_counter() - began:.0f} s with encoding"
 )
 
 
@@ -339,24 +354,17 @@ headed = {
     recipe: np.stack([heads[recipe, seed].per_item[0] for seed in range(3)]) for recipe in ("full-size", "mrl")
 }  # (3, M, queries)
 print(
-    f"\n{'dims':>5} {'plain':>7} {'head, full-size':>16} {'head, mrl':>10} {'all weights, mrl (loaded)':>27}   head mrl - plain"
+    f"\n{'dims':>5} {'plain':>7} {'head, full-size':>16} {'head, mrl':>10} {'all weights, mrl (loaded)':>27}"
+    "   head mrl - plain"
 )
 for j, d in enumerate(DIMS):
     x = paired(headed["mrl"][:, j], plain.per_item[0, j])
-    print(f"{d:>5} {plain.values[0, j]:>7.3f} {headed['full-size'][:, j].mean():>16.3f} {headed['mrl'][:, j].mean():>10.3f} "
-          f"{loaded('mrl').get(d, np.nan):>27.3f}   {x}")  # fmt: skip
+    both = f"{headed['full-size'][:, j].mean():>16.3f} {headed['mrl'][:, j].mean():>10.3f}"
+    print(f"{d:>5} {plain.values[0, j]:>7.3f} {both} {loaded('mrl').get(d, np.nan):>27.3f}   {x}")
 
-# %% [markdown]
-# **What to see.** Heads trained with `full-size` say nothing about short prefixes: nobody pushed on them. Heads trained with `mrl` move
-# information to the front. How much of what full fine-tuning wins at short widths they win is in the table; they do it in seconds and with one matrix to
-# store. (With FAST=1 the task is cut down, and the loaded column does not compare.)
-#
-# And a short training of *all* weights, live: small batches, so that it stays within the memory of a small machine.
-
-# %%
 few = 3 if FAST else 40
 short = train(encoder, task, "mrl", what="full", steps=few, batch_size=16, seed=0)
-print(f"live: {few} steps of 16 pairs in {short.seconds:.0f} s, {short.seconds / few:.2f} s a step; "
+print(f"\nall weights, live: {few} steps of 16 pairs in {short.seconds:.0f} s, {short.seconds / few:.2f} s a step; "
       f"loss {np.mean(short.history[:5]):.2f} at the start, {np.mean(short.history[-5:]):.2f} at the end")  # fmt: skip
 some_queries = 60 if FAST else 300
 small_task = task if FAST else task.smaller(2000)
@@ -368,14 +376,24 @@ for d in dims:
 print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one seed: a look, not evidence")
 
 # %% [markdown]
-# ## Penalty curves
-# How much of its quality does a model keep at a shorter width? The **penalty curve** divides by the model's own full width. We look
-# at three kinds of use: *search* (pydocs), *classification* (which library does a docstring belong to; which of 77 things does
-# a bank's customer want), and *sentence similarity* (STS-B: does the cosine order pairs as people do).
+# **What to see.** Heads trained with `full-size` say nothing about short prefixes: nobody pushed on them. Heads trained
+# with `mrl` move information to the front. How much of what full fine-tuning wins at short widths they win is in the
+# table; they do it in seconds and with one matrix to store. (With FAST=1 the task is cut down, and the loaded column
+# does not compare.)
 #
-# Classification follows the protocol of MTEB: 8 labelled texts a class, a logistic regression on the frozen vectors (at most 100
-# iterations), all test texts classified; ten draws of the labelled texts, averaged. Each prefix is brought to length 1 first,
-# because the regression's penalty sees the scale.
+# ## Penalty curves
+# How much of its quality does a model keep at a shorter width? The **penalty curve** divides by the model's own full
+# width. We look at three kinds of use: *search* (pydocs), *classification* (which library does a docstring belong to;
+# which of 77 things does a bank's customer want), and *sentence similarity* (STS-B: does the cosine order pairs as
+# people do).
+#
+# Classification follows the protocol of MTEB: 8 labelled texts a class, a logistic regression on the frozen vectors (at
+# most 100 iterations), all test texts classified; ten draws of the labelled texts, averaged. Each prefix is brought to
+# length 1 first, because the regression's penalty sees the scale.
+#
+# The next cell draws the curves, loaded, and prints the numbers behind them. Then comes the classification again,
+# **live**, on the vectors that this notebook has already computed (the documents of the search task, now with their
+# library as the label), and STS-B where its files are on this machine (`$MRL_DATA`).
 
 # %%
 TITLES = {
@@ -389,25 +407,14 @@ panels = {
     title: {name: kept(loaded(arm, where).to_numpy()) for where, name in have.items()}
     for title, arm in [("plain model, cut", "plain"), ("all weights trained with mrl, cut", "mrl")]
 }
-penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)")
+display(penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)"))
 
-# %%
 print(f"{'':<30}" + "".join(f"{d:>7}" for d in DIMS))
 for arm in ("plain", "mrl"):
     for where, name in have.items():
         print(f"{arm:<6}{name:<24}" + "".join(f"{v:>7.3f}" for v in loaded(arm, where).to_numpy()))
 
-# %% [markdown]
-# **What to see.** The lines lie far apart. Ordering pairs of sentences by similarity survives very short prefixes; finding one document
-# among thousands does not; and the two classifications need not agree with each other. So a price measured on one kind of task says
-# little about another. And beware: a curve
-# can also look better because the model is *worse at full width*, as the table shows for search.
-#
-# Here is the classification again, **live**, on the vectors that this notebook has already computed (the documents of the
-# search task, now with their library as the label), and STS-B where its files are on this machine (`$MRL_DATA`):
 
-
-# %%
 def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
     """Accuracy under MTEB's protocol from the vectors at hand; pydocs' documents with labels of a level."""
     labelled = load_task(f"pydocs:{level}")
@@ -423,6 +430,7 @@ def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
     return evaluate_grid(smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_draws=2 if FAST else 10)
 
 
+print("\nclassification, live:")
 for name, model in [("plain", None), ("head, mrl, seed 0", live["mrl", 0].encoder)]:
     grid = classify(model)
     print(
@@ -442,6 +450,11 @@ except InputError:
     print("STS-B is not on this machine: set MRL_DATA to a folder that has it")
 
 # %% [markdown]
+# **What to see.** The lines lie far apart. Ordering pairs of sentences by similarity survives very short prefixes;
+# finding one document among thousands does not; and the two classifications need not agree with each other. So a price
+# measured on one kind of task says little about another. And beware: a curve can also look better because the model is
+# *worse at full width*, as the table shows for search.
+#
 # **Quick check.** Model A keeps 98 % at 64 dimensions, model B 93 %. What follows?
 #
 # - **a** nothing yet: B may still be the better model at 64 dimensions
@@ -464,8 +477,13 @@ checks.quiz_penalty(answer)
 # </details>
 #
 # ### Claim L2
-# "The price of shrinking is small." We call a price *small* if a third of the numbers (128 of 384) keeps at least 95 % of the quality on
-# **every** task, and say down to which width each task holds that.
+# "The price of shrinking is small." We call a price *small* if a third of the numbers (128 of 384) keeps at least 95 %
+# of the quality on **every** task, and say down to which width each task holds that.
+#
+# The end of the cell asks a question of the same kind of the plain model and of the live heads: what is the smallest
+# width at which search costs at most 0.01, 0.03 or 0.1 of nDCG@10, against the model's own full width? It takes the
+# lower 95 % bound of the difference, not its mean, and every wider width has to pass as well. You will write that rule
+# yourself in exercise 3.
 
 # %% tags=["claim-L2"]
 share = {name: dict(zip(DIMS, kept(loaded("mrl", where).to_numpy()))) for where, name in have.items()}
@@ -494,24 +512,35 @@ if seeds >= 3:
         + ", ".join(f"{name} {v:.1%}" for name, v in at_third.items())
         + "; 95 % are kept down to "
         + ", ".join(f"{d} ({name})" for name, d in down_to.items()),
-        why="a small price on one task says nothing about another. All weights trained with mrl on pydocs pairs; Banking77 and STS-B were "
-        "not trained on.",
+        why="a small price on one task says nothing about another. All weights trained with mrl on pydocs pairs; "
+        "Banking77 and STS-B were not trained on.",
     )
 else:
     print(
-        f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. So far: {verdict}, {at_third}, {down_to}"
+        f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. "
+        f"So far: {verdict}, {at_third}, {down_to}"
     )
+
+print("\nthe smallest width for search, live:")
+j_full = DIMS.index(384)
+for name, items in [("plain", plain.per_item[:1]), ("head, mrl", headed["mrl"])]:
+    costs = {d: paired(items[:, j], items[:, j_full]) for j, d in enumerate(DIMS)}
+    for budget in (0.01, 0.03, 0.1):
+        width = smallest_width(costs, budget)
+        print(f"{name:<10} at most {budget:.2f} nDCG@10 less than its own full width: {width} dimensions")
 
 # %% [markdown]
 # ## Do we need Matryoshka training at all?
 # A fair comparison has more arms than one. Without any special training we can also make a vector shorter by
 #
-# - **random-k**: keep $k$ random coordinates, the same for every text. If that is as good as the prefix, the order means nothing;
-# - **PCA-k**: *principal component analysis* finds the directions in which the training texts' vectors differ most; keep the first $k$
-#   (notebook 05 looks into it);
+# - **random-k**: keep $k$ random coordinates, the same for every text. If that is as good as the prefix, the order
+#   means nothing;
+# - **PCA-k**: *principal component analysis* finds the directions in which the training texts' vectors differ most;
+#   keep the first $k$ (notebook 05 looks into it);
 # - a **bespoke** model, trained for exactly one width: the strongest rival where one width is enough for ever.
 #
-# And PCA can be put on top of a Matryoshka model. First live, on the plain model:
+# And PCA can be put on top of a Matryoshka model. The next cell compares prefix, random-k and PCA-k,
+# first live, on the plain model; then it draws the differences between the trained arms, loaded.
 
 # %%
 train_vectors = encoder.encode_layers([*queries, *documents], layers=[6])[0] if FAST else None
@@ -528,12 +557,6 @@ print("plain model, live: " + "".join(f"{d:>8}" for d in DIMS))
 for name, grid in ways.items():
     print(f"{name:<19}" + "".join(f"{v:>8.3f}" for v in grid.values[0]))
 
-# %% [markdown]
-# **What to see.** Compare the three. In a plain model no coordinate is special, so random ones should do as well as the first ones. And
-# PCA need not gain much: it keeps the directions along which texts *differ* most, which need not be those that help a search. Now the
-# trained arms, loaded:
-
-# %%
 lines = {
     "mrl - fixed, prefix": difference("mrl", "fixed"),
     "mrl - fixed, PCA-k": difference("mrl", "fixed", how_b="pca"),
@@ -550,13 +573,17 @@ difference_lines(
 )
 
 # %% [markdown]
-# **What to see.** Above the grey band the first-named is better, below it worse; inside, the difference is too small to care about.
-# Right of the dotted line at most 80 % of the vector is cut off.
+# **What to see.** Compare the three rows of the table. In a plain model no coordinate is special, so random ones should
+# do as well as the first ones. And PCA need not gain much: it keeps the directions along which texts *differ* most,
+# which need not be those that help a search.
+#
+# In the figure: above the grey band the first-named is better, below it worse; inside, the difference is too small to
+# care about. Right of the dotted line at most 80 % of the vector is cut off.
 #
 # ### Claim C1
-# Takeshita and colleagues ("To MRL or not to MRL", arXiv 2605.16608) find that a model trained *without* Matryoshka, simply truncated by up
-# to 80 %, is competitive, and that MRL pays only beyond. In our words: **fixed** is not worse than **mrl** at 77 of 384
-# dimensions and more, and mrl is better below.
+# Takeshita and colleagues ("To MRL or not to MRL", arXiv 2605.16608) find that a model trained *without* Matryoshka,
+# simply truncated by up to 80 %, is competitive, and that MRL pays only beyond. In our words: **fixed** is not worse
+# than **mrl** at 77 of 384 dimensions and more, and mrl is better below.
 
 # %% tags=["claim-C1"]
 gain, rival = difference("mrl", "fixed"), difference("mrl", "fixed", how_b="pca")
@@ -567,7 +594,10 @@ pays = [d for d in narrow if gain[d].better]
 if competitive == wide and pays == narrow:
     verdict = "holds"
 elif competitive and pays:
-    verdict = f"holds only if plain truncation stops at {1 - min(competitive) / 384:.0%}, with MRL better at {max(pays)} dimensions and below"
+    verdict = (
+        f"holds only if plain truncation stops at {1 - min(competitive) / 384:.0%}, "
+        f"with MRL better at {max(pays)} dimensions and below"
+    )
 else:
     verdict = "does not hold here"
 rival_text = ", ".join(f"{d} dims {rival[d]}" for d in (16, 64, 128) if d in rival)
@@ -584,7 +614,8 @@ if seeds >= 3:
         + ", ".join(f"{d} dims {gain[d]}" for d in (16, 64, 77, 128, 256) if d in gain)
         + f"; mrl - PCA of fixed: {rival_text}"
         + "".join(f"; bespoke - mrl at {w} dims {x} ({SEEDS[f'separate {w}']} seeds)" for w, x in bespoke.items() if x),
-        why=f"equal budget, both from all-MiniLM-L6-v2; cutting 80 % leaves 77 of 384 numbers. Against PCA of the fixed model mrl is better at "
+        why="equal budget, both from all-MiniLM-L6-v2; cutting 80 % leaves 77 of 384 numbers. "
+        "Against PCA of the fixed model mrl is better at "
         f"{', '.join(str(d) for d, x in rival.items() if x.better) or 'no width'}.",
     )
 else:
@@ -601,9 +632,10 @@ else:
 # %% [markdown]
 # ## What did it cost?
 # ### Claim L3
-# "It can be done cheaply." The budget of every arm above is 50 steps of 64 pairs. A clock on the wall also counts what other
-# programs on the machine took, so we read the *processor time* of a process that does nothing but train: on one core with nothing
-# else to do, that is the time it takes. We call it *cheap* if it takes under 15 minutes and under 4 GB, without a graphics card.
+# "It can be done cheaply." The budget of every arm above is 50 steps of 64 pairs. A clock on the wall also counts what
+# other programs on the machine took, so we read the *processor time* of a process that does nothing but train: on one
+# core with nothing else to do, that is the time it takes. We call it *cheap* if it takes under 15 minutes and under 4
+# GB, without a graphics card.
 
 # %% tags=["claim-L3"]
 cost = arms[arms.arm.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(
@@ -622,10 +654,12 @@ if len(processor) >= 3:
         seeds=len(processor),
         test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {arms.attrs.get('processor', '')}",
         verdict="holds" if cheap else f"holds only if {processor.max():.0f} minutes and {peak.max():.1f} GB are cheap",
-        number=f"{processor.mean():.1f} minutes of one core on average, at most {processor.max():.1f} (on the wall, beside other programs, "
-        f"{cost.seconds.min() / 60:.1f} to {cost.seconds.max() / 60:.1f}); peak memory {peak.max():.2f} GB; a head {head_seconds:.1f} s",
-        why="a model of 6 layers and 22 million weights, texts cut to 64 tokens, bf16 where the processor has it; processor time includes "
-        "starting the program. A larger model costs in proportion to its weights.",
+        number=f"{processor.mean():.1f} minutes of one core on average, at most {processor.max():.1f} "
+        "(on the wall, beside other programs, "
+        f"{cost.seconds.min() / 60:.1f} to {cost.seconds.max() / 60:.1f}); peak memory {peak.max():.2f} GB; "
+        f"a head {head_seconds:.1f} s",
+        why="a model of 6 layers and 22 million weights, texts cut to 64 tokens, bf16 where the processor has it; "
+        "processor time includes starting the program. A larger model costs in proportion to its weights.",
     )
 else:
     print(
@@ -634,10 +668,10 @@ else:
 
 # %% [markdown]
 # ## Save, load again, and use it elsewhere
-# `Encoder.save` writes everything, heads too; `Encoder.load` gives back exactly the same vectors. For use *without* this course there is
-# `export` (on the command line `mrl-tutorial export`): a plain sentence-transformers folder, the head stored as one of its layers.
-# There, `truncate_dim` cuts. But it cuts *after* the stored normalisation, so ask for `normalize_embeddings=True`, or the
-# lengths are no longer 1.
+# `Encoder.save` writes everything, heads too; `Encoder.load` gives back exactly the same vectors. For use *without*
+# this course there is `export` (on the command line `mrl-tutorial export`): a plain sentence-transformers folder, the
+# head stored as one of its layers. There, `truncate_dim` cuts. But it cuts *after* the stored normalisation, so ask for
+# `normalize_embeddings=True`, or the lengths are no longer 1.
 
 # %%
 model = live["mrl", 0].encoder
@@ -660,14 +694,13 @@ with tempfile.TemporaryDirectory() as folder:
     assert np.abs(theirs - ours).max() < 1e-5
 
     uneven = other.encode(texts, show_progress_bar=False)
-    print(
-        f"without normalize_embeddings the lengths lie between {np.linalg.norm(uneven, axis=1).min():.2f} and {np.linalg.norm(uneven, axis=1).max():.2f}"
-    )
+    lengths = np.linalg.norm(uneven, axis=1)
+    print(f"without normalize_embeddings the lengths lie between {lengths.min():.2f} and {lengths.max():.2f}")
 
 # %% [markdown]
 # ## Exercises
-# **1 · The loss by hand** (10 minutes). Write `info_nce(queries, documents, temperature)` for raw vectors of shape (B, d), row $i$ of the
-# documents being right for query $i$: bring all rows to length 1, then
+# **1 · The loss by hand** (10 minutes). Write `info_nce(queries, documents, temperature)` for raw vectors of shape (B,
+# d), row $i$ of the documents being right for query $i$: bring all rows to length 1, then
 # $\ell = -\frac1B \sum_i \log \big( e^{s_{ii}/\tau} / \sum_j e^{s_{ij}/\tau} \big)$.
 
 
@@ -692,13 +725,13 @@ checks.info_nce(info_nce)
 # checks.info_nce(info_nce)
 # ```
 #
-# $-\log(e^{a}/b) = \log b - a$: no need to form the shares. With a small temperature subtract the largest score of a row before the
-# exponential, or it may overflow.
+# $-\log(e^{a}/b) = \log b - a$: no need to form the shares. With a small temperature subtract the largest score of a
+# row before the exponential, or it may overflow.
 # </details>
 #
-# **2 · False negatives** (10 minutes). In-batch negatives assume that the other queries' documents are wrong. Often one is right: then
-# the loss pushes a good answer away. `right` is a list with the *set* of right documents of each pair in the batch. Return all
-# $(i, j)$, $i \ne j$, for which query $i$ and pair $j$ share a right document.
+# **2 · False negatives** (10 minutes). In-batch negatives assume that the other queries' documents are wrong. Often one
+# is right: then the loss pushes a good answer away. `right` is a list with the *set* of right documents of each pair in
+# the batch. Return all $(i, j)$, $i \ne j$, for which query $i$ and pair $j$ share a right document.
 
 
 # %%
@@ -724,13 +757,13 @@ checks.false_negatives(false_negatives)
 # checks.false_negatives(false_negatives)
 # ```
 #
-# `&` of two sets is what they share; an empty set counts as false. The course's training never puts the same text twice in a batch, but it
-# cannot know of two *different* documents that both answer.
+# `&` of two sets is what they share; an empty set counts as false. The course's training never puts the same text twice
+# in a batch, but it cannot know of two *different* documents that both answer.
 # </details>
 #
-# **3 · The smallest width under a quality budget** (15 minutes). `quality[d]` is the measured quality, `low[d]` the lower 95 % bound of
-# (quality at d − quality at full width). Return the smallest width such that it, **and every wider one**, costs at most `margin`: the
-# bound is at least `-margin`. If even the widest fails, return `None`.
+# **3 · The smallest width under a quality budget** (15 minutes). `quality[d]` is the measured quality, `low[d]` the
+# lower 95 % bound of (quality at d − quality at full width). Return the smallest width such that it, **and every wider
+# one**, costs at most `margin`: the bound is at least `-margin`. If even the widest fails, return `None`.
 
 
 # %%
@@ -756,21 +789,10 @@ checks.choose_width(choose_width)
 # checks.choose_width(choose_width)
 # ```
 #
-# The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does the same.
+# The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does
+# the same; the end of the cell of claim L2 asked it of the live heads.
 # </details>
 #
-# The same question asked of the live heads:
-
-# %%
-j_full = DIMS.index(384)
-for name, items in [("plain", plain.per_item[:1]), ("head, mrl", headed["mrl"])]:
-    costs = {d: paired(items[:, j], items[:, j_full]) for j, d in enumerate(DIMS)}
-    for budget in (0.01, 0.03, 0.1):
-        print(
-            f"{name:<10} at most {budget:.2f} nDCG@10 less than its own full width: {smallest_width(costs, budget)} dimensions"
-        )
-
-# %% [markdown]
 # ## Claims settled here
 
 # %%
@@ -779,18 +801,22 @@ ledger.table("03")
 # %% [markdown]
 # ## In this notebook we saw
 # - in-batch negatives make a classifier out of a batch: every query picks its own document among all of them;
-# - the Matryoshka loss is that loss once for every prefix; it can be added to a finished model, by a head in seconds or in all weights in
-#   minutes;
+# - the Matryoshka loss is that loss once for every prefix; it can be added to a finished model, by a head in seconds or
+#   in all weights in minutes;
 # - what a shorter vector costs depends on the task: search asks for more numbers than classes or similarity do;
-# - short prefixes of a plain model are no better than random coordinates, and PCA changes little: training decides what comes first;
+# - short prefixes of a plain model are no better than random coordinates, and PCA changes little: training decides what
+#   comes first;
 # - the result leaves the course as a plain sentence-transformers folder.
 #
-# Keep in mind: the starting model was trained on a billion pairs, documentation of code among them, so pydocs is not new to it.
+# Keep in mind: the starting model was trained on a billion pairs, documentation of code among them, so pydocs is not
+# new to it.
 #
 # ## Where to read on
 # - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the claims L1 to L3.
 # - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): the controlled comparison behind C1.
-# - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147): where it began; appendix C has the contrastive form.
-# - A. van den Oord, Y. Li, O. Vinyals, *Representation Learning with Contrastive Predictive Coding* (arXiv 1807.03748): InfoNCE.
-# - N. Reimers, I. Gurevych, *Sentence-BERT* (arXiv 1908.10084): bi-encoders. N. Muennighoff et al., *MTEB* (arXiv 2210.07316): the
-#   classification protocol.
+# - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147): where it began; appendix C has the
+#   contrastive form.
+# - A. van den Oord, Y. Li, O. Vinyals, *Representation Learning with Contrastive Predictive Coding* (arXiv 1807.03748):
+#   InfoNCE.
+# - N. Reimers, I. Gurevych, *Sentence-BERT* (arXiv 1908.10084): bi-encoders. N. Muennighoff et al., *MTEB* (arXiv
+#   2210.07316): the classification protocol.
