@@ -67,6 +67,7 @@ from mrl_tutorial import checks_2d as checks
 from mrl_tutorial import step_costs
 from mrl_tutorial.anatomy import dissect, recipe_parts
 from mrl_tutorial.layer_weights import LAYER_WEIGHTS
+from mrl_tutorial.losses import code_pca, pca_basis
 from mrl_tutorial.published_grids import (
     cells_won,
     gain,
@@ -193,6 +194,10 @@ checks.kl(kl_divergence)
 # Now **live**: 64 pairs of pydocs, each a query and its document, as one batch. For each cell of each term we compute the loss
 # by itself, and its *gradient*: the direction in which the loss rises fastest if the embeddings move. Training moves them the
 # opposite way; the gradient's length says how hard it pushes.
+#
+# Then come whole recipes. Does a second term push in the same direction as the first, or against it? The
+# **agreement** is the cosine between the two gradients: 1 the same way, 0 unrelated, −1 opposed. A dot stands where
+# one of the two does not push.
 
 # %%
 queries, documents = task.pairs("train")
@@ -218,24 +223,8 @@ drawn(
     bar="log10 of gradient",
     title="Each term alone, in all cells: where it pushes (−1 is a tenth)",
     limits=(-4, 1.3),
-)
+).show()
 
-# %% [markdown]
-# **What to see.** A column here is the block of coordinates that a dimension adds: 1 to 8, 9 to 16, and so on. Each step of 1
-# on the colour bar is a factor of ten. The first coordinates are pushed hardest, because they are part of *every* prefix.
-# Darkest means no push at all: in kl-features the last layer is the teacher and rests; in kl-scores the teacher is the full
-# model, and the last block of coordinates of the last layer belongs to no student.
-#
-# Two of the four terms hardly push. In the printed cell (3, 128), kl-features is several hundred times shorter than the
-# contrastive term, and align more than a hundred times, on the same batch and with the same weight. For kl-features the reason
-# is that a softmax over many *small* coordinates is nearly flat for teacher and student alike, so there is little to learn
-# from. The *scores* are divided by 0.05 before their softmax. This number is the **temperature**: the smaller it is, the
-# sharper the softmax. Remember this when we ask below whether KL helps.
-#
-# Next, whole recipes. Does a second term push in the same direction as the first, or against it? The **agreement** is the
-# cosine between the two gradients: 1 the same way, 0 unrelated, −1 opposed. A dot stands where one of the two does not push.
-
-# %%
 names = ["mrl", "2dmse-v1", "ese", "starbucks"]
 pushed = {}
 for name in names:
@@ -251,11 +240,23 @@ for name in names:
 drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", limits=(-4, 1.3))
 
 # %% [markdown]
-# **What to see.** MRL touches the last layer only. Version 1 touches everything; the figure shows its average over all draws,
-# and a single step reaches only one layer below the last. Version 2 stops at 128 coordinates: nobody trains the rest. Starbucks
-# is a staircase. Its two terms agree to a large part, probably because the full model's scores are already nearly right:
-# imitating them and telling right from wrong is then almost the same lesson. The second terms of both versions of 2DMSE are
-# nearly unrelated to their first one, and far too short to matter.
+# **What to see.** First, *each term alone*. A column here is the block of coordinates that a dimension adds: 1 to 8,
+# 9 to 16, and so on. Each step of 1 on the colour bar is a factor of ten. The first coordinates are pushed hardest,
+# because they are part of *every* prefix. Darkest means no push at all: in kl-features the last layer is the teacher
+# and rests; in kl-scores the teacher is the full model, and the last block of coordinates of the last layer belongs
+# to no student.
+#
+# Two of the four terms hardly push. In the printed cell (3, 128), kl-features is several hundred times shorter than the
+# contrastive term, and align more than a hundred times, on the same batch and with the same weight. For kl-features the reason
+# is that a softmax over many *small* coordinates is nearly flat for teacher and student alike, so there is little to learn
+# from. The *scores* are divided by 0.05 before their softmax. This number is the **temperature**: the smaller it is, the
+# sharper the softmax. Remember this when we ask below whether KL helps.
+#
+# Then the *whole recipes*. MRL touches the last layer only. Version 1 touches everything; the figure shows its
+# average over all draws, and a single step reaches only one layer below the last. Version 2 stops at 128 coordinates:
+# nobody trains the rest. Starbucks is a staircase. Its two terms agree to a large part, probably because the full
+# model's scores are already nearly right: imitating them and telling right from wrong is then almost the same lesson.
+# The second terms of both versions of 2DMSE are nearly unrelated to their first one, and far too short to matter.
 #
 # ## Slide
 # The panel holds the same batch. Choose a **recipe**, change how strongly each term counts, weigh the **layers** differently,
@@ -267,10 +268,7 @@ drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", l
 
 # %%
 explorer = TermExplorer(anatomy)
-explorer
-
-# %%
-explorer.static()
+display(explorer, explorer.static())
 
 # %% [markdown]
 # **What to see.** On the left are the weights of the recipe, in the middle what they make of the loss, and on the right where
@@ -309,12 +307,20 @@ checks.v1_step(one_step)
 # Layer 1 is row 0. Take care: a public code base counts the embedding table as row 0, as we shall see.
 # </details>
 #
-# ## How much each layer counts
+# ## How much each layer counts (R8), and what a step costs (R12)
+#
 # A recipe may weigh the layers below the last; the last always counts 1. Version 2 takes the *logarithmic* weight
-# $w_l = 1/(1+\ln l)$. Others are *uniform* (1), *inverse* ($1/l$), *linear* ($l/L$) and *exponential* ($2^{l-L}$). Of the
-# logarithmic weight it is said that it lets higher layers contribute more (arXiv 2411.17299). **Live**, from the formulas:
+# $w_l = 1/(1+\ln l)$. Others are *uniform* (1), *inverse* ($1/l$), *linear* ($l/L$) and *exponential* ($2^{l-L}$). Of
+# the logarithmic weight it is said that it lets higher layers contribute more (arXiv 2411.17299). The first part of
+# the cell draws them, **live**, from the formulas.
+#
+# Training in two dimensions is also said to cost much more than plain training (arXiv 2411.17299). The second part
+# measures it **live**, the first time that you run the cell (then it shows what it measured on this machine): one
+# training step of the whole model on the same 16 pairs, forward and backward, in two measures: seconds, and the
+# memory that the forward pass must keep for the backward pass. Both are also given *relative* to full-size training,
+# because seconds depend on the machine.
 
-# %% tags=["claim-R8"]
+# %% tags=["claim-R8", "claim-R12"]
 weights = {name: LAYER_WEIGHTS[name](12) for name in ("uniform", "log", "inverse", "linear", "exponential")}
 figure = go.Figure([go.Scatter(x=np.arange(1, 13), y=w, name=name, mode="lines+markers", line={"width": 3, "color": c})
                     for (name, w), c in zip(weights.items(), figures.COLOURS)])  # fmt: skip
@@ -331,17 +337,6 @@ ledger.settle(
     why="the weight falls with depth; only the last layer, which the formula leaves at 1, is an exception",
 )  # fmt: skip
 
-# %% [markdown]
-# **What to see.** log and inverse fall from the first layer to the last but one; linear and exponential rise. Only the last
-# layer, which counts 1 in any case, stands out. The claim has it backwards.
-#
-# ## What a step costs
-# Training in two dimensions is said to cost much more than plain training (arXiv 2411.17299). **Live**, the first time that
-# you run the cell (then it shows what it measured on this machine): one training step of the whole model on the same 16 pairs,
-# forward and backward, in two measures: seconds, and the memory that the forward pass must keep for the backward pass. Both
-# are also given *relative* to full-size training, because seconds depend on the machine.
-
-# %% tags=["claim-R12"]
 costs = step_costs.measure(
     encoder, task, ["full-size", "mrl", "2dmse-v1", "ese", "starbucks", "all-cells", "separate:3,128"],
     batch_size=8 if FAST else 16, repeats=1 if FAST else 3, cache=True,
@@ -371,21 +366,25 @@ ledger.settle(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The model itself is what costs: the loss is a tiny share of the step, and every recipe that uses all six
-# layers keeps the same memory. A separate model of three layers keeps half of it, but one would need one such training *per
-# cell*. Seconds are noisy: a recipe that does more than full-size training cannot really be faster, so where it looks so, the
-# machine was busy with something else. An implementation that runs the whole model once per sub-model would pay for every one
-# of these passes.
+# **What to see.** *The weights:* log and inverse fall from the first layer to the last but one; linear and
+# exponential rise. Only the last layer, which counts 1 in any case, stands out. The claim has it backwards.
+#
+# *The costs:* the model itself is what costs: the loss is a tiny share of the step, and every recipe that uses all
+# six layers keeps the same memory. A separate model of three layers keeps half of it, but one would need one such
+# training *per cell*. Seconds are noisy: a recipe that does more than full-size training cannot really be faster, so
+# where it looks so, the machine was busy with something else. An implementation that runs the whole model once per
+# sub-model would pay for every one of these passes.
 #
 # ## The heavy comparison
 # Now the evidence. Claims about layers must be settled with **full** training, in which the whole model learns, and that takes
 # long on 2 cores. So this part reads **from file**. The first lines of each file hold the command that made it. The budget is
 # equal: the same batches in the same order for every recipe, and three seeds. All numbers are from test queries, not dev.
 #
-# Two tasks are trained and tested on; two more, further down, are only tested on. In pydocs we search, and score by nDCG@10 as in notebook 00. **STS** (semantic textual similarity)
-# asks something else: how alike are two sentences, from 0 to 5? It is scored by **Spearman's rank correlation** between the
-# cosines and the grades that people gave: 1 means the same order. **STS-B** is one such set. Throughout, "± 0.003" is the
-# spread (standard deviation) over the seeds.
+# Two tasks are trained and tested on; two more, further down, are only tested on. In pydocs we search, and score by
+# nDCG@10 as in notebook 00. **STS** (semantic textual similarity) asks something else: how alike are two sentences,
+# from 0 to 5? It is scored by **Spearman's rank correlation** between the cosines and the grades that people gave: 1
+# means the same order. **STS-B** is one such set. Throughout, "± 0.003" is the spread (standard deviation) over the
+# seeds.
 
 # %%
 names = ("pydocs-full", "pydocs-elsewhere", "pydocs-separate", "pydocs-separate-more", "sts-full", "sts-search",
@@ -438,11 +437,19 @@ drawn({n: here[n].mean for n in shown}, bar="nDCG@10", title="pydocs, test, afte
 # even the wider ones. Starbucks lifts layers 4 and 5 most. The price stands in the top right cell: full-size training is best
 # there, and every recipe that shares its steps among several cells ends below it.
 #
-# ### Against MRL and the full-size model (R1)
-# Differences are taken *within* a seed, because runs of one seed see the same batches. We count a cell as won when it is won in
-# **every** seed. The models are trained on pydocs and tested on both tasks.
+# ### Against MRL and the full-size model (R1), and from one task to another (R2)
+#
+# **R1.** Differences are taken *within* a seed, because runs of one seed see the same batches. We count a cell as won
+# when it is won in **every** seed. The models are trained on pydocs and tested on both tasks.
+#
+# **R2.** Then we train on search in pydocs or on STS, and test on the same task, on the other one, and on collections
+# that are neither: **Cranfield** (search in abstracts on aerodynamics) and **Banking77** (77 kinds of questions to a
+# bank; a classifier learns from 8 texts a class, its accuracy on others is measured). STS-B, Cranfield and Banking77
+# are not part of the course: the files were made with them in a folder that the variable `$MRL_DATA` names. The model
+# has seen docstrings and many other texts in its own training, so "zero-shot" here means: not trained on by us. A
+# gain counts from 0.01 on, in every seed: to go along to another task means more than to be above zero.
 
-# %% tags=["claim-R1"]
+# %% tags=["claim-R1", "claim-R2"]
 lines, tables, verdicts, seeds = [], {}, [], 0
 for where in ON:
     s = stacks(full, where)
@@ -459,9 +466,8 @@ print("\n".join(lines))
 if verdicts:
     below, cut = (all(v[i] for v in verdicts) for i in (1, 2))
     tasks = [where for where in ON if all(v[1] for v in verdicts if v[0] == where)]
-    drawn(
-        tables, bar="difference", title="2DMSE version 1 minus its rivals (blue: better)", difference=True, columns=3
-    ).show()
+    title = "2DMSE version 1 minus its rivals (blue: better)"
+    drawn(tables, bar="difference", title=title, difference=True, columns=3).show()
     settle(
         "R1", seeds, number="; ".join(lines), needs_data=True,
         test="pydocs test, 1,265 queries, and STS-B test, 1,379 pairs; trained on pydocs",
@@ -473,20 +479,6 @@ if verdicts:
         published="2DMSE > MSE in 39 (V1) and 41 (V2) of 48 STS cells (arXiv 2411.17299)",
     )  # fmt: skip
 
-# %% [markdown]
-# **What to see.** Below the last layer the 2D recipe wins on the task it was trained for in every cell, and on the other task
-# in most. The price is in the top row of "pydocs − mrl": there, cut to few dimensions, the last layer of MRL is better, because
-# MRL spends all of its steps on it. On STS-B this price does not show.
-#
-# ### From one task to another (R2)
-# We train on search in pydocs or on STS, and test on the same task, on the other one, and on collections that are neither:
-# **Cranfield** (search in abstracts on aerodynamics) and **Banking77** (77 kinds of questions to a bank; a classifier
-# learns from 8 texts a class, its accuracy on others is measured). STS-B, Cranfield and Banking77 are not part of the course: the
-# files were made with them in a folder that the variable `$MRL_DATA` names. The model has seen docstrings and many other texts
-# in its own training, so "zero-shot" here means: not trained on by us. A gain counts from 0.01 on, in every seed: to go along
-# to another task means more than to be above zero.
-
-# %% tags=["claim-R2"]
 NAMES = {"stsbenchmark": "STS-B", "cranfield": "Cranfield", "banking77": "Banking77"}
 NAMES["cranfield (1,398 documents)"] = "Cranfield"  # that is all of it
 NAMES["pydocs (2,102 documents)"] = "pydocs, a third"
@@ -512,7 +504,8 @@ for trained_on, name, where in [(a, name, where) for a, name in runs for where i
 if lines:
     passed = [label for (label, _), g in zip(lines, good) if g]
     settle(
-        "R2", min(counts), needs_data=True, number="2DMSE v1 − MRL below the last layer: " + "; ".join(f"{label} {x}" for label, x in lines),
+        "R2", min(counts), needs_data=True,
+        number="2DMSE v1 − MRL below the last layer: " + "; ".join(f"{label} {x}" for label, x in lines),
         test=f"trained → tested; test splits (pydocs, a third: {len(few.judged('test'))} queries)",
         verdict="holds" if all(good)
         else "holds only if it is trained and tested as in " + ", ".join(passed) if passed else "does not hold here",
@@ -520,16 +513,24 @@ if lines:
     )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Trained on search, the gain goes along to another collection and to other tasks: what carries over is that
-# early layers give usable embeddings at all. From STS to search it did not: all means are above zero, but those are too small
-# to matter, and the last number of their lines says that search did not gain over the plain model either. (The training on
-# STS was milder, with a third of the learning rate. From STS to classification was not measured.)
+# **What to see.** *R1:* below the last layer the 2D recipe wins on the task it was trained for in every cell, and on
+# the other task in most. The price is in the top row of "pydocs − mrl": there, cut to few dimensions, the last layer
+# of MRL is better, because MRL spends all of its steps on it. On STS-B this price does not show.
 #
-# ### Against separately trained sub-models (R3)
-# The hardest rival: a model cut to $l$ layers and trained for $(l, d)$ alone, with the same number of steps. If you need one
-# size only, that is what you would do.
+# *R2:* trained on search, the gain goes along to another collection and to other tasks: what carries over is that
+# early layers give usable embeddings at all. From STS to search it did not: all means are above zero, but those are
+# too small to matter, and the last number of their lines says that search did not gain over the plain model either.
+# (The training on STS was milder, with a third of the learning rate. From STS to classification was not measured.)
+#
+# ### Against separately trained sub-models (R3), and version 2 against version 1 (R4)
+#
+# **R3.** The hardest rival: a model cut to $l$ layers and trained for $(l, d)$ alone, with the same number of steps.
+# If you need one size only, that is what you would do.
+#
+# **R4.** Then the two versions of 2DMSE against each other, on STS. Both are trained and tested on STS-B, **from
+# file**.
 
-# %% tags=["claim-R3"]
+# %% tags=["claim-R3", "claim-R4"]
 alone = {}
 for name in ("pydocs-separate", "pydocs-separate-more"):
     if len(files[name][0]):
@@ -564,16 +565,6 @@ if counts:
         why="equal steps for every arm, and only these cells; the separate models take one training a cell",
     )  # fmt: skip
 
-# %% [markdown]
-# **What to see.** The numbers after a recipe's name are its quality minus that of the model trained for this one cell, and in
-# brackets what part of that model's quality this is. A negative number is what sharing one model among all cells costs there.
-# Starbucks comes closest, level with the separate model in the two smallest cells; all of these cells lie on its staircase.
-# 2DMSE version 1, which trains every cell now and then, loses between a quarter and about a third in each of them.
-#
-# ### Version 2 against version 1, on STS (R4)
-# Both are trained and tested on STS-B, **from file**.
-
-# %% tags=["claim-R4"]
 s = stacks(files["sts-full"][0], "stsbenchmark")
 if {"ese", "2dmse-v1"} <= set(s):
     d = s["ese"].minus(s["2dmse-v1"])
@@ -581,7 +572,7 @@ if {"ese", "2dmse-v1"} <= set(s):
     at_k[:, 4] = True
     wins, cells = cells_won(s["ese"].mean, s["2dmse-v1"].mean)
     v1, v2 = (published_grid("reproduction_sts", "2DMSE", version=v)[0] for v in ("V1", "V2"))
-    print(f"all cells {gain(d, whole)}; at 128 {gain(d, at_k)}; cells won by the mean: {wins} of {cells}")
+    print(f"ese − 2dmse-v1: all cells {gain(d, whole)}; at 128 {gain(d, at_k)}; won by the mean: {wins} of {cells}")
     by_seed = d.values.mean((1, 2))
     print(
         "mean over layers, by dimension: "
@@ -599,14 +590,24 @@ if {"ese", "2dmse-v1"} <= set(s):
     )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The difference is largest at 64 and 128 dimensions, near the one width that version 2 trains. It is there in
-# most other cells too, perhaps because a layer that is trained in every step learns more than one that is drawn now and then.
-# At 8 and 16 dimensions the spread over the seeds is about as large as the difference itself.
+# **What to see.** *R3:* the numbers after a recipe's name are its quality minus that of the model trained for this
+# one cell, and in brackets what part of that model's quality this is. A negative number is what sharing one model
+# among all cells costs there. Starbucks comes closest, level with the separate model in the two smallest cells; all
+# of these cells lie on its staircase. 2DMSE version 1, which trains every cell now and then, loses between a quarter
+# and about a third in each of them.
+#
+# *R4:* the difference is largest at 64 and 128 dimensions, near the one width that version 2 trains. It is there in
+# most other cells too, perhaps because a layer that is trained in every step learns more than one that is drawn now
+# and then. At 8 and 16 dimensions the spread over the seeds is about as large as the difference itself.
 #
 # ### Which cells gain most, and do tasks agree? (R13)
 # The gain of a cell is its difference to the *plain* model. Is a cell that gains much on one task one that gains much on
 # another? We compare the *order* of the 42 cells by rank correlation: 1 the same order, 0 unrelated. One training on pydocs,
 # three kinds of task: search, similarity, classification.
+#
+# And what does *one layer's* part of the loss do? **From file**: the recipe that trains every cell, and the same
+# without layer 1, without layer 2, and so on; trained and tested on STS-B. Each row of tiles is a layer, averaged
+# over the widths; each column is the layer that the loss did not touch.
 
 # %% tags=["claim-R13"]
 gains, lines, counts = {}, [], []
@@ -652,17 +653,6 @@ if len(gains) > 1:
         "in every seed",
     )  # fmt: skip
 
-# %% [markdown]
-# **What to see.** All three tasks gain most in layers 3 to 5, but at different widths: search at 64 dimensions and more,
-# similarity about evenly up to 128 and less above, classification from 32 on. In the last layer search gains and
-# classification loses. So similarity and classification order the cells much alike, search and classification less so, and
-# search and similarity only weakly. A cell worth training for one task need not be worth it for another.
-#
-# What does *one layer's* part of the loss do? **From file**: the recipe that trains every cell, and the same without layer 1,
-# without layer 2, and so on; trained and tested on STS-B. Each row of tiles is a layer, averaged over the widths; each column
-# is the layer that the loss did not touch.
-
-# %%
 s = stacks(files["sts-without"][0], "stsbenchmark")
 without = [f"all-cells+without-{layer}" for layer in LAYERS]
 if {"all-cells", *without} <= set(s):
@@ -679,10 +669,16 @@ if {"all-cells", *without} <= set(s):
     picture.update_yaxes(title_text="scored layer").update_layout(height=360, margin_b=60).show()
 
 # %% [markdown]
-# **What to see.** Each layer misses its own term most (the diagonal): most of all the middle ones, and layer 1 hardly. The
-# layer just above feels it a little, the others almost not. So a layer's gain is the work of its own term. The last column
-# is the surprise: without the last layer's term *every* layer is better, the last one too, which was good before any training.
-# (One task and a short training: before you drop that term from yours, measure it there.)
+# **What to see.** *Three tasks:* all gain most in layers 3 to 5, but at different widths: search at 64 dimensions and
+# more, similarity about evenly up to 128 and less above, classification from 32 on. In the last layer search gains
+# and classification loses. So similarity and classification order the cells much alike, search and classification
+# less so, and search and similarity only weakly. A cell worth training for one task need not be worth it for another.
+#
+# *One layer left out:* each layer misses its own term most (the diagonal): most of all the middle ones, and layer 1
+# hardly. The layer just above feels it a little, the others almost not. So a layer's gain is the work of its own
+# term. The last column is the surprise: without the last layer's term *every* layer is better, the last one too,
+# which was good before any training. (One task and a short training: before you drop that term from yours, measure it
+# there.)
 #
 # ## The switches: full-dim, +dims, fixed document (R5, R6, R7)
 # The reproducibility study of 2D Matryoshka (S. Wang et al., arXiv 2411.17299) trained retrieval with a base recipe: every
@@ -1071,24 +1067,33 @@ print("Starbucks, MS MARCO dev MRR@10 (arXiv 2410.13230)\n", brew.round(3).to_st
 # passes them in all sizes only with the extra pre-training, which the separate models did not get.
 #
 # ## A detective story
-# Paper, library and code of these methods are three different things. Every clue can be checked in a cell.
+# Paper, library and code of these methods are three different things. Every clue can be checked; the cell below does
+# it for all five.
 #
-# **Clue 1: separate models that were not.** In the study's STS tables a separately trained model stands for each layer *and*
-# width. At the last layer, a model trained for 8 dimensions and the full model cut to 8 should differ. Do they?
+# **Clue 1: separate models that were not.** In the study's STS tables a separately trained model stands for each
+# layer *and* width. At the last layer, a model trained for 8 dimensions and the full model cut to 8 should differ. Do
+# they?
 #
-# **Clue 2: a mislabelled measure.** The README of the study's code calls its STS numbers "Pearson"; the code collects Spearman.
-# On real pairs the two are not the same number.
+# **Clue 2: a mislabelled measure.** The README of the study's code calls its STS numbers "Pearson"; the code collects
+# Spearman. On real pairs the two are not the same number.
+#
+# **Clue 3: off by one.** The public code of version 2 loops over rows 0 to $L-2$ of a list whose row 0 is the
+# *embedding table*, the input of layer 1.
+#
+# **Clue 4: a PCA that is none.** PCA takes the texts' covariance. The "PCA" of that code is a randomised
+# decomposition of $\mathrm{softmax}(X^\top X/\sqrt{D})$, where $X$ holds the texts' vectors.
+#
+# **Clue 5: a teacher that learns.** Older versions of two libraries forgot to detach the teacher.
+#
+# The course contains each of the last three as it ran, so that we can look:
 
 # %%
-for name, options in (
-    ("reproduction_sts", {"version": "V1"}),
-    ("reproduction_sts", {"version": "V2"}),
-    ("reproduction_retrieval", {}),
-):
+for name, version in (("reproduction_sts", "V1"), ("reproduction_sts", "V2"), ("reproduction_retrieval", None)):
+    options = {"version": version} if version else {}
     a, b = (published_grid(name, m, **options)[0] for m in ("BERT", "BERT-S"))
     same = (a == b).sum(1)
     print(
-        f"{name} {options.get('version', '(figure)'):<9} cells where BERT and BERT-S are equal, by layer 2 … 12: "
+        f"{name} {version or '(figure)':<9} cells where BERT and BERT-S are equal, by layer 2 … 12: "
         f"{same} of {a.shape[1]}"
     )
 v1, v2 = (published_grid("reproduction_sts", "BERT", version=v)[0] for v in ("V1", "V2"))
@@ -1102,36 +1107,14 @@ try:
     x, y = (encoder.encode_layers(list(t)[: 2 * ASKED])[:, :, :32] for t in (first, second))  # (6, N, 32)
     cosine = (x * y).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
     for layer in (2, 6):
-        pearson, spearman = (
-            np.corrcoef(cosine[layer - 1], grades[: 2 * ASKED])[0, 1],
-            spearmanr(cosine[layer - 1], grades[: 2 * ASKED]).statistic,
-        )
+        pearson = np.corrcoef(cosine[layer - 1], grades[: 2 * ASKED])[0, 1]
+        spearman = spearmanr(cosine[layer - 1], grades[: 2 * ASKED]).statistic
         print(f"STS-B, layer {layer}, 32 dimensions: Pearson {pearson:.3f}, Spearman {spearman:.3f}")
 except Exception as error:  # the task is not part of the course
     print(f"STS-B is not on this machine ({type(error).__name__}): set MRL_DATA to a folder that has it")
 
-# %% [markdown]
-# **What to see.** In the STS tables all cells of layer 12 agree to the last digit, in both versions: those "separate" models
-# were trained at full width and cut afterwards. They are separate in *depth* only. In the retrieval figure only one cell of
-# layer 12 is equal; that must be so for the full width, where both are the same model. Even the plain BERT differs between
-# versions 1 and 2, as each version makes one vector of the tokens in its own way. And Pearson and Spearman are indeed two
-# numbers.
-#
-# **Clue 3: off by one.** The public code of version 2 loops over rows 0 to $L-2$ of a list whose row 0 is the *embedding
-# table*, the input of layer 1.
-#
-# **Clue 4: a PCA that is none.** PCA takes the texts' covariance. The "PCA" of that code is a randomised decomposition of
-# $\mathrm{softmax}(X^\top X/\sqrt{D})$, where $X$ holds the texts' vectors.
-#
-# **Clue 5: a teacher that learns.** Older versions of two libraries forgot to detach the teacher.
-#
-# The course contains each of the three as it ran, so that we can look:
-
-# %%
-from mrl_tutorial.losses import code_pca, pca_basis
-
 code, paper = get_recipe("ese-code", 6, 384), get_recipe("ese", 6, 384)
-print("weight at 128 dimensions, layer by layer")
+print("\nweight at 128 dimensions, layer by layer")
 print("  code, layers", list(code.layers), np.round(np.asarray(code.weights["main"])[:, 4], 3))
 print("  paper, layers", list(paper.layers), np.round(np.asarray(paper.weights["main"])[:, 4], 3))
 
@@ -1153,11 +1136,8 @@ print(
     f"\nfrom 32 numbers, variance explained: PCA {explained(true):.0%}, the code's {explained(draws[0]):.0%}, "
     f"plain first 32 coordinates {explained(texts[:, :32]):.0%}"
 )
-print(
-    f"the code's target, drawn twice from one batch: "
-    f"largest difference {float((draws[0] - draws[1]).abs().max()):.3f}, "
-    f"largest entry {float(draws[0].abs().max()):.3f}"
-)
+apart, entry = float((draws[0] - draws[1]).abs().max()), float(draws[0].abs().max())
+print(f"the code's target, drawn twice from one batch: largest difference {apart:.3f}, largest entry {entry:.3f}\n")
 
 below = np.ones((6, 7))
 below[-1] = 0
@@ -1168,12 +1148,18 @@ for term in ("kl-features", "kl-features, attached"):
     )
 
 # %% [markdown]
-# **What to see.** Below the last layer, the code gives the largest weight to row 0, the embedding table, which hardly anyone
-# uses as an embedding, and weight 0 to layer 5. The paper's formula begins at layer 1. The code's target may hold nearly as
-# much of the variance as PCA does, but it is another target at each call: a student chases a moving goal (notebook 05 goes on
-# from here). And an attached teacher is pushed harder than the student at layer 3, because the students of all layers pull at
-# it: the good layer is drawn towards the poor ones. None of these raises an error; each shows only when somebody looks at where
-# the gradient goes. That is what the anatomy is for.
+# **What to see.** *Clues 1 and 2:* in the STS tables all cells of layer 12 agree to the last digit, in both versions:
+# those "separate" models were trained at full width and cut afterwards. They are separate in *depth* only. In the
+# retrieval figure only one cell of layer 12 is equal; that must be so for the full width, where both are the same
+# model. Even the plain BERT differs between versions 1 and 2, as each version makes one vector of the tokens in its
+# own way. And Pearson and Spearman are indeed two numbers.
+#
+# *Clues 3 to 5:* below the last layer, the code gives the largest weight to row 0, the embedding table, which hardly
+# anyone uses as an embedding, and weight 0 to layer 5. The paper's formula begins at layer 1. The code's target may
+# hold nearly as much of the variance as PCA does, but it is another target at each call: a student chases a moving
+# goal (notebook 05 goes on from here). And an attached teacher is pushed harder than the student at layer 3, because
+# the students of all layers pull at it: the good layer is drawn towards the poor ones. None of these raises an error;
+# each shows only when somebody looks at where the gradient goes. That is what the anatomy is for.
 #
 # ## Claims settled here
 
