@@ -519,9 +519,10 @@ if lines:
 # of MRL is better, because MRL spends all of its steps on it. On STS-B this price does not show.
 #
 # *R2:* trained on search, the gain goes along to another collection and to other tasks: what carries over is that
-# early layers give usable embeddings at all. From STS to search it did not: all means are above zero, but those are
-# too small to matter, and the last number of their lines says that search did not gain over the plain model either.
-# (The training on STS was milder, with a third of the learning rate. From STS to classification was not measured.)
+# early layers give usable embeddings at all. From STS to search, or to
+# classification, it did not: all means are above zero, but those are too small to matter, and the last number of
+# their lines says that nothing was gained over the plain model either; classification even lost a little.
+# (The training on STS was milder, with a third of the learning rate.)
 #
 # ### Against separately trained sub-models (R3), and version 2 against version 1 (R4)
 #
