@@ -66,7 +66,8 @@ class Truncation:
 
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
         """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
-        found = scores(way, self.queries[query], self.documents, d, self.units)
+        units = self.units if way in ("late", "l2") else None
+        found = scores(way, self.queries[query], self.documents, d, units)
         # sorting the few that reach the k-th score is enough
         near = np.flatnonzero(found >= np.partition(found, -k)[-k]) if k < len(found) else np.arange(len(found))
         return near[np.lexsort((self.ties[near], -found[near]))][:k]

@@ -71,6 +71,18 @@ def test_another_case_and_the_papers_rule(panel, cases):
     assert panel.figure.data[2].x[0] == pytest.approx(shown(panel)[0])
 
 
+def test_another_case_after_a_slide_sends_only_what_differs(panel, cases, monkeypatch):
+    panel.shared.value = 0.9
+    panel.shared.value = 0.6  # as at the start, but the moving traces were sent meanwhile
+    sent, send = [], type(panel.figure).plotly_update
+    monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a) or send(self, *a))
+    panel.case.value = "case 1"
+    agrees(panel, cases["case 1"], [0.6] * 3)
+    ((style, layout, traces),) = sent
+    assert set(style) <= {"x", "y", "text"} and set(layout) <= {"xaxis.range", "yaxis.range"}
+    assert panel.figure.layout.xaxis.ticklabeloverflow == "allow"
+
+
 def test_wrong_thresholds_are_a_message(panel, monkeypatch):
     monkeypatch.setattr(type(panel), "thresholds", np.array([0.5, np.nan, 0.5]))
     panel.shared.value = 0.2

@@ -61,7 +61,7 @@ PANELS: dict[str, Entry] = {
         "dimension d",
         "truncation-trap",
     ),
-    "importance weights": Entry(  # training goes on beside; the slide itself is what is timed
+    "importance weights": Entry(  # training waits for a pause; the slide itself is what is timed
         "from mrl_tutorial import ImportanceWeights\nImportanceWeights()", "c for size 2", "importance-weights", True,
     ),
     "prefix map": Entry(  # a slide costs the same wherever the points are, so UMAP is left out
@@ -83,10 +83,12 @@ PANELS: dict[str, Entry] = {
 }
 
 # plotly says when it has drawn; an observer of every attribute would note thousands of changes a drawing, and take time
+# (the other events are for changes of marks alone, which plotly may draw without the first)
 WATCH = """([name, first]) => {
   window.mrlSlide = new Promise((resolve) => {
     const panel = document.querySelector('.mrl-' + name);
     const plots = [...panel.querySelectorAll('.js-plotly-plot')];
+    const events = ['plotly_afterplot', 'plotly_relayout', 'plotly_update'];
     let pressed = null, last = null, timer = null;
     const changed = () => {
       if (pressed === null) return;
@@ -99,12 +101,12 @@ WATCH = """([name, first]) => {
     const watcher = new MutationObserver(changed);
     const done = () => {
       watcher.disconnect();
-      for (const plot of plots) plot.removeListener('plotly_afterplot', changed);
+      for (const plot of plots) for (const event of events) plot.removeListener(event, changed);
       resolve(last === null ? null : last - pressed);
     };
     setTimeout(done, 5000);
     panel.addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
-    for (const plot of plots) plot.on('plotly_afterplot', changed);
+    for (const plot of plots) for (const event of events) plot.on(event, changed);
     for (const part of panel.querySelectorAll('.widget-html'))
       watcher.observe(part, {subtree: true, childList: true, characterData: true});
   });

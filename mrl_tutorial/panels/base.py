@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,10 +30,11 @@ class Panel:
 
     A panel sets `name`, builds its controls, calls `start`, and defines `picture`, whose figure must always have the
     same number and kinds of traces. An InputError raised there becomes a message in the panel, and the figure stays.
+    Labels of ticks stand upright, as `LABELS` has them, whether they collide or not.
     """
 
     name = "panel"
-    _sent: Mapping[str, Any] | None = None  # what the browser shows, as plain data; None where it is not known
+    _sent: go.Figure | Mapping[str, Any] | None = None  # the picture that is shown; None where it is not known
 
     def picture(self) -> go.Figure | Mapping[str, Any]:
         """The present state as a plotly figure or, quicker at every slide, as plain data: {"data": …, "layout": …}.
@@ -45,7 +47,7 @@ class Panel:
         for line in (self.message, self.note):
             line.layout.margin = "0"
         self._sent = self.picture()
-        figure = go.Figure(self._sent)
+        figure = go.Figure(self._sent)  # a copy
         figure.update_xaxes(**LABELS).update_yaxes(**LABELS)  # a slide is drawn sooner
         self.figure, shown = canvas(figure)
         self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, shown, self.note, *below])
@@ -102,8 +104,9 @@ def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:
 
 
 def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, before: go.Figure | Mapping | None = None) -> None:
-    """Make `widget` look like `figure`, sending only what differs from `before`, which it shows (None: asked of the
-    widget). What a reader did by hand, such as zooming, stays. Raises ValueError where the traces do not match."""
+    """Make `widget` look like `figure`, sending only what differs from `before`, which it shows: what a reader did by
+    hand, such as zooming, stays. Without `before` the widget itself is compared, and loses that. Raises ValueError
+    where the traces do not match."""
     old, new = plain(widget if before is None else before), plain(figure)
     if [t.get("type", "scatter") for t in old["data"]] != [t.get("type", "scatter") for t in new["data"]]:
         raise ValueError("a panel's figure must keep the number and kinds of its traces")
@@ -118,11 +121,14 @@ def send(widget: go.Figure | PlainFigure, traces: Mapping[int, Mapping[str, Any]
     paths = sorted({path for found in traces.values() for path in found})
     style = {path: [_whole(found.get(path, Undefined)) for found in traces.values()] for path in paths}  # one a trace
     if style or layout:
-        widget.plotly_update(style, dict(layout), list(traces))
+        widget.plotly_update(style, copy.deepcopy(dict(layout)), list(traces))
 
 
 def _whole(value: Any) -> Any:
-    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value  # as a message's buffer must be
+    # arrays in one piece, as a message's buffer must be; all else copied: a zoom is written into what the widget keeps
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value)
+    return copy.deepcopy(value) if isinstance(value, (list, dict)) else value
 
 
 def plain(figure: go.Figure | PlainFigure | Mapping) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from .. import cascade, figures
 from ..cascade import Answers, Outcome
 from ..errors import InputError
-from .base import SLIDER, Panel
+from .base import SLIDER, Panel, plain, send
 
 HERE, ALL, BARS = 4, 5, 6  # the traces that move
 
@@ -176,12 +176,14 @@ class CascadeTuner(Panel):
         if self.case.value != self._drawn:
             super().show()
         else:  # three traces move, all else stays: building the whole figure anew takes much longer
-            here, every, bars = self.figure.data[HERE], self.figure.data[ALL], self.figure.data[BARS]
-            with self.figure.batch_update():
-                here.x, here.y = [now.final], [now.accuracy]
-                every.x, every.y = [now.final, now.visited], [now.accuracy] * 2
-                bars.y, bars.text = 100 * now.shares, percent(now.shares)
-            self._sent = None
+            moved = {
+                HERE: {"x": [now.final], "y": [now.accuracy]},
+                ALL: {"x": [now.final, now.visited], "y": [now.accuracy] * 2},
+                BARS: {"y": 100 * now.shares, "text": percent(now.shares)},
+            }
+            send(self.figure, moved, {})
+            shown = plain(self._sent)
+            self._sent = {**shown, "data": [{**t, **moved.get(i, {})} for i, t in enumerate(shown["data"])]}
 
     def start(self, *controls: Any) -> None:
         super().start(*controls)

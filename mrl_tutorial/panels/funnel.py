@@ -103,14 +103,14 @@ def heat(grid: np.ndarray) -> list[dict[str, Any]]:
     return [t.to_plotly_json() for t in figures.heat_traces(grid, range(1, len(grid) + 1), low, high)]
 
 
-def picture(heat: Sequence[Mapping], dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
+def picture(cells: Sequence[Mapping], dims: Sequence[int], walk: Walk, points: Sequence[tuple[int, int, float]], n: int,
             mine: float, full: float) -> dict:  # fmt: skip
     """The path on the grid (left); its recall and multiply-adds among all two-stage paths (right).
 
-    heat: of `heat`. points: of `cloud`. n: documents that the price is for. mine, full: MFLOPs of the path and of a
+    cells: of `heat`. points: of `cloud`. n: documents that the price is for. mine, full: MFLOPs of the path and of a
     plain search at full size. A figure as plain data.
     """
-    layers = heat[0]["y"]
+    layers = cells[0]["y"]
     # beside each cell's number, so that it stays readable
     x = [figures.column(s.dim, dims) - 0.34 for s in walk.stages]
     y = [s.layer + 0.27 for s in walk.stages]
@@ -118,7 +118,7 @@ def picture(heat: Sequence[Mapping], dims: Sequence[int], walk: Walk, points: Se
     right = {"type": "scatter", "xaxis": "x2", "yaxis": "y2", "hovertemplate": "%{text}: %{y:.3f}<extra></extra>"}
     two, one = [c for c in points if c[1]], [c for c in points if not c[1]]
     data = [
-        *heat,
+        *cells,
         {**hidden, "x": x, "y": y, "mode": "lines", "line": {"color": figures.MARK, "width": 4}},
         {**hidden, "x": x, "y": y, "mode": "markers+text", "text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)],
          "marker": {"size": 24, "color": "#FFFFFF", "line": {"color": figures.MARK, "width": 3}},

@@ -217,12 +217,13 @@ class ImportanceWeights(Panel):
         self.bar.value = share
 
     def _ended(self, found: Trained | None) -> None:
-        self._busy(False)
         if found is not None:
             self.known[found.weights] = self.now = found
         if self._wanted is not None and self._wanted not in self.known:
             self._begin()
-        if found is None or found.weights == self.weights:
+        else:
+            self._busy(False)
+        if found is not None and found.weights == self.weights:  # else `show` or `stop` has drawn what there is
             super().show()
 
     def _failed(self, error: Exception) -> None:

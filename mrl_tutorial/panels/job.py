@@ -41,7 +41,7 @@ class Job:
         return self
 
     def cancel(self) -> None:
-        """Ask the work to end at its next report."""
+        """Ask the work to end at its next report; a job that still rests does not begin."""
         self._stop.set()
 
     @property

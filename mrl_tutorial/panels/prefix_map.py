@@ -50,6 +50,7 @@ class PrefixMap(Panel):
         )
         self._marks = scene(self.maps, self.labels, self.coloured, 0)[1]
         self.start([self.dim])
+        self._sent = None  # `show` has a way of its own
 
     def picture(self) -> go.Figure:
         """The map at the present size."""

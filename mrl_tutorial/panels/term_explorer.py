@@ -161,6 +161,7 @@ class TermExplorer(Panel):
         self._shown = self.state
         self.start([pair, *self.strengths.values(), self.layer, self.dim])
         self.write(cell_table(anatomy, self._shown))
+        self._sent = None  # `show` has a way of its own
 
     def show(self) -> None:
         """Bring picture and table to the controls; once for a recipe that moves several sliders."""
