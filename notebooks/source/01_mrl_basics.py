@@ -294,8 +294,8 @@ else:
         display(report.table(TEXT_DIMS, bank, metric))
 
 # %% [markdown]
-# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones the order is that of the
-# digits: a plain prefix is worst, PCA mends most of it, and MRL stays close to the layers trained for each size
+# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones a plain prefix is worst, as on the
+# digits; PCA mends nearly all of it, and from 16 numbers on is level with MRL; and MRL stays close to the layers trained for each size
 # alone, a little below them. With so many modules, many of which talk about the same things, everything is lower. (The encoder has seen much documentation
 # in its own training; the classes are new to it.)
 #
@@ -405,7 +405,8 @@ ledger.settle(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** MRL beats a plain prefix by much, and PCA only at the very smallest sizes. *Level from* is the first size from which the difference may be chance.
+# **What to see.** At small sizes MRL beats a plain prefix by much, and PCA at the very smallest at most (on pydocs, by 1-NN, at none). *Level from* is
+# the first size from which the difference may be chance. For M3: the tied classifier has half the numbers, and no loss beyond chance is seen.
 #
 # **M4: a few sizes are enough, those in between work too.** The loss named six sizes. What about size 23? The next cell measures the
 # 1-NN accuracy at *every* size from 1 to 64. A size in between passes if it reaches the straight line (over the logarithm of the size) between its trained neighbours, less 0.01.
@@ -440,13 +441,14 @@ if not FAST:
     ).show()
 
 # %% [markdown]
-# **What to see.** The rings are the trained sizes, and the line of MRL does not dip between them. A feature that helps 16 also stands in 17 to 32; sizes between two
-# trained ones lie between them. The plain network's prefix (dotted) needs more numbers for the same accuracy, until both are level.
+# **What to see.** The rings are the trained sizes, and the line of MRL does not dip between them. The features that serve size 16 are also part of sizes 17 to 32, so sizes
+# between two trained ones lie between them in quality. The squares are the networks trained for one size alone. The plain network's prefix (dotted) needs more numbers for the same accuracy, until both are level.
 #
 # **Z6: retrieval with MRL beats fixed-feature retrieval at every size.** Fixed feature means: a network of its own for each size.
 #
 # **Z7: "mAP@k counts how many of the k nearest share the label".** That is another measure, precision at k or P@k: the share of the ten nearest
-# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our arms differently?
+# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our arms differently? Two
+# made-up lists of results (1 is a hit) show first how they can disagree; the table after them holds the pairs of arms that the two order differently.
 
 # %% tags=["claim-Z6", "claim-Z7"]
 z6 = against("alone", ["map@10"])
@@ -570,7 +572,8 @@ display(prefix_map, prefix_map.static())
 # feature dimension". The factors $c_m$ are there, but look where they stand in the formula: before the *losses*. Features are never
 # multiplied by them. What does change the numbers is the length: a prefix of a vector of length 1 is shorter than 1. And this is a trap.
 #
-# The panel shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalise (right), normalise then cut
+# The cell first trains networks on the digits with very unequal weights, 16, 1, 1, 1, 1, 1, and compares the first 8 numbers with and
+# without cutting (claim Z3). The panel after it shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalise (right), normalise then cut
 # and forget to normalise again, and not to normalise at all. A fourth line takes the vectors that were normalised too early, but compares by distance.
 
 # %% tags=["claim-Z3"]
@@ -642,7 +645,10 @@ picture(
 
 # %% [markdown]
 # **What to see.** Left the accuracy of the own classifiers, right the percentage points gained or lost at each size against equal weights; the bars' whiskers are 95 % intervals over images. The one
-# large bar is the size that was boosted. One seed is not evidence, so here are three, with the full number of rounds:
+# large bar is the size that was boosted. One seed is not evidence.
+#
+# **M9: the importance weights matter: boosting small sizes helps them at little cost.** The cell below trains with weight 4, then with
+# 16, on size 2: three seeds, with the full number of rounds.
 #
 # **Z5: MRL does not depend on the architecture.** The same lines of code trained a small network on pixels and a layer behind a
 # transformer. We ask of both that MRL keeps clearly more than a plain prefix at the smallest size, and that it costs nothing at full size.
@@ -689,6 +695,9 @@ ledger.settle(
 )  # fmt: skip
 
 # %% [markdown]
+# **What to see.** With three seeds and more rounds the gain at size 2 is smaller than in the picture, and a weight of 16 buys no more than
+# 4 but costs more elsewhere. For Z5 look at the two intervals of each data set: a wide one counts against the claim.
+#
 # ## Exercises
 # **1 · The nested loss** (easy, 10 minutes). With $z^{(m)}_{bk}$ the *logit* of item $b$ for class $k$ at size $m$ (the classifier's score before any softmax), and
 # $y_b$ the right class, write

@@ -224,7 +224,8 @@ pictures.ways({"plain all-MiniLM-L6-v2": by_way}, DIMS, title="Three ways to kee
 # to these texts.)
 #
 # ## The same on Matryoshka models
-# MRL training gives the order of coordinates a meaning. Two such models, both with the recipe `mrl` of notebook 00:
+# **Matryoshka representation learning** (MRL, notebook 01) adds up the training loss of several prefixes, so the first coordinates learn
+# to do the work alone: their order gets a meaning. Two such models, both trained with the package's ready-made recipe `mrl` (recipes: notebook 00):
 #
 # - **heads**: one matrix behind the frozen model, trained in seconds; three random seeds;
 # - **full**: the whole model fine-tuned for 150 steps of 16 pairs. This takes a minute or two: we train *one* seed here, or load it when you run
@@ -257,9 +258,8 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # %% [markdown]
 # **What to see.** With heads, the prefix leaves random coordinates behind at small widths: now the order means something. And yet PCA
 # of the *trained* vectors is about level with the prefix at the smallest widths and better in the middle: it collects what MRL left in
-# later coordinates. After full training all the curves are higher, but prefix and random are much closer to each other than one
-# would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. There PCA even falls a
-# little behind both at some widths; the next section finds out why. "Trained with
+# later coordinates. After full training all the curves are higher than the plain model's, but prefix and random are much closer to each other than one
+# would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. There PCA even falls a little behind both at most widths; the next section finds out why. "Trained with
 # MRL" and "ordered" are two things, and random coordinates are the control that tells them apart.
 #
 # ## Centring and renormalising
@@ -301,9 +301,8 @@ pictures.ways(drawn, DIMS, title="The mean, kept or taken off")
 
 # %% [markdown]
 # **What to see.** At full width "PCA, mean kept" is exactly the prefix's number: a rotation changes nothing. Taking the mean off hardly
-# matters for the plain model, whose mean vector is short; for the fine-tuned one it clearly costs at small widths, and at full width
-# perhaps (look at the interval).
-# Compare both on your own model: neither is always right. Not renormalising costs much at small widths, of the prefix as of PCA, where
+# matters for the plain model, whose mean vector is short; for the fine-tuned one it clearly costs at small widths, and a little even at full width (look at the intervals).
+# Compare both on your own model: neither is always right. Not renormalising (in the table only) costs much at small widths, for the prefix as for PCA, where
 # the lengths of the cut vectors differ most. (The rescaling of dimensions that some articles speak of does not exist: renormalising is all that
 # happens to a prefix.)
 #
@@ -328,8 +327,8 @@ figure = figures.curves(
 figure
 
 # %% [markdown]
-# **What to see.** A curve ends where its directions end: 50 texts give 49 directions, and beyond those nothing can be added. At middle widths such a basis
-# is even worse than simply keeping the prefix (see the table). A few times as many texts as dimensions are enough; from there on more texts change little.
+# **What to see.** A curve goes flat where its directions end: 50 texts give 49 directions, and beyond those nothing can be added. At middle widths such a basis
+# is even worse than simply keeping the prefix (its row is in the table above the figure). A few times as many texts as dimensions are enough; from there on more texts change little.
 #
 # ## ... and on texts of another kind?
 # The basis is usually fitted once, on whatever texts are at hand. All samples here have the same size, so that only the *kind* of text
@@ -439,13 +438,16 @@ for name, rows in found.items():
     print(f"{name:<26}" + "".join(f"{np.mean(v):>8.3f} ± {np.std(v, ddof=1) if len(v) > 1 else 0:.3f}" for v in line))
 
 # %% [markdown]
-# **What to see.** At the batch size of training the code's columns find next to nothing, where PCA of the *same* batch comes close to the
+# **What to see.** At a usual batch size (64 pairs, the rows "128 texts") the code's columns find next to nothing, where PCA of the *same* batch comes close to the
 # prefix of the same size and keeps nearly the full vectors' pattern of similarities (CKA). The reason is not the one we expected: the *directions* are about as good as PCA's. What breaks the result is $S$. One
 # singular value is close to 1 and the others are close to 0 (before the softmax, all entries are close together, so each of its rows is nearly
 # constant), and so the first column drowns all others. And the result depends on the size of the batch: $X^{\top} X$ is a sum over texts, not
 # a mean, so more texts mean a sharper softmax; in the limit each row's share falls on one coordinate, $A$ approaches a
 # permutation, and "PCA" picks coordinates. As a *target* in a loss this does less harm than as a reduction, since other terms train
 # the same prefix. Whether it helps there is a question for notebook 04.
+#
+# **R10: PCA, then truncation, keeps what matters, and the PCA in the public code is one.** Two statements. The next cell tests each: PCA of
+# all documents against the prefix, and the code's columns against PCA of the same batch.
 
 # %% tags=["claim-R10"]
 small = batches[0]
@@ -555,7 +557,9 @@ pictures.front(
 # %% [markdown]
 # **What to see.** In the table int8 costs next to nothing at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
 # and with many bits nearly all: a shortlist can only be settled if the right document is on it.
-# In the figure float32 is nowhere on the front: whoever stores floats pays four times as much as int8 for the same quality. At small budgets the
+# In the figure float32 is on the front at its very end only,
+# where the whole float vector gains about a thousandth over int8: whoever stores floats pays four times as much for nearly the same quality.
+# At small budgets the
 # front belongs to *bits of many coordinates*, not to bytes of few: with a given number of bytes, a coarse look at all directions beats
 # an exact look at some. So first take away bits, then dimensions. The next cell asks whether cutting costs the same with bits as without.
 
@@ -609,7 +613,7 @@ ledger.settle(
 # The panel holds every layer of two models. Left the spectrum, in the middle how much variance PCA and the prefix keep, right what
 # retrieval makes of it (dev queries). Click a slider, then use the arrow keys:
 #
-# 1. On layer 6, find a dimension at which PCA keeps five times the prefix's variance and finds nothing more.
+# 1. On layer 6, find a dimension at which PCA keeps five times the prefix's variance and finds hardly more.
 # 2. Go down to layer 5. The variance is in fewer directions. Is PCA better there?
 # 3. Switch to the trained model. What happened to the effective rank of the last layer, and to the gap between prefix and random?
 
