@@ -82,7 +82,7 @@ PANELS: dict[str, Entry] = {
     ),
 }
 
-# plotly says when it has drawn; an observer of every attribute would note thousands of changes a drawing, and take time
+# plotly says when it has drawn; an observer of every attribute that a drawing changes would itself take time
 # (the other events are for changes of marks alone, which plotly may draw without the first)
 WATCH = """([name, first]) => {
   window.mrlSlide = new Promise((resolve) => {

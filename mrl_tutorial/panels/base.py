@@ -30,7 +30,7 @@ class Panel:
 
     A panel sets `name`, builds its controls, calls `start`, and defines `picture`, whose figure must always have the
     same number and kinds of traces. An InputError raised there becomes a message in the panel, and the figure stays.
-    Labels of ticks stand upright, as `LABELS` has them, whether they collide or not.
+    Tick labels are horizontal, as `LABELS` has them, whether they collide or not.
     """
 
     name = "panel"
@@ -116,7 +116,7 @@ def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, 
 
 def send(widget: go.Figure | PlainFigure, traces: Mapping[int, Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
     """Set properties, path -> value, of traces (by place) and layout in one message; assigning to the attributes of a
-    figure instead takes twice the time. Nothing is sent where nothing is given."""
+    figure instead takes longer. Nothing is sent where nothing is given."""
     traces = {i: found for i, found in traces.items() if found}
     paths = sorted({path for found in traces.values() for path in found})
     style = {path: [_whole(found.get(path, Undefined)) for found in traces.values()] for path in paths}  # one a trace
