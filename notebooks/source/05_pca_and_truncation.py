@@ -611,7 +611,8 @@ ledger.settle(
 # %% [markdown]
 # ## Slide
 # The panel holds every layer of two models. Left the spectrum, in the middle how much variance PCA and the prefix keep, right what
-# retrieval makes of it (dev queries). Click a slider, then use the arrow keys:
+# retrieval makes of it (dev queries). Below it the same state as a picture, for where no kernel runs. Click a slider, then use the arrow
+# keys:
 #
 # 1. On layer 6, find a dimension at which PCA keeps five times the prefix's variance and finds hardly more.
 # 2. Go down to layer 5. The variance is in fewer directions. Is PCA better there?
