@@ -67,14 +67,14 @@ test: $(VENV)/.installed-test
 	$(PY) -m pytest $(TEST_ARGS)
 
 test-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
-	@$(PY) -m mrl_tutorial.chromium
+	@$(PY) tools/chromium.py
 	$(PY) -m pytest tests/browser $(TEST_ARGS)
 
 notebooks: $(VENV)/.installed-build
-	$(PY) notebooks/build.py $(NOTEBOOK_ARGS)
+	$(PY) tools/build_notebooks.py $(NOTEBOOK_ARGS)
 
 check-notebooks: $(VENV)/.installed-build
-	$(PY) notebooks/build.py --check $(NOTEBOOK_ARGS)
+	$(PY) tools/build_notebooks.py --check $(NOTEBOOK_ARGS)
 
 bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from mrl_tutorial.errors import InputError
 
 
 def default_dims(width: int) -> tuple[int, ...]:

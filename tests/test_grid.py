@@ -10,7 +10,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid, bootstrap, check_cells, default_dims
-from mrl_tutorial.tasks import RetrievalTask
+from mrl_tutorial.tasks.load import RetrievalTask
 
 
 def grid(items=None):
@@ -122,7 +122,7 @@ def test_an_impossible_interval_is_refused(options):
 
 def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monkeypatch, tmp_path, capsys):
     pytest.importorskip("sentence_transformers")
-    from mrl_tutorial.bench import grid as bench
+    from benchmarks import grid as bench
 
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
     words = "apple river stone cloud engine violin market winter copper garden".split()

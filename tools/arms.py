@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mrl_tutorial import Encoder, InputError, load_task, store, train
-from mrl_tutorial.embedding import task_inputs
-from mrl_tutorial.evaluation import evaluate_grid
-from mrl_tutorial.feed import unique_texts
-from mrl_tutorial.penalty import paired
-from mrl_tutorial.probes import few_shot_draws
-from mrl_tutorial.reduction import pca, random_dims
-from mrl_tutorial.sweep_file import environment
+from mrl_tutorial import Encoder, InputError, files, load_task, train
+from mrl_tutorial.evaluation.embeddings import task_inputs
+from mrl_tutorial.evaluation.probes import few_shot_draws
+from mrl_tutorial.evaluation.quality import evaluate_grid
+from mrl_tutorial.evaluation.reduction import pca, random_dims
+from mrl_tutorial.evaluation.statistics import paired
+from mrl_tutorial.training.examples import unique_texts
+from mrl_tutorial.training.sweep_file import environment
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 DIMS = (8, 16, 32, 64, 77, 128, 256, 384)  # 77 of 384: four fifths cut off
@@ -90,11 +90,11 @@ def in_a_process(arm: str, seed: int) -> dict:
     A head is trained when it is scored: its seconds are the notebook's to measure."""
     if ARMS[arm][1] in ("none", "heads"):
         return {"seconds": None, **NOT_MEASURED}
-    note = store.cache_dir("arms") / f"{store.key(arm, seed, STEPS, BATCH)}.json"
+    note = files.cache_dir("arms") / f"{files.key(arm, seed, STEPS, BATCH)}.json"
     if not note.exists():
         command = [sys.executable, __file__, "--train", arm, "--seed", str(seed)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        store.write_json(note, json.loads(done.stdout.splitlines()[-1]))
+        files.write_json(note, json.loads(done.stdout.splitlines()[-1]))
     return {"seconds": None, **NOT_MEASURED, **json.loads(note.read_text())}
 
 
@@ -107,11 +107,11 @@ def reductions(arm: str, seed: int, sample: np.ndarray) -> dict:
 
 
 def score(arm: str, encoder: Encoder, seed: int, tasks: dict) -> dict[str, np.ndarray]:
-    """"task|measure|reduction" -> (M, items), or (M,) for a correlation; M = len(DIMS), or 1 for a separate model."""
+    """ "task|measure|reduction" -> (M, items), or (M,) for a correlation; M = len(DIMS), or 1 for a separate model."""
     width = ARMS[arm][2]
     dims, out = [width] if width else DIMS, {}
-    key = store.key(encoder.fingerprint(), seed, arm in REDUCED, tasks_key(tasks), dims, VERSION)
-    place = store.cache_dir("arms") / f"{key}.npz"
+    key = files.key(encoder.fingerprint(), seed, arm in REDUCED, tasks_key(tasks), dims, VERSION)
+    place = files.cache_dir("arms") / f"{key}.npz"
     if place.exists():
         with np.load(place) as saved:
             return dict(saved)
@@ -138,7 +138,7 @@ def score(arm: str, encoder: Encoder, seed: int, tasks: dict) -> dict[str, np.nd
                 parts["train"] = train_part
             grid = evaluate_grid(task, embeddings=parts, split="test", layers=[1], dims=dims)
             out[f"{name}|{grid.metric}|{how}"] = grid.values[0] if grid.per_item is None else grid.per_item[0]
-    with store.whole_file(place) as temporary:
+    with files.whole_file(place) as temporary:
         np.savez_compressed(temporary, **out)
     return out
 
@@ -172,7 +172,10 @@ def difference_rows(found: dict) -> list[dict]:
         seeds = sorted(set(sides[0]) if b == "plain" else set(sides[0]) & set(sides[1]))
         if not seeds or not sides[1]:
             continue
-        sides = [[by_seed[0 if arm == "plain" else seed] for seed in seeds] for by_seed, arm in zip(sides, (a, b), strict=True)]
+        sides = [
+            [by_seed[0 if arm == "plain" else seed] for seed in seeds]
+            for by_seed, arm in zip(sides, (a, b), strict=True)
+        ]
         for name in sides[0][0]:
             task, measure, how = name.split("|")
             other = f"{task}|{measure}|{how_b}"
@@ -195,7 +198,7 @@ def widths(arm: str) -> list[int]:
 def write(name: str, frame: pd.DataFrame, header: dict[str, str]) -> None:
     """'# name: value' lines, then the rows; whole or not at all."""
     lines = "".join(f"# {key}: {value}\n" for key, value in header.items())
-    with store.whole_file(RESULTS / f"{name}.csv") as temporary:
+    with files.whole_file(RESULTS / f"{name}.csv") as temporary:
         temporary.write_text(lines + frame.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
 
 
@@ -214,7 +217,9 @@ def main() -> None:
         fresh = time.monotonic() - began > 0.5 * seconds > 0
         used = resource.getrusage(resource.RUSAGE_SELF)
         peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-        measured = {"cpu_seconds": round(used.ru_utime + used.ru_stime), "peak_gb": round(peak, 2)} if fresh else NOT_MEASURED
+        measured = (
+            {"cpu_seconds": round(used.ru_utime + used.ru_stime), "peak_gb": round(peak, 2)} if fresh else NOT_MEASURED
+        )
         print(json.dumps({"seconds": round(seconds, 1), **measured}))
         return
     arms = [arm.strip() for arm in args.arms.split(",")]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 BADGES = re.compile(r"(# )?\[!\[Binder\].*\n")
 SETUP = re.compile(r'^# %% tags=\["setup"\]\n.*?(?=^# %%)', re.S | re.M)
-CELL = '''# %% tags=["setup"]
+CELL = """# %% tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 
@@ -36,7 +36,7 @@ if "google.colab" in sys.modules:
     os.chdir(folder + "/notebooks")
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
-'''
+"""
 
 
 def setup_cell(repo: str | None) -> str:
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     repo, branch = argv[0] if argv else "", argv[1] if len(argv) > 1 else "main"
     if not REPO.fullmatch(repo):
         raise SystemExit(f"{repo!r} is no repository: make badges REPO=owner/name")
-    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
+    spec = importlib.util.spec_from_file_location("build", ROOT / "tools" / "build_notebooks.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
     changed = [ROOT / "README.md"]

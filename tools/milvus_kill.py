@@ -2,7 +2,7 @@
 
     python tools/milvus_kill.py [number of vectors] [--json FILE]
 
-The vectors are drawn to the spectrum and the clusters of pydocs' own (`mrl_tutorial.bench.fitted`). Two-stage search in
+The vectors are drawn to the spectrum and the clusters of pydocs' own (`benchmarks.fitted`). Two-stage search in
 Milvus (64, then 200 survivors at full width) is compared with exact search and with the course's own engine.
 """
 
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fitted import fit, rotation, unit
 from mrl_tutorial import Encoder, Retriever, embed_task, exact_search, load_task, shortlist
-from mrl_tutorial.bench.fitted import fit, rotation, unit
-from mrl_tutorial.milvus import MilvusStore
-from mrl_tutorial.store import write_json
+from mrl_tutorial.files import write_json
+from mrl_tutorial.retrieval.milvus import MilvusStore
 
 DS, KEEP, QUERIES, BATCH = 64, 200, 200, 2000
 LOADER = f"""
@@ -36,7 +36,7 @@ def progress(done, total, label):
 
 MilvusStore(sys.argv[1], ds={DS}).load(np.load(sys.argv[2], mmap_mode="r"), batch={BATCH}, progress=progress)
 """
-COUNTER = f"import sys; from mrl_tutorial.milvus import MilvusStore; print(MilvusStore(sys.argv[1], ds={DS}).count())"
+COUNTER = f"import sys; from mrl_tutorial.retrieval.milvus import MilvusStore; print(MilvusStore(sys.argv[1], ds={DS}).count())"
 
 
 def main() -> None:

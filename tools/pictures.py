@@ -1,6 +1,6 @@
 """Pictures of the grid explorer as a reader sees it, before and after training: notebooks/images/*.png.
 
-    python tools/pictures.py      (needs playwright and a Chromium; runs notebook 00 in JupyterLab)
+python tools/pictures.py      (needs playwright and a Chromium; runs notebook 00 in JupyterLab)
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from mrl_tutorial.bench.browser import chromium_page, lab_server, open_and_run, write_notebook
-from mrl_tutorial.store import whole_file
+from benchmarks.browser import chromium_page, lab_server, open_and_run, write_notebook
+from mrl_tutorial.files import whole_file
 
 IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
 CELL = """

@@ -2,6 +2,7 @@
 
 Runs on any Python, so it keeps to syntax that an old one can read.
 """
+
 import os
 import shutil
 import sys
@@ -12,7 +13,9 @@ def trouble(folder, min_free_gb):
     version = "%d.%d" % sys.version_info[:2]
     if sys.version_info < (3, 10):
         return "Python 3.10 or newer is needed, %s is %s: name another, e.g. make lab PYTHON=python3.12" % (
-            sys.executable, version)
+            sys.executable,
+            version,
+        )
     missing = []
     for module in ("venv", "ensurepip"):
         try:
@@ -20,12 +23,16 @@ def trouble(folder, min_free_gb):
         except ImportError:
             missing.append(module)
     if missing:
-        return "Python %s lacks %s: on Debian or Ubuntu run 'sudo apt-get install python%s-venv', elsewhere " \
+        return (
+            "Python %s lacks %s: on Debian or Ubuntu run 'sudo apt-get install python%s-venv', elsewhere "
             "name a complete Python, e.g. make lab PYTHON=python3.12" % (version, " and ".join(missing), version)
+        )
     free = shutil.disk_usage(folder).free / 1e9
     if free < min_free_gb:
-        return "%.1f GB free in %s, %g GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB " \
+        return (
+            "%.1f GB free in %s, %g GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB "
             "(TORCH_INDEX, see README.md), or set MIN_FREE_GB=0 to try all the same" % (free, folder, min_free_gb)
+        )
     return None
 
 

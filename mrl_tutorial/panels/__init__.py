@@ -1,5 +1,5 @@
 """Widgets: each a thin class that wires controls to the functions below it."""
 
-from .explorer import GridExplorer
+from mrl_tutorial.panels.explorer import GridExplorer
 
 __all__ = ["GridExplorer"]

@@ -11,11 +11,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import Undefined
 
-from ..errors import InputError
-from ..figures import LABELS
-from .canvas import PlainFigure, canvas
-from .explorer_html import STYLE, message
-from .fit import Fit
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.canvas import PlainFigure, canvas
+from mrl_tutorial.panels.explorer_html import STYLE, message
+from mrl_tutorial.panels.fit import Fit
+from mrl_tutorial.panels.plots.figures import LABELS
 
 FACE = """<style>
 .mrl-panel .widget-label,.mrl-panel .widget-readout,.mrl-panel input,.mrl-panel select,.mrl-panel button,
@@ -98,12 +98,16 @@ def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:
     for widget in widgets:
         if isinstance(widget, w.Box):
             found += inputs(widget.children)
-        elif hasattr(widget, "value") and not isinstance(widget, (w.HTML, w.Label, w.HTMLMath, w.IntProgress, w.FloatProgress)):
+        elif hasattr(widget, "value") and not isinstance(
+            widget, (w.HTML, w.Label, w.HTMLMath, w.IntProgress, w.FloatProgress)
+        ):
             found.append(widget)
     return found
 
 
-def refresh(widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, before: go.Figure | Mapping | None = None) -> None:
+def refresh(
+    widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, before: go.Figure | Mapping | None = None
+) -> None:
     """Make `widget` look like `figure`, sending only what differs from `before`, which it shows: what a reader did by
     hand, such as zooming, stays. Without `before` the widget itself is compared, and loses that. Raises ValueError
     where the traces do not match."""

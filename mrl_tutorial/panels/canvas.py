@@ -47,7 +47,9 @@ class PlainFigure:
 
     def draw(self) -> None:
         """Show the figure as plotly's renderer for this notebook does."""
-        bundle = self.plot._repr_mimebundle_() or {"text/html": self.plot.to_html(include_plotlyjs="cdn", full_html=False)}
+        bundle = self.plot._repr_mimebundle_() or {
+            "text/html": self.plot.to_html(include_plotlyjs="cdn", full_html=False)
+        }
         self.widget.outputs = ({"output_type": "display_data", "data": bundle, "metadata": {}},)
 
 

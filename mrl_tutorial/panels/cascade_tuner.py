@@ -10,10 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .. import cascade, figures
-from ..cascade import Answers, Outcome
-from ..errors import InputError
-from .base import SLIDER, Panel, plain, send
+from mrl_tutorial.classification import cascade
+from mrl_tutorial.classification.cascade import Answers, Outcome
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.base import SLIDER, Panel, plain, send
+from mrl_tutorial.panels.plots import figures
 
 HERE, ALL, BARS = 4, 5, 6  # the traces that move
 

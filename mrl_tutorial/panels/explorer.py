@@ -10,16 +10,16 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
-from .. import figures
-from ..encoder import Encoder
-from ..errors import InputError
-from . import explorer_figure as picture
-from . import explorer_html as text
-from .canvas import canvas
-from .explorer_model import ExplorerModel
-from .fit import Fit
-from .train_box import TrainBox
-from .trainer import train_for
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels import explorer_figure as picture
+from mrl_tutorial.panels import explorer_html as text
+from mrl_tutorial.panels.canvas import canvas
+from mrl_tutorial.panels.explorer_model import ExplorerModel
+from mrl_tutorial.panels.fit import Fit
+from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels.train_box import TrainBox
+from mrl_tutorial.panels.trainer import train_for
 
 HERE = "trained here"
 

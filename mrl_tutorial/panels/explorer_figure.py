@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .. import figures
-from . import explorer_html as text
-from .explorer_model import Ranking
+from mrl_tutorial.panels import explorer_html as text
+from mrl_tutorial.panels.explorer_model import Ranking
+from mrl_tutorial.panels.plots import figures
 
 HEAT, CURVE = (0.0, 0.52), (0.61, 1.0)
 

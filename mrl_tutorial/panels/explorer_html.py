@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from .explorer_model import Ranking
+from mrl_tutorial.panels.explorer_model import Ranking
 
 UP, DOWN = "#0072B2", "#B34700"
 STYLE = """<style>
@@ -39,7 +39,7 @@ def documents(ranking: Ranking, full: tuple[int, int]) -> str:
         text = f"<code>{html.escape(short_name(hit.document))}</code> {html.escape(shorten(hit.text, 160))}"
         rows.append(
             f'<tr class="{"yes" if hit.relevant else ""}"><td class="n">{hit.rank}</td>'
-            f'<td>{move(hit.rank, hit.full)}</td><td>{mark}</td>'
+            f"<td>{move(hit.rank, hit.full)}</td><td>{mark}</td>"
             f'<td title="{html.escape(hit.text[:600])}">{text}</td></tr>'
         )
     note = verdict(ranking, full) if known else "not a query of the task: nothing is known to be relevant"

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import costs, store
-from ..encoder import Encoder
-from ..errors import InputError
-from ..evaluation import embed_task, evaluate_grid
-from ..grid import check_cells, default_dims
-from .remember import Remembering
+from mrl_tutorial import files
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.quality import embed_task, evaluate_grid
+from mrl_tutorial.grid import check_cells, default_dims
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.remember import Remembering
+from mrl_tutorial.retrieval import costs
 
 METRICS = {
     "retrieval": ("ndcg@10", "mrr@10", "map@10", "recall@100", "precision@10"),
@@ -85,9 +86,7 @@ class ExplorerModel:
         if self.ranks:
             self._ids = list(self.task.corpus)
             self._place = {d: i for i, d in enumerate(self._ids)}
-            self._judged = {
-                " ".join(self.task.queries[q].split()): self.task.qrels[q] for q in self.task.judged(split)
-            }
+            self._judged = {" ".join(self.task.queries[q].split()): self.task.qrels[q] for q in self.task.judged(split)}
         for name, encoder in named.items():
             self.add(name, encoder)
 
@@ -147,7 +146,7 @@ class ExplorerModel:
                 return
             self._set(name, self._grids(name, embedded, layer, range(1, self.width + 1)))
         if self.cache:
-            with store.whole_file(path) as temporary:
+            with files.whole_file(path) as temporary:
                 np.savez(temporary, **{m: self.tables[m][name] for m in self.metrics})
         report(total, total, "measured")
 
@@ -248,7 +247,7 @@ class ExplorerModel:
 
     def _path(self, name: str):
         parts = [VERSION, self.task.fingerprint(), self.encoders[name].fingerprint(), self.precision, self.split]
-        return store.cache_dir("explorer") / f"{store.key(*parts, self.max_queries, self.seed, self.metrics)}.npz"
+        return files.cache_dir("explorer") / f"{files.key(*parts, self.max_queries, self.seed, self.metrics)}.npz"
 
 
 def _scores(documents: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -8,11 +8,11 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
-from ..errors import InputError
-from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, point_mark, style
-from ..maps import MOST, PrefixMaps, Progress, checked, prefix_maps
-from .base import SLIDER, Panel, changes, send
-from .explorer_html import shorten
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.base import SLIDER, Panel, changes, send
+from mrl_tutorial.panels.explorer_html import shorten
+from mrl_tutorial.panels.plots.figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, point_mark, style
+from mrl_tutorial.panels.prefix_map_layout import MOST, PrefixMaps, Progress, checked, prefix_maps
 
 HUES = (*COLOURS, INK, "#A88F00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")

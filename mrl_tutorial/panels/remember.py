@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder import Encoder
+from mrl_tutorial.models.encoder import Encoder
 
 
 class Remembering:

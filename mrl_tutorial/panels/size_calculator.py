@@ -6,10 +6,10 @@ import math
 
 import ipywidgets as w
 
-from .. import sizes
-from ..figures import COLOURS, FONT, INK, heading, style
-from .base import SLIDER, Panel, beside
-from .explorer_html import count, percent
+from mrl_tutorial.panels.base import SLIDER, Panel, beside
+from mrl_tutorial.panels.explorer_html import count, percent
+from mrl_tutorial.panels.plots.figures import COLOURS, FONT, INK, heading, style
+from mrl_tutorial.retrieval import sizes
 
 COUNTS = [m * 10**e for e in range(4, 9) for m in range(1, 10)] + [10**9]
 WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)

@@ -9,13 +9,13 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
-from .. import figures
-from ..anatomy import Anatomy, recipe_parts
-from ..errors import InputError
-from ..layer_weights import LAYER_WEIGHTS, layer_weights
-from ..learned import Learned
-from ..recipes import get_recipe
-from .base import SLIDER, Panel, send
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.base import SLIDER, Panel, send
+from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.recipes.anatomy import Anatomy, recipe_parts
+from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, layer_weights
+from mrl_tutorial.recipes.learned_weights import Learned
+from mrl_tutorial.recipes.registry import get_recipe
 
 RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
 OWN = "as the recipe has them"
@@ -47,7 +47,9 @@ def patterns(anatomy: Anatomy) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def term_weights(anatomy: Anatomy, pattern: Mapping[str, np.ndarray], strengths: Mapping[str, float], layers: str) -> dict:
+def term_weights(
+    anatomy: Anatomy, pattern: Mapping[str, np.ndarray], strengths: Mapping[str, float], layers: str
+) -> dict:
     """The grids of all terms, (L, M) each: strength times the recipe's pattern; a term that the recipe lacks lies where
     its main loss does, without the full cell. layers: OWN, or the name of layer weights that replace the recipe's."""
     main = pattern["contrastive"]
@@ -128,7 +130,15 @@ def short(value: float) -> str:
         return "0"
     if abs(value) < 0.001:
         return "<.001"
-    return f"{value:.3f}" if abs(value) < 0.1 else f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    return (
+        f"{value:.3f}"
+        if abs(value) < 0.1
+        else f"{value:.2f}"
+        if abs(value) < 1
+        else f"{value:.1f}"
+        if abs(value) < 100
+        else f"{value:.0f}"
+    )
 
 
 class TermExplorer(Panel):
@@ -143,7 +153,9 @@ class TermExplorer(Panel):
         self.anatomy = anatomy
         self.patterns = patterns(anatomy)
         if recipe not in self.patterns:
-            raise InputError(f"recipe {recipe!r} does not fit this batch: there are {', '.join(self.patterns) or 'none'}")
+            raise InputError(
+                f"recipe {recipe!r} does not fit this batch: there are {', '.join(self.patterns) or 'none'}"
+            )
         known = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
         wide = {"style": WIDE["style"], "layout": {"width": "48%"}}
         self.recipe = w.Dropdown(options=list(self.patterns), value=recipe, description="recipe", **wide)

@@ -8,9 +8,9 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..errors import InputError
-from . import explorer_html as text
-from .job import Job, Report
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels import explorer_html as text
+from mrl_tutorial.panels.job import Job, Report
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from ..encoder import Encoder
-from ..recipe import Recipe
-from ..training import train
-from .job import Report
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.job import Report
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.training.loop import train
 
 BATCH = 128
 TRIAL = 6  # steps that are timed first

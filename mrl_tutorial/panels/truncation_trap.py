@@ -8,12 +8,23 @@ from collections.abc import Sequence
 import ipywidgets as w
 import numpy as np
 
-from ..errors import InputError
-from ..figures import COLOURS, INK, curve_place, curve_x, dim_rule, heading, legend, metric_title, point_mark, style
-from ..ticker import Ticker
-from ..truncation import BINS, METRICS, WAYS, Relevant, Truncation, measure_truncation
-from .base import SLIDER, Panel, beside
-from .explorer_html import shorten
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.truncation import BINS, METRICS, WAYS, Relevant, Truncation, measure_truncation
+from mrl_tutorial.panels.base import SLIDER, Panel, beside
+from mrl_tutorial.panels.explorer_html import shorten
+from mrl_tutorial.panels.plots.figures import (
+    COLOURS,
+    INK,
+    curve_place,
+    curve_x,
+    dim_rule,
+    heading,
+    legend,
+    metric_title,
+    point_mark,
+    style,
+)
+from mrl_tutorial.progress import Ticker
 
 NAMES = {
     "cut": "cut, then normalise",

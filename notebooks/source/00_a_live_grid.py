@@ -37,9 +37,11 @@ import numpy as np
 import plotly
 import torch
 import transformers
+from exercises import verdict
 
-from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, figures, load_task, rescue, train
-from mrl_tutorial import checks
+from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
+from mrl_tutorial.models import pretrained
+from mrl_tutorial.panels.plots import figures
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(
@@ -200,7 +202,7 @@ explorer.static()
 # If your machine is too slow to train, the course brings heads that were made in the same way:
 
 # %%
-ready = rescue.ready_trained(encoder)
+ready = pretrained.ready_trained(encoder)
 print(ready)
 print(evaluate_grid(task, ready, split="dev", layers=[3, 6], dims=[32, 128, 384]).as_text())
 
@@ -215,7 +217,7 @@ def truncate(x, d):
     raise NotImplementedError  # x: (N, D) -> (N, d)
 
 
-checks.truncate(truncate)
+verdict.truncate(truncate)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -226,7 +228,7 @@ checks.truncate(truncate)
 #     return cut / np.linalg.norm(cut, axis=1, keepdims=True)
 #
 #
-# checks.truncate(truncate)
+# verdict.truncate(truncate)
 # ```
 #
 # Cosine divides by the length of what it compares, so the length has to be that of the *cut* vector.
@@ -241,7 +243,7 @@ def smallest_dim(grid, layer, share):
     raise NotImplementedError
 
 
-checks.smallest_dim(smallest_dim)
+verdict.smallest_dim(smallest_dim)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -255,7 +257,7 @@ checks.smallest_dim(smallest_dim)
 #     return grid.dims[-1]
 #
 #
-# checks.smallest_dim(smallest_dim)
+# verdict.smallest_dim(smallest_dim)
 # ```
 #
 # Try `smallest_dim(plain, 6, 0.9)` and `smallest_dim(trained, 6, 0.9)`: what did training buy?
@@ -269,7 +271,7 @@ weights = np.zeros((6, 7))
 # your two lines here
 two_layers = Recipe("two layers", {"main": weights})
 
-checks.recipe(two_layers, 6, 384, layer=2)
+verdict.recipe(two_layers, 6, 384, layer=2)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -280,7 +282,7 @@ checks.recipe(two_layers, 6, 384, layer=2)
 # weights[5, 6] = 1
 # two_layers = Recipe("two layers", {"main": weights})
 #
-# checks.recipe(two_layers, 6, 384, layer=2)
+# verdict.recipe(two_layers, 6, 384, layer=2)
 # ```
 #
 # Train it with `train(encoder, task, two_layers, heads="per-layer")`, and compare row 2 of its grid with that of `trained`.

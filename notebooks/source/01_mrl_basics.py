@@ -43,6 +43,8 @@ import pandas as pd
 import plotly
 import torch
 import torch.nn.functional as F
+from evidence import baseline_report as report
+from exercises import basics as checks
 
 from mrl_tutorial import (
     Batch,
@@ -52,13 +54,14 @@ from mrl_tutorial import (
     PrefixMap,
     SizeCalculator,
     TruncationTrap,
+    files,
     load_task,
 )
-from mrl_tutorial import arms_report as report
-from mrl_tutorial import checks_basics as checks
-from mrl_tutorial import ledger, losses, nested_arms, store
-from mrl_tutorial.prefix_quality import coarse_and_detail
-from mrl_tutorial.small_nets import Plan
+from mrl_tutorial.classification import baselines
+from mrl_tutorial.classification.small_networks import Plan
+from mrl_tutorial.evaluation import ledger
+from mrl_tutorial.evaluation.prefix_quality import coarse_and_detail
+from mrl_tutorial.losses import terms
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = (0,) if FAST else (0, 1, 2)
@@ -158,7 +161,7 @@ display(calculator, calculator.static())
 # every layer and size at once; with the same classifiers it must give the same number, which the end of the cell checks:
 
 # %%
-digits = nested_arms.from_task(load_task("digits"))  # pixels, centred
+digits = baselines.from_task(load_task("digits"))  # pixels, centred
 train_rows, test_rows = digits.rounds[0]
 x, y = torch.from_numpy(digits.x), torch.from_numpy(digits.labels)
 DIMS = (2, 4, 8, 16, 32, 64)
@@ -194,7 +197,7 @@ for i, head in enumerate(heads):
 
 with torch.no_grad():
     by_hand = nested_cross_entropy(features, y[test_rows])
-    term = losses.classification(
+    term = terms.classification(
         Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS
     )
 print("by size:", term.numpy().round(3), " sum:", round(float(term.sum()), 5), " by hand:", round(float(by_hand), 5))
@@ -224,7 +227,7 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 
 # %%
 plan = Plan(dims=DIMS, width=64, hidden=64, epochs=4 if FAST else 30)
-images = nested_arms.compare_arms(digits, plan, SEEDS)
+images = baselines.compare_arms(digits, plan, SEEDS)
 with pd.option_context("display.width", 160):
     for metric in ("linear", "1nn", "map@10"):
         display(report.table(DIMS, images, metric))
@@ -258,23 +261,25 @@ if FAST:
     corpus = corpus.smaller(500)
 encoder = Encoder.load("all-MiniLM-L6-v2")
 vectors = encoder.encode_layers(list(corpus.corpus.values()))[-1]  # (documents, 384), last layer
-modules = nested_arms.from_corpus(corpus, vectors, "module")
+modules = baselines.from_corpus(corpus, vectors, "module")
 TEXT_DIMS = (8, 16, 32, 64, 128)
 text_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=3 if FAST else 20, lr=0.01)
 print(
     f"{len(modules.rounds[0][0]):,} training and {len(modules.tested):,} test documents, {modules.labels.max() + 1} modules"
 )
 
-texts = nested_arms.compare_arms(modules, text_plan, SEEDS, ("MRL", "MRL-E", "alone", "prefix", "pca"))
-texts["frozen"] = nested_arms.measure(
+texts = baselines.compare_arms(modules, text_plan, SEEDS, ("MRL", "MRL-E", "alone", "prefix", "pca"))
+texts["frozen"] = baselines.measure(
     modules, torch.from_numpy(modules.x)[None].expand(len(SEEDS), -1, -1), TEXT_DIMS, len(SEEDS)
 )
-display(report.curves(
-    TEXT_DIMS,
-    texts,
-    ["linear", "1nn", "map@10"],
-    title=f"pydocs: module of {len(modules.tested):,} documents, {len(SEEDS)} seeds",
-))
+display(
+    report.curves(
+        TEXT_DIMS,
+        texts,
+        ["linear", "1nn", "map@10"],
+        title=f"pydocs: module of {len(modules.tested):,} documents, {len(SEEDS)} seeds",
+    )
+)
 
 try:
     bank_task = None if FAST else load_task("banking77") if os.environ.get("MRL_DATA") else None
@@ -286,9 +291,9 @@ if bank_task is None:
     print("banking77 is not on this machine (or FAST is set): skipped")
 else:
     parts = {s: encoder.encode_layers(bank_task.splits[s][0], layers=[encoder.n_layers])[0] for s in ("train", "test")}
-    intents = nested_arms.from_task(bank_task, parts)
+    intents = baselines.from_task(bank_task, parts)
     bank_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01)
-    bank = nested_arms.compare_arms(intents, bank_plan, SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
+    bank = baselines.compare_arms(intents, bank_plan, SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
     print(f"{len(intents.rounds[0][0]):,} training and {len(intents.tested):,} test texts")
     for metric in ("head", "1nn"):
         display(report.table(TEXT_DIMS, bank, metric))
@@ -362,19 +367,19 @@ for s, others in (("digits", ("prefix", "random", "pca", "slim")), ("pydocs", ("
             gap = report.gaps(sets[s][0], sets[s][1]["MRL"][metric], sets[s][1][other][metric])
             level = report.from_size(sets[s][0], ~gap.better)
             wins[s, other, metric] = gap.better.to_numpy()
-            lines.append((s, nested_arms.NAMES[other], metric, report.in_words(gap["size"][gap.better]), level,
+            lines.append((s, baselines.NAMES[other], metric, report.in_words(gap["size"][gap.better]), level,
                           report.in_words(gap["size"][gap.worse])))  # fmt: skip
 display(pd.DataFrame(lines, columns=["set", "against", "measure", "MRL better at", "level from", "MRL worse at"]))
 run = {}  # how many of the smallest sizes in a row see MRL better in every comparison
 for s in ("digits", "pydocs"):
     both = np.all([w for (where, *_), w in wins.items() if where == s], axis=0)
     run[s] = len(both) if both.all() else int(both.argmin())
-pca = {(s, k): level for s, arm, k, _, level, _ in lines if arm == nested_arms.NAMES["pca"]}
+pca = {(s, k): level for s, arm, k, _, level, _ in lines if arm == baselines.NAMES["pca"]}
 ledger.settle(
     "M2", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
     number="1-NN accuracy at the smallest size: " + "; ".join(
         f"{s} {sets[s][0][0]} dims MRL {sets[s][1]['MRL']['1nn'][:, 0].mean():.3f}, " + ", ".join(
-            f"{nested_arms.NAMES[o]} {sets[s][1][o]['1nn'][:, 0].mean():.3f}" for o in sets[s][1] if o in ("prefix", "random", "pca", "slim"))
+            f"{baselines.NAMES[o]} {sets[s][1][o]['1nn'][:, 0].mean():.3f}" for o in sets[s][1] if o in ("prefix", "random", "pca", "slim"))
         for s in ("digits", "pydocs")),
     published="ImageNet, mAP@10 read off the paper's figure 7: MRL far above SVD at small sizes, a little above at large ones",
     verdict="holds" if min(run.values()) >= 2 else "does not hold here" if not any(run.values())
@@ -413,11 +418,11 @@ ledger.settle(
 
 # %% tags=["claim-M4"]
 every = list(range(1, 65)) if not FAST else [*range(2, 64, 3), 64]
-mrl = nested_arms.nets(digits, plan, np.ones(6), SEEDS)
-fixed = nested_arms.nets(digits, plan, np.eye(6)[-1], SEEDS)
-key = store.key("every size", digits.key(), str(plan), SEEDS, every)
-walk = store.remembered("small-nets", key, lambda: {
-    name: nested_arms.measure(digits, nets.features(digits.x), every, len(SEEDS), ["1nn"])["1nn"].mean((0, 2))
+mrl = baselines.nets(digits, plan, np.ones(6), SEEDS)
+fixed = baselines.nets(digits, plan, np.eye(6)[-1], SEEDS)
+key = files.key("every size", digits.key(), str(plan), SEEDS, every)
+walk = files.remembered("small-nets", key, lambda: {
+    name: baselines.measure(digits, nets.features(digits.x), every, len(SEEDS), ["1nn"])["1nn"].mean((0, 2))
     for name, nets in (("MRL", mrl), ("prefix", fixed))})  # fmt: skip
 inside = [m for m in every if m not in DIMS and DIMS[0] < m < DIMS[-1]]
 at = dict(zip(every, walk["MRL"]))
@@ -515,7 +520,7 @@ def blocks_of(data, nets, groups, blocks):
     return {k: np.concatenate(v, axis=2) for k, v in out.items()}
 
 
-text_mrl = nested_arms.nets(modules, text_plan, np.ones(5), SEEDS)
+text_mrl = baselines.nets(modules, text_plan, np.ones(5), SEEDS)
 parts = {"digits": [(0, 8), (8, 16), (56, 64)], "pydocs": [(0, 16), (16, 32), (112, 128)]}
 rows, ratio = [], {}
 for s, data, nets, groups in (("digits", digits, mrl, loop), ("pydocs", modules, text_mrl, package)):
@@ -526,7 +531,7 @@ for s, data, nets, groups in (("digits", digits, mrl, loop), ("pydocs", modules,
                      *(float(np.nanmean(seen[k][:, j]) / np.nanmean(whole[k])) for k in seen)))  # fmt: skip
     for k in seen:
         ok = ~np.isnan(seen[k][0, 0])
-        ratio[s, k] = nested_arms.difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
+        ratio[s, k] = baselines.difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
 display(
     pd.DataFrame(rows, columns=["set", "coordinates", "coarse", "detail", "coarse, of full", "detail, of full"]).round(
         3
@@ -577,7 +582,7 @@ display(prefix_map, prefix_map.static())
 # and forget to normalise again, and not to normalise at all. A fourth line takes the vectors that were normalised too early, but compares by distance.
 
 # %% tags=["claim-Z3"]
-boosted = nested_arms.nets(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
+boosted = baselines.nets(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
 full_vectors, cut_vectors = boosted.features(digits.x), boosted.features(digits.x, 8)
 same = bool(torch.equal(full_vectors[..., :8], cut_vectors))
 unit = F.normalize(full_vectors, dim=-1)[..., :8]  # normalised, then cut
@@ -632,7 +637,7 @@ weights = ImportanceWeights(digits, Plan(dims=DIMS, width=64, hidden=64, epochs=
 display(weights)
 
 chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
-from mrl_tutorial.panels.importance import picture, train_with
+from mrl_tutorial.panels.importance_weights import picture, train_with
 
 boost = train_with(digits, weights.plan, chosen, weights.base)
 picture(
@@ -654,11 +659,11 @@ picture(
 # transformer. We ask of both that MRL keeps clearly more than a plain prefix at the smallest size, and that it costs nothing at full size.
 
 # %% tags=["claim-M9", "claim-Z5"]
-equal = nested_arms.own_heads(digits, mrl, len(SEEDS))
+equal = baselines.own_heads(digits, mrl, len(SEEDS))
 m9 = {}
 for c in (4, 16):
-    heavier = nested_arms.nets(digits, plan, [c, 1, 1, 1, 1, 1], SEEDS)
-    m9[c] = report.gaps(DIMS, nested_arms.own_heads(digits, heavier, len(SEEDS)), equal)
+    heavier = baselines.nets(digits, plan, [c, 1, 1, 1, 1, 1], SEEDS)
+    m9[c] = report.gaps(DIMS, baselines.own_heads(digits, heavier, len(SEEDS)), equal)
     print(f"size 2 weighs {c}: accuracy of the own classifiers against equal weights")
     print(m9[c].round(4).to_string(index=False))
 buys = [c for c in m9 if m9[c].better.iloc[0]]

@@ -39,13 +39,16 @@ import pandas as pd
 import plotly
 import plotly.graph_objects as go
 import torch
+from exercises import cascade as checks
 from plotly.subplots import make_subplots
 
-from mrl_tutorial import Encoder, InputError, cascade, cell_price, figures, ledger, load_task, store
-from mrl_tutorial import checks_cascade as checks
+from mrl_tutorial import Encoder, InputError, cell_price, files, load_task
+from mrl_tutorial.classification import cascade
+from mrl_tutorial.classification.small_networks import Plan, train_nets
+from mrl_tutorial.evaluation import ledger
 from mrl_tutorial.grid import bootstrap
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner
-from mrl_tutorial.small_nets import Plan, train_nets
+from mrl_tutorial.panels.plots import figures
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = (0, 1, 2)
@@ -88,8 +91,8 @@ def trained(x, y, parts, plan):
                     found |= {f"{g}-{name}-confidence": a.confidence, f"{g}-{name}-right": a.right}
             return found
 
-        key = store.key(1, x, y, *[rows for part in parts for rows in part[:3]], seeds, asdict(here), sizes)
-        kept = store.remembered("cascades", key, answered)  # trained once, then read from the cache
+        key = files.key(1, x, y, *[rows for part in parts for rows in part[:3]], seeds, asdict(here), sizes)
+        kept = files.remembered("cascades", key, answered)  # trained once, then read from the cache
         classes = int(y.max()) + 1
         runs[kind] = [
             {name: cascade.Answers(plan.dims, kept[f"{g}-{name}-confidence"], kept[f"{g}-{name}-right"], classes) for name in ("held", "test")}

@@ -43,25 +43,16 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
+from evidence.penalty_figures import difference_lines, penalty_panels
+from exercises import text as checks
 
-from mrl_tutorial import (
-    Batch,
-    Encoder,
-    InputError,
-    embed_task,
-    evaluate_grid,
-    figures,
-    ledger,
-    load_task,
-    results,
-    train,
-)
-from mrl_tutorial import checks_text as checks
-from mrl_tutorial.contrastive import contrastive
-from mrl_tutorial.export import export
-from mrl_tutorial.penalty import Difference, kept, paired, smallest_width
-from mrl_tutorial.penalty_figures import difference_lines, penalty_panels
-from mrl_tutorial.reduction import pca, random_dims
+from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, load_task, train
+from mrl_tutorial.evaluation import ledger, results
+from mrl_tutorial.evaluation.reduction import pca, random_dims
+from mrl_tutorial.evaluation.statistics import Difference, kept, paired, smallest_width
+from mrl_tutorial.losses.contrastive import contrastive
+from mrl_tutorial.models.export import export
+from mrl_tutorial.panels.plots import figures
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")

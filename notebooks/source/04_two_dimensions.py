@@ -47,28 +47,8 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import transformers
-from scipy.stats import spearmanr
-
-from mrl_tutorial import (
-    Batch,
-    Encoder,
-    Recipe,
-    TermExplorer,
-    embed_task,
-    evaluate_grid,
-    figures,
-    get_recipe,
-    ledger,
-    load_task,
-    results,
-    train,
-)
-from mrl_tutorial import checks_2d as checks
-from mrl_tutorial import step_costs
-from mrl_tutorial.anatomy import dissect, recipe_parts
-from mrl_tutorial.layer_weights import LAYER_WEIGHTS
-from mrl_tutorial.losses import code_pca, pca_basis
-from mrl_tutorial.published_grids import (
+from evidence import step_costs
+from evidence.published_grids import (
     cells_won,
     gain,
     published_grid,
@@ -77,7 +57,16 @@ from mrl_tutorial.published_grids import (
     sweep_rows,
     won_in_every_seed,
 )
-from mrl_tutorial.tiles import tiles
+from evidence.tiles import tiles
+from exercises import two_dimensions as checks
+from scipy.stats import spearmanr
+
+from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, get_recipe, load_task, train
+from mrl_tutorial.evaluation import ledger, results
+from mrl_tutorial.losses.terms import code_pca, pca_basis
+from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
+from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
@@ -541,7 +530,9 @@ for name in ("pydocs-separate", "pydocs-separate-more"):
         alone |= separate_cells(files[name][0], "pydocs")
 lost, won, lines, counts = [], [], [], []
 for (layer, dim), by_seed in sorted(alone.items()):
-    row = f"({layer}, {dim:>3}) separate {np.mean(list(by_seed.values())):.3f}"  # then differences, and their share of it
+    row = (
+        f"({layer}, {dim:>3}) separate {np.mean(list(by_seed.values())):.3f}"  # then differences, and their share of it
+    )
     for name in ("2dmse-v1", "ese", "starbucks"):
         if name in here and (common := [s for s in here[name].seeds if s in by_seed]):
             d = np.array([here[name].at(layer, dim)[here[name].seeds.index(s)] - by_seed[s] for s in common])
@@ -660,13 +651,18 @@ if len(gains) > 1:
 s = stacks(files["sts-without"][0], "stsbenchmark")
 without = [f"all-cells+without-{layer}" for layer in LAYERS]
 if {"all-cells", *without} <= set(s):
-    by_seed = np.stack([s[name].minus(s["all-cells"]).values.mean(2) for name in without], axis=2)  # (seeds, L, left out)
+    by_seed = np.stack(
+        [s[name].minus(s["all-cells"]).values.mean(2) for name in without], axis=2
+    )  # (seeds, L, left out)
     print("Spearman minus that of the loss with all layers, mean over widths (± over seeds); rows: scored layer")
     print("without layer" + "".join(f"{layer:>18}" for layer in LAYERS))
     for layer, row, spread in reversed(list(zip(LAYERS, by_seed.mean(0), by_seed.std(0, ddof=1)))):
         print(f"      layer {layer}" + "".join(f"{x:>+9.4f} ± {y:.4f}" for x, y in zip(row, spread)))
     picture = tiles(
-        {"": (by_seed.mean(0), LAYERS, LAYERS)}, bar="difference", title="One layer left out of the loss", difference=True
+        {"": (by_seed.mean(0), LAYERS, LAYERS)},
+        bar="difference",
+        title="One layer left out of the loss",
+        difference=True,
     )
     picture.update_traces(hovertemplate="layer %{y}, without layer %{x}: %{z:.4f}<extra></extra>")
     picture.update_xaxes(title_text="layer left out of the loss", tickvals=[str(layer) for layer in LAYERS])

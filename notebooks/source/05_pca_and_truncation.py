@@ -40,16 +40,29 @@ import numpy as np
 import plotly
 import plotly.graph_objects as go
 import torch
+from evidence import reduction_figures as pictures
+from exercises import reduction as checks
 
-from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, figures, ledger, load_task, store, train
-from mrl_tutorial import checks_pca as checks
-from mrl_tutorial import reduction_figures as pictures
+from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
+from mrl_tutorial.evaluation import ledger
+from mrl_tutorial.evaluation.reduction import (
+    Reduction,
+    cka,
+    code_basis,
+    effective_rank,
+    participation_ratio,
+    pca,
+    plain,
+    random_dims,
+    spectrum,
+    svd,
+    variance_kept,
+)
 from mrl_tutorial.grid import bootstrap
-from mrl_tutorial.panels.spectrum import SpectrumExplorer
-from mrl_tutorial.planning import pareto
-from mrl_tutorial.quantisation import Measured, Store, measure_stores, signs
-from mrl_tutorial.reduction import Reduction, cka, code_basis, effective_rank, participation_ratio, pca, plain
-from mrl_tutorial.reduction import random_dims, spectrum, svd, variance_kept
+from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
+from mrl_tutorial.retrieval.planner import pareto
+from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 SEEDS = 3
@@ -413,8 +426,8 @@ def judge(name, reduction):
             "queries": grid.per_item[0, 0],
         }
 
-    key = store.key("judge", *base.values(), task.qrels, task.splits, K, reduction.basis, reduction.mean)
-    found.setdefault(name, []).append(store.remembered("reductions", key, measure))
+    key = files.key("judge", *base.values(), task.qrels, task.splits, K, reduction.basis, reduction.mean)
+    found.setdefault(name, []).append(files.remembered("reductions", key, measure))
 
 
 for pairs in batches:
@@ -527,7 +540,9 @@ def all_stores(splits):
     for split, parts in splits.items():
         bits = {"queries": parts["queries"], "documents": signs(parts["documents"])}
         asymmetric = evaluate_grid(task, embeddings=bits, split=split, dims=DIMS, cache=True).per_item[0]
-        items[split] = [m.items for m in measure_stores(task, parts, stores, split=split, cache=True)] + list(asymmetric)
+        items[split] = [m.items for m in measure_stores(task, parts, stores, split=split, cache=True)] + list(
+            asymmetric
+        )
     return items
 
 

@@ -39,6 +39,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
+from exercises import retrieval as checks
 
 from mrl_tutorial import (
     Encoder,
@@ -49,20 +50,19 @@ from mrl_tutorial import (
     Stage,
     embed_splits,
     evaluate_grid,
-    figures,
-    ledger,
     load_task,
     measure_path,
     plan_retrieval,
     shortlist,
     train,
 )
-from mrl_tutorial import checks_retrieval as checks
-from mrl_tutorial import costs, results
-from mrl_tutorial.backbone import resolve_precision
-from mrl_tutorial.funnel_paths import Paths
+from mrl_tutorial.evaluation import ledger
+from mrl_tutorial.files import key, remembered
 from mrl_tutorial.grid import bootstrap
-from mrl_tutorial.store import key, remembered
+from mrl_tutorial.models.layers import resolve_precision
+from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.paths import Paths
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(
@@ -476,7 +476,7 @@ print(
 # Nothing that reads those bytes from memory can be quicker. A small collection can: it stays in the processor's cache.
 
 # %%
-from mrl_tutorial.bench import retrieval as clock
+from benchmarks import retrieval as clock
 
 print(f"equal: {clock.TUNED} when chosen, {clock.EQUAL} when timed; batches of {clock.BATCH}; {clock.THREADS} threads")
 machine = clock.roofline(True)
@@ -527,7 +527,7 @@ def stored(name):
     """A stored measurement, {} where it is not there."""
     import json
 
-    path = results.data_dir() / "results" / f"{name}.json"
+    path = data_file("results") / f"{name}.json"
     if not path.is_file():
         print(f"{path.name}: not there yet; mrl-tutorial bench {name} --json {path.name} makes it")
         return {}

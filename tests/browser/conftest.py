@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from mrl_tutorial.bench.browser import chromium_page, lab_server
-from mrl_tutorial.chromium import REMEDY, find_chromium
+from benchmarks.browser import chromium_page, lab_server
+from tools import build_notebooks as build
+from tools.chromium import REMEDY, find_chromium
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -20,9 +20,6 @@ def lab(tmp_path_factory):
     if find_chromium() is None:
         pytest.skip(REMEDY)
     folder = tmp_path_factory.mktemp("lab")
-    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
     (source,) = build.sources(["00"])
     nbformat.write(build.read(source), folder / "tour.ipynb")
     with lab_server(folder, {"FAST": "1"}) as server:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run, wait_for, write_notebook
-from mrl_tutorial.bench.panels import handle
+from benchmarks.browser import open_and_run, wait_for, write_notebook
+from benchmarks.panels import handle
 
 NAME = "cascade-tuner"
 CELL = """import numpy as np

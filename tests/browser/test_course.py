@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import nbformat
 import pytest
 
-from conftest import NOTEBOOKS
-from mrl_tutorial.bench.browser import chromium_page, lab_server, open_and_run, wait_for
-from mrl_tutorial.bench.panels import WATCH
+from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for
+from benchmarks.panels import WATCH
+from tests.browser.conftest import NOTEBOOKS
+from tools import build_notebooks as build
 
 SOURCES = sorted((NOTEBOOKS / "source").glob("0[1-9]_*.py"))
-PANEL = re.compile(r"\b(SizeCalculator|ImportanceWeights|TruncationTrap|PrefixMap|CascadeTuner|TermExplorer|SpectrumExplorer|FunnelDesigner)\(")
+PANEL = re.compile(
+    r"\b(SizeCalculator|ImportanceWeights|TruncationTrap|PrefixMap|CascadeTuner|TermExplorer|SpectrumExplorer|FunnelDesigner)\("
+)
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A server over all notebooks, not yet run, with the small budget."""
     folder = tmp_path_factory.mktemp("course")
-    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
     for source in SOURCES:
         nbformat.write(build.read(source), folder / f"{source.stem}.ipynb")
     with lab_server(folder, {"FAST": "1"}) as server:
@@ -52,7 +51,13 @@ def test_notebook_runs_and_its_panels_answer(course, source):
             handle = panel.locator(".noUi-handle").first
             handle.focus()
             answered = []
-            for key in ("ArrowRight", "ArrowLeft", "ArrowLeft", "Home", "End"):  # one step may change nothing that is shown
+            for key in (
+                "ArrowRight",
+                "ArrowLeft",
+                "ArrowLeft",
+                "Home",
+                "End",
+            ):  # one step may change nothing that is shown
                 page.evaluate(WATCH, [name, True])
                 page.keyboard.press(key)
                 answered.append(page.evaluate("() => window.mrlSlide"))

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run, wait_for
-from mrl_tutorial.bench.slider import handle, press
+from benchmarks.browser import open_and_run, wait_for
+from benchmarks.slider import handle, press
 
 
 def headings(page) -> list[str]:

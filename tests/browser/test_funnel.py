@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mrl_tutorial.bench.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
-from mrl_tutorial.bench.panels import handle
-from mrl_tutorial.chromium import REMEDY, find_chromium
+from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
+from benchmarks.panels import handle
+from tools.chromium import REMEDY, find_chromium
 
 NAME = "funnel-designer"
 CELL = """

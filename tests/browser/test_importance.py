@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run, wait_for, write_notebook
+from benchmarks.browser import open_and_run, wait_for, write_notebook
 
 CELL = """
 import numpy as np

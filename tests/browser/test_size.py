@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run, wait_for, write_notebook
-from mrl_tutorial.bench.panels import handle
+from benchmarks.browser import open_and_run, wait_for, write_notebook
+from benchmarks.panels import handle
 
 NAME = "size-calculator"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mrl_tutorial.bench.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
-from mrl_tutorial.bench.panels import handle
-from mrl_tutorial.chromium import REMEDY, find_chromium
+from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
+from benchmarks.panels import handle
+from tools.chromium import REMEDY, find_chromium
 
 CELL = """
 import torch
@@ -62,7 +62,8 @@ def test_a_key_on_a_term_changes_the_numbers(page):
     handle(page, "term-explorer", "contrastive").focus()
     page.keyboard.press("ArrowLeft")  # the term with the largest numbers: a soft one may change no printed digit
     page.wait_for_function(
-        f"(before) => [...document.querySelectorAll('{PANEL} .scatterlayer text')].map((t) => t.textContent).join() !== before", arg=",".join(before)
+        f"(before) => [...document.querySelectorAll('{PANEL} .scatterlayer text')].map((t) => t.textContent).join() !== before",
+        arg=",".join(before),
     )
     assert numbers(page) != before
 

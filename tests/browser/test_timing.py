@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mrl_tutorial.bench.browser import open_and_run, wait_for, write_notebook
-from mrl_tutorial.bench.panels import PANELS, WATCH, handle, press
+from benchmarks.browser import open_and_run, wait_for, write_notebook
+from benchmarks.panels import PANELS, WATCH, handle, press
 from mrl_tutorial.errors import InputError
 
 ENTRY = PANELS["truncation trap"]

@@ -1,0 +1,262 @@
+"""Adaptive classification: start with few coordinates, and go on to more only where the classifier is not sure.
+
+Pure arrays. M nested sizes ("dims"), N items. An item is answered at the first size whose confidence reaches that
+size's threshold, at the latest at the last size, whose threshold plays no part. MRL, arXiv 2205.13147, appendix D.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrl_tutorial.errors import InputError
+
+if TYPE_CHECKING:
+    from mrl_tutorial.classification.small_networks import Nets
+
+GRID = np.linspace(0, 1, 101)
+NEVER = 1.01  # a threshold that no probability reaches: nobody stops here
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every size says of every item. dims (M,); confidence (M, N), the largest class probability; right (M, N) bool;
+    n_classes. Made by `answers`."""
+
+    dims: tuple[int, ...]
+    confidence: np.ndarray
+    right: np.ndarray
+    n_classes: int
+
+    def take(self, items: np.ndarray) -> Answers:
+        """The same for some of the items (indices or a mask)."""
+        return Answers(self.dims, self.confidence[:, items], self.right[:, items], self.n_classes)
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Share of right answers at every single size, (M,)."""
+        return self.right.mean(1)
+
+
+def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) -> Answers:
+    """Confidence and rightness out of class probabilities (M, N, C) and integer labels (N,); of equals the first class
+    is answered.
+
+    Raises InputError where shapes disagree, sizes do not increase, a class does not exist, or a row is no distribution.
+    """
+    p, labels, dims = np.asarray(probabilities), np.asarray(labels), tuple(int(d) for d in dims)
+    if p.ndim != 3 or p.shape[:2] != (len(dims), len(labels)) or not p.size:
+        raise InputError(
+            f"probabilities {p.shape} for {len(dims)} sizes and {len(labels)} labels: give (sizes, items, classes)"
+        )
+    if dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
+        raise InputError(f"sizes {list(dims)} must increase: sort them, and the probabilities with them")
+    if not np.isfinite(p).all():
+        size, item = np.argwhere(~np.isfinite(p).all(-1))[0]
+        raise InputError(
+            f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: mend or drop the item"
+        )
+    if p.min() < 0 or np.abs(p.sum(-1) - 1).max() > 1e-3:
+        raise InputError("probabilities must be 0 or more and sum to 1 over the classes: apply a softmax first")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= p.shape[2]:
+        raise InputError(f"labels must be class numbers 0 to {p.shape[2] - 1}")
+    return Answers(dims, p.max(-1), p.argmax(-1) == labels, p.shape[2])
+
+
+def probabilities(nets: Nets, x: np.ndarray) -> np.ndarray:
+    """Class probabilities of small networks at every nested size: x (N, F) or (G, N, F) -> (G, M, N, C) float32."""
+    return nets.logits(x).softmax(-1).numpy()
+
+
+def stops(confidence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Index of the size at which each item is answered: the first whose confidence >= its threshold, else the last.
+
+    confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError for
+    another number of thresholds, and for NaN.
+    """
+    t = np.asarray(thresholds, dtype=float).ravel()
+    sizes = len(confidence)
+    if len(t) not in (sizes - 1, sizes) or np.isnan(t).any():
+        raise InputError(f"thresholds {t.round(3).tolist()} for {sizes} sizes: give a number for each but the last")
+    sure = np.ones(confidence.shape, dtype=bool)
+    sure[:-1] = confidence[:-1] >= t[: sizes - 1, None]
+    return sure.argmax(0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cascade did. right (N,) bool; stop (N,) index of the size used; shares (M,) of items answered at each size;
+    final: expected size when only the last size looked at is charged; visited: when every size looked at is."""
+
+    dims: tuple[int, ...]
+    right: np.ndarray
+    stop: np.ndarray
+    shares: np.ndarray
+    n_classes: int
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+    @property
+    def final(self) -> float:
+        """Sum of share x size: what a tied classifier (MRL-E) reads, which goes on where it stopped."""
+        return expected_size(self.shares, self.dims)
+
+    @property
+    def visited(self) -> float:
+        """Sum of share x (this size and all before it): what separate classifiers (MRL) read."""
+        return expected_size(self.shares, np.cumsum(self.dims))
+
+    def multiply_adds(self, tied: bool) -> float:
+        """Multiply-adds of the classifier for an average item: coordinates read x classes."""
+        return self.n_classes * (self.final if tied else self.visited)
+
+
+def run(a: Answers, thresholds: Sequence[float]) -> Outcome:
+    """Send every item through the cascade. Raises InputError as `stops`."""
+    return _outcome(a, stops(a.confidence, thresholds))
+
+
+def _outcome(a: Answers, stop: np.ndarray) -> Outcome:
+    right = a.right[stop, np.arange(len(stop))]
+    return Outcome(a.dims, right, stop, np.bincount(stop, minlength=len(a.dims)) / len(stop), a.n_classes)
+
+
+def expected_size(shares: np.ndarray, sizes: Sequence[float]) -> float:
+    """Sum over sizes of share x size. Raises InputError unless the shares are as many as sizes and sum to 1."""
+    shares = np.asarray(shares, dtype=float)
+    if shares.shape != np.shape(sizes) or shares.min(initial=0) < 0 or abs(shares.sum() - 1) > 1e-6:
+        raise InputError(f"shares {shares.round(3).tolist()} of {len(sizes)} sizes must be 0 or more and sum to 1")
+    return float(shares @ np.asarray(sizes, dtype=float))
+
+
+def oracle(a: Answers) -> Outcome:
+    """Each item at the smallest size that is right; one that no size gets right at the first. No cascade over these
+    classifiers can be more accurate, nor as accurate with less."""
+    return _outcome(a, a.right.argmax(0))
+
+
+def hopeless(a: Answers) -> float:
+    """Share of items that every size gets wrong."""
+    return float(1 - a.right.any(0).mean())
+
+
+def greedy_thresholds(a: Answers, grid: np.ndarray = GRID) -> np.ndarray:
+    """The paper's rule, (M - 1,): for each pair of neighbouring sizes, over all items, the smallest threshold with the
+    best accuracy if whoever reaches it is answered by the smaller size and everyone else by the larger one."""
+    grid = _grid(grid)
+    found = []
+    for j in range(len(a.dims) - 1):
+        sure = a.confidence[j] >= grid[:, None]  # (T, N)
+        hits = np.where(sure, a.right[j], a.right[j + 1]).sum(1)
+        found.append(grid[hits.argmax()])
+    return np.array(found)
+
+
+def shared_curve(a: Answers, grid: np.ndarray = GRID) -> list[Outcome]:
+    """The cascade with one threshold for all sizes, for every value of `grid`."""
+    return [run(a, np.full(len(a.dims) - 1, t)) for t in _grid(grid)]
+
+
+def tuned_thresholds(
+    a: Answers, price: float, grid: np.ndarray = GRID, *, visited: bool = False, rounds: int = 20
+) -> np.ndarray:
+    """Thresholds (M - 1,) that minimise errors + price x expected size / largest size, by coordinate descent.
+
+    price: how much accuracy one may lose to save a whole full-size vector. visited: charge every size looked at. Each
+    step sets one threshold to its best value on the grid, the smallest of equals, given all the others; starts from the
+    best shared threshold, so it is never worse than that one on the items given. Raises InputError for a negative price.
+    """
+    if not price >= 0:
+        raise InputError(f"price {price} must be 0 or more: 0 asks for accuracy alone")
+    grid = np.append(_grid(grid), NEVER)
+    sizes = np.cumsum(a.dims) if visited else np.asarray(a.dims)
+    cost = ~a.right + price * sizes[:, None] / a.dims[-1]  # (M, N), of being answered there
+    items = np.arange(cost.shape[1])
+    shared = [cost[stops(a.confidence, np.full(len(a.dims) - 1, t)), items].mean() for t in grid]
+    t = np.full(len(a.dims) - 1, grid[int(np.argmin(shared))])
+    for _ in range(rounds):
+        before = t.copy()
+        for j in reversed(range(len(t))):
+            reach = (a.confidence[:j] < t[:j, None]).all(0)
+            later = j + 1 + stops(a.confidence[j + 1 :], t[j + 1 :])
+            stay, go = cost[j, reach], cost[later[reach], items[reach]]
+            order = np.argsort(a.confidence[j, reach])
+            gain = np.append(np.cumsum((go - stay)[order][::-1])[::-1], 0)  # of stopping all from the k-th on
+            saved = gain[np.searchsorted(a.confidence[j, reach][order], grid)]
+            now = saved[np.abs(grid - t[j]).argmin()]
+            if saved.max() > now + 1e-9:
+                t[j] = grid[np.flatnonzero(saved >= saved.max() - 1e-9)[0]]
+        if np.array_equal(t, before):
+            break
+    return t
+
+
+PRICES = tuple(np.geomspace(0.002, 1, 25))
+
+
+def cheapest_thresholds(
+    a: Answers, tolerance: float = 0.0, sureness: float = 0.0, grid: np.ndarray = GRID, *, visited: bool = False,
+    shared: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """The cheapest thresholds found, (M - 1,), whose accuracy is at most `tolerance` below the largest size's.
+
+    sureness: standard errors of the difference (over items, paired) that must fit into the tolerance too. Without them
+    the winner of a search looks better on these items than it will on others. Searched are shared thresholds, and, unless
+    shared=True, the greedy rule's and those tuned for 25 prices. Never to stop is always allowed. visited: charge every
+    size looked at. Raises InputError for a negative tolerance or sureness.
+    """
+    if not (tolerance >= 0 and sureness >= 0):
+        raise InputError(f"tolerance {tolerance} and sureness {sureness} must be 0 or more")
+    found = [np.full(len(a.dims) - 1, t) for t in (*_grid(grid), NEVER)]
+    if not shared:
+        found += [greedy_thresholds(a, grid), *(tuned_thresholds(a, p, grid, visited=visited) for p in PRICES)]
+    good = []
+    for t in found:
+        out = run(a, t)
+        difference = out.right.astype(float) - a.right[-1]
+        if difference.mean() - sureness * difference.std() / len(difference) ** 0.5 >= -tolerance - 1e-12:
+            good.append((out.visited if visited else out.final, -out.accuracy, t))
+    return min(good, key=lambda row: row[:2])[2]
+
+
+def pareto(outcomes: Sequence[Outcome], visited: bool = False) -> list[int]:
+    """Indices of the outcomes that no other one beats in accuracy and size, cheapest first."""
+    size = [o.visited if visited else o.final for o in outcomes]
+    order = sorted(range(len(outcomes)), key=lambda i: (size[i], -outcomes[i].accuracy))
+    kept, best = [], -1.0
+    for i in order:
+        if outcomes[i].accuracy > best:
+            kept.append(i)
+            best = outcomes[i].accuracy
+    return kept
+
+
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Calibration: items by confidence in `bins` equal intervals of 0..1. Returns (count, mean confidence, share right),
+    each (bins,), NaN in an empty bin, and the expected calibration error: the mean of |confidence - right| over bins,
+    weighted by count. Raises InputError without items or bins, or where the shapes disagree."""
+    confidence, right = np.ravel(confidence), np.ravel(right)
+    if len(confidence) != len(right) or not len(right) or bins < 1:
+        raise InputError(
+            f"{len(confidence)} confidences, {len(right)} answers, {bins} bins: give as many of both, and 1 bin or more"
+        )
+    where = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(where, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean, share = (np.bincount(where, weights=v, minlength=bins) / count for v in (confidence, right))
+    return count, mean, share, float(np.nansum(np.abs(mean - share) * count) / count.sum())
+
+
+def _grid(grid: np.ndarray) -> np.ndarray:
+    grid = np.unique(np.asarray(grid, dtype=float))
+    if not len(grid) or not np.isfinite(grid).all():
+        raise InputError("the grid of thresholds is empty or holds NaN: give numbers between 0 and 1")
+    return grid

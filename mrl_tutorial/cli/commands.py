@@ -1,0 +1,275 @@
+"""What each verb of the command line does with its parsed arguments. Heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mrl_tutorial.errors import InputError
+
+if TYPE_CHECKING:
+    from mrl_tutorial.grid import Grid
+    from mrl_tutorial.models.encoder import Encoder
+
+COLUMNS = 14  # dimensions that a table shows side by side
+
+
+def tasks(args: argparse.Namespace) -> None:
+    """List the tasks."""
+    from mrl_tutorial.tasks.load import tasks as listed
+
+    for t in listed():
+        print(f"{t.name:<16} {t.kind:<15} {t.size:<35} {t.origin}{'' if t.available else ' (not on this machine)'}")
+
+
+def recipes(args: argparse.Namespace) -> None:
+    """List the recipes."""
+    from mrl_tutorial.recipes.registry import RECIPES
+
+    for name, (_, source, line) in RECIPES.items():
+        print(f"{name:<16} {line}\n{'':<16} {source}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print the quality grid, and write it where `--json` says."""
+    writable(args.json)
+    from mrl_tutorial.evaluation.quality import evaluate_grid
+    from mrl_tutorial.files import write_json
+
+    task, encoder = _load(args)
+    grid = evaluate_grid(
+        task, encoder, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
+        precision=args.precision,
+    )  # fmt: skip
+    say_warnings(task)
+    print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
+    print(table(grid))
+    print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in grid.seconds.items()))
+    if args.json:
+        write_json(args.json, grid.as_json())
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, write the folder, and say how to look at it."""
+    writable(args.out, folder=True)
+    from mrl_tutorial.recipes.registry import get_recipe
+    from mrl_tutorial.tasks.load import load_task
+    from mrl_tutorial.training.loop import NonFiniteLoss
+    from mrl_tutorial.training.loop import train as run
+
+    # a name that is mistyped shows before a task is read
+    encoder = _encoder(args)
+    dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
+    recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
+    task = load_task(args.task)
+    if _holds_vectors(task):
+        raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
+    try:
+        result = run(
+            encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
+            lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
+        )  # fmt: skip
+    except NonFiniteLoss as error:
+        sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
+    say_warnings(task)
+    print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
+    print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Train and score every recipe and seed, a line for each, and print what came out."""
+    writable(args.out)
+    import shlex
+
+    from mrl_tutorial.tasks.load import load_task
+    from mrl_tutorial.training.sweep import summary
+    from mrl_tutorial.training.sweep import sweep as run
+
+    encoder = _encoder(args)
+    tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
+    scored = [tasks[name] for name in args.eval_tasks or [args.task]]
+    if args.documents:
+        scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
+    frame = run(
+        encoder, tasks[args.task], args.recipes, out=args.out, what=args.what, heads=args.heads, seeds=args.seeds,
+        eval_tasks=scored, steps=args.steps, lr=args.lr,
+        batch_size=args.batch_size, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
+        precision=args.precision, cache=not args.no_cache, command=shlex.join(["mrl-tutorial", *args.argv]),
+        report=partial(print, flush=True),
+    )  # fmt: skip
+    print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
+    means = summary(frame)
+    full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
+    print(full.drop(columns=["what", "heads", "split", "layer", "dim"]).to_string(index=False, float_format="%.4f"))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write one cell as a sentence-transformers folder."""
+    writable(args.out, folder=True)
+    from mrl_tutorial.models.export import export as write
+
+    encoder = _encoder(args)
+    layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
+    write(encoder, args.out, layer, dim)
+    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, written to {args.out}")
+    print(f"use it: SentenceTransformer({args.out!r}).encode(texts)")
+
+
+def search(args: argparse.Namespace) -> None:
+    """Print the documents nearest to the query in one cell of the grid."""
+    import numpy as np
+
+    from mrl_tutorial.grid import check_cells
+
+    if not args.query.strip():
+        raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
+    task, encoder = _load(args)
+    if task.kind != "retrieval" or encoder is None:
+        raise InputError(f"{args.task} is a {task.kind} task: search needs documents, e.g. --task pydocs")
+    layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
+    check_cells([layer], [dim], encoder.n_layers, encoder.width)
+    ids, texts = list(task.corpus), list(task.corpus.values())
+    wanted = sorted({layer, encoder.n_layers} if args.compare else {layer})
+    started = time.perf_counter()
+    documents = encoder.encode_layers(texts, layers=wanted)  # (L, N, D)
+    query = encoder.encode_layers([args.query], layers=wanted, cache=False)  # (L, 1, D)
+    row = wanted.index(layer)
+    cosine = encoder.similarity != "dot"
+    scores = _scores(query[row], documents[row], dim, cosine)
+    order = np.argsort(-scores, kind="stable")[: args.k]
+    full = _scores(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
+    say_warnings(task)
+    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
+    for rank, i in enumerate(order, 1):
+        move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
+        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {_shorten(texts[i])}")
+    print(f"{len(ids)} documents, {time.perf_counter() - started:.1f} s")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Run one benchmark, which prints its own table."""
+    writable(args.json)
+    clone = Path(__file__).resolve().parents[2]
+    if not (clone / "benchmarks" / "__init__.py").is_file():
+        raise InputError(
+            "the benchmarks are not part of the installed package: run this command in a clone of the repository"
+        )
+    sys.path.insert(0, str(clone))
+    import_module(f"benchmarks.{args.name}").run(json=args.json, quick=args.quick)
+
+
+def table(grid: Grid) -> str:
+    """The grid as text, in blocks of at most `COLUMNS` dimensions."""
+    from dataclasses import replace
+
+    starts = range(0, len(grid.dims), COLUMNS)
+    blocks = (
+        replace(grid, dims=grid.dims[i : i + COLUMNS], values=grid.values[:, i : i + COLUMNS], per_item=None)
+        for i in starts
+    )
+    return "\n".join(block.as_text() for block in blocks)
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
+    from mrl_tutorial.evaluation.quality import evaluate_grid
+    from mrl_tutorial.panels import GridExplorer
+    from mrl_tutorial.tasks.load import load_task
+    from mrl_tutorial.training.loop import train as run
+
+    began = time.perf_counter()
+    task, encoder = load_task("pydocs"), _encoder(args)
+    for split in ("dev", "test"):
+        evaluate_grid(task, encoder, split=split)
+    GridExplorer(task, encoder)
+    run(encoder, task, "all-cells", steps=1, batch_size=2, cache=False)  # embeds the training pairs
+    print(f"{task.name} and {encoder.name} are in the cache, {time.perf_counter() - began:.0f} s")
+
+
+def ledger(args: argparse.Namespace) -> None:
+    """Print the ledger's rows, or put them into a README."""
+    from mrl_tutorial.evaluation import ledger as book
+
+    if args.readme and args.id:
+        raise InputError("--readme takes the whole ledger: leave --id out")
+    rows = book.read()
+    known = [r["id"] for r in rows]
+    for wanted in args.id or ():
+        if wanted not in known:
+            raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(known) or 'none yet'}")
+    rows = book.Rows(r for r in rows if not args.id or r["id"] in args.id)
+    if args.readme:
+        book.into_readme(args.readme, rows)
+    else:
+        print(book.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
+
+
+def say_warnings(task) -> None:
+    """What was dropped or decided when the task was read, a line each, beside the results (on stderr)."""
+    for warning in task.warnings:
+        print(f"{task.name}: {warning}", file=sys.stderr)
+
+
+def writable(path: str | None, *, folder: bool = False) -> None:
+    """Check, before any work, that `path` can be written. Raises InputError naming it."""
+    if path is None:
+        return
+    target = Path(path)
+    if target.exists() and target.is_dir() != folder:
+        is_, give = ("a file", "folder") if folder else ("a folder", "file")
+        raise InputError(f"{path} is {is_}: give the name of a {give}")
+    if folder and target.exists() and any(target.iterdir()) and not (target / "mrl_tutorial.json").exists():
+        raise InputError(f"{path} holds files that are not a saved model: give a new or an empty folder")
+    parent = target.absolute().parent
+    if folder:  # the folders above it are made on the way: the first that exists decides
+        parent = next(p for p in target.absolute().parents if p.exists())
+    elif not parent.is_dir():
+        raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write in {parent}: {error.strerror}; give another place") from None
+
+
+def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
+    """The task, and the encoder unless the task holds vectors already."""
+    from mrl_tutorial.tasks.load import load_task
+
+    task = load_task(args.task)
+    if _holds_vectors(task):
+        if args.model:
+            raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
+        return task, None
+    return task, _encoder(args)
+
+
+def _encoder(args: argparse.Namespace) -> Encoder:
+    from mrl_tutorial.models.encoder import Encoder
+
+    return Encoder.load(args.model) if args.model else Encoder.load()
+
+
+def _holds_vectors(task) -> bool:
+    inputs = next(iter(task.splits.values()))[0] if task.kind == "classification" else None
+    return task.kind == "vectors" or (inputs is not None and not isinstance(inputs, list))
+
+
+def _scores(query, documents, dim: int, cosine: bool):
+    """Cosine (or dot product) of (1, D) with (N, D) after cutting to `dim`: (N,). Zero vectors score 0."""
+    import numpy as np
+
+    q, d = query[0, :dim], documents[:, :dim]
+    norms = np.linalg.norm(q) * np.linalg.norm(d, axis=1) if cosine else np.ones(len(d))
+    return d @ q / np.where(norms == 0, 1, norms)
+
+
+def _shorten(text: str, width: int = 110) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -1,0 +1,117 @@
+"""A task's texts as layer-wise embeddings, under the names that its measures need, and checks of such arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mrl_tutorial.errors import InputError
+
+Progress = Callable[[int, int, str], None]
+PARTS = {
+    "retrieval": ("queries", "documents"),
+    "vectors": ("queries", "documents"),
+    "sts": ("first", "second"),
+    "classification": ("train", "test"),
+}
+
+
+def embed_task(
+    task: Any,
+    encoder: Any = None,
+    split: str = "test",
+    precision: str = "auto",
+    *,
+    layers: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """Encode what the task's measures compare, each part (L, N, D) float32.
+
+    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; test
+    alone, and all of it, where `cross_validated`). A task of vectors needs no encoder.
+    Raises InputError for an unknown split, and texts without an encoder.
+    """
+    inputs = task_inputs(task, split)
+    if any(isinstance(texts, list) for texts in inputs.values()) and encoder is None:
+        raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
+
+    def embed(part: str, items: Any) -> np.ndarray:
+        if isinstance(items, np.ndarray) and (encoder is None or task.kind == "vectors"):
+            vectors = items if items.ndim == 3 else items[None]
+            return np.asarray(vectors if layers is None else vectors[[i - 1 for i in layers]], dtype=np.float32)
+        if not len(items):
+            raise InputError(f"task {task.name!r} has no {part} in split {split!r}: choose another split")
+        chosen = {} if layers is None else {"layers": list(layers)}
+        return encoder.encode_layers(items, precision=precision, progress=progress, **chosen)
+
+    return {part: embed(part, items) for part, items in inputs.items()}
+
+
+def task_inputs(task: Any, split: str) -> dict[str, Any]:
+    """The texts (lists) or vectors (arrays) behind each part of `embed_task`."""
+    if task.kind == "retrieval":
+        check_split(task, split)
+        return {"queries": [task.queries[q] for q in task.judged(split)], "documents": list(task.corpus.values())}
+    if task.kind == "vectors":
+        rows = np.asarray(task.queries_index)
+        vectors = task.vectors if task.vectors.ndim == 3 else task.vectors[None]
+        rest = np.setdiff1d(np.arange(vectors.shape[1]), rows)
+        return {"queries": vectors[:, rows], "documents": vectors[:, rest]}
+    check_split(task, split)
+    if task.kind == "sts":
+        first, second, _ = task.splits[split]
+        return {"first": list(first), "second": list(second)}
+    if task.kind != "classification":
+        raise InputError(f"tasks of kind {task.kind!r} cannot be embedded: choose one of {', '.join(PARTS)}")
+    if cross_validated(task, split):
+        return {"test": task.splits["all"][0]}
+    check_split(task, "train")
+    return {"train": task.splits["train"][0], "test": task.splits[split][0]}
+
+
+def cross_validated(task: Any, split: str) -> bool:
+    """Whether a classification task is measured by its folds, so that every item is tested once."""
+    return bool(task.folds) and split in ("test", "all")
+
+
+def check_split(task: Any, split: str) -> None:
+    """Raises InputError naming the task's splits where `split` is not one of them."""
+    if split not in task.splits:
+        raise InputError(f"task {task.name!r} has no split {split!r}: choose one of {', '.join(task.splits)}")
+
+
+def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The parts named in `sizes` as (L, N, D) float32 arrays of one L and D, N as `sizes` says.
+
+    Raises InputError naming the part that is missing or of another shape.
+    """
+    checked: dict[str, np.ndarray] = {}
+    for part, n in sizes.items():
+        if part not in embeddings:
+            raise InputError(f"embeddings lack {part!r}: give {', '.join(sizes)}, each (layers, items, width)")
+        x = np.asarray(embeddings[part], dtype=np.float32)
+        if x.ndim != 3:
+            raise InputError(f"embeddings of {part!r} have shape {x.shape}: give (layers, items, width)")
+        if x.shape[1] != n:
+            raise InputError(f"embeddings of {part!r} hold {x.shape[1]} items, the task has {n}: embed the same split")
+        other = next(iter(checked.values()), x)
+        if (x.shape[0], x.shape[2]) != (other.shape[0], other.shape[2]):
+            raise InputError(
+                f"embeddings disagree: {part!r} has {x.shape[0]} layers x {x.shape[2]}, the other part "
+                f"{other.shape[0]} x {other.shape[2]}; encode both with the same model"
+            )
+        checked[part] = x
+    return checked
+
+
+def check_finite(parts: Mapping[str, np.ndarray], row: Mapping[int, int]) -> None:
+    """Raises InputError naming part, layer and item of the first NaN or infinity in `parts[...][row[layer]]`."""
+    for part, x in parts.items():
+        for layer, i in row.items():
+            finite = np.isfinite(x[i])
+            if not finite.all():
+                bad = int(np.flatnonzero(~finite.all(axis=1))[0])
+                where = f"layer {layer}, item {bad}"
+                raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): mend or drop it")

@@ -1,0 +1,126 @@
+"""Files: where caches live, keys of everything that shaped a result, and whole-or-nothing writing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrl_tutorial.errors import InputError
+
+
+def cache_dir(*parts: str) -> Path:
+    """The cache folder (`$MRL_CACHE`, else `~/.cache/mrl-tutorial`), created; `parts` name a folder in it.
+
+    Raises InputError where it cannot be made."""
+    base = os.environ.get("MRL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "mrl-tutorial"
+    folder = Path(base).expanduser().joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "set MRL_CACHE to a folder that can be written"
+        raise InputError(f"the cache {folder} cannot be made ({error.strerror}): {remedy}") from error
+    return folder
+
+
+def key(*parts: Any) -> str:
+    """A 16-character key of everything given: strings, numbers, lists, dicts and numpy arrays."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
+
+    name: a `key` of everything that shapes them. A file that cannot be read, or written, costs time and nothing else.
+    """
+    path = cache_dir(folder) / f"{name}.npz"
+    if path.exists():
+        try:
+            with np.load(path) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            pass  # damaged: it is written anew
+    found = dict(compute())
+    with contextlib.suppress(OSError), whole_file(path) as temporary:
+        np.savez_compressed(temporary, **found)
+    return found
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Write to the temporary path that this yields; it replaces `path` only when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # same folder, so that the rename is atomic; same suffix, for writers that add one of their own
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            os.replace(path, old / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented json, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def data_file(name: str) -> Path:
+    """A file or folder of the course's data, e.g. "ledger.csv" or "published": beside the package in a wheel, in the
+    folder `data/` of a clone.
+
+    Raises InputError where it is in neither.
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "data" / name, package.parent / "data" / name)
+    for place in places:
+        if place.exists():
+            return place
+    raise InputError(f"the course's data has no {name!r} (looked for {' and '.join(map(str, places))})")

@@ -1,0 +1,97 @@
+"""What a loss term looks at: one batch of layer-wise embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.prefixes import at_least_float32, check_pair
+
+if TYPE_CHECKING:
+    from mrl_tutorial.losses.classification import NestedClassifier
+
+
+@dataclass
+class Batch:
+    """One training batch. queries (L, B, D); documents (L, N, D), N >= B: document i is query i's positive, the rest
+    are extra negatives, several a query or none. Raw pooled vectors: terms cut, then normalise.
+
+    layers: which layer each row is, increasing (default 1..L; 0 is the embedding table's output).
+    labels: (B,) ints for classification, (B,) floats for graded pairs. classifier: heads for classification.
+    temperature, symmetric, cosine: of the contrastive score. Half precision is raised to float32.
+    Raises InputError where shapes disagree.
+    """
+
+    queries: Tensor
+    documents: Tensor | None = None
+    layers: Sequence[int] | None = None
+    labels: Tensor | None = None
+    classifier: NestedClassifier | None = None
+    temperature: float = 0.05
+    symmetric: bool = False
+    cosine: bool = True
+
+    def __post_init__(self) -> None:
+        if self.queries.ndim != 3 or 0 in self.queries.shape:
+            raise InputError(f"queries {tuple(self.queries.shape)} must be (layers, batch, width), none of them 0")
+        count = self.queries.shape[0]
+        self.layers = tuple(range(1, count + 1)) if self.layers is None else tuple(int(x) for x in self.layers)
+        if len(self.layers) != count or any(a >= b for a, b in pairwise(self.layers)):
+            raise InputError(f"layers {list(self.layers)} must name the {count} rows of the queries, increasing")
+        self.queries = at_least_float32(self.queries)
+        if self.documents is not None:
+            self.documents = at_least_float32(self.documents)
+            check_pair(self.queries, self.documents)
+            if self.documents.shape[1] < self.size:
+                raise InputError(
+                    f"{self.documents.shape[1]} documents for {self.size} queries: each needs its positive, in order"
+                )
+        if self.labels is not None and tuple(self.labels.shape) != (self.size,):
+            raise InputError(f"labels {tuple(self.labels.shape)} must be ({self.size},): one a query")
+        if not self.temperature > 0:
+            raise InputError(f"temperature {self.temperature} must be positive: 0.05 is usual")
+
+    @property
+    def size(self) -> int:
+        """B, the number of queries."""
+        return self.queries.shape[1]
+
+    @property
+    def width(self) -> int:
+        """D, the full width."""
+        return self.queries.shape[2]
+
+    @property
+    def last_layer(self) -> int:
+        """The deepest layer that the batch holds; as a teacher it must be the model's last."""
+        return self.layers[-1]
+
+    def query_rows(self, layers: Sequence[int]) -> Tensor:
+        """The queries of these layers, (len(layers), B, D). Raises InputError for a layer that the batch lacks."""
+        return self._rows(self.queries, layers)
+
+    def document_rows(self, layers: Sequence[int]) -> Tensor:
+        """The documents of these layers, (len(layers), N, D). Raises InputError where there are none."""
+        if self.documents is None:
+            raise InputError("this term compares queries with documents, and the batch has no documents")
+        return self._rows(self.documents, layers)
+
+    def text_rows(self, layers: Sequence[int]) -> Tensor:
+        """Queries and documents together, (len(layers), B + N, D); queries alone where there are no documents."""
+        queries = self.query_rows(layers)
+        return queries if self.documents is None else torch.cat([queries, self.document_rows(layers)], dim=1)
+
+    def _rows(self, x: Tensor, layers: Sequence[int]) -> Tensor:
+        layers = tuple(layers)
+        if layers == self.layers:
+            return x
+        for layer in layers:
+            if layer not in self.layers:
+                raise InputError(f"layer {layer} is not in this batch, which holds layers {list(self.layers)}")
+        return x.index_select(0, torch.tensor([self.layers.index(layer) for layer in layers], device=x.device))

@@ -1,0 +1,78 @@
+"""Linear heads over prefixes, and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.prefixes import at_least_float32, check_dims
+
+
+class NestedClassifier(nn.Module):
+    """A linear classifier for each width. `tied=False`: one head a width (MRL); `tied=True`: one head whose columns are
+    sliced, with one bias added in full at every width (MRL-E). arXiv 2205.13147, section 3.
+
+    n_layers=1: all layers share the heads; else layer l uses its own, l in 1..n_layers.
+    Raises InputError where `dims` do not increase within 1..width, or there are fewer than 2 classes.
+    """
+
+    def __init__(self, width: int, dims: Sequence[int], n_classes: int, n_layers: int = 1, tied: bool = False) -> None:
+        super().__init__()
+        self.width, self.dims, self.n_layers, self.tied = width, check_dims(dims, width), n_layers, tied
+        if n_classes < 2:
+            raise InputError(f"{n_classes} classes: a classifier needs at least 2")
+        # the scale of torch.nn.Linear for each head's own width
+        sizes = (width,) if tied else self.dims
+        self.weight = nn.ParameterList(torch.empty(n_layers, n_classes, d).uniform_(-1, 1) / d**0.5 for d in sizes)
+        self.bias = nn.ParameterList(torch.empty(n_layers, n_classes).uniform_(-1, 1) / d**0.5 for d in sizes)
+
+    def forward(self, x: Tensor, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
+        """Logits of raw (not normalised) prefixes. x (len(layers), B, D) -> (len(layers), len(dims), B, n_classes).
+
+        Raises InputError for a layer or a dimension without a head.
+        """
+        dims = check_dims(dims, self.width)
+        heads = [self._head(layer) for layer in layers]
+        if self.tied:
+            weight = self.weight[0][heads]  # (P, C, D)
+            blocks = [x[..., a:b] @ weight[..., a:b].mT for a, b in pairwise((0, *dims))]  # M x (P, B, C)
+            return torch.stack(blocks, 1).cumsum(1) + self.bias[0][heads][:, None, None]
+        for d in dims:
+            if d not in self.dims:
+                raise InputError(f"no head for dimension {d}: this classifier has {list(self.dims)}")
+        logits = []
+        for d in dims:
+            j = self.dims.index(d)
+            logits.append(torch.baddbmm(self.bias[j][heads][:, None], x[..., :d], self.weight[j][heads].mT))
+        return torch.stack(logits, 1)
+
+    def _head(self, layer: int) -> int:
+        if self.n_layers == 1:
+            return 0
+        if not 1 <= layer <= self.n_layers:
+            raise InputError(f"no head for layer {layer}: this classifier has layers 1 to {self.n_layers}")
+        return layer - 1
+
+
+def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
+    """Cross-entropy of `batch.classifier`'s logits for `batch.queries` against `batch.labels`, mean over the batch.
+
+    Returns (len(layers), len(dims)). Raises InputError where classifier or integer labels are missing.
+    MRL, arXiv 2205.13147, equation 1.
+    """
+    if batch.classifier is None:
+        raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
+    if batch.labels is None or batch.labels.is_floating_point():
+        raise InputError("classification needs integer class labels, one a query")
+    x = at_least_float32(batch.query_rows(layers))
+    with torch.autocast(x.device.type, enabled=False):
+        logits = batch.classifier(x, layers, dims)  # (P, M, B, C)
+        labels = batch.labels.long().expand(logits.shape[:-1])
+        losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).mean(-1)

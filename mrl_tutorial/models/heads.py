@@ -1,0 +1,110 @@
+"""Linear heads on frozen layer embeddings: the fast way to make early layers and short prefixes useful."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.linalg
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mrl_tutorial import files
+from mrl_tutorial.errors import InputError
+
+KINDS = ("shared", "per-layer")
+
+
+class Heads(nn.Module):
+    """y_l = z_l + z_l W, z_l the standardised embedding of layer l; one W for all layers, or one a layer.
+
+    Cf. Matryoshka-Adaptor (arXiv 2407.20243). W starts at zero, so that an untrained head only standardises.
+    Input and output (L, ..., D), rows being layers 1..L. Raises InputError for an unknown kind.
+    """
+
+    def __init__(self, n_layers: int, width: int, kind: str = "shared"):
+        super().__init__()
+        if kind not in KINDS:
+            raise InputError(f"heads {kind!r} are unknown: choose shared or per-layer")
+        self.kind, self.n_layers, self.width = kind, n_layers, width
+        self.weight = nn.Parameter(torch.zeros(1 if kind == "shared" else n_layers, width, width))
+        self.register_buffer("mean", torch.zeros(n_layers, width))
+        self.register_buffer("scale", torch.ones(n_layers, width))
+
+    def standardise_on(self, embeddings: np.ndarray | Tensor) -> Heads:
+        """Take mean and standard deviation of each layer's coordinates from (L, N, D); returns itself."""
+        for layer, x in enumerate(embeddings):  # a layer at a time: the array may be a memory map
+            x = torch.from_numpy(np.array(x, dtype=np.float32))
+            self.mean[layer] = x.mean(0)
+            self.scale[layer] = x.std(0).clamp(min=1e-6)
+        return self
+
+    @torch.no_grad()
+    def start_on_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.3) -> Heads:
+        """Give W the directions in which a text and its partner agree, strongest first; returns itself.
+
+        anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical
+        correlation analysis of the standardised vectors, in closed form: W + I = V diag(sqrt(correlation)), V the
+        generalised eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` towards a
+        multiple of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense.
+        Shared heads take the mean covariances over the layers.
+        """
+        own, cross = [], []
+        for layer, pair in enumerate(zip(anchors, positives)):
+            mean, scale = self.mean[layer].double().numpy(), self.scale[layer].double().numpy()
+            q, p = ((np.asarray(x, dtype=np.float64) - mean) / scale for x in pair)  # (N, D)
+            q, p = q - q.mean(0), p - p.mean(0)
+            own.append((q.T @ q + p.T @ p) / (2 * len(q)))
+            cross.append((q.T @ p + p.T @ q) / (2 * len(q)))
+        if self.kind == "shared":
+            own, cross = [np.mean(own, 0)], [np.mean(cross, 0)]
+        identity = np.eye(self.width)
+        for row, (c, k) in enumerate(zip(own, cross)):
+            c = c + shrinkage * np.trace(c) / self.width * identity
+            correlation, vectors = scipy.linalg.eigh(k, c)  # increasing
+            turned = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))
+            self.weight[row] = torch.from_numpy(turned - identity)
+        return self
+
+    def forward(self, x: Tensor, layers: list[int] | None = None) -> Tensor:
+        """(L, B, D) to (L, B, D); `layers` (1-based) names the rows when they are not all of them, in order."""
+        rows = slice(None) if layers is None else [layer - 1 for layer in layers]
+        z = (x - self.mean[rows].unsqueeze(1)) / self.scale[rows].unsqueeze(1)  # (L, B, D)
+        weight = self.weight if self.kind == "shared" else self.weight[rows]
+        return z + z @ weight
+
+    def affine(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The head of one layer as (A, b) with y = A x + b: A (D, D), b (D,), for hand-over to other libraries."""
+        weight = self.weight[0 if self.kind == "shared" else layer - 1]
+        full = (torch.eye(self.width) + weight).T / self.scale[layer - 1]
+        return full.detach(), (-full @ self.mean[layer - 1]).detach()
+
+    @torch.no_grad()
+    def apply_to(self, embeddings: np.ndarray, layers: list[int] | None = None) -> np.ndarray:
+        """(L, N, D) numpy in, (L, N, D) float32 out, a layer at a time."""
+        out = np.empty(embeddings.shape, dtype=np.float32)
+        for row, x in enumerate(embeddings):
+            layer = row + 1 if layers is None else layers[row]
+            out[row] = self(torch.from_numpy(np.array(x, dtype=np.float32))[None], [layer])[0].numpy()
+        return out
+
+
+def save_heads(heads: Heads, path: str | Path) -> None:
+    """Write heads as safetensors, whole or not at all."""
+    with files.whole_file(path) as temporary:
+        save_file({k: v.contiguous() for k, v in heads.state_dict().items()}, temporary, metadata={"kind": heads.kind})
+
+
+def load_heads(path: str | Path, n_layers: int, width: int, kind: str | None = None) -> Heads:
+    """Read heads written by `save_heads`. Raises InputError where they are missing or of another shape."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"no heads at {path}: train some (what='heads'), or give the file that save wrote")
+    tensors = load_file(path)
+    heads = Heads(n_layers, width, kind or ("shared" if len(tensors["weight"]) == 1 else "per-layer"))
+    try:
+        heads.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise InputError(f"heads in {path} do not fit {n_layers} layers x {width}: {error}") from error
+    return heads

@@ -1,0 +1,158 @@
+"""A loss taken apart: what each term comes to in each cell of the grid, and where on the embeddings it pushes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.grid import default_dims
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.terms import TERMS
+
+#: the terms of the published 2D methods: label -> (name in losses.TERMS, options)
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "contrastive": ("contrastive", {}),
+    "kl-features": ("kl-features", {}),
+    "kl-features, attached": ("kl-features", {"detach": False}),
+    "kl-scores": ("kl-scores", {}),
+    "align": ("align", {}),
+}
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Every cell of every term by itself, on one batch. T terms, L layers, M dimensions.
+
+    values: (T, L, M), the loss. landing: for each layer row, which (term, layer, dim) cells push on its embeddings,
+    (S, 3) indices; grams: for each layer row (M, S, S), inner products of their gradients within each dimension block.
+    A block is what a dimension adds to the one before it: coordinates 1-8, 9-16, 17-32 and so on.
+    """
+
+    terms: tuple[str, ...]
+    layers: tuple[int, ...]
+    dims: tuple[int, ...]
+    values: np.ndarray
+    landing: tuple[np.ndarray, ...]
+    grams: tuple[np.ndarray, ...]
+
+    def loss(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Sum over terms of weight times loss, (L, M). weights: term -> (L, M). Raises InputError where one is unknown."""
+        return (self._stack(weights) * self.values).sum(0)
+
+    def gradient(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Length of the gradient of the weighted total, (L, M): of layer l's embeddings of all texts, in the coordinates
+        of block m. Raises InputError as `loss`."""
+        stacked = self._stack(weights)
+        squares = []
+        for where, gram in zip(self.landing, self.grams, strict=True):
+            w = stacked[tuple(where.T)]  # (S,)
+            squares.append(np.einsum("s,mst,t->m", w, gram, w, optimize=True))
+        return np.sqrt(np.maximum(squares, 0))
+
+    def cell_gradients(self, term: str) -> np.ndarray:
+        """Length of the gradient of each cell's loss by itself, over all embeddings, (L, M)."""
+        return self._alone[self._index(term)]
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        squares = np.zeros(self.values.shape)
+        for where, gram in zip(self.landing, self.grams, strict=True):
+            np.add.at(squares, tuple(where.T), np.einsum("mss->s", gram))
+        return np.sqrt(squares)
+
+    def agreement(self, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Cosine between the gradients of two weighted losses on each layer's embeddings, (L,): 1 where they push the
+        same way, -1 where they undo each other, NaN where one of them does not push. Raises InputError as `loss`."""
+        a, b, found = self._stack(one), self._stack(other), []
+        for where, gram in zip(self.landing, self.grams, strict=True):
+            u, v, whole = a[tuple(where.T)], b[tuple(where.T)], gram.sum(0)
+            lengths = np.sqrt(max(u @ whole @ u, 0) * max(v @ whole @ v, 0))
+            found.append(u @ whole @ v / lengths if lengths > 0 else np.nan)
+        return np.array(found)
+
+    def _stack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        out = np.zeros(self.values.shape)
+        for term, grid in weights.items():
+            grid = np.asarray(grid, dtype=float)
+            if grid.shape != out.shape[1:]:
+                raise InputError(f"weights of {term!r} have shape {grid.shape}: expected {out.shape[1:]}")
+            out[self._index(term)] = grid
+        return out
+
+    def _index(self, term: str) -> int:
+        if term not in self.terms:
+            raise InputError(f"term {term!r} was not taken apart: there are {', '.join(self.terms)}")
+        return self.terms.index(term)
+
+
+def dissect(
+    batch: Batch, parts: Mapping[str, tuple[str, dict[str, Any]]] | None = None, dims: Sequence[int] | None = None
+) -> Anatomy:
+    """Value and gradient of every (term, layer, dimension) cell on one batch; 42 cells of 5 terms take some seconds.
+
+    parts: label -> (a name in `losses.TERMS` or a function like one, its options); default `PARTS`. dims: default
+    `default_dims`. The gradient is that of the batch's embeddings as they are given, before they are cut and
+    normalised. Raises InputError for an unknown term.
+    """
+    parts = PARTS if parts is None else parts
+    dims = default_dims(batch.width) if dims is None else tuple(dims)
+    layers, edges = tuple(batch.layers), [0, *dims]
+    rows: list[list[np.ndarray]] = [[] for _ in layers]  # gradients that land there, each (texts, D)
+    landing: list[list[tuple[int, int, int]]] = [[] for _ in layers]
+    values = np.empty((len(parts), len(layers), len(dims)))
+    for t, (term, options) in enumerate(parts.values()):
+        if not callable(term) and term not in TERMS:
+            raise InputError(f"unknown term {term!r}: give one of {', '.join(TERMS)}")
+        for i, layer in enumerate(layers):
+            texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
+            copy = Batch(
+                *texts, *([None] if len(texts) == 1 else []), layers=layers, labels=batch.labels,
+                temperature=batch.temperature, symmetric=batch.symmetric, cosine=batch.cosine,
+            )  # fmt: skip
+            table = (term if callable(term) else TERMS[term])(copy, [layer], dims, **options)  # (1, M)
+            values[t, i] = table.detach()[0]
+            for m in range(len(dims)):
+                if not table.requires_grad:
+                    continue
+                found = torch.autograd.grad(table[0, m], texts, retain_graph=True, allow_unused=True)
+                gradient = torch.cat(
+                    [torch.zeros_like(x) if g is None else g for g, x in zip(found, texts, strict=True)], 1
+                )
+                for r, row in enumerate(gradient):
+                    if row.any():
+                        rows[r].append(row.numpy())
+                        landing[r].append((t, i, m))
+    grams = []
+    for found in rows:
+        flat = np.stack(found) if found else np.zeros((0, 1, batch.width), np.float32)
+        blocks = [flat[..., a:b].reshape(len(flat), -1) for a, b in zip(edges, dims, strict=False)]
+        grams.append(np.stack([(x @ x.T).astype(np.float64) for x in blocks]))
+    where = tuple(np.array(cells, dtype=int).reshape(-1, 3) for cells in landing)
+    return Anatomy(tuple(parts), layers, dims, values, where, tuple(grams))
+
+
+def recipe_parts(recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
+    """A recipe's weight grids by the anatomy's terms, (L, M) each; "main" counts as "contrastive".
+
+    Raises InputError where the recipe has a term, a layer or a dimension that the anatomy has not.
+    """
+    dims = default_dims(anatomy.dims[-1]) if recipe.dims is None else tuple(recipe.dims)
+    layers = anatomy.layers if recipe.layers is None else tuple(recipe.layers)
+    found = {}
+    for key, given in recipe.weights.items():
+        name = "contrastive" if key == "main" else key
+        grid, out = np.asarray(given, dtype=float), np.zeros((len(anatomy.layers), len(anatomy.dims)))
+        if name not in anatomy.terms:
+            raise InputError(f"recipe {recipe.name!r} has the term {name!r}, which was not taken apart")
+        for i, j in np.argwhere(grid):
+            if layers[i] not in anatomy.layers or dims[j] not in anatomy.dims:
+                raise InputError(f"recipe {recipe.name!r} weighs the cell ({layers[i]}, {dims[j]}), which is not here")
+            out[anatomy.layers.index(layers[i]), anatomy.dims.index(dims[j])] = grid[i, j]
+        found[name] = out
+    return found

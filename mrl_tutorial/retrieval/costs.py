@@ -1,0 +1,131 @@
+"""What a cell costs: bytes, and arithmetic that counts a multiply-add once, as the MRL paper does (2205.13147, 4.3).
+
+So `flops` here are multiply-adds: the inner product of two vectors of D coordinates is D of them, not 2 D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mrl_tutorial.errors import InputError
+
+BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "uint8": 8, "binary": 1}
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of an encoder that decide its price. width: of the vectors; intermediate: of the feed-forward part."""
+
+    n_layers: int
+    width: int
+    intermediate: int
+
+
+MINILM = Geometry(n_layers=6, width=384, intermediate=1536)
+
+
+def bytes_per_vector(dim: int, dtype: str = "float32") -> int:
+    """Bytes of one stored vector; binary ones are padded to whole bytes. Raises InputError for an unknown dtype."""
+    _positive(dim=dim)
+    if dtype not in BITS:
+        raise InputError(f"dtype {dtype!r} is unknown: choose one of {', '.join(BITS)}")
+    return -(-dim * BITS[dtype] // 8)
+
+
+def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
+    """GB (10^9 bytes) of `n` vectors, without any index."""
+    _positive(n=n)
+    return n * bytes_per_vector(dim, dtype) / GB
+
+
+def corpus_gbs(n: int, dim: int) -> dict[str, float]:
+    """GB (10^9 bytes) of `n` vectors in every type that a stage stores: float32, float16, int8 and binary."""
+    return {dtype: corpus_gb(n, dim, dtype) for dtype in ("float32", "float16", "int8", "binary")}
+
+
+def block_flops(hidden: int, intermediate: int, tokens: int) -> int:
+    """Multiply-adds of one transformer block for one text of `tokens` tokens.
+
+    Every token: 4 hidden^2 (query, key, value, output maps), 2 hidden intermediate (feed-forward), and 2 tokens hidden
+    (its scores with all tokens, and their weighted sum). Norms, biases, softmax and activations are left out.
+    """
+    _positive(hidden=hidden, intermediate=intermediate, tokens=tokens)
+    return tokens * (4 * hidden**2 + 2 * hidden * intermediate + 2 * tokens * hidden)
+
+
+def encode_flops(n_layers_used: int, hidden: int, intermediate: int, tokens: int) -> int:
+    """Multiply-adds of encoding one text of `tokens` tokens with the first `n_layers_used` blocks. Looking up token
+    embeddings costs none."""
+    _positive(n_layers_used=n_layers_used)
+    return n_layers_used * block_flops(hidden, intermediate, tokens)
+
+
+def search_flops(n: int, dim: int) -> int:
+    """Multiply-adds of scoring one query against `n` documents exactly: n dim."""
+    _positive(n=n, dim=dim)
+    return n * dim
+
+
+def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
+    """Multiply-adds of one query that scans `n` documents at `dim`, then scores the best k at d for every (k, d) of
+    `steps`. One step is adaptive retrieval, several a funnel: n dim + sum k d (2205.13147, section 4.3.1).
+
+    Raises InputError where a shortlist is longer than what it is taken from.
+    """
+    total, left = search_flops(n, dim), n
+    for k, d in steps:
+        _positive(k=k, d=d)
+        if k > left:
+            raise InputError(f"a shortlist of {k} cannot be taken from {left} documents: let shortlists shrink")
+        total, left = total + k * d, k
+    return total
+
+
+def adaptive_flops(n: int, ds: int, keep: int, dr: int) -> int:
+    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `keep` again at `dr`."""
+    return rerank_flops(n, ds, [(keep, dr)])
+
+
+def funnel_flops(n: int, dims: Sequence[int], keeps: Sequence[int]) -> int:
+    """Multiply-adds of one query of a funnel: `n` documents at dims[0], then the best keeps[i] at dims[i + 1].
+
+    Raises InputError unless there is one shortlist fewer than dimensions, and shortlists shrink.
+    """
+    if len(keeps) != len(dims) - 1:
+        raise InputError(f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(keeps)}: the last has none")
+    return rerank_flops(n, dims[0], zip(keeps, dims[1:], strict=True))
+
+
+def cell_price(
+    encoder: Any, layer: int, dim: int, n_documents: int = 10_000_000, tokens: int = 128, dtype: str = "float32"
+) -> dict[str, float]:
+    """The price of cell (layer, dim) and its share of the full size (last layer, full width).
+
+    encoder: an Encoder or a Geometry. tokens: of the text that is encoded. Keys: bytes (a vector), corpus_gb and
+    search_flops (of `n_documents`), encode_flops; bytes_share, encode_share, search_share. `dtype` is the cell's; the
+    full size is float32. Raises InputError for a cell that the model lacks.
+    """
+    n_layers, width = encoder.n_layers, encoder.width
+    if not 1 <= layer <= n_layers or not 1 <= dim <= width:
+        raise InputError(f"cell ({layer}, {dim}) does not exist: layers are 1 to {n_layers}, dimensions 1 to {width}")
+    intermediate = getattr(encoder, "intermediate", 4 * width)
+    price = {
+        "bytes": bytes_per_vector(dim, dtype),
+        "corpus_gb": corpus_gb(n_documents, dim, dtype),
+        "encode_flops": encode_flops(layer, width, intermediate, tokens),
+        "search_flops": search_flops(n_documents, dim),
+    }
+    return price | {
+        "bytes_share": price["bytes"] / bytes_per_vector(width),
+        "encode_share": price["encode_flops"] / encode_flops(n_layers, width, intermediate, tokens),
+        "search_share": dim / width,
+    }
+
+
+def _positive(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} {value} is impossible: give 1 or more")

@@ -1,0 +1,71 @@
+"""A Milvus client that outlives lost connections, and says in one line what else went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mrl_tutorial.errors import InputError
+
+# of pymilvus and gRPC: the connection is gone, and the same call may succeed later
+_DROPPED = {"RpcError", "ConnectError", "MilvusUnavailableException", "ConnectionNotExistException"}
+_DROPPED_CODES = {2, 14}  # pymilvus "fail connecting", gRPC UNAVAILABLE
+
+
+class Link:
+    """A client of the Milvus at `uri`, made when first needed and again after it was lost.
+
+    tries, wait: a call that fails because the connection was lost is repeated after `wait` seconds, then twice as long
+    each time. connect: makes the client (None: pymilvus does).
+    """
+
+    def __init__(self, uri: str, token: str, tries: int, wait: float, connect: Callable[[], Any] | None):
+        self.uri, self.tries, self.wait = uri, max(1, tries), wait
+        self._connect, self._client = connect or (lambda: pymilvus().MilvusClient(uri=uri, token=token)), None
+
+    def close(self) -> None:
+        """Give the connection back; the next call opens another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """The client's `method`, which must be one that may be repeated. Raises InputError where Milvus refuses, or has
+        not answered after the last try."""
+        for attempt in range(self.tries):
+            try:
+                if self._client is None:
+                    self._client = self._connect()
+                return getattr(self._client, method)(*args, **options)
+            except InputError:
+                raise
+            except Exception as error:
+                reason = " ".join(str(getattr(error, "message", "") or error).split())[:200]
+                if not _is_dropped(error):
+                    raise InputError(f"Milvus at {self.uri} refused {method}: {reason}") from error
+                self._client = None
+                if attempt + 1 < self.tries:
+                    time.sleep(self.wait * 2**attempt)
+        raise InputError(
+            f"Milvus at {self.uri} did not answer {self.tries} times ({reason}): see that it runs and that address and "
+            "token are right, then repeat: a load goes on where it stopped"
+        )
+
+
+def _is_dropped(error: Exception) -> bool:
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & _DROPPED or "closed channel" in str(error):
+        return True
+    return "MilvusException" in kinds and getattr(error, "code", None) in _DROPPED_CODES
+
+
+def pymilvus():
+    """The module. Raises InputError where it is not installed."""
+    try:
+        import pymilvus
+    except ImportError as error:
+        raise InputError("Milvus needs pymilvus: pip install 'pymilvus[milvus-lite]'") from error
+    return pymilvus

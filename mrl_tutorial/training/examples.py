@@ -1,0 +1,92 @@
+"""What training reads: a task's examples, and the order in which a seed deals them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrl_tutorial.errors import InputError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples. anchors: N texts. positives: N texts, or None (classification). negatives: N lists of texts,
+    all of one length (often 0). labels: (N,) ints (classes) or floats (graded pairs), or None."""
+
+    anchors: list[str]
+    positives: list[str] | None = None
+    negatives: list[list[str]] | None = None
+    labels: np.ndarray | None = None
+    classes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+
+def examples(task, split: str = "train") -> Examples:
+    """The examples of a task's split. Raises InputError where the task has none, or holds vectors in place of texts."""
+    if split not in task.splits:
+        raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(task.splits)}")
+    if task.kind == "retrieval":
+        found = Examples(*task.pairs(split))
+    elif task.kind == "pairs":
+        rows = task.splits[split]
+        fewest = min((len(row) for row in rows), default=2) - 2  # a row with more negatives is cut to the fewest
+        found = Examples(
+            [r[0] for r in rows], [r[1] for r in rows], [list(r[2 : 2 + fewest]) for r in rows] if fewest else None
+        )
+    elif task.kind == "sts":
+        first, second, scores = task.splits[split]
+        found = Examples(list(first), list(second), labels=np.asarray(scores, dtype=np.float32))
+    elif task.kind == "classification" and len(task.splits[split][0]) and isinstance(task.splits[split][0][0], str):
+        texts, labels = task.splits[split]
+        found = Examples(list(texts), labels=np.asarray(labels, dtype=np.int64), classes=len(task.classes))
+    else:
+        raise InputError(f"{task.name} holds vectors, not texts: there is no encoder to train on it")
+    if len(found) < 2:
+        raise InputError(
+            f"{task.name} has {len(found)} training examples in split {split!r}: training needs at least 2"
+        )
+    return found
+
+
+def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
+    """Which examples each step sees: `steps` index arrays of `batch_size` (less where the data has fewer texts).
+
+    Epoch after epoch in a seeded order. No text stands twice in a contrastive batch: a second copy of an anchor's
+    positive would be a false negative; such an example waits for the next batch.
+    """
+    rng = np.random.default_rng([seed, 7])
+    contrastive = data.positives is not None and data.labels is None
+    queue: list[int] = []
+    batches = []
+    while len(batches) < steps:
+        batch: list[int] = []
+        seen: set[str] = set()
+        waiting: list[int] = []
+        dealt = 0
+        while len(batch) < batch_size and dealt < 2 * len(data):
+            if not queue:
+                queue = rng.permutation(len(data)).tolist()[::-1]
+            i = queue.pop()
+            dealt += 1
+            texts = {data.anchors[i], data.positives[i]} if contrastive else {str(i)}
+            if texts & seen:
+                waiting.append(i)
+                continue
+            seen |= texts
+            batch.append(i)
+        queue.extend(reversed(waiting))
+        batches.append(np.array(batch))
+    return batches
+
+
+def unique_texts(*lists: Sequence[str] | None) -> tuple[list[str], dict[str, int]]:
+    """All texts of several lists once, in order of first appearance, and where each stands."""
+    place: dict[str, int] = {}
+    for texts in lists:
+        for text in texts or ():
+            place.setdefault(text, len(place))
+    return list(place), place

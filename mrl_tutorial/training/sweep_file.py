@@ -1,0 +1,112 @@
+"""The csv file of a sweep: '#' lines that say how it was made, then a row a cell; read, continued, summarised."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from mrl_tutorial import __version__, files
+from mrl_tutorial.errors import InputError
+
+COLUMNS = [
+    "recipe", "what", "heads", "seed", "task", "split", "metric", "layer", "dim", "value", "steps", "batch_size", "lr",
+    "seconds",
+]  # fmt: skip
+KEY = ["recipe", "what", "heads", "task", "split", "metric", "layer", "dim"]
+FIRST = "# mrl-tutorial sweep"  # how every file of this kind begins
+
+
+def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows of a sweep's file and its header: command, settings, environment. Raises InputError for another file."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): give a file that mrl-tutorial sweep wrote") from None
+    n = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if not lines or not lines[0].startswith(FIRST) or n == len(lines) or lines[n].strip() != ",".join(COLUMNS):
+        raise InputError(f"{path} is no sweep: give a file that mrl-tutorial sweep wrote")
+    header = dict(line[2:].rstrip("\n").split(": ", 1) for line in lines[1:n] if ": " in line)
+    whole = ("seed", "layer", "dim", "steps", "batch_size")
+    numbers = dict.fromkeys(("value", "lr", "seconds"), float) | dict.fromkeys(whole, int)
+    try:
+        # only an empty number is missing: a task may well be called "null"
+        frame = pd.read_csv(io.StringIO("".join(lines[n:])), keep_default_na=False, dtype=str)
+        frame = frame.replace({"value": {"": "nan"}, "lr": {"": "nan"}}).astype(numbers)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): mend the row, or delete the file") from None
+    return frame, header
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread (sample standard deviation) over seeds of each cell, in the order of the file.
+
+    One row for each recipe, what, heads, task, split, metric, layer and dim, with mean, spread (NaN for one seed),
+    seeds (how many gave a value) and diverged (how many did not). All separate:l,d make one recipe, "separate".
+    """
+    frame = frame.assign(recipe=frame.recipe.str.replace(r"^separate:.*", "separate", regex=True))
+    groups = frame.groupby(KEY, sort=False)["value"]
+    table = groups.agg(mean="mean", spread="std", seeds="count", diverged=lambda x: int(x.isna().sum()))
+    return table.reset_index()
+
+
+def environment() -> dict[str, str]:
+    """Versions, threads and processor of this machine, as a sweep's header says them."""
+
+    def number(package: str) -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"{package} (not installed)"
+
+    own = [f"mrl-tutorial {__version__}", f"python {platform.python_version()}"]
+    return {
+        "versions": ", ".join([*own, *map(number, ("torch", "transformers", "numpy", "scikit-learn"))]),
+        "threads": str(torch.get_num_threads()),
+        "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def resume(path: Path, settings: dict[str, str], command: str) -> tuple[dict[str, str], pd.DataFrame]:
+    """Header and rows to go on from. Raises InputError where the file is another's."""
+    here = environment()
+    if not path.exists():
+        header = {"command": one_line(command or "mrl_tutorial.training.sweep.sweep in Python"), **settings, **here}
+        return header, pd.DataFrame(columns=COLUMNS)
+    frame, header = read_sweep(path)
+    for name, value in settings.items():
+        if header.get(name) != value:
+            other = header.get(name, "")
+            raise InputError(
+                f"{path} holds a sweep with {name} {other!r}, this one has {value!r}: write to another file"
+            )
+    for name, value in here.items():
+        if value not in header.get(name, "").split(" | "):  # rows from two environments are no secret
+            header[name] = f"{header.get(name, '')} | {value}"
+    return header, frame
+
+
+def write(path: Path, header: dict[str, str], frame: pd.DataFrame) -> None:
+    """Header and rows as one file, whole or not at all."""
+    lines = [f"{FIRST}: one row a cell\n", *(f"# {name}: {value}\n" for name, value in header.items())]
+    with files.whole_file(path) as temporary:
+        temporary.write_text("".join(lines) + frame.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+
+
+def one_line(value: object) -> str:
+    """`value` without line breaks."""
+    return " ".join(str(value).split())

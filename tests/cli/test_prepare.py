@@ -1,0 +1,46 @@
+"""`mrl-tutorial prepare`: afterwards nothing that the first notebook asks for is encoded again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrl_tutorial import Encoder, GridExplorer, evaluate_grid, train
+from mrl_tutorial.cli import parser
+from mrl_tutorial.tasks import load
+from mrl_tutorial.tasks.types import RetrievalTask
+from tests.helpers.tiny import save_tiny
+
+WORDS = "vector norm inverse solve sparse dense graph node edge path sort merge frame row column".split()
+
+
+def test_prepare_leaves_nothing_to_encode(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    corpus = {f"d{i}": " ".join(rng.choice(WORDS, 7)) for i in range(40)}
+    queries = {f"q{i}": " ".join(rng.choice(WORDS, 4)) for i in range(40)}
+    splits = {"dev": [f"q{i}" for i in range(9)], "test": ["q9", "q10"], "train": [f"q{i}" for i in range(11, 40)]}
+    task = RetrievalTask("pydocs", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(40)}, splits)
+    monkeypatch.setattr(load, "load_task", lambda name: task if name == "pydocs" else pytest.fail(name))
+    folder = save_tiny(tmp_path / "model", layers=2)
+    assert parser.main(["prepare", "--model", str(folder)]) == 0
+    assert "are in the cache" in capsys.readouterr().out
+
+    import mrl_tutorial.models.layers as bb
+
+    run, encoded = bb.layer_outputs, []
+
+    def count(model, ids, *args, **kwargs):
+        encoded.append(len(ids))
+        return run(model, ids, *args, **kwargs)
+
+    monkeypatch.setattr(bb, "layer_outputs", count)
+    encoder = Encoder.load(folder)
+    encoder.encode_layers(["sort graph", "dense row"])
+    assert sum(encoded) == 2  # so the counter counts
+    encoded.clear()
+    evaluate_grid(task, encoder, split="dev"), evaluate_grid(task, encoder, split="test")
+    panel = GridExplorer(task, {"plain": encoder}, max_queries=300, dim=8)
+    panel.dim.value = 7
+    train(encoder, task, "all-cells", heads="per-layer", steps=2, batch_size=4)
+    assert sum(encoded) <= 1  # the panel ranks for the query in its box, as it does for a reader's own

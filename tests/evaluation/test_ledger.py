@@ -1,0 +1,118 @@
+"""The ledger: what may be recorded, what is collected, and whether every row is backed by an executed cell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mrl_tutorial import InputError
+from mrl_tutorial.evaluation import ledger
+
+ROOT = Path(__file__).parents[2]
+GOOD = {"number": "0.912 ± 0.004", "test": "1,797 images", "seeds": 3, "verdict": "holds", "why": "because"}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FAST", raising=False)
+
+
+def test_a_row_is_printed_stored_collected_and_read_back(tmp_path, capsys):
+    ledger.settle("R3", "04", **GOOD)
+    ledger.settle("M1", "01", **{**GOOD, "verdict": "holds only if the size was trained"})
+    assert "0.912 ± 0.004" in capsys.readouterr().out
+    path = tmp_path / "ledger.csv"
+    assert ledger.collect("04", path) == 1 and ledger.collect("01", path) == 1
+    rows = ledger.read(path)
+    assert [r["id"] for r in rows] == ["M1", "R3"]  # the ledger's order, not that of the runs
+    assert rows[0]["claim"] == ledger.claims()["M1"][0] and rows[0]["seeds"] == 3 and rows[0]["cell"] == "claim-M1"
+
+
+def test_a_new_run_replaces_the_rows_of_its_notebook_only(tmp_path):
+    path = tmp_path / "ledger.csv"
+    ledger.settle("M1", "01", **GOOD)
+    ledger.settle("M2", "01", **GOOD)
+    ledger.collect("01", path)
+    ledger.settle("R3", "04", **GOOD)
+    ledger.collect("04", path)
+    ledger.forget("01")
+    ledger.settle("M2", "01", **{**GOOD, "number": "new"})
+    ledger.collect("01", path)
+    assert [(r["id"], r["number"]) for r in ledger.read(path)] == [("M2", "new"), ("R3", GOOD["number"])]
+
+
+def test_fast_records_nothing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FAST", "1")
+    ledger.settle("M1", "01", **{**GOOD, "seeds": 1})
+    assert "0.912" in capsys.readouterr().out
+    assert ledger.collect("01", tmp_path / "ledger.csv") == 0
+
+
+@pytest.mark.parametrize(
+    "id, change, words",
+    [
+        ("M99", {}, "no claim"),
+        ("M1", {"verdict": "true"}, "give one of"),
+        ("M1", {"verdict": "holds only"}, "give one"),
+        ("M1", {"seeds": 2}, "at least 3"),
+    ],
+)
+def test_what_cannot_be_recorded(id, change, words):
+    with pytest.raises(InputError, match=words):
+        ledger.settle(id, "01", **{**GOOD, **change})
+
+
+def test_a_file_that_is_no_ledger(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    for path, words in [(tmp_path / "x.csv", "no ledger"), (tmp_path / "none.csv", "cannot be read")]:
+        with pytest.raises(InputError, match=words):
+            ledger.read(path)
+
+
+def test_readme_table(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{ledger.MARKS[0]}\nOUTDATED\n{ledger.MARKS[1]}\nafter\n")
+    ledger.settle("M1", "01", **{**GOOD, "number": "a | b"})
+    ledger.collect("01", tmp_path / "l.csv")
+    ledger.into_readme(readme, ledger.read(tmp_path / "l.csv"))
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "a \\| b" in text and "OUTDATED" not in text
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match="no place"):
+        ledger.into_readme(readme, [])
+    assert readme.read_text() == "no marks"
+
+
+def committed() -> list[ledger.Row]:
+    path = ROOT / "data" / "ledger.csv"
+    return list(ledger.read(path)) if path.exists() else []
+
+
+@pytest.mark.parametrize("row", committed(), ids=lambda r: r["id"])
+def test_every_row_comes_from_an_executed_cell(row):
+    """The named cell exists, and its output, not a typed word, holds number and verdict."""
+    (path,) = (ROOT / "notebooks").glob(f"{row['notebook']}_*.ipynb")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if row["cell"] in c.metadata.get("tags", [])]
+    assert len(cells) == 1, f"{path.name} has {len(cells)} cells tagged {row['cell']}"
+    (cell,) = cells
+    printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+    assert row["number"] in printed and row["verdict"] in printed
+    measured = re.findall(r"\d+\.\d+", row["number"])
+    typed = [x for x in measured if x in cell.source and x not in row["claim"]]  # what a claim says may be compared
+    assert not typed, f"{row['id']}: {typed} stand in the cell's source, so they were typed, not measured"
+
+
+def test_readme_shows_the_ledger_as_it_is():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition(ledger.MARKS[0])[2].partition(ledger.MARKS[1])[0].strip()
+    assert table == ledger.markdown(committed()), "mrl-tutorial ledger --readme README.md"
+
+
+def test_claims_are_told_once_with_their_source():
+    known = ledger.claims()
+    assert len({claim for claim, _ in known.values()}) == len(known)
+    assert all(source and re.fullmatch(r"[A-Z]\d+", id) for id, (_, source) in known.items())

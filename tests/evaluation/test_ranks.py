@@ -1,0 +1,54 @@
+"""From vectors to ranks: blocks, repeated documents, nearest neighbours, threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mrl_tutorial.evaluation import ranks
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_repeats_are_rows_equal_bit_by_bit(width):
+    x = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
+    x[[7, 30]], x[20] = x[3], x[11]
+    if width == 3:
+        x[40, :2] = x[3, :2]  # shares two coordinates, not the third
+    rows, firsts = ranks.repeats(x)
+    assert dict(zip(rows, firsts)) == {7: 3, 30: 3, 20: 11}
+
+
+def test_the_number_of_threads_is_left_as_it_was():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError), ranks.one_thread():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_nearest_is_a_float64_sort(cosine):
+    rng = np.random.default_rng(0)
+    queries, documents = rng.normal(size=(5, 9)).astype(np.float32), rng.normal(size=(40, 9)).astype(np.float32)
+    q, x = queries.astype(np.float64), documents.astype(np.float64)
+    scores = q @ x.T / (np.linalg.norm(x, axis=1) if cosine else 1)
+    found = ranks.nearest(queries, documents, 7, cosine=cosine)
+    np.testing.assert_array_equal(found, np.argsort(-scores, axis=1)[:, :7])
+
+
+def test_blocks_cover_every_query_and_dimension_with_exact_ties_of_repeats(monkeypatch):
+    rng = np.random.default_rng(0)
+    queries, documents = rng.normal(size=(23, 6)).astype(np.float32), rng.normal(size=(31, 6)).astype(np.float32)
+    documents[[9, 30]] = documents[2]
+    for block in (1, 100, 10**6):
+        monkeypatch.setattr(ranks, "BLOCK", block)
+        seen = np.zeros((23, 6))
+        for rows, by_dim in ranks.score_blocks(queries, documents, range(1, 7), cosine=True):
+            for d, scores in by_dim:
+                seen[rows, d - 1] += 1
+                q, x = queries[rows, :d].astype(np.float64), documents[:, :d].astype(np.float64)
+                expected = q @ x.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(x, axis=1)
+                np.testing.assert_allclose(scores.numpy(), expected, atol=2e-6)
+                assert torch.equal(scores[:, 9], scores[:, 2]) and torch.equal(scores[:, 30], scores[:, 2])
+        assert (seen == 1).all()

@@ -1,0 +1,90 @@
+"""Exercises of the notebooks: their folded solutions pass the checks, their stubs fail them."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from exercises import verdict
+
+from mrl_tutorial import Recipe
+
+SOURCES = sorted((Path(__file__).parents[2] / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
+SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
+
+
+def cells(source: Path) -> list[str]:
+    return re.split(r"^# %%.*\n", source.read_text(encoding="utf-8"), flags=re.M)
+
+
+def solutions(source: Path) -> list[str]:
+    plain = re.sub(r"^# ?", "", source.read_text(encoding="utf-8"), flags=re.M)
+    return SOLUTION.findall(plain)
+
+
+def own_checks(source: Path) -> ModuleType:
+    """The module that a notebook calls `checks`."""
+    found = re.search(
+        r"^from mrl_tutorial import .*?\b(checks\w*)( as checks)?\b", source.read_text(encoding="utf-8"), re.M
+    )
+    assert found and (found[1] == "checks" or found[2]), f"{source.name} imports nothing as checks"
+    return import_module(f"mrl_tutorial.{found[1]}")
+
+
+def verdict(code: str, module: ModuleType) -> verdict.Verdict:
+    *body, last = code.strip().splitlines()
+    scope = {"np": np, "Recipe": Recipe, "checks": module}
+    exec("\n".join(body), scope)
+    return eval(last, scope)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_solutions_pass_and_stubs_fail(source):
+    stubs = [
+        cell
+        for cell in cells(source)
+        if cell.strip().splitlines() and cell.strip().splitlines()[-1].startswith("checks.")
+    ]
+    solved, module = solutions(source), own_checks(source)
+    assert len(stubs) == len(solved) >= 2
+    for stub, solution in zip(stubs, solved):
+        assert stub.strip().splitlines()[-1] == solution.strip().splitlines()[-1]  # the same check
+        unsolved, right = verdict(stub, module), verdict(solution, module)
+        assert not unsolved and str(unsolved).startswith("Not yet: ")
+        assert right, right
+
+
+def test_checks_say_what_is_wrong():
+    def early(x, d):
+        return (x / np.linalg.norm(x, axis=1, keepdims=True))[:, :d]
+
+    def raw(x, d):
+        return x[:, :d]
+
+    def changes(x, d):
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        return x[:, :d]
+
+    for wrong, message in [
+        (early, "normalised first"),
+        (raw, "length 1"),
+        (changes, "passed in"),
+        (lambda x, d: x, "shape"),
+    ]:
+        assert message in str(verdict.truncate(wrong)) and not verdict.truncate(wrong)
+
+    def own_best(grid, layer, share):
+        best = grid.at(layer, grid.dims[-1])
+        return next(d for d in grid.dims if grid.at(layer, d) >= share * best)
+
+    assert "full model" in str(verdict.smallest_dim(own_best))
+    weights = np.zeros((6, 7))
+    weights[2] = weights[5, 6] = 1
+    assert "row 1" in str(verdict.recipe(Recipe("off by one", {"main": weights}), 6, 384, layer=2))
+    weights[1] = 1
+    assert "other cells" in str(verdict.recipe(Recipe("too many", {"main": weights}), 6, 384, layer=2))
+    assert "list" in str(verdict.recipe([], 6, 384, layer=2))

@@ -1,0 +1,28 @@
+"""The executed notebooks as a code host shows them: HTML without a kernel, widgets or JavaScript of a library's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+BUILT = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+FIGURE = "application/vnd.plotly.v1+json"
+
+
+@pytest.mark.parametrize("path", BUILT, ids=lambda p: p.stem)
+def test_every_figure_is_a_picture(path):
+    notebook = nbformat.read(path, as_version=4)
+    html, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
+    figures = [o for o in outputs if FIGURE in o.get("data", {})]
+    pictures = re.findall(r'<img[^>]+src="data:image/png;base64,([^"]+)"', html.replace("\n", ""))
+    assert len(figures) >= 3 and len(pictures) == len(figures)
+    assert min(map(len, pictures)) > 8000  # an empty pair of axes is smaller
+    # what else a cell gave shows as text or a table
+    assert all({"text/plain", "text/html", "image/png"} & set(o.data) for o in outputs if "data" in o)
+    assert not re.findall(r'<div class="jp-OutputArea-output[^>]*>\s*</div>', html)
+    assert "Error displaying widget" not in html

@@ -1,0 +1,244 @@
+"""What a clean clone meets: package lists in step, make targets, README commands, notebooks that agree with sources."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from mrl_tutorial.cli import parser
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it to Python 3.10
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"pytorch-cpu": "torch"}
+
+
+def load(path: str):
+    """Import a script by path."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem + "_script", ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def ranges(lines) -> dict[str, SpecifierSet]:
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, lines)}
+
+
+CORE = ranges(PROJECT["dependencies"])
+EXTRAS = {name: ranges(lines) for name, lines in PROJECT["optional-dependencies"].items()}
+
+
+@pytest.mark.parametrize("path", ["environment.yml", "binder/environment.yml"])
+def test_conda_environment_is_in_step_with_pyproject(path):
+    listed = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+    pip = next(x["pip"] for x in listed if isinstance(x, dict))
+    conda = (x.partition(" ") for x in listed if isinstance(x, str))
+    have = ranges(CONDA_NAMES.get(name, name) + versions for name, _, versions in conda)
+    have |= ranges(x for x in pip if not x.startswith("-e"))
+    assert have.pop("python") == SpecifierSet(PROJECT["requires-python"])
+    assert have.pop("pip") == SpecifierSet()
+    assert have.pop("sentence-transformers") == EXTRAS["test"]["sentence-transformers"]  # the model's package needs it
+    assert have == CORE
+
+
+def test_constraints_pin_everything_that_pyproject_asks_for():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==" and "+" not in specifier.version, line
+        assert canonicalize_name(requirement.name) not in pins, line
+        pins[canonicalize_name(requirement.name)] = specifier.version
+    for wanted in (CORE, *EXTRAS.values()):
+        for name, specifier in wanted.items():
+            assert name in pins, f"{name} is not pinned"
+            assert pins[name] in specifier, f"{name}: {pins[name]} is outside {specifier}"
+
+
+# -- make ----------------------------------------------------------------------------------------------------------
+
+
+def make(*args: str) -> subprocess.CompletedProcess:
+    if not shutil.which("make"):
+        pytest.skip("no make here")
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")}
+    return subprocess.run(["make", *args], cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def fake_python(tmp_path: Path, prologue: str) -> str:
+    """A Python in which `prologue` has run first."""
+    script = tmp_path / "fakepython"
+    code = f"import sys; {prologue}; sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    "prologue, says, remedy",
+    [
+        ("sys.version_info = (3, 9, 1, 'final', 0)", "Python 3.10 or newer", "PYTHON="),
+        ("sys.modules['ensurepip'] = None", "ensurepip", "apt-get install python3"),
+        ("import shutil, collections; shutil.disk_usage = lambda p: collections.namedtuple('U', 'free')(2e9)",
+         "2.0 GB free", "free some space"),
+    ],
+)  # fmt: skip
+def test_what_stands_in_the_way_of_a_venv_is_said_in_one_line(tmp_path, prologue, says, remedy):
+    venv = tmp_path / "venv"
+    done = make("lab", f"VENV={venv}", f"PYTHON={fake_python(tmp_path, prologue)}", "MIN_FREE_GB=4")
+    lines = [x for x in done.stderr.splitlines() if not x.startswith("make")]
+    assert done.returncode != 0 and not venv.exists()
+    assert len(lines) == 1 and says in lines[0] and remedy in lines[0]
+
+
+def test_a_missing_python_is_said_in_one_line(tmp_path):
+    done = make("test", f"VENV={tmp_path / 'venv'}", "PYTHON=/no/such/python")
+    lines = [x for x in done.stderr.splitlines() if not x.startswith("make")]
+    assert done.returncode != 0 and len(lines) == 1 and "no /no/such/python found" in lines[0]
+
+
+def test_cpu_wheels_ask_for_less_disk():
+    preflight = load("tools/preflight.py")
+    assert preflight.default_gb(True) == 4
+    assert preflight.default_gb(False) == (12 if sys.platform.startswith("linux") else 4)
+    assert preflight.trouble(str(ROOT), 0) is None
+
+
+def test_preflight_can_be_read_by_an_old_python():
+    tree = ast.parse((ROOT / "tools/preflight.py").read_text())
+    for node in ast.walk(tree):
+        assert not isinstance(node, (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef))
+        if isinstance(node, ast.FunctionDef):
+            assert node.returns is None and not any(a.annotation for a in node.args.args)
+
+
+def stamped(tmp_path: Path, *names: str) -> Path:
+    for name in names:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_second_start_installs_nothing(tmp_path):
+    venv = stamped(tmp_path, ".made", ".torch", ".installed", ".installed-test")
+    for target, runs in (("lab", "-m jupyterlab"), ("test", "-m pytest")):
+        done = make("-n", target, f"VENV={venv}")
+        assert done.returncode == 0 and runs in done.stdout and "pip install" not in done.stdout, done.stdout
+
+
+def test_a_changed_pin_installs_again(tmp_path):
+    venv = stamped(tmp_path, ".made", ".torch", ".installed", ".installed-test")
+    for name in (".torch", ".installed", ".installed-test"):
+        os.utime(venv / name, (1, 1))
+    assert "pip install" in make("-n", "test", f"VENV={venv}").stdout
+
+
+def test_the_index_of_cpu_wheels_is_asked_for_torch_alone(tmp_path):
+    venv = stamped(tmp_path, ".made")
+    done = make("-n", "lab", f"VENV={venv}", "TORCH_INDEX=file:///wheels")
+    asked = [x for x in done.stdout.splitlines() if "file:///wheels" in x]
+    assert len(asked) == 1 and asked[0].endswith("torch") and "--no-deps" in asked[0]
+
+
+# -- README --------------------------------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [x.strip() for block in re.findall(r"```\w*\n(.*?)```", README, re.S) for x in block.splitlines()]
+
+
+def test_readme_shows_the_grid_first_then_two_commands():
+    first_block = README.index("```")
+    assert "notebooks/images/explorer.png" in README[:first_block]
+    assert "make lab" in README[first_block : README.index("```", first_block + 3)]
+
+
+def test_readme_make_commands_exist():
+    targets = {x.split()[1] for x in COMMANDS if x.startswith("make ")}
+    assert {"lab", "test"} <= targets
+    for target in targets:
+        done = make("-n", target)
+        assert done.returncode == 0, done.stderr
+
+
+def test_readme_commands_parse():
+    lines = [x.split("#")[0] for x in COMMANDS if x.startswith("mrl-tutorial ")]
+    assert len(lines) >= 5
+    for line in lines:
+        parser.parser().parse_args(shlex.split(line)[1:])
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+# -- notebooks -----------------------------------------------------------------------------------------------------
+
+build = load("tools/build_notebooks.py")
+
+
+@pytest.mark.parametrize("source", build.sources(), ids=lambda p: p.stem)
+def test_notebook_agrees_with_its_source(source):
+    assert build.problems(source, ROOT / "notebooks" / f"{source.stem}.ipynb") == []
+    assert f"notebooks/{source.stem}.ipynb" in README
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch):
+    """A folder of notebooks of its own, with one source."""
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.delenv("FAST", raising=False)
+    (tmp_path / "source").mkdir()
+    source = tmp_path / "source" / "00_try.py"
+    source.write_text("# %% [markdown]\n# Try\n\n# %%\nimport ipywidgets\nipywidgets.IntSlider()\n\n# %%\nprint(42)\n")
+    return source
+
+
+def test_build_keeps_outputs_and_drops_widget_state(workshop):
+    assert build.build(workshop, workshop.parents[2]) is None
+    built = workshop.parents[2] / "00_try.ipynb"
+    notebook = build.nbformat.read(built, 4)
+    assert "widgets" not in notebook.metadata and build.problems(workshop, built) == []
+    slider, answer = (c.outputs[0] for c in notebook.cells if c.cell_type == "code")
+    assert answer.text == "42\n" and dict(slider.data) == {"text/plain": build.LIVE}
+    before = built.read_bytes()
+    workshop.write_text(workshop.read_text() + "\n# %%\n1 / 0\n")
+    assert "agree" not in "".join(build.problems(workshop, built)) and build.problems(workshop, built)
+    assert "ZeroDivisionError" in build.build(workshop, workshop.parents[2])
+    assert built.read_bytes() == before and sorted(p.name for p in built.parent.iterdir()) == ["00_try.ipynb", "source"]
+
+
+def test_cell_ids_do_not_depend_on_the_cells_before(workshop):
+    ids = [c.id for c in build.read(workshop).cells]
+    workshop.write_text("# %%\nprint('new')\n\n" + workshop.read_text())
+    assert [c.id for c in build.read(workshop).cells][1:] == ids and len(set(ids)) == len(ids)
+
+
+def test_fast_results_never_replace_the_committed_ones(workshop, monkeypatch):
+    monkeypatch.setenv("FAST", "1")
+    with pytest.raises(SystemExit, match="FAST=1"):
+        build.main(["--out", str(workshop.parents[2])])
+
+
+def test_unknown_notebook_is_named(workshop):
+    with pytest.raises(SystemExit, match="'07'.*00_try"):
+        build.main(["--only", "07"])

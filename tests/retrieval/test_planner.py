@@ -1,0 +1,166 @@
+"""Plans against the same path run for itself, on a small task whose best plan is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
+from mrl_tutorial.evaluation.quality import evaluate_grid
+from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.planner import Plan, pareto, plan_retrieval
+from mrl_tutorial.retrieval.retriever import Retriever
+from mrl_tutorial.tasks.types import RetrievalTask, STSTask
+
+L, N, D, Q = 2, 400, 32, 120
+
+
+def make(seed: int = 0):
+    """Documents whose first 16 coordinates hold nearly everything, in layer 2 more than in layer 1."""
+    rng = np.random.default_rng(seed)
+    fade = np.where(np.arange(D) < 16, 1.0, 0.05)
+    documents = (rng.standard_normal((N, D)) * fade).astype(np.float32)
+    layers = np.stack([documents + 0.9 * fade * rng.standard_normal((N, D)), documents]).astype(np.float32)
+    noise = np.stack([0.8 * rng.standard_normal((Q, D)), 0.7 * rng.standard_normal((Q, D))]) * fade
+    queries = (documents[:Q] + noise).astype(np.float32)
+    splits = {"dev": [f"q{i}" for i in range(60)], "test": [f"q{i}" for i in range(60, Q)] + ["lost"]}
+    qrels = {f"q{i}": {f"d{i}": 2, f"d{i + 1}": 0} for i in range(Q)}
+    corpus, asked = {f"d{i}": str(i) for i in range(N)}, {f"q{i}": str(i) for i in range(Q)} | {"lost": "?"}
+    task = RetrievalTask("small", "made", corpus, asked, qrels, splits)
+    parts = {"dev": queries[:, :60], "test": queries[:, 60:]}
+    return task, {split: {"queries": part, "documents": layers} for split, part in parts.items()}
+
+
+TASK, EMBEDDINGS = make()
+
+
+def measured(stages, split, metric="ndcg@10", k=10) -> float:
+    """The mean measure of a path that is run by itself, from ranks counted one by one."""
+    ids = list(TASK.corpus)
+    found = Retriever(EMBEDDINGS[split]["documents"], stages, ids=ids).search(EMBEDDINGS[split]["queries"], k)
+    queries = TASK.judged(split)
+    judged = judge(queries, ids, TASK.qrels)
+    names = found.names()
+    ranks = []
+    for pair in range(len(judged.query)):
+        document = ids[judged.order[judged.column[pair]]]
+        listed = names[judged.query[pair]]
+        ranks.append(listed.index(document) + 1 if document in listed else 10**6)
+    return float(retrieval_metric(metric, np.array(ranks), judged).mean())
+
+
+def test_every_plan_gives_what_its_path_gives():
+    planned = plan_retrieval(TASK, EMBEDDINGS, layers="all", dims=[4, 16], rescore_dims=[16, D], keeps=(10, 40))
+    assert len(planned.tried) == 1 + 12 + 2 * sum(
+        len({(to, dr, t) for to in {layer, 2} for dr in (16, D) for t in ("float32", "int8")} - {(layer, dim, engine)})
+        for layer in (1, 2) for dim in (4, 16) for engine in ("float32", "int8", "binary")
+    )  # fmt: skip
+    for plan in planned.tried[::5]:
+        assert plan.dev == pytest.approx(measured(plan.stages, "dev"), abs=2e-3), plan
+        assert plan.test is None
+    for plan in (planned.chosen, planned.full, *planned.front):
+        assert plan.dev == pytest.approx(measured(plan.stages, "dev"), abs=1e-12)
+        assert plan.test == pytest.approx(measured(plan.stages, "test"), abs=1e-12)
+
+
+def test_full_size_is_the_grids_last_cell():
+    planned = plan_retrieval(TASK, EMBEDDINGS, dims=[8], keeps=(20,))
+    for split, value in (("dev", planned.full.dev), ("test", planned.full.test)):
+        grid = evaluate_grid(TASK, embeddings=EMBEDDINGS[split], split=split)
+        assert value == pytest.approx(grid.at(2, D), abs=1e-6)
+    assert planned.full.flops == N * D and planned.full.bytes_held == planned.full.bytes_read == 4 * N * (D + 1)
+
+
+def test_the_chosen_plan_is_the_cheapest_that_is_good_enough():
+    for cost in ("flops", "bytes_read", "bytes_held"):
+        planned = plan_retrieval(TASK, EMBEDDINGS, 0.97, cost=cost, layers="all", dims=[4, 8, 16, D], threads=2)
+        assert planned.chosen.dev >= 0.97 * planned.full.dev - 1e-3
+        cheaper = [p for p in planned.tried if getattr(p, cost) < getattr(planned.chosen, cost)]
+        assert cheaper and all(p.dev < 0.97 * planned.full.dev for p in cheaper)
+        assert getattr(planned.chosen, cost) < getattr(planned.full, cost)
+        assert planned.kept[0] == planned.chosen.dev / planned.full.dev
+        front = [getattr(p, cost) for p in planned.front]
+        assert front == sorted(front)
+    assert "*" in planned.as_text() and "MFLOPs" in planned.as_text()
+
+
+def test_flops_are_the_papers_formula_and_may_hold_the_encoding():
+    geometry = costs.Geometry(L, D, 4 * D)
+    options = {"layers": "all", "dims": [8], "keeps": (50,), "engines": ["float32"], "rescoring": ["float32"]}
+    plain = plan_retrieval(TASK, EMBEDDINGS, **options).tried
+    encoded = plan_retrieval(TASK, EMBEDDINGS, **options, geometry=geometry, tokens=9).tried
+    for a, b in zip(plain, encoded, strict=True):
+        assert a.stages == b.stages
+        deepest = max(stage.layer for stage in a.stages)
+        assert b.flops - a.flops == costs.encode_flops(deepest, D, 4 * D, 9)
+        if len(a.stages) == 2:
+            assert a.flops == costs.adaptive_flops(N, 8, 50, D)
+    assert {len(p.stages) for p in plain} == {1, 2} and {p.stages[-1].layer for p in plain} == {1, 2}
+
+
+def test_scores_that_do_not_fit_are_gathered(monkeypatch):
+    options = {"layers": "all", "dims": [8], "keeps": (20, 50)}
+    whole = plan_retrieval(TASK, EMBEDDINGS, **options)
+    for limit in (1, 60 * N):  # none fits; one at a time
+        monkeypatch.setattr("mrl_tutorial.retrieval.planner.DENSE", limit)
+        other = plan_retrieval(TASK, EMBEDDINGS, **options)
+        assert [p.dev for p in other.tried] == pytest.approx([p.dev for p in whole.tried], abs=2e-3)
+
+
+def test_shortlists_longer_than_the_corpus_and_shorter_than_the_list():
+    planned = plan_retrieval(TASK, EMBEDDINGS, 1.0, dims=[4], keeps=(5, 10**6), engines=["float32"])
+    kept = {plan.stages[0].keep for plan in planned.tried if len(plan.stages) == 2}
+    assert kept == {N}
+    two = [plan for plan in planned.tried if len(plan.stages) == 2 and plan.stages[1].engine == "float32"]
+    assert two[0].dev == pytest.approx(planned.full.dev, abs=1e-9)
+
+
+def test_pareto():
+    def plan(flops, dev):
+        return Plan((), dev, flops, 0, 0)
+
+    plans = [plan(5, 0.5), plan(1, 0.2), plan(3, 0.2), plan(2, 0.4), plan(2, 0.3), plan(9, 0.5)]
+    assert [(p.flops, p.dev) for p in pareto(plans)] == [(1, 0.2), (2, 0.4), (5, 0.5)]
+
+
+def test_what_cannot_rescore_is_refused_before_any_search(monkeypatch):
+    monkeypatch.setattr(Retriever, "search", lambda *given: pytest.fail("searched"))
+    with pytest.raises(InputError, match="int8-turned"):
+        plan_retrieval(TASK, EMBEDDINGS, rescoring=("float32", "int8-turned"), rescore_dims=[D, 16])
+
+
+def _with(split, part, change):
+    changed = {s: dict(parts) for s, parts in EMBEDDINGS.items()}
+    changed[split][part] = change(changed[split][part].copy())
+    return changed
+
+
+def _nan(x):
+    x[1, 3, 4] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, 1.5), "target 1.5"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, metric="map"), "give a cut-off, as in map@10"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, metric="spearman"), "not a retrieval measure"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, cost="euros"), "cost 'euros' is unknown"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, dims=[33]), "dimension 33"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, layers=[3]), "layer 3"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, engines=["flat"]), "'flat' cannot be stage 1"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["binary"]), "'binary' cannot be stage 2"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["int8-turned"], rescore_dims=[16]), "full width, 32, not"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, keeps=()), "nothing to choose from"),
+        (lambda: plan_retrieval(TASK, {"dev": EMBEDDINGS["dev"]}), "lack the split 'test'"),
+        (lambda: plan_retrieval(TASK, _with("test", "queries", lambda x: x[:, :5])), "hold 5 items, the task has 60"),
+        (lambda: plan_retrieval(TASK, _with("dev", "documents", _nan)), r"NaN or infinity \(row 3\)"),
+        (lambda: plan_retrieval(TASK, _with("test", "queries", _nan)), r"test queries, layer 2 hold NaN .*\(row 3\)"),
+        (lambda: plan_retrieval(STSTask("s", "made", {}), EMBEDDINGS), "'sts' task has no documents"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(InputError, match=words):
+        call()

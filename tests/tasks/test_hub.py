@@ -1,0 +1,238 @@
+"""Sets from a hub: a stand-in on loopback serves the part of the API that the real client asks for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.tasks import hub
+from mrl_tutorial.tasks.load import load_task
+
+ROOT = Path(__file__).parents[2]
+
+
+def parquet(rows: dict[str, list]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(rows), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def lines(rows: list) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.fixture
+def files() -> dict[str, dict[str, bytes]]:
+    """Repository -> path -> content, small sets in the real layouts."""
+    label = [{"text": f"text {i}", "label": i % 2, "label_text": f"intent_{i % 2}"} for i in range(40)]
+    graded = [{"sentence1": f"one {i}", "sentence2": f"two,\n{i}", "score": i % 6} for i in range(6)]
+    captions = [{"set": [f"image {i} caption {c}" for c in range(5)]} for i in range(60)]
+    medi = [{"query": ["Do:", f"q{i}"], "pos": [["Do:", f"p{i}"]], "neg": [["Do:", "n"]]} for i in range(60)]
+    return {
+        "BeIR/scifact": {
+            "corpus/corpus-00000-of-00001.parquet": parquet(
+                {"_id": ["a", "b"], "title": ["T", ""], "text": ["x y", "z"]}
+            ),
+            "queries/queries-00000-of-00001.parquet": parquet(
+                {"_id": [str(i) for i in range(30)], "title": [""] * 30, "text": [f"claim {i}" for i in range(30)]}
+            ),
+        },
+        "BeIR/scifact-qrels": {
+            "train.tsv": b"query-id\tcorpus-id\tscore\n" + b"".join(b"%d\ta\t1\n" % i for i in range(20)),
+            "test.tsv": b"query-id\tcorpus-id\tscore\n" + b"".join(b"%d\tb\t1\n" % i for i in range(20, 30)),
+        },
+        "mteb/banking77": {"train.jsonl": lines(label), "test.jsonl": lines(label[:10])},
+        "mteb/stsbenchmark-sts": {
+            f"{split}.jsonl.gz": gzip.compress(lines(graded)) for split in ("train", "validation", "test")
+        },
+        "sentence-transformers/embedding-training-data": {
+            "flickr30k_captions.jsonl.gz": gzip.compress(lines(captions)),
+            "unwanted.jsonl.gz": b"never asked for",
+        },
+        "sentence-transformers/all-nli": {
+            f"triplet/{split}-00000-of-00001.parquet": parquet({"anchor": ["a"], "positive": ["p"], "negative": ["n"]})
+            for split in ("train", "dev", "test")
+        },
+        "GritLM/MEDI": {"medi-1.jsonl": lines(medi)},
+    }
+
+
+@pytest.fixture
+def stand_in(files, monkeypatch, tmp_path):
+    asked: list[str] = []
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def answer(self, status: int, body: bytes, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def do_GET(self):
+            path = self.path.split("?")[0].strip("/").split("/")
+            asked.append(self.path)
+            if path[:2] == ["api", "datasets"] and path[4:5] == ["revision"]:
+                repository = "/".join(path[2:4])
+                known = files.get(repository)
+                if known is None:
+                    return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
+                body = {"id": repository, "sha": path[5], "siblings": [{"rfilename": name} for name in known]}
+                return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
+            if path[:2] == ["api", "datasets"] and path[4:5] == ["tree"]:
+                known = files["/".join(path[2:4])]
+                body = [
+                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in known.items()
+                ]
+                return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
+            if path[0] == "datasets" and path[3] == "resolve":
+                data = files.get("/".join(path[1:3]), {}).get("/".join(path[5:]))
+                if data is not None:
+                    return self.answer(200, data, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=path[4])
+            return self.answer(404, b"{}", X_Error_Code="EntryNotFound")
+
+        do_HEAD = do_GET
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def own_caches(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("MRL_DATA", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+
+
+def test_beir_set_is_fetched_once_and_kept_whole(stand_in, monkeypatch):
+    task = load_task("scifact")
+    assert task.corpus == {"a": "T x y", "b": "z"}
+    assert len(task.judged("test")) == 10 and len(task.judged("train")) + len(task.judged("dev")) == 20
+    assert any("b3b5335604bf5ee3c4447671af975ea25143d4f5" in path for path in stand_in)
+    before = len(stand_in)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody is asked again
+    assert load_task("scifact").fingerprint() == task.fingerprint()
+    assert len(stand_in) == before
+
+
+def test_other_layouts(stand_in):
+    sts = load_task("stsbenchmark")
+    assert (
+        sts.splits["test"][1][0] == "two, 0"
+        and sts.splits["test"][2].tolist() == [0, 1, 2, 3, 4, 5]
+        and set(sts.splits) == {"train", "dev", "test"}
+    )
+    banking = load_task("banking77")
+    assert banking.classes == ["intent_0", "intent_1"] and len(banking.splits["test"][1]) == 10
+    assert len(banking.splits["train"][1]) + len(banking.splits["dev"][1]) == 40
+    captions = load_task("captions")
+    anchor, positive = captions.splits["train"][0]
+    assert anchor.split(" caption ")[0] == positive.split(" caption ")[0] and anchor != positive
+    assert not any("unwanted" in path and "resolve" in path for path in stand_in)
+    assert load_task("all-nli").splits["dev"] == [("a", "p", "n")]
+    medi = load_task("medi")
+    assert all(row[0][1:] == row[1][1:] and row[2] == "n" for rows in medi.splits.values() for row in rows)
+
+
+def test_absent_repository_and_file(stand_in, files):
+    with pytest.raises(InputError, match=r"nfcorpus.*404.*MRL_DATA"):
+        load_task("nfcorpus")
+    del files["BeIR/scifact-qrels"]["train.tsv"], files["BeIR/scifact-qrels"]["test.tsv"]
+    with pytest.raises(InputError, match=r"scifact.*\*\.tsv.*MRL_DATA"):
+        load_task("scifact")
+    assert hub.cached("scifact") is None and not list((hub.store.cache_dir("hub")).iterdir())
+
+
+def test_broken_file_leaves_nothing(stand_in, files):
+    files["mteb/banking77"]["test.jsonl"] = b'{"text": "a", "label_text": "b"}\n{"text": '
+    with pytest.raises(InputError, match=r"test\.jsonl:2: not json"):
+        load_task("banking77")
+    assert not list(hub.store.cache_dir("hub").iterdir())
+
+
+def test_missing_shard_is_said(stand_in, files):
+    known = files["sentence-transformers/all-nli"]
+    known["triplet/train-00000-of-00002.parquet"] = known.pop("triplet/train-00000-of-00001.parquet")
+    with pytest.raises(InputError, match="no complete train-00000-of-00002"):
+        load_task("all-nli")
+
+
+def test_hub_that_refuses_and_hub_that_is_silent(monkeypatch):
+    with socket.socket() as server:  # listens and never answers
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.3)
+        with pytest.raises(InputError, match=r"scifact.*no answer: .*timed out.*MRL_DATA/scifact"):
+            load_task("scifact")
+        port = server.getsockname()[1]
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")  # nobody listens any more
+    with pytest.raises(InputError, match=r"scifact.*no answer.*MRL_DATA/scifact"):
+        load_task("scifact")
+
+
+def test_offline_asks_nobody(stand_in, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        load_task("banking77")
+    assert stand_in == []
+
+
+def test_local_hub_cache_serves_offline(stand_in, monkeypatch, tmp_path):
+    first = load_task("banking77").fingerprint()
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "other"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = len(stand_in)
+    assert load_task("banking77").fingerprint() == first and len(stand_in) == asked
+
+
+def test_command_line_says_it_in_one_line(tmp_path):
+    """A fresh process whose environment points at a dead endpoint: no patience, no traceback."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path),
+        "MRL_CACHE": str(tmp_path),
+    }
+    code = "from mrl_tutorial.tasks.load import load_task\nload_task('fiqa')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode and "InputError: fiqa: cannot be had from http://127.0.0.1:9 (no answer" in done.stderr
+
+
+def test_every_revision_is_a_commit_and_cranfield_names_the_remedy():
+    for _, sources in hub.SETS.values():
+        assert all(len(source.revision) == 40 and int(source.revision, 16) for source in sources)
+    with pytest.raises(InputError, match=r"cranfield.*MRL_DATA/cranfield"):
+        load_task("cranfield")

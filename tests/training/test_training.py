@@ -1,0 +1,235 @@
+"""The training loop: same arguments same run, resume, interruption, and errors that name the cell."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.models import layers as bb
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.training import loop
+from mrl_tutorial.training.examples import Examples, examples, schedule
+from mrl_tutorial.training.loop import NonFiniteLoss, train
+from tests.helpers.tiny import SENTENCES, WORDS, save_tiny
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.load(save_tiny(tmp_path_factory.mktemp("model") / "bert"))
+
+
+def pairs_task(n=40, negatives=0):
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(n):
+        words = rng.choice(WORDS[2:], 4, replace=False)
+        extra = [f"a {w} the" for w in rng.choice(WORDS[2:], negatives)]
+        rows.append(
+            (f"{' '.join(words[:3])} {WORDS[i % 20]}", f"the {' '.join(words[1:])} {WORDS[(i * 7) % 20]}", *extra)
+        )
+    return SimpleNamespace(name="toy", kind="pairs", splits={"train": rows})
+
+
+OPTIONS = dict(steps=8, batch_size=6, precision="fp32")
+
+
+def parameters(result, what):
+    module = result.encoder.heads if what == "heads" else result.encoder.model
+    return torch.cat([p.flatten() for p in module.state_dict().values()])
+
+
+@pytest.mark.parametrize("what,heads", [("heads", "shared"), ("heads", "per-layer"), ("full", "shared")])
+def test_loss_falls_and_the_given_encoder_is_untouched(encoder, what, heads):
+    before = encoder.fingerprint()
+    result = train(
+        encoder, pairs_task(), "all-cells", what=what, heads=heads, steps=40, batch_size=8, lr=3e-3, cache=False
+    )
+    assert np.mean(result.history[-8:]) < 0.9 * np.mean(result.history[:8])
+    assert encoder.fingerprint() == before and encoder.heads is None
+    assert result.encoder.fingerprint() != before
+    assert result.encoder.trained_dims == (8, 16, 32) and result.finished and result.steps == 40
+    assert result.losses["main"].shape == (3, 3) and np.isfinite(result.losses["main"]).all()
+
+
+@pytest.mark.parametrize("what", ["heads", "full"])
+@pytest.mark.parametrize("recipe", ["all-cells", "2dmse-v1"])
+@pytest.mark.parametrize("stop", ["interrupt", "cancel"])
+def test_resume_gives_what_an_uninterrupted_run_gives(encoder, what, recipe, stop):
+    task = pairs_task()
+    whole = train(encoder, task, recipe, what=what, cache=False, **OPTIONS)
+
+    def at_three(step, steps, loss):
+        if step == 3 and stop == "interrupt":
+            raise KeyboardInterrupt
+        return step != 3
+
+    if stop == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            train(encoder, task, recipe, what=what, on_step=at_three, **OPTIONS)
+    else:
+        partial = train(encoder, task, recipe, what=what, on_step=at_three, **OPTIONS)
+        assert not partial.finished and partial.steps == 3
+        assert np.isfinite(partial.encoder.encode(SENTENCES)).all()  # usable
+    steps = []
+    resumed = train(encoder, task, recipe, what=what, on_step=lambda s, n, loss: steps.append(s), **OPTIONS)
+    assert steps == [4, 5, 6, 7, 8]
+    assert torch.equal(parameters(resumed, what), parameters(whole, what))
+    assert resumed.history == whole.history
+    np.testing.assert_array_equal(resumed.losses["main"], whole.losses["main"])
+    again = train(encoder, task, recipe, what=what, on_step=lambda *a: pytest.fail("trained again"), **OPTIONS)
+    assert torch.equal(parameters(again, what), parameters(whole, what))
+
+
+@pytest.mark.parametrize("what", ["heads", "full"])
+def test_an_interrupt_in_the_middle_of_an_update_waits_for_its_end(encoder, what, request):
+    # a process that was started in the background ignores interrupts
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    whole = train(encoder, pairs_task(), "all-cells", what=what, cache=False, **OPTIONS)
+    seen = []
+
+    def interrupt(*_):
+        seen.append(1)
+        if len(seen) == 3:  # the weights have moved, the step is not counted yet
+            signal.raise_signal(signal.SIGINT)
+
+    handle = register_optimizer_step_post_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(encoder, pairs_task(), "all-cells", what=what, **OPTIONS)
+    finally:
+        handle.remove()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = train(encoder, pairs_task(), "all-cells", what=what, **OPTIONS)
+    assert resumed.history == whole.history and len(seen) == 3
+    assert torch.equal(parameters(resumed, what), parameters(whole, what))
+
+
+def test_other_arguments_are_another_run(encoder):
+    task = pairs_task()
+    first = train(encoder, task, "all-cells", **OPTIONS)
+    for changed in ({"seed": 1}, {"lr": 5e-4}, {"temperature": 0.1}, {"heads": "per-layer"}, {"batch_size": 5}):
+        other = train(encoder, task, "all-cells", **{**OPTIONS, **changed})
+        assert other.history != first.history
+    assert train(encoder, task, "mrl", **OPTIONS).history != first.history
+
+
+def test_a_damaged_checkpoint_is_started_again(encoder, tmp_path):
+    task = pairs_task()
+    first = train(encoder, task, "mrl", **OPTIONS)
+    (file,) = (tmp_path / "cache" / "training").glob("*/run.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    steps = []
+    again = train(encoder, task, "mrl", on_step=lambda s, n, loss: steps.append(s), **OPTIONS)
+    assert steps[0] == 1 and again.history == first.history
+
+
+def test_first_step_loss_is_the_recipe_on_plain_embeddings(encoder):
+    """The first loss, by hand: mean cross-entropy of cosine / 0.05 over every prefix, in float64."""
+    task = pairs_task(negatives=2)
+    data = examples(task)
+    result = train(encoder, task, "mrl", what="full", steps=1, batch_size=6, precision="fp32", cache=False)
+    chosen = schedule(data, 6, 1, 0)[0]
+    queries = [data.anchors[i] for i in chosen]
+    documents = [data.positives[i] for i in chosen] + [t for i in chosen for t in data.negatives[i]]
+    total = 0.0
+    for d in (8, 16, 32):
+        q, p = (
+            encoder.encode_layers(t, precision="fp32", cache=False)[-1, :, :d].astype(np.float64)
+            for t in (queries, documents)
+        )
+        q, p = q / np.linalg.norm(q, axis=1, keepdims=True), p / np.linalg.norm(p, axis=1, keepdims=True)
+        scores = q @ p.T / 0.05
+        total += np.mean([np.log(np.exp(s - s[i]).sum()) for i, s in enumerate(scores)])
+    assert result.history[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_separate_runs_and_trains_no_deeper_block(encoder):
+    calls = []
+    result = train(encoder, pairs_task(), "separate:2,16", what="full", cache=False, **OPTIONS)
+    _, before = bb.find_blocks(encoder.model)
+    _, after = bb.find_blocks(result.encoder.model)
+    changed = [
+        any(not torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters())) for a, b in zip(before, after)
+    ]
+    assert changed == [True, True, False] and not calls
+    assert np.isnan(result.losses["main"]).sum() == result.losses["main"].size - 1
+    for p, q in zip(encoder.model.embeddings.parameters(), result.encoder.model.embeddings.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_out_is_a_model_folder(encoder, tmp_path):
+    result = train(encoder, pairs_task(), "mrl", out=tmp_path / "model", **OPTIONS)
+    again = Encoder.load(tmp_path / "model")
+    assert np.array_equal(again.encode(SENTENCES), result.encoder.encode(SENTENCES))
+    assert (tmp_path / "model" / "train.json").exists()
+    (tmp_path / "model" / "mrl_tutorial.json").unlink()
+    with pytest.raises(InputError, match="not a saved model"):
+        train(encoder, pairs_task(), "mrl", out=tmp_path / "model", **OPTIONS)
+
+
+def test_non_finite_loss_names_step_term_and_cell(encoder):
+    steps = []
+
+    def breaks(batch, layers, dims):
+        table = batch.query_rows(layers).mean() + torch.zeros(len(layers), len(dims))
+        if len(steps) == 2:
+            table[layers.index(2), dims.index(16)] = float("nan")
+        steps.append(1)
+        return table
+
+    recipe = Recipe("mine", {"main": np.ones((3, 3)), breaks: np.ones((3, 3))})
+    with pytest.raises(NonFiniteLoss, match=r"step 3: term 'breaks' is nan in cell \(layer 2, dimension 16\)"):
+        train(encoder, pairs_task(), recipe, **OPTIONS)
+
+
+def test_classification_trains_nested_heads_along(encoder):
+    texts = [f"{WORDS[2 + i % 4]} {WORDS[(i * 5) % 20]}" for i in range(60)]
+    task = SimpleNamespace(name="toy", kind="classification", classes=list("abcd"),
+                           splits={"train": (texts, np.arange(60) % 4)})  # fmt: skip
+    result = train(encoder, task, "mrl", steps=60, batch_size=16, lr=1e-2, cache=False)
+    assert np.mean(result.history[-5:]) < 0.5 * result.history[0]
+    logits = result.classifier(torch.from_numpy(result.encoder.encode_layers(texts)[-1:]), [3], [8, 16, 32])
+    assert (logits[0, -1].argmax(-1).numpy() == np.arange(60) % 4).mean() > 0.9
+
+
+def test_schedule_is_seeded_covers_everything_and_never_repeats_a_text():
+    positives = [f"p{i // 3}" for i in range(30)]  # three anchors share each positive
+    data = Examples([f"a{i}" for i in range(30)], positives)
+    batches = schedule(data, 8, 12, seed=3)
+    assert all((a == b).all() for a, b in zip(batches, schedule(data, 8, 12, seed=3)))
+    assert any((a != b).any() for a, b in zip(batches, schedule(data, 8, 12, seed=4)))
+    for batch in batches:
+        assert len(batch) == 8 and len({positives[i] for i in batch}) == 8
+    counts = np.bincount(np.concatenate(batches), minlength=30)
+    assert counts.min() >= 2 and counts.max() <= 5
+    # more wanted than there are different positives: smaller batches, not false negatives
+    assert all(len({positives[i] for i in b}) == len(b) <= 10 for b in schedule(data, 20, 3, 0))
+
+
+def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
+    monkeypatch.setattr(loop.Encoder, "encode_layers", lambda *a, **k: pytest.fail("encoded"))
+    for options, message in [
+        ({"what": "all"}, "what='all'"), ({"heads": "none"}, "heads 'none'"), ({"steps": 0}, "steps 0"),
+        ({"batch_size": 1}, "batch size 1"), ({"lr": -1.0}, "learning rate -1.0"), ({"temperature": 0.0}, "temperature 0.0"),
+        ({"precision": "int8"}, "int8"), ({"split": "holdout"}, "no split 'holdout'"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            train(encoder, pairs_task(), "mrl", **{**OPTIONS, **options})
+    with pytest.raises(InputError, match="unknown recipe"):
+        train(encoder, pairs_task(), "mrrl", **OPTIONS)
+    with pytest.raises(InputError, match="at least 2"):
+        train(encoder, pairs_task(1), "mrl", **OPTIONS)
