@@ -26,12 +26,13 @@ FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-browser notebooks check-notebooks bench badges constraints clean
+.PHONY: help lab test test-browser lint notebooks check-notebooks bench badges constraints clean
 
 help:
 	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
 	@echo "make test             run the tests                   TEST_ARGS='-k losses'"
 	@echo "make test-browser     run the tests that drive Chromium"
+	@echo "make lint             check style and types           (ruff, mypy)"
 	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
 	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|slider|panels|retrieval"
@@ -41,7 +42,7 @@ help:
 
 # The stamps say which installs are done: a second start installs nothing. A half-made .venv is made again.
 $(VENV)/.made:
-	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) found: install Python 3.10 or newer, or name one, e.g. make lab PYTHON=/usr/bin/python3.12" >&2; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) found: install Python 3.11 or newer, or name one, e.g. make lab PYTHON=/usr/bin/python3.12" >&2; exit 1; }
 	@"$(PYTHON)" tools/preflight.py
 	@$(PY) -m pip --version >/dev/null 2>&1 || { echo "making $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@touch $@
@@ -52,7 +53,7 @@ $(VENV)/.torch: $(VENV)/.made constraints.txt
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
 	@echo "installing the course (a few minutes the first time)"
-	$(PIP) -e .
+	$(PIP) -e ".[notebooks,ann]"
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
@@ -70,10 +71,20 @@ test-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
 	@$(PY) tools/chromium.py
 	$(PY) -m pytest tests/browser $(TEST_ARGS)
 
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
 notebooks: $(VENV)/.installed-build
 	$(PY) tools/build_notebooks.py $(NOTEBOOK_ARGS)
 
-check-notebooks: $(VENV)/.installed-build
+check-lint: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+notebooks: $(VENV)/.installed-build
 	$(PY) tools/build_notebooks.py --check $(NOTEBOOK_ARGS)
 
 bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)
@@ -82,8 +93,8 @@ bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.in
 badges: $(VENV)/.installed-build
 	$(PY) tools/badges.py "$(REPO)" $(BRANCH)
 
-constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-milvus
+constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-lint $(VENV)/.installed-milvus
 	$(PY) tools/constraints.py constraints.txt
 
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-OLDEST = 10  # Python 3.10
+OLDEST = 11  # Python 3.11
 
 
 def closure(name: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ import sys
 def trouble(folder, min_free_gb):
     """The first thing that stands in the way, with its remedy; None when all is well."""
     version = "%d.%d" % sys.version_info[:2]
-    if sys.version_info < (3, 10):
-        return "Python 3.10 or newer is needed, %s is %s: name another, e.g. make lab PYTHON=python3.12" % (
+    if sys.version_info < (3, 11):
+        return "Python 3.11 or newer is needed, %s is %s: name another, e.g. make lab PYTHON=python3.12" % (
             sys.executable,
             version,
         )
