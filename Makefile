@@ -79,12 +79,7 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 notebooks: $(VENV)/.installed-build
 	$(PY) tools/build_notebooks.py $(NOTEBOOK_ARGS)
 
-check-lint: $(VENV)/.installed-test $(VENV)/.installed-lint
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-
-notebooks: $(VENV)/.installed-build
+check-notebooks: $(VENV)/.installed-build
 	$(PY) tools/build_notebooks.py --check $(NOTEBOOK_ARGS)
 
 bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)

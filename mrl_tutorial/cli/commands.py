@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from mrl_tutorial.cli.support import say_warnings, score, table, writable
 from mrl_tutorial.errors import InputError
 
 if TYPE_CHECKING:
-    from mrl_tutorial.grid import Grid
     from mrl_tutorial.models.encoder import Encoder
-
-COLUMNS = 14  # dimensions that a table shows side by side
+    from mrl_tutorial.tasks.types import Task
 
 
 def tasks(args: argparse.Namespace) -> None:
@@ -44,9 +43,14 @@ def evaluate(args: argparse.Namespace) -> None:
 
     task, encoder = _load(args)
     grid = evaluate_grid(
-        task, encoder, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
+        task,
+        encoder,
+        metric=args.metric,
+        split=args.split,
+        layers=args.layers,
+        dims=args.dims,
         precision=args.precision,
-    )  # fmt: skip
+    )
     say_warnings(task)
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
     print(table(grid))
@@ -72,9 +76,18 @@ def train(args: argparse.Namespace) -> None:
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
     try:
         result = run(
-            encoder, task, recipe, what=args.what, heads=args.heads, steps=args.steps, batch_size=args.batch_size,
-            lr=args.lr, seed=args.seed, precision=args.precision, out=args.out,
-        )  # fmt: skip
+            encoder,
+            task,
+            recipe,
+            what=args.what,
+            heads=args.heads,
+            steps=args.steps,
+            batch_size=args.batch_size,
+            lr=args.lr,
+            seed=args.seed,
+            precision=args.precision,
+            out=args.out,
+        )
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     say_warnings(task)
@@ -97,12 +110,26 @@ def sweep(args: argparse.Namespace) -> None:
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
     frame = run(
-        encoder, tasks[args.task], args.recipes, out=args.out, what=args.what, heads=args.heads, seeds=args.seeds,
-        eval_tasks=scored, steps=args.steps, lr=args.lr,
-        batch_size=args.batch_size, metric=args.metric, split=args.split, layers=args.layers, dims=args.dims,
-        precision=args.precision, cache=not args.no_cache, command=shlex.join(["mrl-tutorial", *args.argv]),
+        encoder,
+        tasks[args.task],
+        args.recipes,
+        out=args.out,
+        what=args.what,
+        heads=args.heads,
+        seeds=args.seeds,
+        eval_tasks=scored,
+        steps=args.steps,
+        lr=args.lr,
+        batch_size=args.batch_size,
+        metric=args.metric,
+        split=args.split,
+        layers=args.layers,
+        dims=args.dims,
+        precision=args.precision,
+        cache=not args.no_cache,
+        command=shlex.join(["mrl-tutorial", *args.argv]),
         report=partial(print, flush=True),
-    )  # fmt: skip
+    )
     print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
     means = summary(frame)
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
@@ -126,11 +153,12 @@ def search(args: argparse.Namespace) -> None:
     import numpy as np
 
     from mrl_tutorial.grid import check_cells
+    from mrl_tutorial.tasks.types import RetrievalTask
 
     if not args.query.strip():
         raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
     task, encoder = _load(args)
-    if task.kind != "retrieval" or encoder is None:
+    if not isinstance(task, RetrievalTask) or encoder is None:
         raise InputError(f"{args.task} is a {task.kind} task: search needs documents, e.g. --task pydocs")
     layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
@@ -141,14 +169,14 @@ def search(args: argparse.Namespace) -> None:
     query = encoder.encode_layers([args.query], layers=wanted, cache=False)  # (L, 1, D)
     row = wanted.index(layer)
     cosine = encoder.similarity != "dot"
-    scores = _scores(query[row], documents[row], dim, cosine)
+    scores = score(query[row], documents[row], dim, cosine)
     order = np.argsort(-scores, kind="stable")[: args.k]
-    full = _scores(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
+    full = score(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
     say_warnings(task)
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
     for rank, i in enumerate(order, 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
-        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {_shorten(texts[i])}")
+        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {shorten(texts[i], 110, placeholder=' …')}")
     print(f"{len(ids)} documents, {time.perf_counter() - started:.1f} s")
 
 
@@ -162,18 +190,6 @@ def bench(args: argparse.Namespace) -> None:
         )
     sys.path.insert(0, str(clone))
     import_module(f"benchmarks.{args.name}").run(json=args.json, quick=args.quick)
-
-
-def table(grid: Grid) -> str:
-    """The grid as text, in blocks of at most `COLUMNS` dimensions."""
-    from dataclasses import replace
-
-    starts = range(0, len(grid.dims), COLUMNS)
-    blocks = (
-        replace(grid, dims=grid.dims[i : i + COLUMNS], values=grid.values[:, i : i + COLUMNS], per_item=None)
-        for i in starts
-    )
-    return "\n".join(block.as_text() for block in blocks)
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -210,35 +226,7 @@ def ledger(args: argparse.Namespace) -> None:
         print(book.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
 
 
-def say_warnings(task) -> None:
-    """What was dropped or decided when the task was read, a line each, beside the results (on stderr)."""
-    for warning in task.warnings:
-        print(f"{task.name}: {warning}", file=sys.stderr)
-
-
-def writable(path: str | None, *, folder: bool = False) -> None:
-    """Check, before any work, that `path` can be written. Raises InputError naming it."""
-    if path is None:
-        return
-    target = Path(path)
-    if target.exists() and target.is_dir() != folder:
-        is_, give = ("a file", "folder") if folder else ("a folder", "file")
-        raise InputError(f"{path} is {is_}: give the name of a {give}")
-    if folder and target.exists() and any(target.iterdir()) and not (target / "mrl_tutorial.json").exists():
-        raise InputError(f"{path} holds files that are not a saved model: give a new or an empty folder")
-    parent = target.absolute().parent
-    if folder:  # the folders above it are made on the way: the first that exists decides
-        parent = next(p for p in target.absolute().parents if p.exists())
-    elif not parent.is_dir():
-        raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write in {parent}: {error.strerror}; give another place") from None
-
-
-def _load(args: argparse.Namespace) -> tuple[object, Encoder | None]:
+def _load(args: argparse.Namespace) -> tuple[Task, Encoder | None]:
     """The task, and the encoder unless the task holds vectors already."""
     from mrl_tutorial.tasks.load import load_task
 
@@ -256,20 +244,6 @@ def _encoder(args: argparse.Namespace) -> Encoder:
     return Encoder.load(args.model) if args.model else Encoder.load()
 
 
-def _holds_vectors(task) -> bool:
+def _holds_vectors(task: Task) -> bool:
     inputs = next(iter(task.splits.values()))[0] if task.kind == "classification" else None
     return task.kind == "vectors" or (inputs is not None and not isinstance(inputs, list))
-
-
-def _scores(query, documents, dim: int, cosine: bool):
-    """Cosine (or dot product) of (1, D) with (N, D) after cutting to `dim`: (N,). Zero vectors score 0."""
-    import numpy as np
-
-    q, d = query[0, :dim], documents[:, :dim]
-    norms = np.linalg.norm(q) * np.linalg.norm(d, axis=1) if cosine else np.ones(len(d))
-    return d @ q / np.where(norms == 0, 1, norms)
-
-
-def _shorten(text: str, width: int = 110) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -5,117 +5,26 @@ Each verb imports what it needs when it runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import os
-import re
 import sys
-from typing import Any, NoReturn
 
 from mrl_tutorial import __version__
 from mrl_tutorial.cli import commands
+from mrl_tutorial.cli.arguments import Parser, cells, learning_rate, names, one_line, recipe_names, seed, whole_number
 from mrl_tutorial.errors import InputError
 
-BENCHES = ("loss", "grid", "encode", "train", "slider", "panels", "retrieval")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but what is wrong is said in one line, with what to type instead."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        choice = re.match(r"argument (.+?): invalid choice: (.+?) \(choose from (.+)\)", message)
-        missing = re.match(r"the following arguments are required: (.+)", message)
-        if choice:
-            value, options = choice[2].strip("'"), [x.strip(" '") for x in choice[3].split(",")]
-            what = "command" if choice[1] == "COMMAND" else choice[1]
-            message = f"{what}: there is no {value!r}{suggest(value, options)}"
-        elif missing:
-            message = f"{missing[1]} is missing"
-        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
-
-    def unknown(self, extras: list[str]) -> NoReturn:
-        """Say which argument is not known, and the option that comes closest to it."""
-        options = [o for action in self._actions for o in action.option_strings]
-        word = extras[0].split("=")[0]
-        close = difflib.get_close_matches(word, options, 1, 0.6) if word.startswith("-") else []
-        self.error(f"{extras[0]!r} is not an option here" + (f": did you mean {close[0]}?" if close else ""))
-
-
-def suggest(value: str, options: list[str]) -> str:
-    """The end of an error line: the closest options, else all of them."""
-    close = difflib.get_close_matches(value, options, 2, 0.5)
-    return f": did you mean {' or '.join(close)}?" if close else f": choose from {', '.join(options)}"
-
-
-def one_line(message: object) -> str:
-    """`message` without line breaks."""
-    return " ".join(str(message).split())
-
-
-def cells(text: str) -> list[int] | str:
-    """`all`, or whole numbers from 1 separated by commas."""
-    if text == "all":
-        return text
-    try:
-        numbers = [int(x) for x in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6")
-    return numbers
-
-
-def whole_number(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """A whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
-    return int(text)
-
-
-def learning_rate(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no learning rate: write a number above 0, e.g. 2e-5")
-    return value
-
-
-def names(text: str) -> list[str]:
-    """Names separated by commas."""
-    found = [x.strip() for x in text.split(",")]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: write e.g. pydocs,scifact")
-    return found
-
-
-def recipe_names(text: str) -> list[str]:
-    """Recipes separated by commas; a comma before a bare number belongs to a name: separate:3,128."""
-    found = [x.strip() for x in re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of recipes: write e.g. full-size,mrl,separate:3,128")
-    return found
+VERBS = ("tasks", "recipes", "evaluate", "train", "sweep", "export", "search", "prepare", "ledger", "bench")
+BENCHMARKS = ("loss", "grid", "encode", "train", "slider", "panels", "retrieval")
 
 
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
-        prog="mrl-tutorial", description="Matryoshka embeddings by layer and dimension, without a notebook.",
+        prog="mrl-tutorial",
+        description="Matryoshka embeddings by layer and dimension, without a notebook.",
         epilog="examples:\n  mrl-tutorial tasks\n  mrl-tutorial evaluate --task pydocs\n"
         "  mrl-tutorial train --recipe all-cells --task pydocs --what heads --out my-model",
-    )  # fmt: skip
+    )
     top.add_argument("--version", action="version", version=f"mrl-tutorial {__version__}")
     verbs = top.add_subparsers(dest="command", metavar="COMMAND")
 
@@ -129,11 +38,13 @@ def parser() -> Parser:
     verb("recipes", "list the training recipes and the papers they come from", "")
 
     p = verb(
-        "evaluate", "measure quality at every layer and dimension", "--task pydocs",
+        "evaluate",
+        "measure quality at every layer and dimension",
+        "--task pydocs",
         "--task scifact --metric ndcg@10 --precision fp32 --json scifact.json",
         "--task my-data/pairs.csv --layers 3,6 --dims 16,64,384",
         "--task pydocs --model my-model --layers 6 --dims all",
-    )  # fmt: skip
+    )
     _task_and_model(p)
     p.add_argument("--layers", type=cells, default="all", help="all, or e.g. 1,3 (default: all)")
     p.add_argument("--dims", type=cells, help="all, or e.g. 8,16,64 (default: powers of two and the full width)")
@@ -143,29 +54,35 @@ def parser() -> Parser:
     p.add_argument("--json", metavar="FILE", help="write the grid here as well")
 
     p = verb(
-        "train", "train a model by a recipe and write it to a folder",
+        "train",
+        "train a model by a recipe and write it to a folder",
         "--recipe all-cells --task pydocs --what heads --steps 400 --batch-size 256 --out my-heads",
         "--recipe mrl --task pydocs --what full --steps 150 --batch-size 64 --seed 1 --out my-model",
-    )  # fmt: skip
+    )
     p.add_argument("--recipe", required=True, metavar="NAME", help="what to train for: see mrl-tutorial recipes")
     _task_and_model(p)
     p.add_argument(
         "--what", choices=("heads", "full"), default="heads", help="small heads (seconds), or the whole model"
-    )  # fmt: skip
+    )
     _training(p)
     p.add_argument("--dims", type=cells, help="dimensions to train, e.g. 8,64,384 (default: as in evaluate)")
     p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of order and initial weights (default: 0)")
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write; evaluate --model DIR reads it")
 
     p = verb(
-        "sweep", "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
+        "sweep",
+        "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
         "--recipes full-size,mrl,all-cells --task pydocs --what full --steps 300 --batch-size 64 --out sweep.csv",
         "--recipes mrl,separate:* --task pydocs --eval-tasks pydocs,scifact --what heads --seeds 5 --out heads.csv",
-    )  # fmt: skip
+    )
     p.add_argument(
-        "--recipes", required=True, type=recipe_names, metavar="NAMES", help="e.g. mrl,ese,separate:3,128; "
+        "--recipes",
+        required=True,
+        type=recipe_names,
+        metavar="NAMES",
+        help="e.g. mrl,ese,separate:3,128; "
         "separate:* is one run for every cell, scored there alone; plain, the untrained model, is always among them",
-    )  # fmt: skip
+    )
     _task_and_model(p)
     p.add_argument("--eval-tasks", type=names, metavar="NAMES", help="tasks to score (default: the one trained on)")
     p.add_argument(
@@ -182,19 +99,22 @@ def parser() -> Parser:
     p.add_argument("--out", required=True, metavar="FILE", help="csv file; the same command goes on where it stopped")
 
     p = verb(
-        "export", "write one layer and dimension of a model as a sentence-transformers folder",
-        "--layer 3 --dim 128 --out minilm-3-128", "--model my-heads --layer 2 --dim 64 --out small",
-    )  # fmt: skip
+        "export",
+        "write one layer and dimension of a model as a sentence-transformers folder",
+        "--layer 3 --dim 128 --out minilm-3-128",
+        "--model my-heads --layer 2 --dim 64 --out small",
+    )
     _model(p)
     p.add_argument("--layer", type=whole_number, metavar="N", help="layer, from 1 (default: the last)")
     p.add_argument("--dim", type=whole_number, metavar="N", help="dimension, from 1 (default: the full width)")
     p.add_argument("--out", required=True, metavar="DIR", help="new folder; SentenceTransformer(DIR) reads it")
 
     p = verb(
-        "search", "search a task's documents with one layer and dimension",
+        "search",
+        "search a task's documents with one layer and dimension",
         '--task pydocs --query "solve a linear system" --layer 2 --dim 64 -k 5',
         '--task pydocs --query "moving average" --model my-heads --layer 3 --dim 128 --compare',
-    )  # fmt: skip
+    )
     _task_and_model(p)
     p.add_argument("--query", required=True, metavar="TEXT", help="what to look for")
     p.add_argument("--layer", type=whole_number, metavar="N", help="layer, from 1 (default: the last)")
@@ -206,17 +126,24 @@ def parser() -> Parser:
     _model(p)
 
     p = verb(
-        "ledger", "what the course found out about each claim", "", "--id M1,R3", "--readme README.md",
-    )  # fmt: skip
+        "ledger",
+        "what the course found out about each claim",
+        "",
+        "--id M1,R3",
+        "--readme README.md",
+    )
     p.add_argument("--id", type=names, metavar="IDS", help="only these claims, e.g. M1,R3")
     p.add_argument("--markdown", action="store_true", help="as a markdown table")
     p.add_argument("--readme", metavar="FILE", help="put the table between this file's ledger marks")
 
     p = verb(
-        "bench", "time the package against what one would otherwise run", "loss", "grid --json grid.json",
+        "bench",
+        "time the package against what one would otherwise run",
+        "loss",
+        "grid --json grid.json",
         "encode --quick",
-    )  # fmt: skip
-    p.add_argument("name", choices=BENCHES, help="what to time")
+    )
+    p.add_argument("name", choices=BENCHMARKS, help="what to time")
     p.add_argument("--quick", action="store_true", help="a small run, to see that it works")
     p.add_argument("--json", metavar="FILE", help="write the figures here as well")
     return top
@@ -233,7 +160,7 @@ def _model(p: Parser) -> None:
 
 def _training(p: Parser) -> None:
     p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
-    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimiser steps (default: 150)")
+    p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimizer steps (default: 150)")
     p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
     p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")
     _precision(p)
@@ -250,9 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     if extras:
         getattr(args, "parser", top).unknown(extras)
     if args.command is None:
-        top.error(
-            "a command is missing: write one of tasks, recipes, evaluate, train, sweep, export, search, prepare, ledger, bench"
-        )
+        top.error(f"a command is missing: write one of {', '.join(VERBS)}")
     args.argv = sys.argv[1:] if argv is None else argv
     try:
         args.run(args)

@@ -11,7 +11,7 @@ import types
 import numpy as np
 import pytest
 
-from mrl_tutorial.cli import commands, parser
+from mrl_tutorial.cli import commands, parser, support
 from mrl_tutorial.errors import InputError
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_gives_one_line_and_status_130(capsys, monkeypatch):
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     code = (
-        "import sys; from mrl_tutorial import cli, commands\n"
+        "import sys; from mrl_tutorial.cli import commands, parser\n"
         "def talk(args):\n  for i in range(100000): print('line', i)\n"
         "commands.tasks = talk\nsys.exit(parser.main(['tasks']))"
     )
@@ -98,15 +98,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
     (tmp_path / "file").write_text("")
-    commands.writable(str(tmp_path / "new.json"))
-    commands.writable(str(tmp_path / "a" / "b" / "model"), folder=True)
+    support.writable(str(tmp_path / "new.json"))
+    support.writable(str(tmp_path / "a" / "b" / "model"), folder=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
     with pytest.raises(InputError, match="is a folder"):
-        commands.writable(str(tmp_path))
+        support.writable(str(tmp_path))
     with pytest.raises(InputError, match="is a file"):
-        commands.writable(str(tmp_path / "file"), folder=True)
+        support.writable(str(tmp_path / "file"), folder=True)
     with pytest.raises(InputError, match="not a folder|cannot write|no folder"):
-        commands.writable(str(tmp_path / "file" / "x.json"))
+        support.writable(str(tmp_path / "file" / "x.json"))
 
 
 def test_exported_names_resolve():
@@ -221,7 +221,7 @@ def test_all_dimensions_are_shown_in_blocks():
     from mrl_tutorial.grid import Grid
 
     grid = Grid("t", "m", "ndcg@10", "test", (1, 2), tuple(range(1, 33)), np.arange(64).reshape(2, 32) / 64)
-    shown = commands.table(grid).splitlines()
+    shown = support.table(grid).splitlines()
     assert [int(x) for line in shown if line.startswith("layer") for x in line.split()[3:]] == list(grid.dims)
     assert [float(x) for line in shown if line.split()[0] == "2" for x in line.split()[1:]] == pytest.approx(
         grid.values[1], abs=1e-4
