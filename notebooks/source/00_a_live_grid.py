@@ -37,7 +37,7 @@ import numpy as np
 import plotly
 import torch
 import transformers
-from exercises import verdict
+from exercises import first_grid as check
 
 from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
 from mrl_tutorial.models import pretrained
@@ -106,7 +106,7 @@ figures.grid_heatmap(plain, title="Plain all-MiniLM-L6-v2: nDCG@10 of every cell
 # %%
 full = plain.at(6, 384)
 for layer, dim in [(6, 384), (6, 128), (6, 32), (5, 384), (3, 384), (3, 128)]:
-    low, high = plain.interval(layer, dim)
+    low, high = interval(plain, layer, dim)
     print(
         f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f}  [{low:.3f}, {high:.3f}]  {plain.at(layer, dim) / full:>5.0%} of the full model"
     )
@@ -180,7 +180,7 @@ figures.heatmaps(
 
 # %%
 for layer, dim in [(1, 384), (3, 128), (5, 64), (6, 32), (6, 384)]:
-    difference, low, high = trained.compare(plain, layer, dim)
+    difference, low, high = compare(trained, plain, layer, dim)
     print(
         f"layer {layer}, {dim:>3} dimensions: {plain.at(layer, dim):.3f} -> {trained.at(layer, dim):.3f}   difference {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
     )
@@ -217,7 +217,7 @@ def truncate(x, d):
     raise NotImplementedError  # x: (N, D) -> (N, d)
 
 
-verdict.truncate(truncate)
+check.truncate(truncate)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -228,7 +228,7 @@ verdict.truncate(truncate)
 #     return cut / np.linalg.norm(cut, axis=1, keepdims=True)
 #
 #
-# verdict.truncate(truncate)
+# check.truncate(truncate)
 # ```
 #
 # Cosine divides by the length of what it compares, so the length has to be that of the *cut* vector.
@@ -243,7 +243,7 @@ def smallest_dim(grid, layer, share):
     raise NotImplementedError
 
 
-verdict.smallest_dim(smallest_dim)
+check.smallest_dim(smallest_dim)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -257,7 +257,7 @@ verdict.smallest_dim(smallest_dim)
 #     return grid.dims[-1]
 #
 #
-# verdict.smallest_dim(smallest_dim)
+# check.smallest_dim(smallest_dim)
 # ```
 #
 # Try `smallest_dim(plain, 6, 0.9)` and `smallest_dim(trained, 6, 0.9)`: what did training buy?
@@ -271,7 +271,7 @@ weights = np.zeros((6, 7))
 # your two lines here
 two_layers = Recipe("two layers", {"main": weights})
 
-verdict.recipe(two_layers, 6, 384, layer=2)
+check.recipe(two_layers, 6, 384, layer=2)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -282,7 +282,7 @@ verdict.recipe(two_layers, 6, 384, layer=2)
 # weights[5, 6] = 1
 # two_layers = Recipe("two layers", {"main": weights})
 #
-# verdict.recipe(two_layers, 6, 384, layer=2)
+# check.recipe(two_layers, 6, 384, layer=2)
 # ```
 #
 # Train it with `train(encoder, task, two_layers, heads="per-layer")`, and compare row 2 of its grid with that of `trained`.

@@ -44,7 +44,8 @@ import plotly
 import torch
 import torch.nn.functional as F
 from evidence import baseline_report as report
-from exercises import basics as checks
+from evidence.ledger_rows import Ledger
+from exercises import nested_classifiers as check
 
 from mrl_tutorial import (
     Batch,
@@ -59,11 +60,11 @@ from mrl_tutorial import (
 )
 from mrl_tutorial.classification import baselines
 from mrl_tutorial.classification.small_networks import Plan
-from mrl_tutorial.evaluation import ledger
 from mrl_tutorial.evaluation.prefix_quality import coarse_and_detail
 from mrl_tutorial.losses import terms
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+ledger = Ledger("01")  # what this notebook finds out about the claims that it examines
 SEEDS = (0,) if FAST else (0, 1, 2)
 print(
     f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads"
@@ -129,7 +130,7 @@ more = (
     else "not measured here"
 )
 ledger.settle(
-    "Z1", "01", seeds=0, test=f"arithmetic, and FAISS indexes of {rows:,} and {rows // 10:,} random vectors",
+    "Z1", seeds=0, test=f"arithmetic, and FAISS indexes of {rows:,} and {rows // 10:,} random vectors",
     number=f"{10_000_000 * bytes_each[768] / 1e9:.2f} GB and {10_000_000 * bytes_each[1024] / 1e9:.2f} GB"
     + (f"; a flat index on disk has {measured[768, 'flat'][0]:.1f} and {measured[1024, 'flat'][0]:.1f} bytes a vector; "
        f"a graph index {more}" if faiss else ""),
@@ -336,7 +337,7 @@ good = {s: [m1.loc[s].xs(m, level="size").not_worse.all() for m in sets[s][0]] f
 start = {s: report.from_size(sets[s][0], good[s]) for s in good}
 worst = m1.difference.idxmin()
 ledger.settle(
-    "M1", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
+    "M1", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
     number="1-NN accuracy, MRL against alone: " + "; ".join(
         f"{s} {m} dims {sets[s][1]['MRL']['1nn'][:, j].mean():.3f} against {sets[s][1]['alone']['1nn'][:, j].mean():.3f}"
         for s in good for j, m in enumerate(sets[s][0]) if j in (0, 1, len(sets[s][0]) - 1)),
@@ -376,7 +377,7 @@ for s in ("digits", "pydocs"):
     run[s] = len(both) if both.all() else int(both.argmin())
 pca = {(s, k): level for s, arm, k, _, level, _ in lines if arm == baselines.NAMES["pca"]}
 ledger.settle(
-    "M2", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
+    "M2", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
     number="1-NN accuracy at the smallest size: " + "; ".join(
         f"{s} {sets[s][0][0]} dims MRL {sets[s][1]['MRL']['1nn'][:, 0].mean():.3f}, " + ", ".join(
             f"{baselines.NAMES[o]} {sets[s][1][o]['1nn'][:, 0].mean():.3f}" for o in sets[s][1] if o in ("prefix", "random", "pca", "slim"))
@@ -401,7 +402,7 @@ halves = all(0.4 < b / a < 0.6 for a, b in count.values())
 lower = {s: m3[s]["size"][m3[s].worse].tolist() for s in m3}
 slightly = any(lower.values()) and all(d.difference.min() > -0.05 for d in m3.values())
 ledger.settle(
-    "M3", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
+    "M3", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
     number="; ".join(f"{s}: {count[s][1]:,} of {count[s][0]:,} parameters, accuracy {m3[s].difference.min():+.3f} at worst "
                      f"and {m3[s].difference.iloc[-1]:+.3f} at full size" for s in m3),
     verdict="holds" if halves and slightly else "holds only if it speaks of the parameters" if halves else "does not hold here",
@@ -432,7 +433,7 @@ short = [m for m in inside if at[m] < wanted[m] - 0.01]
 gap = {m: at[m] - wanted[m] for m in inside}
 low = min(gap, key=gap.get)
 ledger.settle(
-    "M4", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds), every size from 1 to 64",
+    "M4", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds), every size from 1 to 64",
     number=f"{len(inside) - len(short)} of {len(inside)} untrained sizes pass; "
     f"the worst is {gap[low]:+.3f} from the line between its trained neighbours, at size {low}",
     verdict="holds" if not short else "does not hold here" if len(short) > len(inside) / 2
@@ -462,7 +463,7 @@ win = {s: [bool(z6.loc[s, "map@10", m].better) for m in sets[s][0]] for s in ("d
 lose = {s: [m for m in sets[s][0] if z6.loc[s, "map@10", m].worse] for s in win}
 n_win, n_all = sum(map(sum, win.values())), sum(map(len, win.values()))
 ledger.settle(
-    "Z6", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents, mAP@10",
+    "Z6", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents, mAP@10",
     number=f"better beyond chance at {n_win} of {n_all} sizes, worse at {sum(map(len, lose.values()))}; "
     f"differences from {z6.difference.min():+.3f} to {z6.difference.max():+.3f}",
     published="ImageNet, mAP@10 read off the paper's figure 7: MRL above fixed features at every size",
@@ -485,7 +486,7 @@ apart = max(
     float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_arms.values() for o in outcomes.values()
 )
 ledger.settle(
-    "Z7", "01", seeds=len(SEEDS), test=f"{pairs} pairs of arms at one size, digits and pydocs",
+    "Z7", seeds=len(SEEDS), test=f"{pairs} pairs of arms at one size, digits and pydocs",
     number=f"P@10 lies up to {apart:.3f} above mAP@10; they order {len(found)} of {pairs} pairs of arms differently, "
     f"{int(found['beyond chance'].sum()) if len(found) else 0} of them beyond chance",
     verdict="does not hold here",
@@ -541,7 +542,7 @@ first_coarse = {s: ratio[s, "coarse"][1] > 0 for s in parts}
 late_detail = {s: ratio[s, "detail"][1] <= 0 for s in parts}  # the last block is at least as good in detail
 holds = [s for s in parts if first_coarse[s] and late_detail[s]]
 ledger.settle(
-    "Z2", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (loop or none) and {len(modules.tested):,} pydocs documents (package, module)",
+    "Z2", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (loop or none) and {len(modules.tested):,} pydocs documents (package, module)",
     number="first block minus last block: " + "; ".join(
         f"{s} coarse {ratio[s, 'coarse'][0]:+.3f} [{ratio[s, 'coarse'][1]:+.3f}, {ratio[s, 'coarse'][2]:+.3f}], "
         f"detail {ratio[s, 'detail'][0]:+.3f} [{ratio[s, 'detail'][1]:+.3f}, {ratio[s, 'detail'][2]:+.3f}]" for s in parts),
@@ -601,7 +602,7 @@ print(
     f"{(y[tr][proper] == y[te]).float().mean():.3f} normalised last"
 )
 ledger.settle(
-    "Z3", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, networks trained with weights 16, 1, 1, 1, 1, 1",
+    "Z3", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, networks trained with weights 16, 1, 1, 1, 1, 1",
     number="largest difference between the first 8 of the long vector and the short one: "
     f"{float((full_vectors[..., :8] - cut_vectors).abs().max()):.1f}; "
     f"after normalising first, lengths from {float(lengths.min()):.2f} to {float(lengths.max()):.2f}",
@@ -669,7 +670,7 @@ for c in (4, 16):
 buys = [c for c in m9 if m9[c].better.iloc[0]]
 cheap = [c for c in buys if m9[c].not_worse.iloc[1:].all()]
 ledger.settle(
-    "M9", "01", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds)",
+    "M9", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds)",
     number="; ".join(
         f"c = {c} at size 2: {d.difference.iloc[0]:+.3f} [{d.low.iloc[0]:+.3f}, {d.high.iloc[0]:+.3f}] there, "
         f"at the other sizes {d.difference.iloc[1:].min():+.3f} at worst and {d.difference.iloc[-1]:+.3f} at 64" for c, d in m9.items()),
@@ -686,7 +687,7 @@ ledger.settle(
 z5 = {s: (against("prefix", ["1nn"], [s]), against("alone", ["1nn"], [s])) for s in sets}
 ok = {s: bool(a.better.iloc[0]) and bool(b.not_worse.iloc[-1]) for s, (a, b) in z5.items()}
 ledger.settle(
-    "Z5", "01", seeds=len(SEEDS),
+    "Z5", seeds=len(SEEDS),
     test=f"{len(digits.tested):,} digits, a network from scratch; texts, a layer behind a frozen transformer: "
     + ", ".join(s for s in sets if s != "digits"),
     number="; ".join(
@@ -714,7 +715,7 @@ def nested_loss(logits, labels, weights):
     raise NotImplementedError  # list of (B, C), (B,), list of floats -> one number
 
 
-checks.nested_loss(nested_loss)
+check.nested_loss(nested_loss)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -729,7 +730,7 @@ checks.nested_loss(nested_loss)
 #     return total
 #
 #
-# checks.nested_loss(nested_loss)
+# check.nested_loss(nested_loss)
 # ```
 #
 # Subtracting the largest logit of a row changes nothing, since it cancels, and keeps the exponential finite.
@@ -744,7 +745,7 @@ def average_precision(hits):
     raise NotImplementedError  # (k,) of 0 and 1 -> one number
 
 
-checks.average_precision(average_precision)
+check.average_precision(average_precision)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -756,7 +757,7 @@ checks.average_precision(average_precision)
 #     return float((precision * hits).sum() / len(hits))
 #
 #
-# checks.average_precision(average_precision)
+# check.average_precision(average_precision)
 # ```
 #
 # The tools of information retrieval divide by the number of relevant items instead of k. Say which one you use.
@@ -771,7 +772,7 @@ def classifier_parameters(dims, classes, tied):
     raise NotImplementedError  # tuple of sizes, number of classes, True or False -> a whole number
 
 
-checks.classifier_parameters(classifier_parameters)
+check.classifier_parameters(classifier_parameters)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -782,7 +783,7 @@ checks.classifier_parameters(classifier_parameters)
 #     return sum(m * classes + classes for m in sizes)
 #
 #
-# checks.classifier_parameters(classifier_parameters)
+# check.classifier_parameters(classifier_parameters)
 # ```
 #
 # $64 + 32 + 16 + 8 + \dots$ is just below $2 \cdot 64$: that is where "about half" comes from.
@@ -791,7 +792,7 @@ checks.classifier_parameters(classifier_parameters)
 # ## Claims settled here
 
 # %%
-ledger.table("01")
+ledger.table()
 
 # %% [markdown]
 # ## In this notebook we saw

@@ -44,10 +44,11 @@ import pandas as pd
 import torch
 import transformers
 from evidence.penalty_figures import difference_lines, penalty_panels
-from exercises import text as checks
+from evidence.ledger_rows import Ledger
+from exercises import text_embeddings as check
 
 from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, load_task, train
-from mrl_tutorial.evaluation import ledger, results
+from mrl_tutorial.evaluation import results
 from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.evaluation.statistics import Difference, kept, paired, smallest_width
 from mrl_tutorial.losses.contrastive import contrastive
@@ -55,6 +56,7 @@ from mrl_tutorial.models.export import export
 from mrl_tutorial.panels.plots import figures
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+ledger = Ledger("03")  # what this notebook finds out about the claims that it examines
 print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
 print(f"{torch.get_num_threads()} threads")
 
@@ -153,7 +155,7 @@ print(f"the recipe full-size minimises the last number; the recipe mrl the sum, 
 # %%
 answer = "?"
 
-checks.quiz_batch(answer)
+check.quiz_batch(answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -161,7 +163,7 @@ checks.quiz_batch(answer)
 # ```python
 # answer = "b"
 #
-# checks.quiz_batch(answer)
+# check.quiz_batch(answer)
 # ```
 # </details>
 #
@@ -175,7 +177,7 @@ checks.quiz_batch(answer)
 # %%
 answer = "?"
 
-checks.quiz_prefix(answer)
+check.quiz_prefix(answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -183,7 +185,7 @@ checks.quiz_prefix(answer)
 # ```python
 # answer = "c"
 #
-# checks.quiz_prefix(answer)
+# check.quiz_prefix(answer)
 # ```
 # </details>
 #
@@ -289,7 +291,6 @@ tested = f"pydocs, {int(pairs[pairs.task == 'pydocs']['items'].max()):,} test qu
 if seeds >= 3:
     ledger.settle(
         "L1",
-        "03",
         seeds=seeds,
         test=tested,
         verdict=verdict,
@@ -458,7 +459,7 @@ except InputError:
 # %%
 answer = "?"
 
-checks.quiz_penalty(answer)
+check.quiz_penalty(answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -466,7 +467,7 @@ checks.quiz_penalty(answer)
 # ```python
 # answer = "a"
 #
-# checks.quiz_penalty(answer)
+# check.quiz_penalty(answer)
 # ```
 # </details>
 #
@@ -497,7 +498,6 @@ seeds = SEEDS.get("mrl", 0)
 if seeds >= 3:
     ledger.settle(
         "L2",
-        "03",
         seeds=seeds,
         verdict=verdict,
         needs_data="banking77" in have or "stsbenchmark" in have,
@@ -601,7 +601,6 @@ seeds = min(SEEDS.get("fixed", 0), SEEDS.get("mrl", 0))
 if seeds >= 3:
     ledger.settle(
         "C1",
-        "03",
         seeds=seeds,
         test=tested,
         verdict=verdict,
@@ -645,7 +644,6 @@ if len(processor) >= 3:
     cheap = processor.max() < 15 and peak.max() < 4
     ledger.settle(
         "L3",
-        "03",
         seeds=len(processor),
         test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {arms.attrs.get('processor', '')}",
         verdict="holds" if cheap else f"holds only if {processor.max():.0f} minutes and {peak.max():.1f} GB are cheap",
@@ -704,7 +702,7 @@ def info_nce(queries, documents, temperature):
     raise NotImplementedError  # (B, d), (B, d) -> one number
 
 
-checks.info_nce(info_nce)
+check.info_nce(info_nce)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -717,7 +715,7 @@ checks.info_nce(info_nce)
 #     return np.mean(np.log(np.exp(scores).sum(axis=1)) - np.diag(scores))
 #
 #
-# checks.info_nce(info_nce)
+# check.info_nce(info_nce)
 # ```
 #
 # $-\log(e^{a}/b) = \log b - a$: no need to form the shares. With a small temperature subtract the largest score of a
@@ -734,7 +732,7 @@ def false_negatives(right):
     raise NotImplementedError  # [{"a"}, {"b", "c"}, {"c"}] -> [(1, 2), (2, 1)]
 
 
-checks.false_negatives(false_negatives)
+check.false_negatives(false_negatives)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -749,7 +747,7 @@ checks.false_negatives(false_negatives)
 #     return found
 #
 #
-# checks.false_negatives(false_negatives)
+# check.false_negatives(false_negatives)
 # ```
 #
 # `&` of two sets is what they share; an empty set counts as false. The course's training never puts the same text twice
@@ -766,7 +764,7 @@ def choose_width(quality, low, margin):
     raise NotImplementedError  # {d: number}, {d: number}, number -> d or None
 
 
-checks.choose_width(choose_width)
+check.choose_width(choose_width)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -781,7 +779,7 @@ checks.choose_width(choose_width)
 #     return chosen
 #
 #
-# checks.choose_width(choose_width)
+# check.choose_width(choose_width)
 # ```
 #
 # The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does
@@ -791,7 +789,7 @@ checks.choose_width(choose_width)
 # ## Claims settled here
 
 # %%
-ledger.table("03")
+ledger.table()
 
 # %% [markdown]
 # ## In this notebook we saw

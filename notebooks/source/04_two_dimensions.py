@@ -58,17 +58,19 @@ from evidence.published_grids import (
     won_in_every_seed,
 )
 from evidence.tiles import tiles
-from exercises import two_dimensions as checks
+from evidence.ledger_rows import Ledger
+from exercises import two_dimensions as check
 from scipy.stats import spearmanr
 
 from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, get_recipe, load_task, train
-from mrl_tutorial.evaluation import ledger, results
+from mrl_tutorial.evaluation import results
 from mrl_tutorial.losses.terms import code_pca, pca_basis
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+ledger = Ledger("04")  # what this notebook finds out about the claims that it examines
 STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
 print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
 
@@ -140,7 +142,7 @@ def kl_divergence(p, q):
     raise NotImplementedError  # p, q: (N,) -> one number
 
 
-checks.kl(kl_divergence)
+check.kl(kl_divergence)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -151,7 +153,7 @@ checks.kl(kl_divergence)
 #     return float((p[there] * np.log(p[there] / q[there])).sum())
 #
 #
-# checks.kl(kl_divergence)
+# check.kl(kl_divergence)
 # ```
 # </details>
 #
@@ -276,7 +278,7 @@ def one_step(layer, dim, n_layers, dims):
     raise NotImplementedError  # -> {"main": (n_layers, len(dims)), "kl-features": (n_layers, len(dims))}
 
 
-checks.v1_step(one_step)
+check.v1_step(one_step)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -290,7 +292,7 @@ checks.v1_step(one_step)
 #     return {"main": main, "kl-features": kl}
 #
 #
-# checks.v1_step(one_step)
+# check.v1_step(one_step)
 # ```
 #
 # Layer 1 is row 0. Take care: a public code base counts the embedding table as row 0, as we shall see.
@@ -319,7 +321,7 @@ figure.update_layout(
 figure.show()
 falls = bool((np.diff(weights["log"][:-1]) < 0).all())
 ledger.settle(
-    "R8", "04", seeds=0, test="the formula, 12 layers",
+    "R8", seeds=0, test="the formula, 12 layers",
     number=f"weight of layer 1 {weights['log'][0]:.3f}, layer 6 {weights['log'][5]:.3f}, "
     f"layer 11 {weights['log'][10]:.3f}",
     verdict="does not hold here" if falls else "holds",
@@ -344,7 +346,7 @@ time_ratio, memory_ratio = (
     costs[biggest].kept_bytes / plain_cost.kept_bytes,
 )
 ledger.settle(
-    "R12", "04", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 3}, fp32",
+    "R12", seeds=0, test=f"one step of {8 if FAST else 16} pairs, median of {1 if FAST else 3}, fp32",
     number=f"2D step against full-size step: at most × {time_ratio:.2f} in time ({slowest}), "
     f"× {memory_ratio:.2f} in memory ({biggest})",
     verdict="holds" if min(time_ratio, memory_ratio) > 1.5
@@ -404,7 +406,7 @@ def settle(id, seeds, **row):
     if 0 < seeds < 3 and not FAST:
         print(f"{id}: {seeds} seeds so far, a verdict needs 3. Preview: {row['number']}")
     else:
-        ledger.settle(id, "04", seeds=seeds, **row)
+        ledger.settle(id, seeds=seeds, **row)
 
 
 def stacks(rows, where):
@@ -995,7 +997,7 @@ def diagnose(history, train, dev, before):
     raise NotImplementedError  # (S,), (L, M), (L, M), (L, M) -> one of the five names
 
 
-checks.diagnose(diagnose)
+check.diagnose(diagnose)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -1015,7 +1017,7 @@ checks.diagnose(diagnose)
 #     return "healthy"
 #
 #
-# checks.diagnose(diagnose)
+# check.diagnose(diagnose)
 # ```
 #
 # The order matters: a run that does not converge has no quality worth comparing. Try it on the live runs above, too: neighbours
@@ -1167,7 +1169,7 @@ for term in ("kl-features", "kl-features, attached"):
 # ## Claims settled here
 
 # %%
-ledger.table("04")
+ledger.table()
 
 # %% [markdown]
 # ## In this notebook we saw

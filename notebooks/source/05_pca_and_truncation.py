@@ -41,10 +41,10 @@ import plotly
 import plotly.graph_objects as go
 import torch
 from evidence import reduction_figures as pictures
-from exercises import reduction as checks
+from evidence.ledger_rows import Ledger
+from exercises import reduction as check
 
 from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
-from mrl_tutorial.evaluation import ledger
 from mrl_tutorial.evaluation.reduction import (
     Reduction,
     cka,
@@ -58,13 +58,13 @@ from mrl_tutorial.evaluation.reduction import (
     svd,
     variance_kept,
 )
-from mrl_tutorial.grid import bootstrap
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
 from mrl_tutorial.retrieval.planner import pareto
 from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+ledger = Ledger("05")  # what this notebook finds out about the claims that it examines
 SEEDS = 3
 print(
     f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, plotly {plotly.__version__}"
@@ -223,7 +223,7 @@ kept = pca(documents).explained.cumsum()
 in_prefix = documents.var(0).cumsum() / documents.var(0).sum()
 table({"variance kept by PCA": kept[np.array(DIMS) - 1], "variance kept by the prefix": in_prefix[np.array(DIMS) - 1]})
 for dim in DIMS[2:6]:
-    difference, low, high = measured["plain"]["PCA"][0].compare(measured["plain"]["prefix"][0], 1, dim)
+    difference, low, high = compare(measured["plain"]["PCA"][0], measured["plain"]["prefix"][0], 1, dim)
     print(f"PCA - prefix at {dim:>3} dimensions: {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
 print("in brackets: 95 % paired bootstrap interval over the test queries")
 by_way = {way: mean(grids) for way, grids in measured["plain"].items()}
@@ -306,7 +306,7 @@ for name, parts in [("plain", base), ("MRL, full (one seed)", last_layer(vectors
     print(name)
     table({f"  {variant}": grid.values[0] for variant, grid in cut.items()}, 40)
     for dim in (8, 64, WIDTH):
-        difference, low, high = cut["PCA, mean kept"].compare(cut["PCA"], 1, dim)
+        difference, low, high = compare(cut["PCA, mean kept"], cut["PCA"], 1, dim)
         print(f"  keeping the mean - taking it off, {dim:>3} dimensions: {difference:+.3f} [{low:+.3f}, {high:+.3f}]")
     variants[name] = {variant: grid.values[0] for variant, grid in cut.items()}
 drawn = {name: {way: v for way, v in one.items() if way in pictures.LOOKS} for name, one in variants.items()}
@@ -466,7 +466,7 @@ for name, rows in found.items():
 small = batches[0]
 of_pca, of_code = ([row["queries"] for row in found[f"{way}, {2 * small} texts"]] for way in ("PCA", "the code's"))
 fit = measured["plain"]["PCA"][0]
-gain = fit.compare(measured["plain"]["prefix"][0], 1, K)
+gain = compare(fit, measured["plain"]["prefix"][0], 1, K)
 gap = np.mean(of_code, 0, dtype=np.float64) - np.mean(of_pca, 0, dtype=np.float64)
 low, high = bootstrap(gap)
 stats = {
@@ -485,7 +485,6 @@ verdict = (
 )
 ledger.settle(
     "R10",
-    "05",
     seeds=0,
     test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; "
     f"plain model, layer {LAST}, {K} dimensions; {len(of_code)} batches of {2 * small} texts",
@@ -607,7 +606,6 @@ else:
     verdict = "does not hold here"
 ledger.settle(
     "C2",
-    "05",
     seeds=SEEDS,
     test=f"pydocs test, {len(options[0].items):,} queries, {len(documents):,} documents; MRL heads, shortlist of 100 rescored",
     number="minus float32 of the same width: int8 "
@@ -657,7 +655,7 @@ def pca_by_svd(x, k):
     raise NotImplementedError  # x: (N, D) -> (N, k)
 
 
-checks.pca_by_svd(pca_by_svd)
+check.pca_by_svd(pca_by_svd)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -669,35 +667,35 @@ checks.pca_by_svd(pca_by_svd)
 #     return centred @ vh[:k].T
 #
 #
-# checks.pca_by_svd(pca_by_svd)
+# check.pca_by_svd(pca_by_svd)
 # ```
 #
 # `u[:, :k] * s[:k]` is the same matrix.
 # </details>
 #
 # **2 · Centre or not?** (10 minutes). A search wants to compare centred vectors. Which mean belongs to a query? Write
-# `centre(queries, documents)`: take one mean off both sides and bring every vector to length 1. A query must get the same vector
+# `center(queries, documents)`: take one mean off both sides and bring every vector to length 1. A query must get the same vector
 # whether it comes alone or with others.
 
 
 # %%
-def centre(queries, documents):
+def center(queries, documents):
     raise NotImplementedError  # (Q, D), (N, D) -> (Q, D), (N, D)
 
 
-checks.centre(centre)
+check.center(center)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# def centre(queries, documents):
+# def center(queries, documents):
 #     mean = documents.mean(0)
 #     sides = [x - mean for x in (queries, documents)]
 #     return tuple(x / np.linalg.norm(x, axis=1, keepdims=True) for x in sides)
 #
 #
-# checks.centre(centre)
+# check.center(center)
 # ```
 #
 # The mean is part of the index: store it with the basis.
@@ -713,7 +711,7 @@ def search(query, documents, keep, k):
     raise NotImplementedError  # query: (D,), documents: (N, D) -> (k,) row numbers
 
 
-checks.binary_search(search)
+check.binary_search(search)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -726,7 +724,7 @@ checks.binary_search(search)
 #     return short[np.argsort(-cosine)[:k]]
 #
 #
-# checks.binary_search(search)
+# check.binary_search(search)
 # ```
 #
 # The query's own length is the same for all documents, so it can be left out.
@@ -742,7 +740,7 @@ def which(x, candidates):
     raise NotImplementedError  # x: (N, D), candidates: five (N, 8) -> the number of PCA's, from 0
 
 
-checks.which_is_pca(which)
+check.which_is_pca(which)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -759,7 +757,7 @@ checks.which_is_pca(which)
 #             return number
 #
 #
-# checks.which_is_pca(which)
+# check.which_is_pca(which)
 # ```
 #
 # Among the others were SVD without centring, random coordinates, whitened components (all scaled to the same variance) and the public code's "PCA". Try your function
@@ -769,7 +767,7 @@ checks.which_is_pca(which)
 # ## Claims settled here
 
 # %%
-ledger.table("05")
+ledger.table()
 
 # %% [markdown]
 # ## In this notebook we saw

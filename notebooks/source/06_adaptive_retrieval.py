@@ -39,7 +39,8 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from exercises import retrieval as checks
+from evidence.ledger_rows import Ledger
+from exercises import retrieval as check
 
 from mrl_tutorial import (
     Encoder,
@@ -56,15 +57,15 @@ from mrl_tutorial import (
     shortlist,
     train,
 )
-from mrl_tutorial.evaluation import ledger
 from mrl_tutorial.files import key, remembered
-from mrl_tutorial.grid import bootstrap
+from mrl_tutorial.evaluation.statistics import bootstrap
 from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Paths
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+ledger = Ledger("06")  # what this notebook finds out about the claims that it examines
 print(
     f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, "
     f"{torch.get_num_threads()} threads"
@@ -384,7 +385,7 @@ second = (
     else ""
 )
 ledger.settle(
-    "M6", "06",
+    "M6",
     number=f"{min(fewer):.1f} to {max(fewer):.1f} times fewer multiply-adds, "
     f"nDCG@10 {np.mean([r['difference'] for r in seeds]):+.4f} (lowest bound {min(r['low'] for r in seeds):+.4f}); "
     f"paper's sizes: {ratio[0] / 1e6:.1f} against {ratio[1] / 1e6:.3f} MFLOPs "
@@ -699,7 +700,6 @@ if judging:
         why += f" On {here['documents']:,} documents two-stage scans reach {most:.1f} times exact search's throughput."
     ledger.settle(
         "M7",
-        "06",
         number=f"{'; '.join(said)}; {TARGET} times the throughput of exact search: {', '.join(reached) or 'no way'}",
         test=" and ".join(f"{p['documents']:,} vectors ({p['name']}, {p['queries']} queries)" for p in judging)
         + ", settings chosen on other queries, equal within half a point",
@@ -985,7 +985,7 @@ def two_stages(queries, documents, ds, keep, k):
     raise NotImplementedError  # (B, D), (N, D) -> (B, k) rows of documents
 
 
-checks.two_stages(two_stages)
+check.two_stages(two_stages)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -1004,7 +1004,7 @@ checks.two_stages(two_stages)
 #     return np.array(found)
 #
 #
-# checks.two_stages(two_stages)
+# check.two_stages(two_stages)
 # ```
 #
 # The one step that everybody gets wrong once: `argsort` of the second scores gives places in the shortlist, and `rows[...]`
@@ -1020,7 +1020,7 @@ def mflops(n, ds, keep, dr):
     raise NotImplementedError
 
 
-checks.mflops(mflops)
+check.mflops(mflops)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -1030,7 +1030,7 @@ checks.mflops(mflops)
 #     return (n * ds + keep * dr) / 1e6
 #
 #
-# checks.mflops(mflops)
+# check.mflops(mflops)
 # ```
 #
 # Try it: from which $K$ on does reranking at 384 dimensions cost more than the scan, for 6,306 documents and 32 dimensions?
@@ -1047,7 +1047,7 @@ def smallest_keep(dev, test, target):
     raise NotImplementedError  # (Q, 10), (Q', 10), share -> (K, recall on test)
 
 
-checks.smallest_keep(smallest_keep)
+check.smallest_keep(smallest_keep)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -1060,7 +1060,7 @@ checks.smallest_keep(smallest_keep)
 #     return keep, float(np.mean(test <= keep))
 #
 #
-# checks.smallest_keep(smallest_keep)
+# check.smallest_keep(smallest_keep)
 # ```
 #
 # On pydocs: `smallest_keep(places(queries, documents, truth, 32), …, 0.99)`, with the test queries' own `truth` for the second
@@ -1070,7 +1070,7 @@ checks.smallest_keep(smallest_keep)
 # ## Claims settled here
 
 # %%
-ledger.table("06")
+ledger.table()
 
 # %% [markdown]
 # ## In this notebook we saw

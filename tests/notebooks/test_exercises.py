@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from exercises import basics, reduction, two_dimensions
+from exercises import nested_classifiers, reduction, two_dimensions
 
 
 def cross_entropy(z, labels):
@@ -13,7 +13,7 @@ def cross_entropy(z, labels):
 
 
 def weighted(logits, labels, weights, of=np.mean):
-    return sum(c * of(cross_entropy(z, labels)) for c, z in zip(weights, logits))
+    return sum(c * of(cross_entropy(z, labels)) for c, z in zip(weights, logits, strict=True))
 
 
 def precisions(hits):
@@ -26,7 +26,7 @@ def unit(x):
 
 
 def axes(x):
-    """Right singular vectors of the centred rows, one a row."""
+    """Right singular vectors of the centered rows, one a row."""
     return np.linalg.svd(x - x.mean(0), full_matrices=False)[2]
 
 
@@ -56,7 +56,7 @@ def four_cells(layer, dim, n_layers, dims, slip=0, teacher=False):
 )
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_the_nested_loss(wrong, hint):
-    verdict = basics.nested_loss(wrong)
+    verdict = nested_classifiers.nested_loss(wrong)
     assert not verdict and hint in str(verdict)
 
 
@@ -70,7 +70,7 @@ def test_the_nested_loss(wrong, hint):
     ],
 )
 def test_average_precision(wrong, hint):
-    verdict = basics.average_precision(wrong)
+    verdict = nested_classifiers.average_precision(wrong)
     assert not verdict and hint in str(verdict)
 
 
@@ -84,7 +84,7 @@ def test_average_precision(wrong, hint):
     ],
 )
 def test_the_size_of_classifiers(wrong, hint):
-    verdict = basics.classifier_parameters(wrong)
+    verdict = nested_classifiers.classifier_parameters(wrong)
     assert not verdict and hint in str(verdict)
 
 
@@ -139,8 +139,8 @@ def test_the_signatures(wrong, hint):
     "wrong, hint",
     [
         (lambda x, k: x, "shape (40, 3)"),
-        (lambda x, k: x @ np.linalg.svd(x, full_matrices=False)[2][:k].T, "Centre first"),
-        (lambda x, k: x @ axes(x)[:k].T, "project the centred vectors"),
+        (lambda x, k: x @ np.linalg.svd(x, full_matrices=False)[2][:k].T, "Center first"),
+        (lambda x, k: x @ axes(x)[:k].T, "project the centered vectors"),
         (lambda x, k: np.linalg.svd(x - x.mean(0), full_matrices=False)[0][:, :k], "left singular vectors"),
         (lambda x, k: (x - x.mean(0)) @ axes(x)[-k:].T, "least variance"),
         (lambda x, k: np.subtract(x, x.mean(0), out=x) @ axes(x)[:k].T, "have changed"),
@@ -157,11 +157,11 @@ def test_pca_by_svd(wrong, hint):
         (lambda q, x: q - x.mean(0), "return two arrays"),
         (lambda q, x: (unit(q - q.mean(0)), unit(x - x.mean(0))), "lost their own mean"),
         (lambda q, x: (q - x.mean(0), x - x.mean(0)), "not of length 1"),
-        (lambda q, x: (unit(q) - unit(x).mean(0), unit(x) - unit(x).mean(0)), "normalise after centring"),
+        (lambda q, x: (unit(q) - unit(x).mean(0), unit(x) - unit(x).mean(0)), "normalize after centering"),
     ],
 )
-def test_centring_both_sides(wrong, hint):
-    verdict = reduction.centre(wrong)
+def test_centering_both_sides(wrong, hint):
+    verdict = reduction.center(wrong)
     assert not verdict and hint in str(verdict)
 
 
@@ -188,7 +188,7 @@ def uncorrelated(y):
     return np.abs(np.corrcoef(y.T) - np.eye(y.shape[1])).max() < 1e-3
 
 
-def centred(y):
+def centered(y):
     return np.abs(y.mean(0)).max() < 1e-3
 
 
@@ -196,14 +196,14 @@ def centred(y):
     "chosen, hint",
     [
         (lambda x, shown: None, "return a number from 0 to 4"),
-        (lambda x, shown: next(i for i, y in enumerate(shown) if not centred(y)), "not centred"),
-        (lambda x, shown: next(i for i, y in enumerate(shown) if centred(y) and spread(y) < 1.001), "whitened"),
+        (lambda x, shown: next(i for i, y in enumerate(shown) if not centered(y)), "not centered"),
+        (lambda x, shown: next(i for i, y in enumerate(shown) if centered(y) and spread(y) < 1.001), "whitened"),
     ],
 )
 def test_which_of_these_is_pca(chosen, hint):
     verdict = reduction.which_is_pca(chosen)
     assert not verdict and hint in str(verdict)
     right = reduction.which_is_pca(
-        lambda x, shown: next(i for i, y in enumerate(shown) if centred(y) and uncorrelated(y) and spread(y) > 1.001)
+        lambda x, shown: next(i for i, y in enumerate(shown) if centered(y) and uncorrelated(y) and spread(y) > 1.001)
     )
     assert right

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from exercises import verdict
+from exercises import first_grid
+from exercises.verdict import Verdict
 
 from mrl_tutorial import Recipe
 
@@ -27,33 +28,28 @@ def solutions(source: Path) -> list[str]:
 
 
 def own_checks(source: Path) -> ModuleType:
-    """The module that a notebook calls `checks`."""
-    found = re.search(
-        r"^from mrl_tutorial import .*?\b(checks\w*)( as checks)?\b", source.read_text(encoding="utf-8"), re.M
-    )
-    assert found and (found[1] == "checks" or found[2]), f"{source.name} imports nothing as checks"
-    return import_module(f"mrl_tutorial.{found[1]}")
+    """The module that a notebook imports as `check`."""
+    found = re.search(r"^from exercises import (\w+) as check$", source.read_text(encoding="utf-8"), re.M)
+    assert found, f"{source.name} imports nothing as check"
+    return import_module(f"exercises.{found[1]}")
 
 
-def verdict(code: str, module: ModuleType) -> verdict.Verdict:
+def run(code: str, module: ModuleType) -> Verdict:
+    """What the check on the last line says of the code above it."""
     *body, last = code.strip().splitlines()
-    scope = {"np": np, "Recipe": Recipe, "checks": module}
+    scope = {"np": np, "Recipe": Recipe, "check": module}
     exec("\n".join(body), scope)
     return eval(last, scope)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 def test_solutions_pass_and_stubs_fail(source):
-    stubs = [
-        cell
-        for cell in cells(source)
-        if cell.strip().splitlines() and cell.strip().splitlines()[-1].startswith("checks.")
-    ]
+    stubs = [cell for cell in cells(source) if (cell.strip().splitlines() or [""])[-1].startswith("check.")]
     solved, module = solutions(source), own_checks(source)
     assert len(stubs) == len(solved) >= 2
-    for stub, solution in zip(stubs, solved):
+    for stub, solution in zip(stubs, solved, strict=True):
         assert stub.strip().splitlines()[-1] == solution.strip().splitlines()[-1]  # the same check
-        unsolved, right = verdict(stub, module), verdict(solution, module)
+        unsolved, right = run(stub, module), run(solution, module)
         assert not unsolved and str(unsolved).startswith("Not yet: ")
         assert right, right
 
@@ -70,21 +66,21 @@ def test_checks_say_what_is_wrong():
         return x[:, :d]
 
     for wrong, message in [
-        (early, "normalised first"),
+        (early, "normalized first"),
         (raw, "length 1"),
         (changes, "passed in"),
         (lambda x, d: x, "shape"),
     ]:
-        assert message in str(verdict.truncate(wrong)) and not verdict.truncate(wrong)
+        assert message in str(first_grid.truncate(wrong)) and not first_grid.truncate(wrong)
 
     def own_best(grid, layer, share):
         best = grid.at(layer, grid.dims[-1])
         return next(d for d in grid.dims if grid.at(layer, d) >= share * best)
 
-    assert "full model" in str(verdict.smallest_dim(own_best))
+    assert "full model" in str(first_grid.smallest_dim(own_best))
     weights = np.zeros((6, 7))
     weights[2] = weights[5, 6] = 1
-    assert "row 1" in str(verdict.recipe(Recipe("off by one", {"main": weights}), 6, 384, layer=2))
+    assert "row 1" in str(first_grid.recipe(Recipe("off by one", {"main": weights}), 6, 384, layer=2))
     weights[1] = 1
-    assert "other cells" in str(verdict.recipe(Recipe("too many", {"main": weights}), 6, 384, layer=2))
-    assert "list" in str(verdict.recipe([], 6, 384, layer=2))
+    assert "other cells" in str(first_grid.recipe(Recipe("too many", {"main": weights}), 6, 384, layer=2))
+    assert "list" in str(first_grid.recipe([], 6, 384, layer=2))
