@@ -83,24 +83,11 @@ class Grid:
         i, j = self._index(layer, dim)
         return float(self.values[i, j])
 
-    def interval(self, layer: int, dim: int, *, level: float = 0.95, draws: int = 2000, seed: int = 0):
-        """Bootstrap interval (low, high) of one cell's mean over its items. Raises InputError where the grid does not
-        hold that cell, or its measure has no items."""
-        return bootstrap(self._items(layer, dim), level=level, draws=draws, seed=seed)
-
-    def compare(self, other: Grid, layer: int, dim: int, *, level: float = 0.95, draws: int = 2000, seed: int = 0):
-        """Paired bootstrap of (self - other) in one cell, over the same items: (difference, low, high).
-
-        Raises InputError as `interval`, and where the grids measure different things or items."""
-        for what in ("task", "split", "metric"):
-            ours, theirs = getattr(self, what), getattr(other, what)
-            if ours != theirs:
-                raise InputError(f"grids of {what} {ours!r} and {theirs!r} cannot be paired: compare two of one {what}")
-        counts = [grid._items(layer, dim).size for grid in (self, other)]
-        if counts[0] != counts[1]:
-            raise InputError(f"grids of {counts[0]} and {counts[1]} items cannot be paired: measure both alike")
-        difference = self._items(layer, dim).astype(np.float64) - other._items(layer, dim)
-        return (float(difference.mean()), *bootstrap(difference, level=level, draws=draws, seed=seed))
+    def items(self, layer: int, dim: int) -> np.ndarray:
+        """One cell's values item by item, (items,). Raises InputError as `at` does, and where its measure has no items."""
+        if self.per_item is None:
+            raise InputError(f"{self.metric} has no value per item: choose a retrieval measure, accuracy or 1nn")
+        return self.per_item[self._index(layer, dim)]
 
     def as_json(self) -> dict[str, Any]:
         """What `mrl-tutorial evaluate --json` writes."""
@@ -123,23 +110,3 @@ class Grid:
                 f"cell ({layer}, {dim}) is not in this grid: it has layers {list(self.layers)}, dimensions {list(self.dims)}"
             )
         return self.layers.index(layer), self.dims.index(dim)
-
-    def _items(self, layer: int, dim: int) -> np.ndarray:
-        if self.per_item is None:
-            raise InputError(f"{self.metric} has no value per item: choose a retrieval measure, accuracy or 1nn")
-        return self.per_item[self._index(layer, dim)]
-
-
-def bootstrap(items: np.ndarray, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of the mean of `items`, shape (n,), resampled with replacement.
-
-    Raises InputError for a level outside 0..1, and without items or draws."""
-    if not 0 < level < 1:
-        raise InputError(f"level {level} is no share: give a number between 0 and 1, e.g. 0.95")
-    if not len(items) or draws < 1:
-        raise InputError(f"{len(items)} items, {draws} draws: give 1 or more of each")
-    rng = np.random.default_rng(seed)
-    items = np.asarray(items, dtype=np.float64)
-    means = np.array([items[rng.integers(0, len(items), len(items))].mean() for _ in range(draws)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

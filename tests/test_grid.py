@@ -1,16 +1,14 @@
-"""The grid itself: which cells it has, how it reads and prints, its bootstrap, and its benchmark."""
+"""The grid itself: which cells it has, how it reads and prints, its items."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import Grid, bootstrap, check_cells, default_dims
-from mrl_tutorial.tasks.load import RetrievalTask
+from mrl_tutorial.grid import Grid, check_cells, default_dims
 
 
 def grid(items=None):
@@ -77,62 +75,10 @@ def test_json_and_text():
     assert len({len(line) for line in lines}) == 1
 
 
-def test_bootstrap_is_the_normal_interval_of_a_large_sample():
-    items = np.random.default_rng(1).normal(0.4, 0.3, 2000)
-    low, high = bootstrap(items)
-    half = 1.96 * items.std() / np.sqrt(2000)
-    assert (low, high) == pytest.approx((items.mean() - half, items.mean() + half), abs=half / 8)
-    assert bootstrap(items) == (low, high) != bootstrap(items, seed=1)
-    narrow = bootstrap(items, level=0.5)
-    assert low < narrow[0] < narrow[1] < high
-
-
-def test_comparison_is_paired():
-    rng = np.random.default_rng(0)
-    ours = rng.random((2, 3, 300)).astype(np.float32)
-    shifted = grid(ours + np.float32(0.01))
-    difference, low, high = shifted.compare(grid(ours), 6, 16)
-    # a constant shift has no spread when items are paired, however much they vary
-    assert (difference, low, high) == pytest.approx((0.01, 0.01, 0.01), abs=1e-6)
-    low, high = grid(ours).interval(6, 16)
-    assert low < ours[1, 1].mean() < high and high - low > 0.03
-
-
-def test_a_measure_without_items_cannot_be_resampled():
+def test_items_of_a_cell():
+    items = np.random.default_rng(0).random((2, 3, 5))
+    np.testing.assert_array_equal(grid(items).items(6, 16), items[1, 1])
     with pytest.raises(InputError, match="no value per item"):
-        grid().interval(2, 8)
-
-
-@pytest.mark.parametrize(
-    "change, words",
-    [({"split": "dev"}, "split 'test' and 'dev'"), ({"metric": "map"}, "metric"), ({"task": "other"}, "task"),
-     ({"per_item": np.zeros((2, 3, 4), np.float32)}, "5 and 4 items")],
-)  # fmt: skip
-def test_only_the_same_items_are_paired(change, words):
-    ours = grid(np.zeros((2, 3, 5), np.float32))
-    with pytest.raises(InputError, match=words):
-        ours.compare(replace(ours, **change), 6, 16)
-
-
-@pytest.mark.parametrize("options", [{"level": 95}, {"level": 0}, {"draws": 0}])
-def test_an_impossible_interval_is_refused(options):
-    with pytest.raises(InputError, match="give"):
-        grid(np.zeros((2, 3, 5), np.float32)).interval(6, 16, **options)
-
-
-def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monkeypatch, tmp_path, capsys):
-    pytest.importorskip("sentence_transformers")
-    from benchmarks import grid as bench
-
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-    words = "apple river stone cloud engine violin market winter copper garden".split()
-    corpus = {f"d{i}": f"{a} and {b}" for i, (a, b) in enumerate((a, b) for a in words for b in words if a != b)}
-    queries = {f"q{i}": text.replace(" and", " near the") for i, text in enumerate(list(corpus.values())[::5])}
-    qrels = {q: {f"d{5 * i}": 1, f"d{5 * i + 1}": 2, f"d{5 * i + 2}": 0} for i, q in enumerate(queries)}
-    task = RetrievalTask("words", "made up", corpus, queries, qrels, {"test": list(queries)})
-    monkeypatch.setattr(bench, "load_task", lambda name: task)
-    result = bench.run(json=str(tmp_path / "grid.json"), quick=True)
-    assert json.loads((tmp_path / "grid.json").read_text()) == result
-    assert result["largest_difference"] < 1e-6
-    assert (result["cells"], result["queries"], result["documents"]) == (42, 18, 90)
-    assert "extrapolated" in capsys.readouterr().out
+        grid().items(2, 8)
+    with pytest.raises(InputError, match="not in this grid"):
+        grid(items).items(3, 8)

@@ -27,8 +27,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from PIL import Image
 
-from mrl_tutorial.evaluation import ledger
 from mrl_tutorial.files import whole_file
+from notebooks.evidence import ledger_rows
 from tools.chromium import REMEDY, find_chromium
 
 HERE = Path(__file__).resolve().parents[1] / "notebooks"
@@ -172,7 +172,7 @@ def too_big(name: str, size: int) -> str | None:
 def build(source: Path, out: Path) -> str | None:
     """Execute one notebook, write it to the folder `out`, print its row. Returns what went wrong, None if nothing."""
     notebook = read(source)
-    ledger.forget(source.name[:2])
+    ledger_rows.forget(source.name[:2])
     try:
         cost = execute(notebook)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -182,7 +182,7 @@ def build(source: Path, out: Path) -> str | None:
     with whole_file(out / f"{source.stem}.ipynb") as temporary:
         temporary.write_text(text, encoding="utf-8")
     if out.resolve() == HERE:
-        ledger.collect(source.name[:2], HERE.parent / "data" / "ledger.csv")
+        ledger_rows.collect(source.name[:2], HERE.parent / "data" / "ledger.csv")
     size = len(text.encode())
     print(
         f"{source.stem:<28}{cost['minutes']:>9.2f}{cost['slowest']:>11.1f}{cost['peak_gb']:>10.2f}{size / 1000:>9.0f}",

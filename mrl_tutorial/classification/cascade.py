@@ -225,18 +225,6 @@ def cheapest_thresholds(
     return min(good, key=lambda row: row[:2])[2]
 
 
-def pareto(outcomes: Sequence[Outcome], visited: bool = False) -> list[int]:
-    """Indices of the outcomes that no other one beats in accuracy and size, cheapest first."""
-    size = [o.visited if visited else o.final for o in outcomes]
-    order = sorted(range(len(outcomes)), key=lambda i: (size[i], -outcomes[i].accuracy))
-    kept, best = [], -1.0
-    for i in order:
-        if outcomes[i].accuracy > best:
-            kept.append(i)
-            best = outcomes[i].accuracy
-    return kept
-
-
 def reliability(
     confidence: np.ndarray, right: np.ndarray, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

@@ -210,7 +210,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 def ledger(args: argparse.Namespace) -> None:
     """Print the ledger's rows, or put them into a README."""
-    from mrl_tutorial.evaluation import ledger as book
+    from mrl_tutorial.cli import ledger as book
 
     if args.readme and args.id:
         raise InputError("--readme takes the whole ledger: leave --id out")

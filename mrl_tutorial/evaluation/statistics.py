@@ -1,20 +1,52 @@
-"""What shrinking costs: shares of full-width quality, differences with their bounds, the smallest width that will do."""
+"""What a measured difference is worth: bootstrap intervals, paired comparisons, shares of full quality, Pareto fronts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import bootstrap
+from mrl_tutorial.grid import Grid
 
 MARGIN = 0.01  # "not worse": the lower bound of the difference is at least minus this
 
 
+def bootstrap(items: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of a mean, from `samples` resamplings with replacement.
+
+    items: (N,), or (S, N) with a row for each training seed; then both the seeds and the items are resampled.
+    Raises InputError for a level that is not between 0 and 1, and where there are no items or samples.
+
+    >>> low, high = bootstrap(np.array([0.0, 1.0, 1.0, 1.0]))
+    >>> 0 <= low <= 0.75 <= high <= 1
+    True
+    """
+    items = np.asarray(items, dtype=np.float64)
+    if not 0 < level < 1:
+        raise InputError(f"level {level} is no share: give a number between 0 and 1, e.g. 0.95")
+    if not items.size or samples < 1:
+        raise InputError(f"{items.size} items, {samples} samples: give 1 or more of each")
+    if items.ndim == 1:
+        rng, n = np.random.default_rng(seed), len(items)
+        means = np.array([items[rng.integers(0, n, n)].mean() for _ in range(samples)])
+    else:
+        rows, columns = _shares(len(items), samples, seed), _shares(items.shape[1], samples, seed + 1)
+        means = ((columns @ items.T) * rows).sum(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _shares(n: int, samples: int, seed: int) -> np.ndarray:
+    """How often each of n is sampled, as a share: (samples, n). One table serves many comparisons of the same items."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), samples) / n
+
+
 class Difference(NamedTuple):
-    """mean (a - b) with 95 % bootstrap bounds over items; spread: sample standard deviation over seeds, NaN for one."""
+    """The mean of a - b with its 95 % bootstrap bounds. spread: sample standard deviation over seeds, NaN for one."""
 
     mean: float
     low: float
@@ -23,22 +55,89 @@ class Difference(NamedTuple):
 
     @property
     def not_worse(self) -> bool:
-        """Non-inferior: the lower bound is at least -0.01."""
+        """Whether a is non-inferior: the lower bound is at least -0.01."""
         return self.low >= -MARGIN
 
     @property
     def better(self) -> bool:
-        """The lower bound is above 0."""
+        """Whether the lower bound is above 0."""
         return self.low > 0
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def kept(values: Sequence[float], full: float | None = None) -> np.ndarray:
-    """Penalty curve: values (..., M) as shares of `full` (default: the last column of each row), same shape.
+def paired(
+    a: np.ndarray, b: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+) -> Difference:
+    """a - b for two models that were measured on the same items, perhaps with several training seeds.
+
+    a: (S, N), b: (S, N) or (1, N), a row for each seed; plain (N,) counts as one seed. The bounds come from resampling
+    the items of the seeds' mean; `spread` pairs the seeds. Raises InputError where items or seeds do not match.
+
+    >>> print(paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.5, 0.75])))
+    +0.250 [+0.250, +0.250]
+    """
+    a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
+    if a.shape[1] != b.shape[1] or (len(a) != len(b) and 1 not in (len(a), len(b))):
+        raise InputError(f"shapes {a.shape} and {b.shape} cannot be paired: the same items, and as many seeds (or one)")
+    items = a.mean(0) - b.mean(0)  # (N,)
+    by_seed = (a - b).mean(1)  # (S,)
+    spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
+    return Difference(float(items.mean()), *bootstrap(items, level=level, samples=samples, seed=seed), spread)
+
+
+def difference(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of a - b, both (S, N), with 95 % bounds from resampling items *and* seeds: (mean, low, high).
+
+    Wider than `paired`: it also asks how the trainings themselves would scatter. Raises InputError where shapes differ.
+    """
+    if a.shape != b.shape:
+        raise InputError(f"outcomes {a.shape} and {b.shape} are not of the same seeds and items")
+    gaps = np.asarray(a, np.float64) - b
+    return (float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed))
+
+
+def interval(
+    grid: Grid, layer: int, dim: int, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval (low, high) of one cell's mean over its items.
+
+    Raises InputError where the grid does not hold that cell, or its measure has no value for each item.
+
+    >>> items = np.array([[[0.0, 0.5, 1.0, 0.5]]])
+    >>> grid = Grid("task", "model", "ndcg@10", "test", (6,), (384,), items.mean(-1), items)
+    >>> low, high = interval(grid, 6, 384)
+    >>> low < grid.at(6, 384) < high
+    True
+    """
+    return bootstrap(grid.items(layer, dim), level=level, samples=samples, seed=seed)
+
+
+def compare(
+    a: Grid, b: Grid, layer: int, dim: int, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """a - b in one cell of two grids, over the same items: (difference, low, high) by a paired bootstrap.
+
+    Raises InputError as `interval` does, and where the grids measure different things or items.
+    """
+    for what in ("task", "split", "metric"):
+        ours, theirs = getattr(a, what), getattr(b, what)
+        if ours != theirs:
+            raise InputError(f"grids of {what} {ours!r} and {theirs!r} cannot be paired: compare two of one {what}")
+    first, second = a.items(layer, dim), b.items(layer, dim)
+    if first.size != second.size:
+        raise InputError(f"grids of {first.size} and {second.size} items cannot be paired: measure both alike")
+    return paired(first, second, level=level, samples=samples, seed=seed)[:3]
+
+
+def kept(values: Sequence[float] | np.ndarray, full: float | None = None) -> np.ndarray:
+    """Values (..., M) as shares of `full` (default: the last column of each row), same shape.
 
     1 - kept is the penalty of Boruń et al. (2024). Raises InputError where the full quality is not positive.
+
+    >>> kept([0.25, 0.5]).tolist()
+    [0.5, 1.0]
     """
     values = np.asarray(values, dtype=np.float64)
     reference = values[..., -1:] if full is None else np.float64(full)
@@ -49,26 +148,11 @@ def kept(values: Sequence[float], full: float | None = None) -> np.ndarray:
     return values / reference
 
 
-def paired(a: np.ndarray, b: np.ndarray, *, draws: int = 2000, seed: int = 0) -> Difference:
-    """a - b, for two models trained with several seeds and measured on the same items.
-
-    a: (S, items), b: (S, items) or (1, items), a row a seed. The items are resampled, each seed's mean taken along;
-    `spread` pairs the seeds. Raises InputError where the items or the seeds do not match.
-    """
-    a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
-    if a.shape[1] != b.shape[1] or (len(a) != len(b) and 1 not in (len(a), len(b))):
-        raise InputError(f"shapes {a.shape} and {b.shape} cannot be paired: the same items, and as many seeds (or one)")
-    items = a.mean(0) - b.mean(0)  # (items,)
-    by_seed = (a - b).mean(1)  # (S,)
-    spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
-    return Difference(float(items.mean()), *bootstrap(items, draws=draws, seed=seed), spread)
-
-
 def smallest_width(differences: Mapping[int, Difference], budget: float = MARGIN) -> int | None:
-    """The smallest width from which on no width costs more than `budget`: every lower bound (width - full) >= -budget.
+    """The smallest width that loses at most `budget`, as all wider ones do: every lower bound is at least -budget.
 
-    differences: width -> Difference to full width. Widths beyond a failing one do not count, so that a lucky narrow
-    width is not taken; None where even the widest fails. Raises InputError for a negative budget, and for no widths.
+    differences: width -> Difference to full width. Widths below a failing one do not count, so that a narrow width is
+    not taken by luck; None where even the widest fails. Raises InputError for a negative budget, and for no widths.
     """
     if not differences or budget < 0:
         raise InputError(
@@ -80,3 +164,16 @@ def smallest_width(differences: Mapping[int, Difference], budget: float = MARGIN
             break
         found = width
     return found
+
+
+def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
+    """Indices of the options that no other beats in both cost and quality, cheapest first; of equals the first.
+
+    >>> pareto([3, 1, 2, 2], [0.9, 0.5, 0.4, 0.7])
+    [1, 3, 0]
+    """
+    front: list[int] = []
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -qualities[i])):
+        if not front or qualities[i] > qualities[front[-1]]:
+            front.append(i)
+    return front

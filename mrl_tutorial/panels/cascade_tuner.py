@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.classification.cascade import Answers, Outcome
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.panels.base import SLIDER, Panel, plain, send
 from mrl_tutorial.panels.plots import figures
 
@@ -33,7 +34,8 @@ def marks(a: Answers) -> Marks:
     """The reference marks of one set of answers."""
     greedy = cascade.greedy_thresholds(a)
     curve = cascade.shared_curve(a)
-    return Marks(a, [curve[i] for i in cascade.pareto(curve)], greedy, cascade.run(a, greedy), cascade.oracle(a))
+    front = [curve[i] for i in pareto([o.final for o in curve], [o.accuracy for o in curve])]
+    return Marks(a, front, greedy, cascade.run(a, greedy), cascade.oracle(a))
 
 
 def percent(shares: np.ndarray) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings, embed_task
+from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.retrieval.costs import Geometry, encode_flops
 from mrl_tutorial.retrieval.engines import Flat
@@ -179,7 +180,7 @@ def plan_retrieval(
 
     good = [plan for plan in tried if plan.dev >= target * full.dev]
     chosen = min(good, key=lambda plan: (getattr(plan, cost), -plan.dev))
-    front = pareto(tried, cost)
+    front = [tried[i] for i in pareto([getattr(plan, cost) for plan in tried], [plan.dev for plan in tried])]
     found = {plan: reported(plan) for plan in dict.fromkeys([*front, chosen, full])}
     return Planned(
         task.name, metric, target, cost, found[chosen], found[full], tuple(found[plan] for plan in front), tuple(tried)
@@ -196,15 +197,6 @@ def measure_path(task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], 
     part = _Judged.of(task, embeddings, split, metric)
     found = Retriever(part.documents, stages, cosine=cosine, threads=threads).search(part.queries, part.k)
     return part.items(found.rows)
-
-
-def pareto(plans: Sequence[Plan], cost: str = "flops") -> list[Plan]:
-    """Plans that no other beats in both cost and dev quality, cheapest first."""
-    front: list[Plan] = []
-    for plan in sorted(plans, key=lambda plan: (getattr(plan, cost), -plan.dev)):
-        if not front or plan.dev > front[-1].dev:
-            front.append(plan)
-    return front
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,10 @@ class Measured:
     def held(self) -> int:
         return self.store.held
 
-    def compare(self, other: Measured, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    def compare(self, other: Measured, *, samples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
         """(difference, low, high) of self - other: paired 95 % bootstrap over the same queries. Raises
         InputError as statistics.paired."""
-        return statistics.paired(self.items, other.items, draws=draws, seed=seed)[:3]
+        return statistics.paired(self.items, other.items, samples=samples, seed=seed)[:3]
 
 
 def measure_stores(

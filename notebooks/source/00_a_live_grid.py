@@ -40,6 +40,7 @@ import transformers
 from exercises import first_grid as check
 
 from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
+from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models import pretrained
 from mrl_tutorial.panels.plots import figures
 

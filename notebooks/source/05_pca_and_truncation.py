@@ -58,9 +58,9 @@ from mrl_tutorial.evaluation.reduction import (
     svd,
     variance_kept,
 )
+from mrl_tutorial.evaluation.statistics import bootstrap, compare, pareto
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.retrieval.planner import pareto
 from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -556,7 +556,8 @@ by_kind = {name: options[i * M : (i + 1) * M] for i, name in enumerate([*KINDS, 
 table({name: [m.value for m in row] for name, row in by_kind.items()})
 print(f"heads: nDCG@10 on test, mean of {SEEDS} seeds; dimensions across")
 
-front = [m for m in pareto(options, "held") if m.held >= 4]
+best = pareto([m.held for m in options], [m.dev for m in options])
+front = [m for m in (options[i] for i in best) if m.held >= 4]
 points = {name: [(m.held, m.value, str(m.store.dim)) for m in row if m.held >= 4] for name, row in by_kind.items()}
 name_of = {id(m): name for name, row in by_kind.items() for m in row}
 for m in front:

@@ -57,8 +57,8 @@ from mrl_tutorial import (
     shortlist,
     train,
 )
-from mrl_tutorial.files import key, remembered
 from mrl_tutorial.evaluation.statistics import bootstrap
+from mrl_tutorial.files import key, remembered
 from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.retrieval import costs

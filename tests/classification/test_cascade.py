@@ -190,20 +190,6 @@ def test_oracle_bounds_every_cascade():
         assert cascade.run(a, rng.random(3)).accuracy <= best.accuracy
 
 
-def test_pareto_keeps_what_nothing_beats():
-    outcomes = cascade.shared_curve(cascade.answers(*made(5), DIMS))
-    kept = cascade.pareto(outcomes)
-    for i, o in enumerate(outcomes):
-        beaten = any(
-            p.final <= o.final and p.accuracy >= o.accuracy and (p.final, p.accuracy) != (o.final, o.accuracy)
-            for p in outcomes
-        )
-        same = any((outcomes[k].final, outcomes[k].accuracy) == (o.final, o.accuracy) for k in kept)
-        assert same != beaten
-    sizes = [outcomes[k].final for k in kept]
-    assert sizes == sorted(sizes)
-
-
 def test_reliability_by_hand():
     count, mean, share, error = cascade.reliability(np.array([0.05, 0.55, 0.55, 1.0]), np.array([0, 1, 0, 1]), bins=2)
     assert count.tolist() == [1, 3] and mean == pytest.approx([0.05, 0.7]) and share == pytest.approx([0, 2 / 3])
@@ -223,28 +209,3 @@ def test_probabilities_of_networks_agree_with_their_answers(tied):
     assert p.shape == (2, 3, 50, 3) and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert np.array_equal(p.argmax(-1), nets.predict(x))
     assert len(cascade.answers(p[0], y, (2, 4, 8)).take(np.arange(10)).right[0]) == 10
-
-
-def test_checks_say_what_is_wrong():
-    from exercises import cascade as checks
-
-    assert checks.expected_size(lambda s, d: float(s @ np.array(d)))
-    for wrong, message in [
-        (lambda s, d: np.mean(d), "equally often"),
-        (lambda s, d: s * np.array(d), "one number"),
-        (lambda s, d: None, "one number"),
-        (lambda s, d: 7.0, "yours says 7"),
-    ]:
-        assert message in str(checks.expected_size(wrong)) and not checks.expected_size(wrong)
-    assert checks.decide(lambda c, t: cascade.stops(c, t))
-    strict = [(lambda c, t: c.argmax(0), "most confident"), (lambda c, t: (c[:-1] >= t[:, None]).argmax(0), "sure nowhere"),
-              (lambda c, t: np.array([0, 2, 1, 2, 1]), "equals its threshold"), (lambda c, t: 0, "shape")]  # fmt: skip
-    for wrong, message in strict:
-        assert message in str(checks.decide(wrong)) and not checks.decide(wrong)
-    assert checks.charge(lambda s, d, separate: float(s @ (np.cumsum(d) if separate else np.array(d))))
-    for wrong, message in [
-        (lambda s, d, k: s @ np.array(d), "only the last size"),
-        (lambda s, d, k: s @ np.cumsum(d), "tied classifier"),
-        (lambda s, d, k: None if k else s @ np.array(d), "return one number"),
-    ]:
-        assert message in str(checks.charge(wrong)) and not checks.charge(wrong)

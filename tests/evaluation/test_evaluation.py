@@ -17,6 +17,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics, ranks
 from mrl_tutorial.evaluation.embeddings import embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid, subsample
+from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.tasks.load import STSTask, load_task
 from mrl_tutorial.tasks.types import RetrievalTask
@@ -106,7 +107,7 @@ def test_small_blocks_and_the_sorting_path_give_the_same_ranks(monkeypatch):
     queries, documents = (embeddings[x][0] for x in ("queries", "documents"))
     expected = ranks.relevant_ranks(queries, documents, [1, 5, D], judged)
     for name, value in (("BLOCK", 1), ("BLOCK", 200), ("MANY", 0)):
-        monkeypatch.setattr(ranking, name, value)
+        monkeypatch.setattr(ranks, name, value)
         np.testing.assert_array_equal(ranks.relevant_ranks(queries, documents, [1, 5, D], judged), expected)
 
 
@@ -217,9 +218,9 @@ def test_pairs_are_measured_as_retrieval_and_progress_is_reported():
 def test_bootstrap_reads_the_items():
     task, embeddings = retrieval()
     grid = evaluate_grid(task, embeddings=embeddings)
-    low, high = grid.interval(3, D)
+    low, high = interval(grid, 3, D)
     assert low < grid.at(3, D) < high
-    assert grid.compare(grid, 3, D) == (0, 0, 0)
+    assert compare(grid, grid, 3, D) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

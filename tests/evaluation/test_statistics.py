@@ -1,19 +1,74 @@
-"""Penalty curves, paired differences over seeds, and the smallest width under a budget; the checks of notebook 03."""
+"""Bootstrap intervals, paired differences, penalty curves, the smallest width under a budget, Pareto fronts."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from evidence.penalty_figures import difference_lines, penalty_panels
-from exercises import text
 
-from mrl_tutorial import InputError
-from mrl_tutorial.evaluation.statistics import Difference, kept, paired, smallest_width
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.contrastive import contrastive
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.statistics import (
+    Difference,
+    bootstrap,
+    compare,
+    difference,
+    interval,
+    kept,
+    paired,
+    pareto,
+    smallest_width,
+)
+from mrl_tutorial.grid import Grid
+
+
+def grid(items=None):
+    values = np.arange(6, dtype=np.float64).reshape(2, 3) / 10
+    return Grid("task", "model", "ndcg@10", "test", (2, 6), (8, 16, 24), values, items)
+
+
+def test_bootstrap_is_the_normal_interval_of_a_large_sample():
+    items = np.random.default_rng(1).normal(0.4, 0.3, 2000)
+    low, high = bootstrap(items)
+    half = 1.96 * items.std() / np.sqrt(2000)
+    assert (low, high) == pytest.approx((items.mean() - half, items.mean() + half), abs=half / 8)
+    assert bootstrap(items) == (low, high) != bootstrap(items, seed=1)
+    narrow = bootstrap(items, level=0.5)
+    assert low < narrow[0] < narrow[1] < high
+
+
+def test_comparison_is_paired():
+    rng = np.random.default_rng(0)
+    ours = rng.random((2, 3, 300)).astype(np.float32)
+    shifted = grid(ours + np.float32(0.01))
+    mean, low, high = compare(shifted, grid(ours), 6, 16)
+    # a constant shift has no spread when items are paired, however much they vary
+    assert (mean, low, high) == pytest.approx((0.01, 0.01, 0.01), abs=1e-6)
+    low, high = interval(grid(ours), 6, 16)
+    assert low < ours[1, 1].mean() < high and high - low > 0.03
+
+
+def test_a_measure_without_items_cannot_be_resampled():
+    with pytest.raises(InputError, match="no value per item"):
+        interval(grid(), 2, 8)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [({"split": "dev"}, "split 'test' and 'dev'"), ({"metric": "map"}, "metric"), ({"task": "other"}, "task"),
+     ({"per_item": np.zeros((2, 3, 4), np.float32)}, "5 and 4 items")],
+)  # fmt: skip
+def test_only_the_same_items_are_paired(change, words):
+    ours = grid(np.zeros((2, 3, 5), np.float32))
+    with pytest.raises(InputError, match=words):
+        compare(ours, replace(ours, **change), 6, 16)
+
+
+@pytest.mark.parametrize("options", [{"level": 95}, {"level": 0}, {"samples": 0}])
+def test_an_impossible_interval_is_refused(options):
+    with pytest.raises(InputError, match="give"):
+        interval(grid(np.zeros((2, 3, 5), np.float32)), 6, 16, **options)
 
 
 def test_kept_is_a_share_of_full_width():
@@ -70,97 +125,33 @@ def test_smallest_width_stops_at_the_first_that_fails():
             smallest_width(widths, budget)
 
 
-def test_exercise_info_nce_agrees_with_the_package_and_teaches():
-    def right(queries, documents, temperature):
-        q = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-        d = documents / np.linalg.norm(documents, axis=1, keepdims=True)
-        s = q @ d.T / temperature
-        return float(np.mean(np.log(np.exp(s).sum(1)) - np.diag(s)))
-
-    rng = np.random.default_rng(1)
-    q, d = rng.normal(size=(2, 4, 6))
-    batch = Batch(torch.tensor(q[None]), torch.tensor(d[None]), temperature=0.05)
-    assert right(q, d, 0.05) == pytest.approx(float(contrastive(batch, [1], [6])), rel=1e-5)
-    assert text.info_nce(right)
-    wrong = {
-        "length 1": lambda q, d, t: float(np.mean(np.log(np.exp(q @ d.T / t).sum(1)) - np.diag(q @ d.T / t))),
-        "mean": lambda q, d, t: 5 * right(q, d, t),
-        "other way": lambda q, d, t: right(d, q, t),
-        "temperature": lambda q, d, t: right(q, d, 1.0),
-        "sign": lambda q, d, t: -right(q, d, t),
-        "number": lambda q, d, t: None,
-    }
-    for word, function in wrong.items():
-        verdict = text.info_nce(function)
-        assert not verdict and word in str(verdict), (word, verdict)
-
-
-def test_exercise_false_negatives():
-    def right(documents_of_queries):
-        out = []
-        for i, documents in enumerate(documents_of_queries):
-            out += [(i, j) for j, others in enumerate(documents_of_queries) if i != j and documents & others]
-        return out
-
-    assert text.false_negatives(right)
-    assert "itself" in str(
-        text.false_negatives(lambda x: [(i, j) for i in range(len(x)) for j in range(len(x)) if x[i] & x[j]])
-    )
-    assert "both" in str(text.false_negatives(lambda x: [(i, j) for i, j in right(x) if i < j]))
-    assert not text.false_negatives(lambda x: [])
-
-
-def test_exercise_choose_width():
-    def right(quality, low, margin):
-        found = None
-        for width in sorted(quality, reverse=True):
-            if low[width] < -margin:
-                break
-            found = width
-        return found
-
-    assert text.choose_width(right)
-    by_mean = lambda quality, low, margin: min(w for w in quality if quality[w] >= quality[max(quality)] - margin)  # noqa: E731
-    any_width = lambda quality, low, margin: min((w for w in quality if low[w] >= -margin), default=None)  # noqa: E731
-    assert "bound" in str(text.choose_width(by_mean))
-    assert "luck" in str(text.choose_width(any_width))
-    assert not text.choose_width(lambda quality, low, margin: max(quality))
-
-
-@pytest.mark.parametrize("name, right, wrong", [
-    ("quiz_batch", "b", "ac"), ("quiz_prefix", "c", "ab"), ("quiz_penalty", "a", "bc"),
-])  # fmt: skip
-def test_quick_checks(name, right, wrong):
-    check = getattr(checks_text, name)
-    assert check(right) and check(right.upper())
-    said = {str(check(letter)) for letter in wrong}
-    assert len(said) == len(wrong) and all(s.startswith("Not yet: ") for s in said)
-    for odd in ("", "z", None, 3):
-        assert "letter" in str(check(odd))
-
-
-def test_penalty_panels_share_tasks_and_axis():
-    dims = (8, 64, 384)
-    lines = {"search": np.array([0.2, 0.8, 1.0]), "classes": np.array([0.7, 0.9, 1.0])}
-    figure = penalty_panels(dims, {"plain": lines, "mrl": lines})
-    assert [t.name for t in figure.data] == ["search", "classes"] * 2
-    assert np.allclose(figure.data[3].y, lines["classes"]) and [t.showlegend for t in figure.data] == [
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert figure.data[2].line.color == figure.data[0].line.color != figure.data[1].line.color
-    for wrong in ({"plain": lines, "mrl": {"search": lines["search"]}}, {}, {"plain": {"search": np.ones(2)}}):
-        with pytest.raises(InputError):
-            penalty_panels(dims, wrong)
-
-
-def test_difference_lines_draw_bounds():
-    one = {8: Difference(0.1, 0.05, 0.2, 0.0), 64: Difference(-0.02, -0.03, 0.0, 0.0)}
-    figure = difference_lines({"a - b": one}, dim=77)
-    (trace,) = figure.data
-    assert np.allclose(trace.y, [0.1, -0.02])
-    assert np.allclose(trace.error_y.array, [0.1, 0.02]) and np.allclose(trace.error_y.arrayminus, [0.05, 0.01])
+def test_intervals_over_seeds_and_items_cover_the_truth():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for repeat in range(60):
+        a = (rng.random((3, 200)) < 0.8).astype(float)
+        b = (rng.random((3, 200)) < 0.7).astype(float)
+        mean, low, high = difference(a, b, samples=300, seed=repeat)
+        assert low < mean < high
+        covered += low <= 0.1 <= high
+    assert covered >= 50
     with pytest.raises(InputError):
-        difference_lines({"a - b": {}})
+        difference(np.zeros((1, 3)), np.zeros((1, 4)))
+
+
+def test_one_seed_is_resampled_by_its_items_alone():
+    items = np.random.default_rng(1).normal(0.4, 0.3, (1, 2000))
+    half = 1.96 * items.std() / np.sqrt(2000)
+    assert bootstrap(items) == pytest.approx((items.mean() - half, items.mean() + half), abs=half / 8)
+
+
+def test_the_front_is_what_no_other_option_beats():
+    costs, qualities = [5, 1, 3, 2, 2, 9], [0.5, 0.2, 0.2, 0.4, 0.3, 0.5]
+    assert [(costs[i], qualities[i]) for i in pareto(costs, qualities)] == [(1, 0.2), (2, 0.4), (5, 0.5)]
+    assert pareto([], []) == []
+    rng = np.random.default_rng(0)
+    costs, qualities = rng.integers(0, 12, 60).tolist(), rng.integers(0, 12, 60).tolist()
+    front = {(costs[i], qualities[i]) for i in pareto(costs, qualities)}
+    points = set(zip(costs, qualities, strict=True))
+    beaten = {(c, q) for c, q in points if any(a <= c and b >= q and (a, b) != (c, q) for a, b in points)}
+    assert front == points - beaten

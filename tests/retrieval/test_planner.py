@@ -9,7 +9,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.planner import Plan, pareto, plan_retrieval
+from mrl_tutorial.retrieval.planner import plan_retrieval
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.tasks.types import RetrievalTask, STSTask
 
@@ -114,14 +114,6 @@ def test_shortlists_longer_than_the_corpus_and_shorter_than_the_list():
     assert kept == {N}
     two = [plan for plan in planned.tried if len(plan.stages) == 2 and plan.stages[1].engine == "float32"]
     assert two[0].dev == pytest.approx(planned.full.dev, abs=1e-9)
-
-
-def test_pareto():
-    def plan(flops, dev):
-        return Plan((), dev, flops, 0, 0)
-
-    plans = [plan(5, 0.5), plan(1, 0.2), plan(3, 0.2), plan(2, 0.4), plan(2, 0.3), plan(9, 0.5)]
-    assert [(p.flops, p.dev) for p in pareto(plans)] == [(1, 0.2), (2, 0.4), (5, 0.5)]
 
 
 def test_what_cannot_rescore_is_refused_before_any_search(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.retrieval.planner import pareto
+from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 from mrl_tutorial.tasks.types import RetrievalTask
 
@@ -98,7 +98,7 @@ def test_signs_are_what_bits_stand_for():
 def test_front_and_comparison():
     stores = [Store(d, kind) for d in (8, 24) for kind in ("float32", "binary")]
     found = [Measured(m.store, m.items, dev=m.value) for m in measure_stores(TASK, PARTS, stores)]
-    front = pareto(found, "held")
+    front = [found[i] for i in pareto([m.held for m in found], [m.dev for m in found])]
     assert [m.held for m in front] == sorted({m.held for m in front})
     for m in found:
         assert any(f.held <= m.held and f.dev >= m.dev for f in front)

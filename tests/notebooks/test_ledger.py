@@ -7,9 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from evidence import ledger_rows
+from evidence.ledger_rows import Ledger
 
 from mrl_tutorial import InputError
-from mrl_tutorial.evaluation import ledger
+from mrl_tutorial.cli import ledger
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"number": "0.912 ± 0.004", "test": "1,797 images", "seeds": 3, "verdict": "holds", "why": "because"}
@@ -22,34 +24,34 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_a_row_is_printed_stored_collected_and_read_back(tmp_path, capsys):
-    ledger.settle("R3", "04", **GOOD)
-    ledger.settle("M1", "01", **{**GOOD, "verdict": "holds only if the size was trained"})
+    Ledger("04").settle("R3", **GOOD)
+    Ledger("01").settle("M1", **{**GOOD, "verdict": "holds only if the size was trained"})
     assert "0.912 ± 0.004" in capsys.readouterr().out
     path = tmp_path / "ledger.csv"
-    assert ledger.collect("04", path) == 1 and ledger.collect("01", path) == 1
+    assert ledger_rows.collect("04", path) == 1 and ledger_rows.collect("01", path) == 1
     rows = ledger.read(path)
     assert [r["id"] for r in rows] == ["M1", "R3"]  # the ledger's order, not that of the runs
-    assert rows[0]["claim"] == ledger.claims()["M1"][0] and rows[0]["seeds"] == 3 and rows[0]["cell"] == "claim-M1"
+    assert rows[0]["claim"] == ledger_rows.claims()["M1"][0] and rows[0]["seeds"] == 3 and rows[0]["cell"] == "claim-M1"
 
 
 def test_a_new_run_replaces_the_rows_of_its_notebook_only(tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.settle("M1", "01", **GOOD)
-    ledger.settle("M2", "01", **GOOD)
-    ledger.collect("01", path)
-    ledger.settle("R3", "04", **GOOD)
-    ledger.collect("04", path)
-    ledger.forget("01")
-    ledger.settle("M2", "01", **{**GOOD, "number": "new"})
-    ledger.collect("01", path)
+    Ledger("01").settle("M1", **GOOD)
+    Ledger("01").settle("M2", **GOOD)
+    ledger_rows.collect("01", path)
+    Ledger("04").settle("R3", **GOOD)
+    ledger_rows.collect("04", path)
+    ledger_rows.forget("01")
+    Ledger("01").settle("M2", **{**GOOD, "number": "new"})
+    ledger_rows.collect("01", path)
     assert [(r["id"], r["number"]) for r in ledger.read(path)] == [("M2", "new"), ("R3", GOOD["number"])]
 
 
 def test_fast_records_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FAST", "1")
-    ledger.settle("M1", "01", **{**GOOD, "seeds": 1})
+    Ledger("01").settle("M1", **{**GOOD, "seeds": 1})
     assert "0.912" in capsys.readouterr().out
-    assert ledger.collect("01", tmp_path / "ledger.csv") == 0
+    assert ledger_rows.collect("01", tmp_path / "ledger.csv") == 0
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_fast_records_nothing(monkeypatch, tmp_path, capsys):
 )
 def test_what_cannot_be_recorded(id, change, words):
     with pytest.raises(InputError, match=words):
-        ledger.settle(id, "01", **{**GOOD, **change})
+        Ledger("01").settle(id, **{**GOOD, **change})
 
 
 def test_a_file_that_is_no_ledger(tmp_path):
@@ -76,8 +78,8 @@ def test_a_file_that_is_no_ledger(tmp_path):
 def test_readme_table(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{ledger.MARKS[0]}\nOUTDATED\n{ledger.MARKS[1]}\nafter\n")
-    ledger.settle("M1", "01", **{**GOOD, "number": "a | b"})
-    ledger.collect("01", tmp_path / "l.csv")
+    Ledger("01").settle("M1", **{**GOOD, "number": "a | b"})
+    ledger_rows.collect("01", tmp_path / "l.csv")
     ledger.into_readme(readme, ledger.read(tmp_path / "l.csv"))
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "a \\| b" in text and "OUTDATED" not in text
@@ -113,6 +115,6 @@ def test_readme_shows_the_ledger_as_it_is():
 
 
 def test_claims_are_told_once_with_their_source():
-    known = ledger.claims()
+    known = ledger_rows.claims()
     assert len({claim for claim, _ in known.values()}) == len(known)
     assert all(source and re.fullmatch(r"[A-Z]\d+", id) for id, (_, source) in known.items())
