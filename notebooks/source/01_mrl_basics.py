@@ -206,9 +206,9 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 
 # %% [markdown]
 # ## The competitors
-# How else could one get a shorter vector? Seven **arms**, all with the same network, data, batches and number of steps:
+# How else could one get a shorter vector? MRL and six **baselines**, all with the same network, data, batches and number of steps:
 #
-# | arm | how its $m$ numbers come about |
+# | method | how its $m$ numbers come about |
 # |---|---|
 # | **MRL** | the first $m$ of one network, trained with the nested loss |
 # | **MRL-E** | the same with *one* classifier, whose first $m$ columns serve size $m$ ("tied", E for efficient) |
@@ -241,7 +241,7 @@ report.curves(
 )
 
 # %% [markdown]
-# **What to see.** From 16 numbers on, the arms are nearly level: there was room to spare. To the left they part. Three lines lie on one another, and fall
+# **What to see.** From 16 numbers on, the methods are nearly level: there was room to spare. To the left they part. Three lines lie on one another, and fall
 # fastest: plain prefix, random coordinates, and the slimmable network. A plain network has no reason to order its coordinates, so its first are as good as any;
 # and the narrowest slimmable network has 16, of which the first are again a plain prefix. PCA brings some order afterwards. MRL follows the networks that were trained
 # for each size alone, except at the very smallest size by cosine: two numbers without their length are an angle, and sharing it costs.
@@ -300,7 +300,7 @@ else:
         display(report.table(TEXT_DIMS, bank, metric))
 
 # %% [markdown]
-# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every arm. Of the trained ones a plain prefix is worst, as on the
+# **What to see.** MiniLM's own vector, cut without training, is lowest: training for the task helps every method. Of the trained ones a plain prefix is worst, as on the
 # digits; PCA mends nearly all of it, and from 16 numbers on is level with MRL; and MRL stays close to the layers trained for each size
 # alone, a little below them. With so many modules, many of which talk about the same things, everything is lower. (The encoder has seen much documentation
 # in its own training; the classes are new to it.)
@@ -309,7 +309,7 @@ else:
 #
 # ## What holds?
 # A small difference may be chance. Every comparison below comes with a 95 % **interval**: images (or texts) and seeds are
-# drawn again and again, with replacement, and the difference is computed each time (a paired bootstrap). We call an arm *not worse* where the interval
+# drawn again and again, with replacement, and the difference is computed each time (a paired bootstrap). We call a method *not worse* where the interval
 # stays above −0.01, and *better* where it stays above 0.
 #
 # **M1: the first $m$ numbers of one MRL vector do as well as a model trained for $m$ alone.** In the tables `low` and `high` are the ends of the
@@ -319,10 +319,10 @@ else:
 sets = {"digits": (DIMS, images), "pydocs": (TEXT_DIMS, texts), **({"banking77": (TEXT_DIMS, bank)} if bank else {})}
 
 
-def against(arm, metrics, of=("digits", "pydocs")):
-    """MRL minus another arm on several sets and measures, one line a size."""
+def against(baseline, metrics, of=("digits", "pydocs")):
+    """MRL minus a baseline on several sets and measures, one line a size."""
     frames = [
-        report.gaps(sets[s][0], sets[s][1]["MRL"][k], sets[s][1][arm][k]).assign(set=s, metric=k)
+        report.gaps(sets[s][0], sets[s][1]["MRL"][k], sets[s][1][baseline][k]).assign(set=s, metric=k)
         for s in of
         for k in metrics
     ]
@@ -375,7 +375,7 @@ run = {}  # how many of the smallest sizes in a row see MRL better in every comp
 for s in ("digits", "pydocs"):
     both = np.all([w for (where, *_), w in wins.items() if where == s], axis=0)
     run[s] = len(both) if both.all() else int(both.argmin())
-pca = {(s, k): level for s, arm, k, _, level, _ in lines if arm == baselines.NAMES["pca"]}
+pca = {(s, k): level for s, name, k, _, level, _ in lines if name == baselines.NAMES["pca"]}
 ledger.settle(
     "M2", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents",
     number="1-NN accuracy at the smallest size: " + "; ".join(
@@ -453,8 +453,8 @@ if not FAST:
 # **Z6: retrieval with MRL beats fixed-feature retrieval at every size.** Fixed feature means: a network of its own for each size.
 #
 # **Z7: "mAP@k counts how many of the k nearest share the label".** That is another measure, precision at k or P@k: the share of the ten nearest
-# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our arms differently? Two
-# made-up lists of results (1 is a hit) show first how they can disagree; the table after them holds the pairs of arms that the two order differently.
+# that are right, whatever their order. mAP@10 also asks whether the right ones come first. Do the two rank our methods differently? Two
+# made-up lists of results (1 is a hit) show first how they can disagree; the table after them holds the pairs of methods that the two order differently.
 
 # %% tags=["claim-Z6", "claim-Z7"]
 z6 = against("alone", ["map@10"])
@@ -477,23 +477,23 @@ ledger.settle(
 for hits in ([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]):
     h = np.array(hits)
     print(hits, f"P@10 = {h.mean():.2f}, AP@10 = {(h * h.cumsum() / np.arange(1, 11)).sum() / 10:.3f}")
-trained_arms = {s: {a: o for a, o in sets[s][1].items() if a != "frozen"} for s in ("digits", "pydocs")}
-split = {s: report.discordant(sets[s][0], trained_arms[s], "map@10", "p@10") for s in trained_arms}
-pairs = sum(len(sets[s][0]) * len(o) * (len(o) - 1) // 2 for s, o in trained_arms.items())
+trained_methods = {s: {a: o for a, o in sets[s][1].items() if a != "frozen"} for s in ("digits", "pydocs")}
+split = {s: report.discordant(sets[s][0], trained_methods[s], "map@10", "p@10") for s in trained_methods}
+pairs = sum(len(sets[s][0]) * len(o) * (len(o) - 1) // 2 for s, o in trained_methods.items())
 found = pd.concat([f.assign(set=s) for s, f in split.items()])
 display(found.round(4))
 apart = max(
-    float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_arms.values() for o in outcomes.values()
+    float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_methods.values() for o in outcomes.values()
 )
 ledger.settle(
-    "Z7", seeds=len(SEEDS), test=f"{pairs} pairs of arms at one size, digits and pydocs",
-    number=f"P@10 lies up to {apart:.3f} above mAP@10; they order {len(found)} of {pairs} pairs of arms differently, "
+    "Z7", seeds=len(SEEDS), test=f"{pairs} pairs of methods at one size, digits and pydocs",
+    number=f"P@10 lies up to {apart:.3f} above mAP@10; they order {len(found)} of {pairs} pairs of methods differently, "
     f"{int(found['beyond chance'].sum()) if len(found) else 0} of them beyond chance",
     verdict="does not hold here",
     why="the sentence describes P@k; AP@k of the paper's code weighs early hits more"
-    + (". The two disagree on some pair of arms "
+    + (". The two disagree on some pair of methods "
        + " and ".join(f"on {s} at size {report.in_words(sorted(set(f['size'])))}" for s, f in split.items() if len(f))
-       if len(found) else ". Here they never disagree on which arm is better"),
+       if len(found) else ". Here they never disagree on which method is better"),
 )  # fmt: skip
 
 # %% [markdown]

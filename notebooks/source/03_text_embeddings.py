@@ -193,14 +193,14 @@ check.quiz_prefix(answer)
 # We start from `all-MiniLM-L6-v2`, a finished model, and have 50 steps of 64 pairs to spend. All the weights of the
 # network are trained (*full fine-tuning*; only the table of token embeddings stays).
 #
-# | arm | steps 1 to 25 | steps 26 to 50 | the question |
+# | baseline | steps 1 to 25 | steps 26 to 50 | the question |
 # |---|---|---|---|
 # | **fixed** | full-size | full-size | what does the task itself bring, without Matryoshka? |
 # | **mrl** | mrl | mrl | Matryoshka from the first step |
 # | **fixed then mrl** | full-size | mrl | is it enough to convert a model that was trained as usual? |
 #
-# The arms were trained ahead of time with several seeds, by the command that the next cell prints, and every number of
-# this kind below is **loaded** from `data/results/arms.csv`; the next cell lists the arms that it holds
+# The baselines were trained ahead of time with several seeds, by the command that the next cell prints, and every
+# number of this kind below is **loaded** from `data/results/baselines.csv`; the next cell lists what it holds
 # ("separate 32" and "separate 128" come further down; 77 dimensions are a fifth of 384). Titles and
 # tables say "loaded" or "live", which is what runs here and now.
 #
@@ -208,16 +208,16 @@ check.quiz_prefix(answer)
 # (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
-arms, pairs = results.table("arms"), results.table("arms_paired")
+baselines, pairs = results.table("baselines"), results.table("baselines_paired")
 for name in ("command", "training", "versions", "threads", "processor"):
-    print(f"{name:<10} {arms.attrs.get(name, '')}")
-SEEDS = {arm: len(set(rows.seed)) for arm, rows in arms.groupby("arm", sort=False)}
-print("seeds     ", ", ".join(f"{arm} {n}" for arm, n in SEEDS.items()))
+    print(f"{name:<10} {baselines.attrs.get(name, '')}")
+SEEDS = {name: len(set(rows.seed)) for name, rows in baselines.groupby("baseline", sort=False)}
+print("seeds     ", ", ".join(f"{name} {n}" for name, n in SEEDS.items()))
 
 
-def loaded(arm, where="pydocs", reduction="prefix"):
+def loaded(name, where="pydocs", reduction="prefix"):
     """Mean over seeds by dimension, a Series; empty where the file has none."""
-    rows = arms[(arms.arm == arm) & (arms.task == where) & (arms.reduction == reduction)]
+    rows = baselines[(baselines.baseline == name) & (baselines.task == where) & (baselines.reduction == reduction)]
     return rows.groupby("dim").value.mean()
 
 
@@ -238,11 +238,11 @@ def show(differences):
 
 
 DIMS = sorted(loaded("plain").index)
-three = {arm: loaded(arm) for arm in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(arm))}
+three = {name: loaded(name) for name in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(name))}
 display(
     figures.curves(
         DIMS,
-        {arm: v.to_numpy() for arm, v in three.items()},
+        {name: v.to_numpy() for name, v in three.items()},
         title="Three ways at equal budget (loaded; pydocs, test queries)",
     )
 )
@@ -254,20 +254,20 @@ for a, b in [("mrl", "fixed"), ("fixed then mrl", "mrl"), ("fixed", "plain")]:
         print(f"   {d:>3} dimensions: {x}  spread over seeds {x.spread:.3f}  {said}")
 
 # %% [markdown]
-# **What to see.** Look at the right end first: is the arm that had only the full width to train ahead? It did not have
-# to share its steps with short prefixes. Then go left and look where the lines cross. Last, the bounds: a difference
+# **What to see.** Look at the right end first: is the baseline that had only the full width to train ahead? It did not
+# have to share its steps with short prefixes. Then go left and look where the lines cross. Last, the bounds: a difference
 # counts as better or worse only where its brackets lie on one side of 0.
 #
 # ### Claim L1
 # Boruń, Wojciechowski and Zalewski (2024) report that fine-tuning an existing embedding model into a Matryoshka one is
-# enough: no training from scratch is needed. We call it *enough* if the arm "mrl" is **not worse** than "fixed" at full
+# enough: no training from scratch is needed. We call it *enough* if "mrl" is **not worse** than "fixed" at full
 # width (the lower bound of the difference is at least −0.01), **better** at 64 dimensions and below, and the converted
-# arm "fixed then mrl" not worse than "mrl". We can only say it for a model that was an embedding model already, not for
-# a bare language model.
+# baseline "fixed then mrl" not worse than "mrl". We can only say it for a model that was an embedding model already, not
+# for a bare language model.
 
 # %% tags=["claim-L1"]
 gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
-seeds = min(SEEDS.get(arm, 0) for arm in ("fixed", "mrl"))
+seeds = min(SEEDS.get(name, 0) for name in ("fixed", "mrl"))
 small = [d for d in gain if d <= 64]
 fails = []
 if not gain[384].not_worse:
@@ -300,18 +300,18 @@ if seeds >= 3:
             if convert
             else ""
         ),
-        why="from all-MiniLM-L6-v2, which has seen docstrings before; 50 steps of 64 pairs for every arm. "
+        why="from all-MiniLM-L6-v2, which has seen docstrings before; 50 steps of 64 pairs for every baseline. "
         + ("; ".join(fails) + ". " if fails else "")
         + (
             f"Half the steps were not enough at {', '.join(map(str, late))} dimensions."
             if late
             else "Half of the steps were enough."
             if convert
-            else "The converted arm, fixed then mrl, was not measured."
+            else "The converted baseline, fixed then mrl, was not measured."
         ),
     )
 else:
-    print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
+    print(f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}")
 
 # %% [markdown]
 # ## Live: heads, and a short full training
@@ -398,15 +398,15 @@ TITLES = {
 }
 have = {where: title for where, title in TITLES.items() if len(loaded("plain", where)) and len(loaded("mrl", where))}
 panels = {
-    title: {name: kept(loaded(arm, where).to_numpy()) for where, name in have.items()}
-    for title, arm in [("plain model, cut", "plain"), ("all weights trained with mrl, cut", "mrl")]
+    title: {name: kept(loaded(baseline, where).to_numpy()) for where, name in have.items()}
+    for title, baseline in [("plain model, cut", "plain"), ("all weights trained with mrl, cut", "mrl")]
 }
 display(penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)"))
 
 print(f"{'':<30}" + "".join(f"{d:>7}" for d in DIMS))
-for arm in ("plain", "mrl"):
+for baseline in ("plain", "mrl"):
     for where, name in have.items():
-        print(f"{arm:<6}{name:<24}" + "".join(f"{v:>7.3f}" for v in loaded(arm, where).to_numpy()))
+        print(f"{baseline:<6}{name:<24}" + "".join(f"{v:>7.3f}" for v in loaded(baseline, where).to_numpy()))
 
 
 def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
@@ -511,7 +511,7 @@ if seeds >= 3:
     )
 else:
     print(
-        f"not settled: arms.csv holds {seeds} seeds of mrl; python tools/arms.py adds the rest. "
+        f"not settled: baselines.csv holds {seeds} seeds of mrl; python -m tools.compare_baselines adds the rest. "
         f"So far: {verdict}, {at_third}, {down_to}"
     )
 
@@ -525,17 +525,17 @@ for name, items in [("plain", plain.per_item[:1]), ("head, mrl", headed["mrl"])]
 
 # %% [markdown]
 # ## Do we need Matryoshka training at all?
-# A fair comparison has more arms than one. Without any special training we can also make a vector shorter by
+# A fair comparison has more than one baseline. Without any special training we can also make a vector shorter by
 #
 # - **random-k**: keep $k$ random coordinates, the same for every text. If that is as good as the prefix, the order
 #   means nothing;
 # - **PCA-k**: *principal component analysis* finds the directions in which the training texts' vectors differ most;
 #   keep the first $k$ (notebook 05 looks into it);
-# - a **bespoke** model (the arms "separate 32" and "separate 128"), trained for exactly one width: the strongest rival
-#   where one width is enough for ever.
+# - a **bespoke** model (the baselines "separate 32" and "separate 128"), trained for exactly one width: the strongest
+#   rival where one width is enough for ever.
 #
 # And PCA can be put on top of a Matryoshka model. The next cell compares prefix, random-k and PCA-k,
-# first live, on the plain model; then it draws the differences between the trained arms, loaded.
+# first live, on the plain model; then it draws the differences between the trained baselines, loaded.
 
 # %%
 train_vectors = encoder.encode_layers([*queries, *documents], layers=[6])[0] if FAST else None
@@ -613,7 +613,7 @@ if seeds >= 3:
         f"{', '.join(str(d) for d, x in rival.items() if x.better) or 'no width'}.",
     )
 else:
-    print(f"not settled: arms.csv holds {seeds} seeds; python tools/arms.py adds the rest. So far: {verdict}")
+    print(f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}")
     print(
         "mrl - fixed:",
         show(gain),
@@ -626,16 +626,16 @@ else:
 # %% [markdown]
 # ## What did it cost?
 # ### Claim L3
-# "It can be done cheaply." The budget of every arm above is 50 steps of 64 pairs. A clock on the wall also counts what
-# other programs on the machine took, so we read the *processor time* of a process that does nothing but train: on one
-# core with nothing else to do, that is the time it takes. We call it *cheap* if it takes under 15 minutes and under 4
-# GB, without a graphics card.
+# "It can be done cheaply." The budget of every baseline above is 50 steps of 64 pairs. A clock on the wall also counts
+# what other programs on the machine took, so we read the *processor time* of a process that does nothing but train: on
+# one core with nothing else to do, that is the time it takes. We call it *cheap* if it takes under 15 minutes and under
+# 4 GB, without a graphics card.
 
 # %% tags=["claim-L3"]
-cost = arms[arms.arm.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(
-    ["arm", "seed"]
+cost = baselines[baselines.baseline.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(
+    ["baseline", "seed"]
 )
-cost = cost.reindex(columns=["arm", "seed", "seconds", "cpu_seconds", "peak_gb"])
+cost = cost.reindex(columns=["baseline", "seed", "seconds", "cpu_seconds", "peak_gb"])
 print(cost.to_string(index=False))
 processor, peak = cost.cpu_seconds.dropna() / 60, cost.peak_gb.dropna()
 head_seconds = np.mean([r.seconds for r in live.values()])
@@ -645,7 +645,7 @@ if len(processor) >= 3:
     ledger.settle(
         "L3",
         seeds=len(processor),
-        test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {arms.attrs.get('processor', '')}",
+        test=f"{len(processor)} trainings of 50 steps of 64 pairs, all weights; {baselines.attrs.get('processor', '')}",
         verdict="holds" if cheap else f"holds only if {processor.max():.0f} minutes and {peak.max():.1f} GB are cheap",
         number=f"{processor.mean():.1f} minutes of one core on average, at most {processor.max():.1f} "
         "(on the wall, beside other programs, "
@@ -656,7 +656,7 @@ if len(processor) >= 3:
     )
 else:
     print(
-        f"not settled: {len(processor)} trainings were measured alone in a process; python tools/arms.py adds the rest"
+        f"not settled: {len(processor)} trainings were measured alone in a process; python -m tools.compare_baselines adds the rest"
     )
 
 # %% [markdown]

@@ -559,7 +559,7 @@ if counts:
         + (f": {won}" if won else ""),
         published="0 of 48 retrieval cells (read off a figure), 7 and 3 of 48 STS cells (arXiv 2411.17299)",
         verdict="holds" if not won else f"holds only if the cell is one of {lost}" if lost else "does not hold here",
-        why="equal steps for every arm, and only these cells; the separate models take one training a cell",
+        why="equal steps for every model, and only these cells; the separate models take one training a cell",
     )  # fmt: skip
 
 s = stacks(files["sts-full"][0], "stsbenchmark")
