@@ -68,7 +68,7 @@ test: $(VENV)/.installed-test
 	$(PY) -m pytest $(TEST_ARGS)
 
 test-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
-	@$(PY) tools/chromium.py
+	@$(PY) -m tools.chromium
 	$(PY) -m pytest tests/browser $(TEST_ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
@@ -77,19 +77,19 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(PY) -m mypy
 
 notebooks: $(VENV)/.installed-build
-	$(PY) tools/build_notebooks.py $(NOTEBOOK_ARGS)
+	$(PY) -m tools.build_notebooks $(NOTEBOOK_ARGS)
 
 check-notebooks: $(VENV)/.installed-build
-	$(PY) tools/build_notebooks.py --check $(NOTEBOOK_ARGS)
+	$(PY) -m tools.build_notebooks --check $(NOTEBOOK_ARGS)
 
 bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)
 
 badges: $(VENV)/.installed-build
-	$(PY) tools/badges.py "$(REPO)" $(BRANCH)
+	$(PY) -m tools.badges "$(REPO)" $(BRANCH)
 
 constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.installed-build $(VENV)/.installed-lint $(VENV)/.installed-milvus
-	$(PY) tools/constraints.py constraints.txt
+	$(PY) -m tools.constraints constraints.txt
 
 clean:
 	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

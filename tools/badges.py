@@ -1,18 +1,19 @@
-"""Write the repository's address, once told, into README and notebooks: Binder and Colab badges, and Colab's first cell.
+"""Write the repository's address into README and notebooks: Binder and Colab badges, and Colab's first cell.
 
-    python tools/badges.py owner/name [branch]     (make badges REPO=owner/name)
+    python -m tools.badges owner/name [branch]     (make badges REPO=owner/name)
 
 Sources and built notebooks are changed alike, outputs stay. Run again for another address.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import nbformat
+
+from tools import build_notebooks as build
 
 ROOT = Path(__file__).resolve().parents[1]
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
@@ -32,8 +33,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
-    sys.path.insert(0, folder)
     os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 """
@@ -68,9 +69,6 @@ def main(argv: list[str]) -> int:
     repo, branch = argv[0] if argv else "", argv[1] if len(argv) > 1 else "main"
     if not REPO.fullmatch(repo):
         raise SystemExit(f"{repo!r} is no repository: make badges REPO=owner/name")
-    spec = importlib.util.spec_from_file_location("build", ROOT / "tools" / "build_notebooks.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
     changed = [ROOT / "README.md"]
     first = build.sources()[0].stem
     readme = with_badges(changed[0].read_text(encoding="utf-8"), badges(repo, branch, f"notebooks/{first}.ipynb"))

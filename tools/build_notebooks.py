@@ -1,9 +1,9 @@
 """Build the notebooks: notebooks/source/NN_name.py -> notebooks/NN_name.ipynb, executed, with static pictures.
 
-    python tools/build_notebooks.py                      every notebook, at full budget        (make notebooks)
-    python tools/build_notebooks.py --only 00 --only 04  some of them
-    FAST=1 python tools/build_notebooks.py --out DIR     small budgets, for CI; never over the committed ones
-    python tools/build_notebooks.py --check              do the committed notebooks agree with their sources?
+    python -m tools.build_notebooks                      every notebook, at full budget        (make notebooks)
+    python -m tools.build_notebooks --only 00 --only 04  some of them
+    FAST=1 python -m tools.build_notebooks --out DIR     small budgets, for CI; never over the committed ones
+    python -m tools.build_notebooks --check              do the committed notebooks agree with their sources?
 
 The sources are in jupytext's percent format. A notebook is written only when all its cells ran.
 """
@@ -19,6 +19,7 @@ import re
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import jupytext
@@ -83,17 +84,23 @@ def execute(notebook: nbformat.NotebookNode) -> dict[str, float]:
 
 def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, float]:
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, store_widget_state=False,
-        resources={"metadata": {"path": str(HERE)}}, extra_arguments=["--log-level=ERROR"],
-    )  # fmt: skip
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(HERE)}},
+        extra_arguments=["--log-level=ERROR"],
+    )
     marks = [time.perf_counter()]
     with client.setup_kernel(env=env):
         for index, cell in enumerate(notebook.cells):
             marks.append(time.perf_counter())
             client.execute_cell(cell, index)
         marks.append(time.perf_counter())
-        peak = _peak_gb(client.km.provisioner.pid)
-    slowest = max((b - a for a, b in zip(marks[1:], marks[2:], strict=False)), default=0.0)
+        assert client.km is not None  # setup_kernel has made it
+        peak = _peak_gb(getattr(client.km.provisioner, "pid", 0))
+    slowest = max((b - a for a, b in pairwise(marks[1:])), default=0.0)
     return {"minutes": (marks[-1] - marks[0]) / 60, "peak_gb": peak, "slowest": slowest}
 
 
@@ -127,8 +134,8 @@ def clean(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def smaller(picture: str) -> str:
-    """A base64 PNG with a palette of 256 colours in place of all of them: a figure looks the same at less than half of the
-    size. Returned as it came where that is no gain."""
+    """A base64 PNG with a palette of 256 colors in place of all of them: a figure looks the same at less than half the
+    size. Returned as it came where that gains nothing."""
     with Image.open(io.BytesIO(base64.b64decode(picture))) as full:
         few = full.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     out = io.BytesIO()
@@ -196,9 +203,22 @@ def build(source: Path, out: Path) -> str | None:
 def _peak_gb(pid: int) -> float:
     """Peak resident memory of a process in GB; 0 where the system does not tell."""
     try:
-        return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1e6
-    except (OSError, TypeError):
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
         return 0.0
+    return int(found[1]) / 1e6 if found else 0.0
+
+
+def with_pictures() -> bool:
+    """Have plotly draw a static picture of every figure, if a Chromium is there; else say how to get one."""
+    browser = find_chromium()
+    if browser:
+        os.environ.setdefault("BROWSER_PATH", browser)  # where kaleido looks
+        os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"
+        return True
+    print(f"{REMEDY}\nwithout one the notebooks have no static pictures of their figures", file=sys.stderr)
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
+    return False
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -217,15 +237,8 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or (HERE.parent / "build" / "notebooks-fast" if fast else HERE)
     if fast and out.resolve() == HERE:
         sys.exit("FAST=1 gives shrunken results: choose another folder than notebooks/ with --out")
-    browser = find_chromium()
-    if browser:
-        os.environ.setdefault("BROWSER_PATH", browser)  # where kaleido looks
-        os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"
-    else:
-        print(f"{REMEDY}\nwithout one the notebooks have no static pictures of their figures", file=sys.stderr)
-        os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
-        if not fast and out.resolve() == HERE:
-            return 1
+    if not with_pictures() and out.resolve() == HERE:
+        return 1
     print(f"{'notebook':<28}{'minutes':>9}{'slowest s':>11}{'peak GB':>10}{'kB':>9}", flush=True)
     failed = [line for line in (build(source, out) for source in chosen) if line]
     print("\n".join(failed) if failed else f"{len(chosen)} notebooks built in {out}")

@@ -1,6 +1,6 @@
 """Write constraints.txt: the versions installed beside this Python of everything that pyproject.toml asks for.
 
-    python tools/constraints.py constraints.txt        (make constraints)
+    python -m tools.constraints constraints.txt        (make constraints)
 
 A version that needs a newer Python than the oldest that we support carries a marker, so that pip is free there.
 """
@@ -42,13 +42,14 @@ def closure(name: str) -> dict[str, str]:
 
 def pin(name: str, version: str) -> str:
     """One line: the version without its local part (`+cpu`), with a marker where an older Python cannot have it."""
-    needs = SpecifierSet(metadata.metadata(name).get("Requires-Python") or "")
+    needs = SpecifierSet(next(iter(metadata.metadata(name).get_all("Requires-Python") or ()), ""))
     oldest = next(minor for minor in range(OLDEST, 100) if f"3.{minor}.99" in needs)
     marker = f' ; python_version >= "3.{oldest}"' if oldest > OLDEST else ""
     return f"{name}=={version.split('+')[0]}{marker}"
 
 
 def main(path: str) -> None:
+    """Write the file."""
     lines = [pin(name, version) for name, version in sorted(closure("mrl-tutorial").items())]
     head = f"# The versions that the tests ran with (Python 3.{sys.version_info.minor}). Written by `make constraints`."
     Path(path).write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")

@@ -10,12 +10,10 @@ import sys
 
 def trouble(folder, min_free_gb):
     """The first thing that stands in the way, with its remedy; None when all is well."""
-    version = "%d.%d" % sys.version_info[:2]
-    if sys.version_info < (3, 11):
-        return "Python 3.11 or newer is needed, %s is %s: name another, e.g. make lab PYTHON=python3.12" % (
-            sys.executable,
-            version,
-        )
+    version = "{}.{}".format(*sys.version_info[:2])
+    if sys.version_info < (3, 11):  # noqa: UP036 -- an older Python runs this file to be told so
+        wish = "Python 3.11 or newer is needed, {} is {}: name another, e.g. make lab PYTHON=python3.12"
+        return wish.format(sys.executable, version)
     missing = []
     for module in ("venv", "ensurepip"):
         try:
@@ -24,15 +22,16 @@ def trouble(folder, min_free_gb):
             missing.append(module)
     if missing:
         return (
-            "Python %s lacks %s: on Debian or Ubuntu run 'sudo apt-get install python%s-venv', elsewhere "
-            "name a complete Python, e.g. make lab PYTHON=python3.12" % (version, " and ".join(missing), version)
-        )
+            "Python {} lacks {}: on Debian or Ubuntu run 'sudo apt-get install python{}-venv', elsewhere "
+            "name a complete Python, e.g. make lab PYTHON=python3.12"
+        ).format(version, " and ".join(missing), version)
     free = shutil.disk_usage(folder).free / 1e9
     if free < min_free_gb:
-        return (
-            "%.1f GB free in %s, %g GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB "
-            "(TORCH_INDEX, see README.md), or set MIN_FREE_GB=0 to try all the same" % (free, folder, min_free_gb)
+        low = (
+            "{:.1f} GB free in {}, {:g} GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB "
+            "(TORCH_INDEX, see README.md), or set MIN_FREE_GB=0 to try all the same"
         )
+        return low.format(free, folder, min_free_gb)
     return None
 
 

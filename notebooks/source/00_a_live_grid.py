@@ -25,8 +25,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
-    sys.path.insert(0, folder)
     os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%

@@ -28,8 +28,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
-    sys.path.insert(0, folder)
     os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
@@ -421,7 +421,7 @@ def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
     smaller = type(labelled)(labelled.name, labelled.origin, splits, labelled.classes)
     raw = plain_parts["documents"] if model is None else model.heads.apply_to(plain_parts["documents"], [6])
     parts = {split: raw[:, [row[text] for text in texts]] for split, (texts, _) in splits.items()}
-    return evaluate_grid(smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_draws=2 if FAST else 10)
+    return evaluate_grid(smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_experiments=2 if FAST else 10)
 
 
 print("\nclassification, live:")

@@ -28,8 +28,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
-    sys.path.insert(0, folder)
     os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
@@ -42,6 +42,7 @@ import plotly.graph_objects as go
 import torch
 from evidence import reduction_figures as pictures
 from evidence.ledger_rows import Ledger
+from evidence.stores import Measured, Store, measure_stores, signs
 from exercises import reduction as check
 
 from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
@@ -61,7 +62,6 @@ from mrl_tutorial.evaluation.reduction import (
 from mrl_tutorial.evaluation.statistics import bootstrap, compare, pareto
 from mrl_tutorial.panels.plots import figures
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("05")  # what this notebook finds out about the claims that it examines

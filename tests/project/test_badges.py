@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tools import badges
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-import badges  # noqa: E402
 
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
 
@@ -46,7 +46,7 @@ def clone(tmp_path):
 
 def run(clone: Path, *args: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "tools/badges.py", *args], cwd=clone, capture_output=True, text=True,
+        [sys.executable, "-m", "tools.badges", *args], cwd=clone, capture_output=True, text=True,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
 
@@ -110,4 +110,5 @@ def test_on_colab_it_fetches_installs_and_switches_widgets_on(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     exec(body("a/b"), {})
     assert "https://github.com/a/b" in ran[0] and ran[1][1:4] == ["-m", "pip", "install"] and len(ran) == 2
-    assert moved == ["/content/course/notebooks"] and sys.path[0] == "/content/course" and widgets == [1]
+    assert moved == ["/content/course/notebooks"] and sys.path[:2] == ["/content/course", "/content/course/notebooks"]
+    assert widgets == [1]
