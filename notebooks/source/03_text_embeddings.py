@@ -43,7 +43,7 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
-from evidence.penalty_figures import difference_lines, penalty_panels
+from evidence.curve_figures import SHARE, difference_lines, side_by_side
 from evidence.ledger_rows import Ledger
 from exercises import text_embeddings as check
 
@@ -401,7 +401,7 @@ panels = {
     title: {name: kept(loaded(baseline, where).to_numpy()) for where, name in have.items()}
     for title, baseline in [("plain model, cut", "plain"), ("all weights trained with mrl, cut", "mrl")]
 }
-display(penalty_panels(DIMS, panels, title="What is kept when the vector is cut (loaded)"))
+display(side_by_side(DIMS, panels, y=SHARE, title="What is kept when the vector is cut (loaded)"))
 
 print(f"{'':<30}" + "".join(f"{d:>7}" for d in DIMS))
 for baseline in ("plain", "mrl"):
