@@ -406,7 +406,7 @@ ledger.settle(
     number="; ".join(f"{s}: {count[s][1]:,} of {count[s][0]:,} parameters, accuracy {m3[s].difference.min():+.3f} at worst "
                      f"and {m3[s].difference.iloc[-1]:+.3f} at full size" for s in m3),
     verdict="holds" if halves and slightly else "holds only if it speaks of the parameters" if halves else "does not hold here",
-    why="worse beyond chance " + " and ".join(f"at size {report.in_words(v)} on {s}" if v else f"at no size on {s}" for s, v in lower.items())
+    why="significantly worse " + " and ".join(f"at size {report.in_words(v)} on {s}" if v else f"at no size on {s}" for s, v in lower.items())
     + ". What is saved is a part of the classifier, which a search does not need",
 )  # fmt: skip
 
@@ -464,13 +464,13 @@ lose = {s: [m for m in sets[s][0] if z6.loc[s, "map@10", m].worse] for s in win}
 n_win, n_all = sum(map(sum, win.values())), sum(map(len, win.values()))
 ledger.settle(
     "Z6", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds) and {len(modules.tested):,} pydocs documents, mAP@10",
-    number=f"better beyond chance at {n_win} of {n_all} sizes, worse at {sum(map(len, lose.values()))}; "
+    number=f"significantly better at {n_win} of {n_all} sizes, worse at {sum(map(len, lose.values()))}; "
     f"differences from {z6.difference.min():+.3f} to {z6.difference.max():+.3f}",
     published="ImageNet, mAP@10 read off the paper's figure 7: MRL above fixed features at every size",
     verdict="holds" if n_win == n_all else "does not hold here" if n_win == 0
     else "holds only if the size is " + "; ".join(
         f"{report.in_words([m for m, w in zip(sets[s][0], win[s]) if w])} on {s}" if any(win[s]) else f"on {s} at no size" for s in win),
-    why="worse beyond chance " + " and ".join(f"at size {report.in_words(v)} on {s}" if v else f"at no size on {s}" for s, v in lose.items())
+    why="significantly worse " + " and ".join(f"at size {report.in_words(v)} on {s}" if v else f"at no size on {s}" for s, v in lose.items())
     + ". At most sizes the difference may be chance; the point of MRL is one model instead of many",
 )  # fmt: skip
 
@@ -488,7 +488,7 @@ apart = max(
 ledger.settle(
     "Z7", seeds=len(SEEDS), test=f"{pairs} pairs of methods at one size, digits and pydocs",
     number=f"P@10 lies up to {apart:.3f} above mAP@10; they order {len(found)} of {pairs} pairs of methods differently, "
-    f"{int(found['beyond chance'].sum()) if len(found) else 0} of them beyond chance",
+    f"{int(found['significant'].sum()) if len(found) else 0} of them significantly",
     verdict="does not hold here",
     why="the sentence describes P@k; AP@k of the paper's code weighs early hits more"
     + (". The two disagree on some pair of methods "
@@ -547,7 +547,7 @@ ledger.settle(
         f"{s} coarse {ratio[s, 'coarse'][0]:+.3f} [{ratio[s, 'coarse'][1]:+.3f}, {ratio[s, 'coarse'][2]:+.3f}], "
         f"detail {ratio[s, 'detail'][0]:+.3f} [{ratio[s, 'detail'][1]:+.3f}, {ratio[s, 'detail'][2]:+.3f}]" for s in parts),
     verdict="holds" if len(holds) == 2 else f"holds only if the data set is {holds[0]}" if holds else "does not hold here",
-    why=f"the first block is better beyond chance in coarse on: {report.in_words([s for s in parts if first_coarse[s]])}; "
+    why=f"the first block is significantly better in coarse on: {report.in_words([s for s in parts if first_coarse[s]])}; "
     f"in detail on: {report.in_words([s for s in parts if not late_detail[s]])}. "
     "Where it is better in both, early coordinates hold more of everything, not another kind of information",
 )  # fmt: skip
@@ -678,7 +678,7 @@ ledger.settle(
     verdict="holds" if cheap == list(m9) else "does not hold here" if not buys
     else f"holds only if the weight is {report.in_words(cheap) if cheap else report.in_words(buys)}"
     + ("" if cheap else ", and a price at other sizes is accepted"),
-    why="the boosted size gains " + ("beyond chance" if len(buys) == len(m9) else "beyond chance only with a weight of " + report.in_words(buys))
+    why="the boosted size gains " + ("significantly" if len(buys) == len(m9) else "significantly only with a weight of " + report.in_words(buys))
     + "; a price of more than 0.01 is "
     + ("excluded at every other size" if cheap == list(m9) else "not excluded " + " and ".join(
         f"with c = {c} at size {report.in_words(d['size'][~d.not_worse].tolist())}" for c, d in m9.items() if not d.not_worse.iloc[1:].all())),

@@ -293,7 +293,7 @@ def test_figures_and_tables_hold_the_means():
         "alone": {"a": np.zeros((2, 1, 9)), "b": np.ones((2, 1, 9))},
     }
     found = baseline_report.discordant((2,), opposite, "a", "b")
-    assert len(found) == 1 and found["beyond chance"].all()
+    assert len(found) == 1 and found["significant"].all()
     whole = baseline_report.every_size(
         range(1, 5), {"MRL": np.arange(4) / 4}, (2, 4), {"alone": np.array([0.1, 0.2])}, "1nn"
     )
