@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import ast
-import gc
 import inspect
 import itertools
 import json
-import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mrl_tutorial.tasks.prose import is_prose, normal, split_sentences, strip_markup
+from joblib import Parallel, delayed
 
-LONGEST = 1_500_000  # bytes of a source file that is read
-CHUNK = 400  # files a process reads
+from mrl_tutorial.files import cache_dir, key, write_json
+from mrl_tutorial.tasks.splits import normalized
+from tools.harvest.libraries import LONGEST
+from tools.harvest.sentences import reads_as_english, split_sentences, strip_markup
+
+CHUNK = 400  # files that a process reads at a time
 
 
 def load_sentences(every: int = 1) -> list[str]:
     """Sentences of 4 to 60 words, none twice, in order of file and place, of each `every`-th source file; from the
     cache, or read now by two processes."""
-    files = list_sources()[::every]
-    path = files.cache_dir("bench") / f"sentences-{files.key([(str(f), f.stat().st_size) for f in files])}.json"
+    sources = list_sources()[::every]
+    path = cache_dir("bench") / f"sentences-{key([(str(file), file.stat().st_size) for file in sources])}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    chunks = [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]
+    chunks = [sources[start : start + CHUNK] for start in range(0, len(sources), CHUNK)]
     found: dict[str, str] = {}
-    with ThreadPoolExecutor(2) as pool:
-        for sentences in pool.map(_read_elsewhere, chunks):
-            for sentence in sentences:
-                found.setdefault(normal(sentence), sentence)
-    files.write_json(path, list(found.values()))
+    for sentences in Parallel(n_jobs=min(2, len(chunks)))(delayed(read_sentences)(chunk) for chunk in chunks):
+        for sentence in sentences:
+            found.setdefault(normalized(sentence), sentence)
+    write_json(path, list(found.values()))
     return list(found.values())
 
 
@@ -48,41 +47,31 @@ def list_sources() -> list[Path]:
     return sorted(file for file in found if file.stat().st_size < LONGEST)
 
 
-def read_sentences(files: Sequence[str | Path]) -> list[str]:
+def read_sentences(sources: Sequence[Path]) -> list[str]:
     """Sentences of the docstrings, private ones too, of files that can be read; they are parsed, never run."""
     sentences = []
-    for file in files:
+    for file in sources:
         try:
-            source = Path(file).read_text(encoding="utf-8")
-            tree = ast.parse(source)
+            tree = ast.parse(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, SyntaxError, RecursionError, ValueError):
             continue
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 for paragraph in paragraphs(ast.get_docstring(node, clean=False) or ""):
                     for sentence in split_sentences(strip_markup(paragraph)):
-                        if 4 <= len(sentence.split()) <= 60 and is_prose(sentence):
+                        if 4 <= len(sentence.split()) <= 60 and reads_as_english(sentence):
                             sentences.append(sentence)
     return sentences
 
 
 def paragraphs(docstring: str) -> Iterator[str]:
-    """Runs of lines at one indentation: texts, and what is said of each parameter. Code is left to `is_prose`."""
+    """Runs of lines at one indentation: texts, and what is said of each parameter. Code is left to
+    `reads_as_english`.
+
+    >>> list(paragraphs("One\\nparagraph.\\n\\nx : int\\n    The other."))
+    ['One paragraph.', 'x : int', 'The other.']
+    """
     lines = inspect.cleandoc(docstring).expandtabs().split("\n")
     for (blank, _), run in itertools.groupby(lines, lambda line: (not line.strip(), len(line) - len(line.lstrip()))):
         if not blank:
             yield " ".join(line.strip() for line in run)
-
-
-def _read_elsewhere(files: Sequence[Path]) -> list[str]:
-    home = str(Path(__file__).parents[1])
-    code = f"import sys; sys.path.append({home!r}); from benchmarks.sentences import main; main()"
-    command = [sys.executable, "-I", "-W", "ignore", "-X", "utf8", "-c", code]
-    answer = subprocess.run(command, input=json.dumps([str(f) for f in files]).encode(), capture_output=True)
-    return json.loads(answer.stdout) if answer.returncode == 0 else read_sentences(files)
-
-
-def main() -> None:
-    """Read the list of files on standard input, write their sentences to standard output."""
-    gc.disable()
-    json.dump(read_sentences(json.load(sys.stdin)), sys.stdout)

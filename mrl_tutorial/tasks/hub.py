@@ -1,22 +1,20 @@
-"""Public data sets from the Hugging Face hub, rewritten once to the layouts that readers.py knows.
+"""Public data sets from the Hugging Face hub, at pinned revisions.
 
-A set is fetched at a pinned revision, converted, and kept in the cache as one folder, whole or not at all; afterwards
-no network is asked. `$HF_ENDPOINT`, `$HF_HUB_OFFLINE` and the hub's own cache are respected.
+A set is downloaded by huggingface_hub, rewritten once to a layout that `folders.py` reads, and kept in the cache as one
+folder, whole or not at all; after that no network is needed. `$HF_ENDPOINT`, `$HF_HUB_OFFLINE` and the hub's own cache
+are respected.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.hub_layouts import LAYOUTS
+from mrl_tutorial.tasks.hub_layouts import CONVERTERS
 
 VERSION = 1  # of the conversion
 ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
@@ -24,86 +22,67 @@ ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it 
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one repository at one commit."""
+    """Files of one repository, by patterns, at one commit."""
 
     repository: str
     revision: str
     files: tuple[str, ...]
 
 
-# name -> (layout, sources). Revisions are commits named in public pins of these sets; with
-# $MRL_HUB_REVISION=main the newest is taken instead.
+def _beir(name: str, texts: str, qrels: str) -> tuple[str, tuple[Source, ...]]:
+    patterns = ("corpus/*.parquet", "queries/*.parquet")
+    return "beir", (Source(f"BeIR/{name}", texts, patterns), Source(f"BeIR/{name}-qrels", qrels, ("*.tsv",)))
+
+
+def _single(layout: str, repository: str, revision: str, pattern: str) -> tuple[str, tuple[Source, ...]]:
+    return layout, (Source(repository, revision, (pattern,)),)
+
+
+# name -> (layout, sources). The revisions are commits; with $MRL_HUB_REVISION=main the newest is taken instead.
 _FLAT = "sentence-transformers"
 SETS: dict[str, tuple[str, tuple[Source, ...]]] = {
-    "scifact": (
-        "beir",
-        (
-            Source(
-                "BeIR/scifact", "b3b5335604bf5ee3c4447671af975ea25143d4f5", ("corpus/*.parquet", "queries/*.parquet")
-            ),
-            Source("BeIR/scifact-qrels", "2938d17dc3b09882fdb8c12bbbe2e2dc0e75a029", ("*.tsv",)),
-        ),
-    ),
-    "nfcorpus": (
-        "beir",
-        (
-            Source(
-                "BeIR/nfcorpus", "b5026a0e96e8a7ac4f95f482a596389289d46269", ("corpus/*.parquet", "queries/*.parquet")
-            ),
-            Source("BeIR/nfcorpus-qrels", "a451b3b26d3ae1358f259c1a3a4dd61fcea35a65", ("*.tsv",)),
-        ),
-    ),
-    "fiqa": (
-        "beir",
-        (
-            Source("BeIR/fiqa", "979c07a7cb5ccc6ca009792241fa1250b98055dd", ("corpus/*.parquet", "queries/*.parquet")),
-            Source("BeIR/fiqa-qrels", "252958f2d646e22cab6d0c72dd3f0d5de6d0655a", ("*.tsv",)),
-        ),
-    ),
-    "stsbenchmark": (
-        "sts",
-        (Source("mteb/stsbenchmark-sts", "b0fddb56ed78048fa8b90373c8a3cfc37b684831", ("*.jsonl.gz",)),),
-    ),
-    "banking77": (
-        "classification",
-        (Source("mteb/banking77", "0fd18e25b25c072e09e0d92ab615fda904d66300", ("*.jsonl",)),),
-    ),
-    "captions": (
+    name: _beir(name, texts, qrels)
+    for name, texts, qrels in (
+        ("scifact", "b3b5335604bf5ee3c4447671af975ea25143d4f5", "2938d17dc3b09882fdb8c12bbbe2e2dc0e75a029"),
+        ("nfcorpus", "b5026a0e96e8a7ac4f95f482a596389289d46269", "a451b3b26d3ae1358f259c1a3a4dd61fcea35a65"),
+        ("fiqa", "979c07a7cb5ccc6ca009792241fa1250b98055dd", "252958f2d646e22cab6d0c72dd3f0d5de6d0655a"),
+    )
+} | {
+    "stsbenchmark": _single("sts", "mteb/stsbenchmark-sts", "b0fddb56ed78048fa8b90373c8a3cfc37b684831", "*.jsonl.gz"),
+    "banking77": _single("classification", "mteb/banking77", "0fd18e25b25c072e09e0d92ab615fda904d66300", "*.jsonl"),
+    "captions": _single(
         "sets",
-        (
-            Source(
-                f"{_FLAT}/embedding-training-data",
-                "d04b167f2c7dfb6ac247a4b5781364ffd9a74bc2",
-                ("flickr30k_captions.jsonl.gz",),
-            ),
-        ),
+        f"{_FLAT}/embedding-training-data",
+        "d04b167f2c7dfb6ac247a4b5781364ffd9a74bc2",
+        "flickr30k_captions.jsonl.gz",
     ),
-    "all-nli": (
-        "pairs",
-        (Source(f"{_FLAT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", ("triplet/*.parquet",)),),
+    "all-nli": _single("pairs", f"{_FLAT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
+    "msmarco": _single(
+        "pairs", f"{_FLAT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"
     ),
-    "msmarco": (
-        "pairs",
-        (Source(f"{_FLAT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", ("triplet/*.parquet",)),),
-    ),
-    "medi": ("pairs", (Source("GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", ("*.jsonl",)),)),
+    "medi": _single("pairs", "GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
 }
 
 
-def _sources(name: str) -> tuple[Source, ...]:
+def sources_of(name: str) -> tuple[Source, ...]:
+    """The repositories of a set, each at its pinned revision or at `$MRL_HUB_REVISION`."""
     other = os.environ.get("MRL_HUB_REVISION")
-    return tuple(Source(s.repository, other or s.revision, s.files) for s in SETS[name][1])
+    return tuple(replace(source, revision=other or source.revision) for source in SETS[name][1])
 
 
 def describe(name: str) -> str:
-    """Where the hub has the set: repositories and revisions, or that it has none."""
+    """Where the hub has the set: repositories and revisions, or that it has none.
+
+    >>> describe("banking77")
+    'hub: mteb/banking77@0fd18e2'
+    """
     if name not in SETS:
         return f"$MRL_DATA/{name}"
-    return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in _sources(name))
+    return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in sources_of(name))
 
 
 def _folder(name: str) -> Path:
-    sources = [[source.repository, source.revision, source.files] for source in _sources(name)]
+    sources = [[source.repository, source.revision, source.files] for source in sources_of(name)]
     return files.cache_dir("hub") / f"{name}-{files.key(VERSION, sources)}"
 
 
@@ -113,7 +92,7 @@ def cached(name: str) -> Path | None:
 
 
 def fetch(name: str) -> Path:
-    """The set as a folder in a layout of readers.py, fetched at its pinned revision if it is not in the cache.
+    """The set as a folder that `folders.py` reads, fetched at its pinned revision if it is not in the cache.
 
     Raises InputError in one line where the hub has no such set, does not answer, or must not be asked.
     """
@@ -124,39 +103,34 @@ def fetch(name: str) -> Path:
         raise InputError(
             f"{name}: the hub has no copy that we know of; {place} (corpus.jsonl, queries.jsonl, qrels/test.tsv)"
         )
-    layout, _ = SETS[name]
+    convert = CONVERTERS[SETS[name][0]]
     with files.whole_folder(_folder(name)) as target:
-        fetched = [(source.files, _snapshot(name, source, place)) for source in _sources(name)]
+        folders = [(snapshot(name, source, place), source.files) for source in sources_of(name)]
         try:
-            LAYOUTS[layout](fetched, target)
+            convert(folders, target)
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{name}: {describe(name)} is not as we know it ({error!r}); {place}") from error
     return _folder(name)
 
 
-def _snapshot(name: str, source: Source, remedy: str) -> Path:
+def snapshot(name: str, source: Source, remedy: str) -> Path:
     """The source's files in the hub's own cache; downloaded where that is allowed and the hub answers."""
     from huggingface_hub import constants, snapshot_download
 
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
-    silent = "" if offline else _silence(endpoint, source, constants)
-    options: dict[str, Any] = {
-        "repo_type": "dataset",
-        "revision": source.revision,
-        "allow_patterns": list(source.files),
-    }
-    reason = "HF_HUB_OFFLINE is set" if offline else silent
+    reason = "HF_HUB_OFFLINE is set" if offline else _why_silent(endpoint, source)
     try:
         folder = Path(
             snapshot_download(
                 source.repository,
-                **options,
+                repo_type="dataset",
+                revision=source.revision,
+                allow_patterns=list(source.files),
                 endpoint=endpoint,
                 etag_timeout=ANSWER_SECONDS,
-                max_workers=4,
                 local_files_only=bool(reason),
             )
         )
@@ -166,27 +140,26 @@ def _snapshot(name: str, source: Source, remedy: str) -> Path:
             f"{name}: cannot be had from {endpoint} ({reason}); {remedy}, or try again with a network"
         ) from error
     if missing := _missing(folder, source):
+        cache = f" in the local cache ({reason})" if reason else ""
         raise InputError(
-            f"{name}: {source.repository} has no complete {missing} at {source.revision[:7]}"
-            f"{f' in the local cache ({reason})' if reason else ''}; {remedy}"
+            f"{name}: {source.repository} has no complete {missing} at {source.revision[:7]}{cache}; {remedy}"
         )
     return folder
 
 
-def _silence(endpoint: str, source: Source, constants: Any) -> str:
-    """Why the hub cannot be asked for the source, or "": one request that must be answered soon, before the client's
-    own patient retries begin."""
-    request = urllib.request.Request(f"{endpoint}/api/datasets/{source.repository}/revision/{source.revision}")
-    token = os.environ.get("HF_TOKEN")
-    if token and endpoint == constants.ENDPOINT.rstrip("/"):
-        request.add_header("Authorization", f"Bearer {token}")
+def _why_silent(endpoint: str, source: Source) -> str:
+    """Why the hub cannot be asked for the source, or "": one request that must be answered soon, before the patient
+    retries of a download begin."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
-            return ""
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code} for {source.repository} at {source.revision[:7]}"
-    except (OSError, ValueError) as error:
-        return f"no answer: {getattr(error, 'reason', error)}"
+        HfApi(endpoint=endpoint).dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
+    except HfHubHTTPError as error:
+        return f"HTTP {error.response.status_code} for {source.repository} at {source.revision[:7]}"
+    except Exception as error:  # of whichever http library the client uses
+        return f"no answer: {' '.join(str(error).split())[:160]}"
+    return ""
 
 
 def _missing(folder: Path, source: Source) -> str:
@@ -196,7 +169,8 @@ def _missing(folder: Path, source: Source) -> str:
         if not found:
             return pattern
         for path in found:
-            if match := re.search(r"(.*)-\d{5}-of-(\d{5})\.", path.name):
-                if len(list(path.parent.glob(f"{match[1]}-*-of-{match[2]}.*"))) != int(match[2]):
-                    return path.name
+            if (shard := re.search(r"(.*)-\d{5}-of-(\d{5})\.", path.name)) and len(
+                list(path.parent.glob(f"{shard[1]}-*-of-{shard[2]}.*"))
+            ) != int(shard[2]):
+                return path.name
     return ""

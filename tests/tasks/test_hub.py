@@ -170,14 +170,14 @@ def test_absent_repository_and_file(stand_in, files):
     del files["BeIR/scifact-qrels"]["train.tsv"], files["BeIR/scifact-qrels"]["test.tsv"]
     with pytest.raises(InputError, match=r"scifact.*\*\.tsv.*MRL_DATA"):
         load_task("scifact")
-    assert hub.cached("scifact") is None and not list((hub.store.cache_dir("hub")).iterdir())
+    assert hub.cached("scifact") is None and not list(hub.files.cache_dir("hub").iterdir())
 
 
 def test_broken_file_leaves_nothing(stand_in, files):
     files["mteb/banking77"]["test.jsonl"] = b'{"text": "a", "label_text": "b"}\n{"text": '
-    with pytest.raises(InputError, match=r"test\.jsonl:2: not json"):
+    with pytest.raises(InputError, match=r"test\.jsonl:2: not a json object; delete the file"):
         load_task("banking77")
-    assert not list(hub.store.cache_dir("hub").iterdir())
+    assert not list(hub.files.cache_dir("hub").iterdir())
 
 
 def test_missing_shard_is_said(stand_in, files):

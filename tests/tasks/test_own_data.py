@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 import numpy as np
+import pandas
 import pytest
 
 from mrl_tutorial.cli.parser import main
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.load import ClassificationTask, PairsTask, STSTask, VectorsTask, load_task
+from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, VectorsTask
 from tests.helpers.tiny import SENTENCES, save_tiny
 
 
@@ -82,6 +87,64 @@ def test_csv_of_graded_pairs(tmp_path):
     assert all(
         score == int(a.split()[1]) / 10 for split in task.splits.values() for a, _, score in zip(*split, strict=True)
     )
+
+
+def table(path, rows, header):
+    """The rows in the layout that the path's suffix names."""
+    if path.suffix == ".parquet":
+        pandas.DataFrame(rows, columns=header).convert_dtypes().to_parquet(path)
+    elif path.suffix == ".tsv":
+        path.write_text("\n".join("\t".join(map(str, row)) for row in [header, *rows]))
+    elif path.suffix == ".csv":
+        pandas.DataFrame(rows, columns=header).to_csv(path, index=False)
+    else:
+        objects = [json.dumps(dict(zip(header, row, strict=True))) for row in rows]
+        path.write_text("\n".join(objects) if path.suffix == ".jsonl" else f"[{','.join(objects)}]")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+def test_every_layout_gives_the_same_texts_untouched(tmp_path, suffix):
+    """Texts that a reader of tables might take for missing values, numbers or quoted fields stay as they are."""
+    texts = ["NA", "null", "007", "1e5", "True", "2020-01-01", "NaN", '5" wide', "None"] + [f"t {i}" for i in range(60)]
+    rows = [[text, i % 2] for i, text in enumerate(texts)]
+    task = load_task(table(tmp_path / f"t{suffix}", rows, ["text", "label"]))
+    assert sorted(text for inputs, _ in task.splits.values() for text in inputs) == sorted(texts)
+    assert task.classes == ["0", "1"] and not task.warnings
+    labels = {text: task.classes[label] for split in task.splits.values() for text, label in zip(*split, strict=True)}
+    assert labels == {text: str(label) for text, label in rows}
+    assert task.fingerprint() == load_task(table(tmp_path / "t.tsv", rows, ["text", "label"])).fingerprint()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
+def test_objects_with_missing_values_and_unknown_names(tmp_path, suffix):
+    rows = [[f"a {i}", f"p {i}", None if i == 3 else 7, None] for i in range(60)] + [["lonely", None, 7, None]]
+    task = load_task(table(tmp_path / f"t{suffix}", rows, ["anchor", "positive", "negative", "note"]))
+    pairs = {row[0]: row for split in task.splits.values() for row in split}
+    assert pairs["a 2"] == ("a 2", "p 2", "7") and pairs["a 3"] == ("a 3", "p 3")  # a whole number stays whole
+    assert task.warnings[0].startswith(f"t{suffix}: dropped 1 row with an empty field")
+    with pytest.raises(InputError, match=rf"u\{suffix}:1: columns one, two are not known"):
+        load_task(table(tmp_path / f"u{suffix}", [["a", "b"]], ["one", "two"]))
+    with pytest.raises(InputError, match=rf"l\{suffix}:1: 'text' is not a text or a number"):
+        load_task(table(tmp_path / f"l{suffix}", [[["a", "b"], "x"]], ["text", "label"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.jsonl", '{"text": "a", "label": "b"}\n{"text": \n', r"x\.jsonl:2: not a json object; correct or remove"),
+        ("x.jsonl", "7\n", r"x\.jsonl:1: not a json object"),
+        ("x.json", '[{"text": "a", "label": "b"},\n{"text": ]', r"x\.json:2: not a json object"),
+        ("x.json", "[7]", r"x\.json:1: not a json object"),
+        ("x.json", '{"text": "a", "label": "b"}', r"x\.json: not a list"),
+        ("x.json", "", r"x\.json: is empty"),
+        ("x.parquet", "text,label", r"x\.parquet: not a parquet file"),
+    ],
+)
+def test_malformed_objects_name_file_line_and_remedy(tmp_path, name, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_task(write(tmp_path / name, text))
+    assert "\n" not in str(caught.value)
 
 
 def test_text_with_quotes_line_breaks_and_a_mark(tmp_path):
@@ -194,7 +257,7 @@ def test_bad_vector_files_and_labels(tmp_path):
 
 def test_what_was_dropped_is_said_beside_the_result(capsys, tmp_path):
     model, data = str(save_tiny(tmp_path / "model")), tmp_path / "data"
-    rows = "".join(f"{a},{b}\n" for a, b in zip(SENTENCES, SENTENCES[1:], strict=False))
+    rows = "".join(f"{a},{b}\n" for a, b in pairwise(SENTENCES))
     data.mkdir()
     for split in ("train", "test"):
         (data / f"{split}.csv").write_text(f"anchor,positive\n{rows}lonely,\n")

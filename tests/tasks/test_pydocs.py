@@ -1,170 +1,118 @@
-"""pydocs: near-duplicates are found exactly, no sibling crosses a split, the harvest repeats and is cached whole."""
+"""pydocs is frozen: the same texts on every machine, in the course's data; damage is said with the remedy."""
 
 from __future__ import annotations
 
+import gzip
 import json
-import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import pydocs
+from mrl_tutorial.tasks.load import load_task
+
+ROOT = Path(__file__).parents[2]
 
 
-def brute_force(sets, threshold):
-    return {
-        (i, j) for i in range(len(sets)) for j in range(i + 1, len(sets))
-        if sets[i] | sets[j] and len(sets[i] & sets[j]) / len(sets[i] | sets[j]) > threshold
-    }  # fmt: skip
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.frozensets(st.sampled_from("abcdefghijkl"), max_size=12), max_size=25), st.sampled_from([0.5, 0.7, 0.8])
-)
-def test_similar_pairs_are_exactly_those_of_all_pairs(sets, threshold):
-    found = pydocs.similar_pairs(sets, threshold)
-    assert len(found) == len(set(found)) and set(found) == brute_force(sets, threshold)
-
-
-def test_similar_pairs_on_text_like_sets():
-    rng = random.Random(0)
-    words = [f"w{int(rng.paretovariate(0.7))}" for _ in range(4000)]
-    sets = [frozenset(rng.sample(words, rng.randint(4, 30))) for _ in range(150)]
-    sets += [frozenset(list(base)[: -rng.randint(1, 3)]) | {"new"} for base in sets if len(base) > 5]
-    expected = brute_force(sets, 0.7)
-    assert set(pydocs.similar_pairs(sets, 0.7)) == expected and len(expected) > 50
-
-
-def test_groups_chain():
-    texts = ["a b c d e f g h i j", "a b c d e f g h i k", "a b c d e f g h l k", "x y z", ""]
-    assert pydocs.near_duplicate_groups([texts], 0.7) == [
-        0,
-        0,
-        0,
-        3,
-        4,
-    ]  # first and third are joined by the second alone
-
-
-def records(count=400, packages=("numpy", "torch")):
-    rng = random.Random(1)
-
-    def words(letter, many):
-        return " ".join(f"{letter}{rng.randrange(10**6)}" for _ in range(many))
-
-    places = [(package, i) for package in packages for i in range(count)]
-    return [[f"{p}.m{i % 7}.f{i}", f"{p}.m{i % 7}", p, words("q", 6), words("d", 20)] for p, i in places]
-
-
-def test_assembly_caps_drops_duplicates_and_keeps_groups_together(monkeypatch):
-    monkeypatch.setattr(pydocs, "CAP", 150)
-    given_records = records()
-    twin = [["torch.m0.twin", "torch.m0", "torch", given_records[0][3] + " other", given_records[0][4] + " more"]]
-    inherited = [["torch.m0.sub.f0", "torch.m0.sub", "torch", given_records[3][3], "another document " * 8]]
-    docs = pydocs.assemble(given_records + twin + inherited, {"numpy": "1", "torch": "2"})
-    shuffled = given_records + twin + inherited
-    random.Random(5).shuffle(shuffled)
-    assert pydocs.assemble(shuffled, {"numpy": "1", "torch": "2"}) == docs  # the order of the files does not matter
-    assert {package: docs.packages.count(package) for package in ("numpy", "torch")} == {"numpy": 150, "torch": 150}
-    assert "torch.m0.sub.f0" not in docs.names
-    split = dict(zip(docs.names, docs.splits, strict=True))
-    if "torch.m0.twin" in split and given_records[0][0] in split:
-        assert split["torch.m0.twin"] == split[given_records[0][0]]
-    assert 0.1 < docs.splits.count("test") / len(docs.splits) < 0.3  # and the cap's hash is not the split's
-    assert "missing" not in docs.missing and "scipy" in docs.missing
-
-
-def test_near_duplicates_never_cross_a_split():
-    rng = random.Random(2)
-    base = [" ".join(f"w{rng.randrange(10**6)}" for _ in range(20)) for _ in range(150)]
-    twins = [[f"numpy.m.f{i}{kind}", "numpy.m", "numpy", f"the query number {i} {kind}", text + " " + kind]
-             for i, text in enumerate(base) for kind in ("one", "two")]  # fmt: skip
-    docs = pydocs.assemble(twins, {"numpy": "1"})
-    split = dict(zip(docs.names, docs.splits, strict=True))
-    assert len(split) == 300 and len(set(split.values())) == 3
-    assert all(split[f"numpy.m.f{i}one"] == split[f"numpy.m.f{i}two"] for i in range(150))
-
-
-def test_rare_modules_join_their_parents():
-    modules = ["a.b.c.d"] * 3 + ["a.b.x"] + ["a.b"] * 2 + ["a.y"] + ["a"] * 2 + ["z.q"]
-    assert pydocs.merge_rare(modules, [], 3) == ["a.b.c"] * 3 + ["a.b"] * 3 + ["a"] * 3 + ["other"]
+def rows_of(count=30):
+    """A small corpus: the splits train, dev, test in turn."""
+    package = ["numpy"] * 10 + ["torch"] * 20
+    module = ["numpy.m"] * 10 + ["torch.nn"] * 15 + ["torch"] * 5
+    texts = [(f"query {i}", f"document {i}", i, ("train", "dev", "test")[i % 3]) for i in range(count)]
+    names = [f"numpy.m.f{i}" for i in range(count)]
+    return [
+        dict(zip(pydocs.COLUMNS, (name, *place, *text), strict=True))
+        for name, *place, text in zip(names, package, module, texts, strict=True)
+    ]
 
 
 @pytest.fixture
-def library(tmp_path, monkeypatch):
-    """Two made-up libraries in place of the real ones, and a cache of our own."""
-    rng = random.Random(3)
-    for package in ("numpy", "scipy"):
-        for sub in ("", "part/", "tests/"):
-            (tmp_path / package / sub).mkdir(parents=True, exist_ok=True)
-            words = [chr(97 + rng.randrange(26)) * rng.randint(2, 9) for _ in range(20 * 40)]
-            text = ""
-            for i in range(40):
-                own = words[20 * i : 20 * i + 20]
-                document = f"The {' '.join(own[4:])} is here."
-                text += f'def f{i}():\n    """Return the {" ".join(own[:4])} of it.\n\n    {document}\n    """\n'
-            (tmp_path / package / sub / "mod.py").write_text(text, encoding="utf-8")
-    found = {package: ("1.0", tmp_path / package) for package in ("numpy", "scipy")}
-    monkeypatch.setattr(pydocs, "find_libraries", lambda: found)
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-    return found
+def folder(tmp_path, monkeypatch):
+    """A small corpus in place of the frozen one."""
+    rows = rows_of()
+    about = {"fingerprint": pydocs.fingerprint(rows), "versions": {"numpy": "1"}}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    (tmp_path / "corpus.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    monkeypatch.setattr(files, "data_file", {"pydocs": tmp_path}.__getitem__)
+    return tmp_path
 
 
-def test_harvest_is_cached_whole_and_keyed_by_versions(library, monkeypatch, capsys):
-    docs = pydocs.load_pydocs()
-    assert set(docs.packages) == {"numpy", "scipy"} and not any(".tests." in name for name in docs.names)
-    assert docs.fingerprint in capsys.readouterr().err  # count and hash are printed when it is made
-    (path,) = files.cache_dir("pydocs").iterdir()
-    monkeypatch.setattr(pydocs, "harvest", lambda *_: pytest.fail("read again"))
-    assert pydocs.load_pydocs() == docs
-    monkeypatch.undo()
+def test_retrieval_and_classification(folder):
+    rows = rows_of()
+    task = load_task("pydocs")
+    assert list(task.corpus) == [row["name"] for row in rows] and not set(task.corpus) & set(task.queries)
+    assert task.judged("dev") == [f"q:numpy.m.f{i}" for i in range(1, 30, 3)]
+    assert task.pairs("train")[0][1] == "query 3" and task.pairs("train")[1][1] == "document 3"
+    assert task.labels == {level: [row[level] for row in rows] for level in ("package", "module")}
+    assert "30 documents" in task.origin and f"fingerprint {pydocs.fingerprint(rows)}" in task.origin
+    fine = load_task("pydocs:module")
+    assert fine.classes == ["numpy.m", "torch", "torch.nn"]
+    inputs, labels = fine.splits["test"]
+    assert inputs == [f"document {i}" for i in range(2, 30, 3)]
+    assert [fine.classes[label] for label in labels] == [rows[i]["module"] for i in range(2, 30, 3)]
+    assert load_task("pydocs:package").classes == ["numpy", "torch"]
 
 
-def test_damaged_cache_and_new_version_are_read_again(library, monkeypatch):
-    docs = pydocs.load_pydocs()
-    (path,) = files.cache_dir("pydocs").iterdir()
-    path.write_text('{"names": [')
-    assert pydocs.load_pydocs() == docs and json.loads(path.read_text())["fingerprint"] == docs.fingerprint
-    library["numpy"] = ("2.0", library["numpy"][1])
-    assert pydocs.load_pydocs().versions["numpy"] == "2.0" and len(list(files.cache_dir("pydocs").iterdir())) == 2
+def test_frozen_corpus_is_the_one_that_the_course_measured():
+    task = load_task("pydocs")
+    assert len(task.corpus) == len(task.queries) == 6306 and "fingerprint 6ab77ab2d2465bf1" in task.origin
+    assert {split: len(queries) for split, queries in task.splits.items()} == {"train": 4455, "dev": 586, "test": 1265}
+    assert task.fingerprint() == "fd4667b8d16ec74f"
+    assert load_task("pydocs:package").fingerprint() == "c7715b1e88920e1e"
+    assert load_task("pydocs:module").fingerprint() == "ca45704b2863532f"
+    folder = files.data_file("pydocs")
+    assert sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) < 1_000_000
 
 
-def test_result_does_not_depend_on_processes(library, monkeypatch):
-    files = pydocs.list_files(library)
-    steps = []
-    one = pydocs.harvest(files, lambda done, total, label: steps.append((done, total)), processes=1)
-    assert pydocs.harvest(files, processes=3) == one and len(one) > 100 and steps[-1][0] == steps[-1][1]
-
-    def refuse(*_, **__):
-        raise OSError("no processes here")
-
-    monkeypatch.setattr(subprocess, "run", refuse)
-    assert pydocs.harvest(files, processes=2) == one
+def cut_short(folder):
+    path = folder / "corpus.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-40])
 
 
-def test_nothing_to_read_is_said(monkeypatch, tmp_path):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
-    monkeypatch.setattr(pydocs, "find_libraries", dict)
-    with pytest.raises(InputError, match="none of its libraries"):
-        pydocs.load_pydocs()
+def change_a_text(folder):
+    path = folder / "corpus.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"document 7", b"document 8")))
 
 
-def test_real_libraries_are_found_without_importing_them():
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut_short, "damaged"),
+        (change_a_text, r"damaged \(fingerprint \w{16} where \w{16} belongs\)"),
+        (lambda folder: (folder / "corpus.jsonl.gz").write_bytes(b"hello"), "damaged"),
+        (lambda folder: (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(b'{"name": "a"}')), "damaged"),
+        (lambda folder: (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(b"{")), "damaged"),
+        (lambda folder: (folder / "about.json").write_text("{"), "damaged"),
+        (lambda folder: (folder / "about.json").unlink(), "damaged"),
+    ],
+)
+def test_damage_is_said_with_the_remedy(folder, damage, message):
+    damage(folder)
+    with pytest.raises(InputError, match=message + r".*; restore the folder") as caught:
+        load_task("pydocs")
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_library_of_the_corpus_is_needed(tmp_path):
+    """A fresh process to which none of the heavy libraries can be imported: the same corpus."""
     code = (
-        "import sys, mrl_tutorial.tasks.pydocs as p; f = p.list_files(p.find_libraries());"
-        "heavy = {'torch', 'scipy', 'sklearn', 'pandas', 'transformers', 'sympy', 'networkx'};"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
-        "names = {(x[0], x[2]) for x in f}; packages = {x[0] for x in f};"
-        "assert {'numpy', 'torch', 'sklearn'} <= packages, packages;"
-        "assert ('torch', '_torch_docs.py') in names and ('torch', 'nn/modules/linear.py') in names;"
-        "assert not any('/tests/' in '/' + n or n.startswith('models/') and p == 'transformers' for p, n in names)"
+        "import sys\n"
+        "for name in ('scipy', 'sklearn', 'pandas', 'torch', 'networkx', 'sympy', 'transformers', 'datasets',"
+        " 'plotly', 'IPython', 'joblib', 'jinja2', 'fsspec', 'huggingface_hub'): sys.modules[name] = None\n"
+        "from mrl_tutorial.tasks.load import load_task\nprint(load_task('pydocs').fingerprint())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "fd4667b8d16ec74f", done.stderr
+
+
+def test_a_copy_elsewhere_is_read_the_same(tmp_path, monkeypatch):
+    """The folder that a wheel carries is a copy: nothing in it depends on where it lies."""
+    first = load_task("pydocs").fingerprint()
+    copy = shutil.copytree(files.data_file("pydocs"), tmp_path / "pydocs")
+    monkeypatch.setattr(files, "data_file", {"pydocs": copy}.__getitem__)
+    assert load_task("pydocs").fingerprint() == first

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks import pydocs
-from mrl_tutorial.tasks.load import ClassificationTask, RetrievalTask, load_task, tasks
+from mrl_tutorial.tasks.load import load_task, tasks
+from mrl_tutorial.tasks.types import ClassificationTask, RetrievalTask
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def no_data(monkeypatch, tmp_path):
 
 
 def beir(folder, corpus=None, queries=None, qrels=None):
-    """A BEIR folder; `qrels` is file name -> text. Defaults: 4 documents, 40 queries, train and test judgements."""
+    """A BEIR folder; `qrels` is file name -> text. Defaults: 4 documents, 40 queries, train and test judgments."""
     (folder / "qrels").mkdir(parents=True)
     corpus = corpus or [{"_id": f"d{i}", "title": f"Title {i}", "text": f"text {i}"} for i in range(4)]
     queries = queries or [{"_id": f"q{i}", "text": f"query {i}"} for i in range(40)]
@@ -61,7 +61,7 @@ def test_beir_folder(tmp_path):
         task.judged("validation")
 
 
-def test_only_test_judgements_give_a_fifth_to_dev(tmp_path):
+def test_only_test_judgments_give_a_fifth_to_dev(tmp_path):
     qrels = {"test.tsv": "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td0\t1\n" for i in range(40))}
     task = load_task(beir(tmp_path / "x", qrels=qrels))
     assert list(task.splits) == ["dev", "test"] and not set(task.splits["dev"]) & set(task.splits["test"])
@@ -83,8 +83,8 @@ def test_what_can_be_dropped_is_dropped_and_counted(tmp_path):
     task = load_task(beir(tmp_path / "x", corpus=corpus, qrels=qrels))
     assert list(task.corpus) == ["d0"] and len(task.warnings) == 3
     assert task.warnings[0] == "corpus.jsonl: dropped 1 entry without text (first: 'd1')"
-    assert task.warnings[1] == "corpus.jsonl: dropped 1 repeated lines"
-    assert task.warnings[2] == "test.tsv: dropped 1 judgement of unknown ids (first: line 2: document 'd1')"
+    assert task.warnings[1] == "corpus.jsonl: dropped 1 repeated line"
+    assert task.warnings[2] == "test.tsv: dropped 1 judgment of unknown ids (first: line 2: document 'd1')"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_can_be_dropped_is_dropped_and_counted(tmp_path):
         ({"qrels": {"test.tsv": "q0\td0\t0.5\n"}}, r"test\.tsv:1: .*whole-number"),
         ({"qrels": {"test.tsv": "q0\td0\t1\nq0\td0\t2\n"}}, r"test\.tsv:2: .*judged twice"),
         ({"qrels": {"test.tsv": "x\td0\t1\ny\td0\t1\nq0\td0\t1\n"}}, r"test\.tsv: 2 of 3 .*query 'x'"),
-        ({"qrels": {"test.tsv": "query-id\tcorpus-id\tscore\n"}}, r"test\.tsv: holds no judgements"),
+        ({"qrels": {"test.tsv": "query-id\tcorpus-id\tscore\n"}}, r"test\.tsv: holds no judgments"),
         ({"qrels": {"test.txt": "q0\td0\t1\n"}}, r"no qrels/\*\.tsv"),
     ],
 )
@@ -124,7 +124,7 @@ def test_missing_and_unreadable_files(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no task in this folder"):
         load_task(tmp_path / "empty")
-    with pytest.raises(InputError, match=r"give a \.csv, \.tsv or \.npy"):
+    with pytest.raises(InputError, match=r"give a \.csv, \.tsv, \.json, \.jsonl, \.parquet or \.npy"):
         load_task(write(tmp_path / "x.docx", "?"))
 
 
@@ -182,33 +182,6 @@ def test_digits():
     assert sorted(tested.tolist()) == list(range(1797))
     with pytest.raises(InputError, match="not cut in folds"):
         ClassificationTask("x", "here", {"test": ([], labels)}, ["a"]).fold_indices()
-
-
-@pytest.fixture
-def docs(monkeypatch):
-    names = [f"numpy.m.f{i}" for i in range(30)]
-    found = pydocs.PyDocs(
-        names, ["numpy"] * 10 + ["torch"] * 20, ["numpy.m"] * 10 + ["torch.nn"] * 15 + ["torch"] * 5,
-        [f"query {i}" for i in range(30)], [f"document {i}" for i in range(30)],
-        (["train", "dev", "test"] * 10), {"numpy": "1"}, ["sympy"], "abc",
-    )  # fmt: skip
-    monkeypatch.setattr(pydocs, "load_pydocs", lambda progress=None: found)
-    return found
-
-
-def test_pydocs_as_retrieval_and_classification(docs):
-    task = load_task("pydocs")
-    assert list(task.corpus) == docs.names and not set(task.corpus) & set(task.queries)
-    assert task.judged("dev") == [f"q:numpy.m.f{i}" for i in range(1, 30, 3)]
-    assert task.pairs("train")[0][1] == "query 3" and task.pairs("train")[1][1] == "document 3"
-    assert task.labels == {"package": docs.packages, "module": docs.modules}
-    assert "30 documents" in task.origin and "fingerprint abc" in task.origin and "sympy" in task.warnings[0]
-    fine = load_task("pydocs:module")
-    assert fine.classes == ["numpy.m", "torch", "torch.nn"]
-    inputs, labels = fine.splits["test"]
-    assert inputs == [f"document {i}" for i in range(2, 30, 3)]
-    assert [fine.classes[label] for label in labels] == [docs.modules[i] for i in range(2, 30, 3)]
-    assert load_task("pydocs:package").classes == ["numpy", "torch"]
 
 
 def test_fingerprint_sees_content_and_not_the_place():

@@ -1,10 +1,12 @@
-"""What a docstring becomes: prose without signatures, parameters, code and markup."""
+"""What a docstring becomes: plain English without signatures, parameters, code and markup."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mrl_tutorial.tasks import docstrings, prose, pydocs
+from mrl_tutorial.tasks.splits import normalized
+from tools.harvest import docstrings
+from tools.harvest.libraries import SourceFile, find_libraries
 
 NUMPY = """sort(a, axis=-1)
 
@@ -47,7 +49,7 @@ GOOGLE = """
     Encode the input texts as vectors.
 
     Args:
-        texts (`list[str]`): The texts that are not prose.
+        texts (`list[str]`): The texts that are left out.
         size: Neither is the size of it.
 
     Texts are cut at the model's limit, which is the longest that it was trained on.
@@ -66,7 +68,7 @@ GOOGLE = """
     """
 
 
-def test_numpydoc_becomes_prose():
+def test_numpydoc_becomes_plain_english():
     assert docstrings.split_docstring(NUMPY) == (
         "Return a sorted copy of an array, see sort.",
         # not the sentence that introduces code, nor the one with a formula
@@ -74,7 +76,7 @@ def test_numpydoc_becomes_prose():
     )
 
 
-def test_google_style_becomes_prose():
+def test_google_style_becomes_plain_english():
     assert docstrings.split_docstring(GOOGLE) == (
         "Encode the input texts as vectors.",
         "Texts are cut at the model's limit, which is the longest that it was trained on. "
@@ -96,7 +98,7 @@ def test_document_never_repeats_the_query():
         "Return the sum of the array.\n\nReturn the sum of the array. "
         "The sum of an empty array is zero, as one would expect it to be."
     )
-    assert prose.normal(query) not in prose.normal(document) and document.startswith("The sum of an empty")
+    assert normalized(query) not in normalized(document) and document.startswith("The sum of an empty")
 
 
 def test_long_documents_end_at_a_sentence():
@@ -108,7 +110,7 @@ def test_long_documents_end_at_a_sentence():
 def test_public_definitions_are_found_and_nothing_is_run(tmp_path):
     body = (
         '"""{0} is the first sentence of this.\n\n'
-        'Here the document of {0} goes on for at least twelve words, all of it prose.\n"""'
+        'Here the document of {0} goes on for at least twelve words, all of it English.\n"""'
     )
     (tmp_path / "_hidden.py").write_text(
         'raise SystemExit("was run")\n'
@@ -120,21 +122,22 @@ def test_public_definitions_are_found_and_nothing_is_run(tmp_path):
         encoding="utf-8",
     )  # fmt: skip
     (tmp_path / "broken.py").write_text('def f(:\n    """x"""')
-    records = docstrings.read_sources([("lib", str(tmp_path), "_hidden.py"), ("lib", str(tmp_path), "broken.py")])
+    records = docstrings.read_sources([SourceFile("lib", tmp_path, Path(name)) for name in ("_hidden.py", "broken.py")])
     assert [record[:3] for record in records] == [
-        ["lib.Public", "lib", "lib"], ["lib.Public.method", "lib", "lib"], ["lib.abs", "lib", "lib"],
-    ]  # fmt: skip
+        ("lib.Public", "lib", "lib"),
+        ("lib.Public.method", "lib", "lib"),
+        ("lib.abs", "lib", "lib"),
+    ]
 
 
-def test_real_text_is_prose():
+def test_real_text_is_plain_english():
     """A fixed few files of an installed library: the text that readers will see."""
-    root = Path(pydocs.find_libraries()["sklearn"][1])
-    found = docstrings.read_sources(
-        [("sklearn", str(root), name) for name in ("pipeline.py", "model_selection/_split.py")]
-    )
+    root = find_libraries()["sklearn"].root
+    names = ("pipeline.py", "model_selection/_split.py")
+    found = docstrings.read_sources([SourceFile("sklearn", root, Path(name)) for name in names])
     assert len(found) >= 8
     for name, _, _, query, document in found:
         assert len(query.split()) >= 4 and len(document.split()) >= 12, name
         for text in (query, document):
             assert not any(mark in text for mark in ("`", ">>>", "::", "----", ":class:", "http", "\n")), (name, text)
-        assert prose.normal(query) not in prose.normal(document)
+        assert normalized(query) not in normalized(document)
