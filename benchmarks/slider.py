@@ -27,9 +27,9 @@ task = replace(task, corpus={d: task.corpus[d] for d in keep}, labels={},
                splits={s: [q for q in ids if q in kept] for s, ids in task.splits.items()})
 """
 CELL = """
-from mrl_tutorial.encoder import Encoder
-from mrl_tutorial.panels import GridExplorer
-from mrl_tutorial.tasks import load_task
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.explorer import GridExplorer
+from mrl_tutorial.tasks.load import load_task
 task = load_task("pydocs"){small}
 explorer = GridExplorer(task, Encoder.load(), layer=3, dim=128, max_queries={queries})
 explorer

@@ -42,7 +42,7 @@ from exercises import first_grid as check
 from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models import pretrained
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(
@@ -52,7 +52,7 @@ print(f"{torch.get_num_threads()} threads")
 
 # %% [markdown]
 # ## Real text, already here
-# The documentation of the scientific Python libraries on this machine is a search task that we all understand. The **query**
+# The documentation of fifteen scientific Python libraries is a search task that we all understand. The **query**
 # is the first sentence of a docstring, the **document** is the rest of it. For every query exactly one document counts as
 # *relevant*: its own. The queries are split into *train*, *dev* and *test*; look-alikes always fall on the same side.
 
@@ -97,7 +97,7 @@ plain = evaluate_grid(task, encoder, metric="ndcg@10", split="dev")
 print(plain.as_text())
 print(f"{len(task.judged('dev'))} dev queries, {len(task.corpus):,} documents;",
       ", ".join(f"{what} {seconds:.1f} s" for what, seconds in plain.seconds.items()))  # fmt: skip
-figures.grid_heatmap(plain, title="Plain all-MiniLM-L6-v2: nDCG@10 of every cell")
+plots.grid_heatmap(plain, title="Plain all-MiniLM-L6-v2: nDCG@10 of every cell")
 
 # %% [markdown]
 # **What to see.** The top row, the last layer, is the model as everybody uses it, and it can be cut: going left along it, quality
@@ -163,7 +163,7 @@ weights = np.ones((6, 7))  # layers 1 to 6; dimensions 8, 16, 32, 64, 128, 256, 
 weights[:, 0] = 2  # twice as hard at 8 dimensions
 mine = Recipe("mine", {"main": weights})
 
-figures.heatmap(weights, range(1, 7), encoder.dims, metric="weight", title="A recipe is a table of weights", digits=0)
+plots.heatmap(weights, range(1, 7), encoder.dims, metric="weight", title="A recipe is a table of weights", digits=0)
 
 # %% [markdown]
 # Training all of the model takes minutes on a laptop (notebook 04 does it). Here the model stays as it is, and each layer gets a
@@ -175,7 +175,7 @@ result = train(encoder, task, mine, what="heads", heads="per-layer", steps=20 if
 print(f"{result.steps} steps in {result.seconds:.0f} s")
 
 trained = evaluate_grid(task, result.encoder, split="dev")
-figures.heatmaps(
+plots.heatmaps(
     {"plain": plain.values, "with heads": trained.values}, plain.layers, plain.dims, title="nDCG@10 before and after"
 )
 
