@@ -36,6 +36,7 @@ if "google.colab" in sys.modules:
 import os
 import platform
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,18 +76,18 @@ print(
 # A vector of $D$ numbers in `float32` takes $4D$ bytes, and comparing two of them takes $D$ multiply-adds. Both are paid for *every*
 # item of a collection. An article on MRL by a database vendor says: ten million vectors need 30.72 GB at 768 dimensions and about
 # 41 GB at 1024. First the arithmetic; then real **indexes** (what a search keeps) of the library FAISS, written to disk and
-# held in memory: a flat one, which is just the vectors, and HNSW, a graph between neighbours that makes search fast and takes bytes of its
+# held in memory: a flat one, which is just the vectors, and HNSW, a graph between neighbors that makes search fast and takes bytes of its
 # own. The file size is exact; the growth of the process is a rough figure, since memory freed before is used again.
 
 
 # %% tags=["claim-Z1"]
 def grown(make):
     """Bytes by which the process grows when `make` is called, and what it made."""
-    pages = lambda: (
-        int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if Path("/proc").exists()
-        else 0
-    )
+
+    def pages():
+        known = Path("/proc/self/statm")
+        return int(known.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if known.exists() else 0
+
     before = pages()
     made = make()
     return pages() - before, made
@@ -113,7 +114,7 @@ for dim in (768, 1024):
         ("flat", faiss.IndexFlatL2(dim), rows),
         ("HNSW, 32 links", faiss.IndexHNSWFlat(dim, 32), rows // 10),
     ):
-        in_memory, index = grown(lambda: built(index, x[:n]))
+        in_memory, index = grown(partial(built, index, x[:n]))
         with tempfile.TemporaryDirectory() as folder:
             faiss.write_index(index, f"{folder}/index")
             on_disk = os.path.getsize(f"{folder}/index")
@@ -147,7 +148,7 @@ calculator = SizeCalculator(dim=64)
 display(calculator, calculator.static())
 
 # %% [markdown]
-# **What to see.** Grey is the whole vector, coloured what is kept; the axes are logarithmic, so every step to the left divides by the same
+# **What to see.** Gray is the whole vector, colored what is kept; the axes are logarithmic, so every step to the left divides by the same
 # factor. *Shortlist* means: compare the first numbers of all items, then the whole vectors of the few best only; it costs hardly more. The only question is what is lost, and the rest of the notebook answers it. A fixed size forces the choice *before* training; whoever wants another size later has to train, and embed everything, again.
 #
 # ## The nested loss, in the open
@@ -162,7 +163,7 @@ display(calculator, calculator.static())
 # every layer and size at once; with the same classifiers it must give the same number, which the end of the cell checks:
 
 # %%
-digits = baselines.from_task(load_task("digits"))  # pixels, centred
+digits = baselines.from_task(load_task("digits"))  # pixels, centered
 train_rows, test_rows = digits.rounds[0]
 x, y = torch.from_numpy(digits.x), torch.from_numpy(digits.labels)
 DIMS = (2, 4, 8, 16, 32, 64)
@@ -219,7 +220,7 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 # | **slimmable** | one network trained jointly at 25, 50, 75 and 100 % of its width, hidden units included |
 #
 # Each is judged in three ways, always on images that nothing was trained on. **Linear accuracy**: fit a fresh linear classifier (a *linear probe*)
-# on the $m$ numbers, and count its right answers. **1-NN accuracy** (nearest neighbour):
+# on the $m$ numbers, and count its right answers. **1-NN accuracy** (nearest neighbor):
 # does the nearest training image, by cosine, show the same digit? **mAP@10**: let the ten nearest come as search results; average
 # precision is $\frac{1}{10}\sum_{i \le 10} P(i)\,\text{rel}_i$, where $\text{rel}_i$ is 1 if result $i$ has the right label and $P(i)$ is the share of right ones among the first $i$.
 #
@@ -415,7 +416,7 @@ ledger.settle(
 # the first size from which the difference may be chance. For M3: the tied classifier has half the numbers, and no loss beyond chance is seen.
 #
 # **M4: a few sizes are enough, those in between work too.** The loss named six sizes. What about size 23? The next cell measures the
-# 1-NN accuracy at *every* size from 1 to 64. A size in between passes if it reaches the straight line (over the logarithm of the size) between its trained neighbours, less 0.01.
+# 1-NN accuracy at *every* size from 1 to 64. A size in between passes if it reaches the straight line (over the logarithm of the size) between its trained neighbors, less 0.01.
 
 # %% tags=["claim-M4"]
 every = list(range(1, 65)) if not FAST else [*range(2, 64, 3), 64]
@@ -435,7 +436,7 @@ low = min(gap, key=gap.get)
 ledger.settle(
     "M4", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits (5 folds), every size from 1 to 64",
     number=f"{len(inside) - len(short)} of {len(inside)} untrained sizes pass; "
-    f"the worst is {gap[low]:+.3f} from the line between its trained neighbours, at size {low}",
+    f"the worst is {gap[low]:+.3f} from the line between its trained neighbors, at size {low}",
     verdict="holds" if not short else "does not hold here" if len(short) > len(inside) / 2
     else f"holds only if the size is not {report.in_words(short)}",
     why="measured by 1-NN accuracy. Below the smallest trained size nothing is promised: "
@@ -483,7 +484,9 @@ pairs = sum(len(sets[s][0]) * len(o) * (len(o) - 1) // 2 for s, o in trained_met
 found = pd.concat([f.assign(set=s) for s, f in split.items()])
 display(found.round(4))
 apart = max(
-    float((o["p@10"] - o["map@10"]).mean((0, 2)).max()) for outcomes in trained_methods.values() for o in outcomes.values()
+    float((o["p@10"] - o["map@10"]).mean((0, 2)).max())
+    for outcomes in trained_methods.values()
+    for o in outcomes.values()
 )
 ledger.settle(
     "Z7", seeds=len(SEEDS), test=f"{pairs} pairs of methods at one size, digits and pydocs",
@@ -554,9 +557,9 @@ ledger.settle(
 
 # %% [markdown]
 # **What to see.** On the digits every block knows nearly everything. On pydocs the first block is best in both columns, and the later ones lose more in coarse than in
-# detail: early coordinates lean towards the coarse, but no later block is the place of details.
+# detail: early coordinates lean toward the coarse, but no later block is the place of details.
 #
-# Vectors of several sizes, to look at. **UMAP** draws points in two dimensions so that neighbours stay neighbours; *aligned* UMAP draws several versions of the same points and keeps
+# Vectors of several sizes, to look at. **UMAP** draws points in two dimensions so that neighbors stay neighbors; *aligned* UMAP draws several versions of the same points and keeps
 # them in place from one to the next. Move the slider: the sizes of the MRL vector, from two numbers to all of them.
 # (The network of the first fold; four fifths of these images were in its training, so look at the shape, not at the score.)
 
@@ -579,36 +582,36 @@ display(prefix_map, prefix_map.static())
 # multiplied by them. What does change the numbers is the length: a prefix of a vector of length 1 is shorter than 1. And this is a trap.
 #
 # The cell first trains networks on the digits with very unequal weights, 16, 1, 1, 1, 1, 1, and compares the first 8 numbers with and
-# without cutting (claim Z3). The panel after it shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalise (right), normalise then cut
-# and forget to normalise again, and not to normalise at all. A fourth line takes the vectors that were normalised too early, but compares by distance.
+# without cutting (claim Z3). The panel after it shows what the trap costs in a real search, on MiniLM's own vectors of pydocs. Three ways, compared by dot product: cut then normalize (right), normalize then cut
+# and forget to normalize again, and not to normalize at all. A fourth line takes the vectors that were normalized too early, but compares by distance.
 
 # %% tags=["claim-Z3"]
 boosted = baselines.nets(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
 full_vectors, cut_vectors = boosted.features(digits.x), boosted.features(digits.x, 8)
 same = bool(torch.equal(full_vectors[..., :8], cut_vectors))
-unit = F.normalize(full_vectors, dim=-1)[..., :8]  # normalised, then cut
+unit = F.normalize(full_vectors, dim=-1)[..., :8]  # normalized, then cut
 ratio_of = unit / F.normalize(cut_vectors, dim=-1)
 one_factor = float((ratio_of.amax(-1) - ratio_of.amin(-1)).abs().max() / ratio_of.abs().mean())
 lengths = unit.norm(dim=-1)
 tr, te = digits.rounds[0]
-late = (unit[0, te] @ unit[0, tr].T).argmax(1)  # dot products of what was cut after normalising
+late = (unit[0, te] @ unit[0, tr].T).argmax(1)  # dot products of what was cut after normalizing
 proper = (F.normalize(cut_vectors[0, te], dim=-1) @ F.normalize(cut_vectors[0, tr], dim=-1).T).argmax(1)
 print(f"same numbers with and without cutting, c = (16, 1, 1, 1, 1, 1): {same}")
 print(
-    f"normalise, then cut to 8: lengths {lengths.min():.2f} to {lengths.max():.2f}; within one vector all numbers change by one factor"
+    f"normalize, then cut to 8: lengths {lengths.min():.2f} to {lengths.max():.2f}; within one vector all numbers change by one factor"
 )
 print(
-    f"nearest neighbour by dot product, right label: {(y[tr][late] == y[te]).float().mean():.3f} cut last, "
-    f"{(y[tr][proper] == y[te]).float().mean():.3f} normalised last"
+    f"nearest neighbor by dot product, right label: {(y[tr][late] == y[te]).float().mean():.3f} cut last, "
+    f"{(y[tr][proper] == y[te]).float().mean():.3f} normalized last"
 )
 ledger.settle(
     "Z3", seeds=len(SEEDS), test=f"{len(digits.tested):,} digits, networks trained with weights 16, 1, 1, 1, 1, 1",
     number="largest difference between the first 8 of the long vector and the short one: "
     f"{float((full_vectors[..., :8] - cut_vectors).abs().max()):.1f}; "
-    f"after normalising first, lengths from {float(lengths.min()):.2f} to {float(lengths.max()):.2f}",
+    f"after normalizing first, lengths from {float(lengths.min()):.2f} to {float(lengths.max()):.2f}",
     verdict="holds" if not same else "does not hold here",
     why="c_m weighs losses, never features; a prefix differs at most by one factor for the whole vector, "
-    "which comes from its length; normalising after the cut removes it",
+    "which comes from its length; normalizing after the cut removes it",
 )  # fmt: skip
 
 asked = corpus.judged("dev")[: 60 if FAST else 200]
@@ -621,13 +624,13 @@ trap = TruncationTrap(
 display(trap, trap.static())
 
 # %% [markdown]
-# **What to see.** With all dimensions nothing is cut, and all lines but one meet: without normalising, long vectors win searches they should not, at every size. Further left the
-# vectors that were normalised too early compare unfairly: whoever has much of its length in front has an advantage in every search. Distances suffer less from it.
+# **What to see.** With all dimensions nothing is cut, and all lines but one meet: without normalizing, long vectors win searches they should not, at every size. Further left the
+# vectors that were normalized too early compare unfairly: whoever has much of its length in front has an advantage in every search. Distances suffer less from it.
 # On the right the lengths that are left after the cut.
 #
 # ## Importance weights, live
 # So the $c_m$ act through training only. What do they do there? Move a slider: five networks, one a fold, are trained again from the
-# same start, and all images are tested. The grey line has all weights at 1. Weight 0 takes a size out of the loss.
+# same start, and all images are tested. The gray line has all weights at 1. Weight 0 takes a size out of the loss.
 # (Only ratios count here: the optimiser, Adam, divides by the size of the gradient.) Try this:
 #
 # 1. Press **Boost size 2**. What does it buy, what does it cost?
@@ -800,7 +803,7 @@ ledger.table()
 # - on digits one Matryoshka model does as well as a whole row of models trained for each size, except where the size is so small that sharing hurts; on texts it
 #   stayed close, mostly a little below;
 # - a plain model's coordinates have no order, PCA gives them one afterwards, and at larger sizes that is enough;
-# - the sizes between the trained ones work, the weights $c_m$ shift quality towards a size, and every prefix has to be normalised *after* the cut.
+# - the sizes between the trained ones work, the weights $c_m$ shift quality toward a size, and every prefix has to be normalized *after* the cut.
 #
 # Mind the limits: digits are small and easy, the text part trains one layer, and three seeds show only coarse differences.
 #

@@ -33,6 +33,7 @@ if "google.colab" in sys.modules:
 import os
 import platform
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,8 @@ from mrl_tutorial import Encoder, InputError, cell_price, files, load_task
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.classification.small_networks import Plan, train_nets
 from mrl_tutorial.evaluation.statistics import bootstrap
+from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner
-from mrl_tutorial.panels.plots import figures
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("02")  # what this notebook finds out about the claims that it examines
@@ -164,18 +165,18 @@ print("size: confidence, and whether the answer is right")
 # %%
 def calibration(runs, kind, title):
     figure = go.Figure(
-        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": figures.INK, "dash": "dot"}, name="calibrated")
+        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": plots.INK, "dash": "dot"}, name="calibrated")
     )
     dims = runs[kind][0]["test"].dims
-    for colour, j in zip(figures.COLOURS, (0, len(dims) // 2, len(dims) - 1)):
+    for color, j in zip(plots.COLORS, (0, len(dims) // 2, len(dims) - 1)):
         confidence, right = (
             np.concatenate([getattr(run["test"], what)[j] for run in runs[kind]]) for what in ("confidence", "right")
         )
         count, mean, share, error = cascade.reliability(confidence, right)
         enough = count >= 30
         figure.add_scatter(x=mean[enough], y=share[enough], mode="lines+markers",
-                           name=f"{dims[j]} dimensions, ECE {error:.3f}", line={"color": colour, "width": 3})  # fmt: skip
-    figure.update_layout(**figures.style(title), height=440)
+                           name=f"{dims[j]} dimensions, ECE {error:.3f}", line={"color": color, "width": 3})  # fmt: skip
+    figure.update_layout(**plots.style(title), height=440)
     figure.update_xaxes(title="confidence", range=[0, 1.02])
     figure.update_yaxes(title="share of right answers", range=[0, 1.02], showgrid=True)
     return figure
@@ -185,12 +186,12 @@ calibration(runs["digits"], "MRL-E", "Digits, MRL-E: what a confidence is worth"
 
 # %% [markdown]
 # **What to see.** A line above the dotted one: this size is *less* sure than it could be; below: it is too sure. Here the smallest size is
-# less sure than it could be and the largest one too sure, so the same confidence is not worth the same at all sizes. That is why thresholds are learnt, and why each size may need its own.
+# less sure than it could be and the largest one too sure, so the same confidence is not worth the same at all sizes. That is why thresholds are learned, and why each size may need its own.
 #
 # ## Thresholds, and what they cost
 # Three rules. All choose by the held-out part only:
 #
-# 1. **The paper's rule.** Take each pair of neighbouring sizes by itself. Whoever reaches the threshold is answered by the smaller size, everyone else
+# 1. **The paper's rule.** Take each pair of neighboring sizes by itself. Whoever reaches the threshold is answered by the smaller size, everyone else
 #    by the larger. Of 101 thresholds from 0 to 1 take the one with the best accuracy, the smallest of equals.
 # 2. **One threshold for all sizes**, the cheapest whose accuracy is at least that of the largest size.
 # 3. **Search**: thresholds of their own again, the cheapest combination found (one threshold is moved at a time, for many prices of a
@@ -343,7 +344,7 @@ if bank:
         (list(bank.splits[s][0])[::step], np.asarray(bank.splits[s][1])[::step]) for s in ("train", "dev", "test")
     ]
     ends = np.cumsum([0, *(len(labels) for _, labels in pieces)])
-    rows = [np.arange(a, b) for a, b in zip(ends, ends[1:])]
+    rows = [np.arange(a, b) for a, b in pairwise(ends)]
     bank_vectors = np.concatenate([encoder.encode_layers(texts, layers=[encoder.n_layers])[0] for texts, _ in pieces])
     runs["banking77"] = text_runs(bank_vectors, np.concatenate([labels for _, labels in pieces]), *rows)
     results["banking77"] = cascades(runs["banking77"])
@@ -366,16 +367,16 @@ def picture(kind):
         dims, single = np.array(found[0]["test"].dims), np.mean([run["test"].accuracy for run in found], 0)
         rows = table[table.kind == kind].set_index("rule")
         place = {"row": k // 2 + 1, "col": k % 2 + 1}
-        figure.add_scatter(x=dims, y=single, mode="lines+markers", name="one size for all", line={"color": figures.INK, "dash": "dot"},
+        figure.add_scatter(x=dims, y=single, mode="lines+markers", name="one size for all", line={"color": plots.INK, "dash": "dot"},
                            marker={"symbol": "square", "size": 8}, showlegend=not k, **place)  # fmt: skip
         symbols = {"one threshold": "circle", "paper's rule": "diamond", "search": "x", "oracle": "star"}
-        for (rule, symbol), colour in zip(symbols.items(), figures.COLOURS):
+        for (rule, symbol), color in zip(symbols.items(), plots.COLORS):
             figure.add_scatter(x=[rows.final[rule]], y=[rows.accuracy[rule]], mode="markers", name=rule,
-                               marker={"symbol": symbol, "size": 14, "color": colour}, showlegend=not k, **place)  # fmt: skip
+                               marker={"symbol": symbol, "size": 14, "color": color}, showlegend=not k, **place)  # fmt: skip
         figure.update_xaxes(type="log", tickvals=list(dims), ticktext=[str(d) for d in dims],
                             title="expected size" if k > 1 else None, showgrid=False, **place)  # fmt: skip
         figure.update_yaxes(title="accuracy" if k % 2 == 0 else None, showgrid=True, **place)
-    figure.update_layout(**figures.style())
+    figure.update_layout(**plots.style())
     figure.update_layout(
         height=680, legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top"}, margin={"t": 50, "b": 90}
     )
@@ -412,7 +413,7 @@ pd.DataFrame(lines).set_index("rule")
 
 # %% [markdown]
 # **What to see.** Every rule keeps less than it promised, and the expected size differs from draw to draw. A single number like "37" hides both. The paper's
-# rule does not even promise to lose nothing: what is best for each pair of neighbours is not best for the way through all of them.
+# rule does not even promise to lose nothing: what is best for each pair of neighbors is not best for the way through all of them.
 #
 # ## What does it save in the end?
 # The classifier's work is *coordinates read × classes* multiply-adds. But the vector has to be made first, by the whole encoder, before even its first number is known.
@@ -600,7 +601,7 @@ ledger.table()
 # %% [markdown]
 # ## In this notebook we saw
 # - a cascade answers easy items with few numbers and hard ones with many; its *expected size* is a mean, not the size of any vector;
-# - thresholds are learnt, and a rule with much freedom and few held-out items promises more than it keeps;
+# - thresholds are learned, and a rule with much freedom and few held-out items promises more than it keeps;
 # - tied classifiers pay for the last size, separate ones for all they pass: up to about twice as much;
 # - the plain alternative to compare with is one smaller size for everyone, and the limit is the oracle;
 # - the encoder's work is not saved at all.

@@ -53,7 +53,7 @@ from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.evaluation.statistics import Difference, kept, paired, smallest_width
 from mrl_tutorial.losses.contrastive import contrastive
 from mrl_tutorial.models.export import export
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("03")  # what this notebook finds out about the claims that it examines
@@ -88,7 +88,7 @@ print(task)
 print(encoder)
 
 queries, documents = task.pairs("train")
-four = slice(40, 44)  # neighbours in the corpus, so that they are about similar things
+four = slice(40, 44)  # neighbors in the corpus, so that they are about similar things
 for query, document in zip(queries[four], documents[four]):
     print(f"\nquery     {query[:100]}\ndocument  {' '.join(document.split())[:100]} …")
 
@@ -115,7 +115,7 @@ assert abs(packaged - by_hand) < 1e-4
 
 # %% [markdown]
 # **What to see.** Each row of shares adds up to 1, like the probabilities of a classifier. Where a row leaves much of its
-# share beside the diagonal, the query also likes a neighbour's document: these are neighbours in one library, and their
+# share beside the diagonal, the query also likes a neighbor's document: these are neighbors in one library, and their
 # texts are alike. The package, which computes the same for any layers and dimensions at once, agrees.
 #
 # The number of wrong documents is the batch size minus one. The next cell first tries the same model, not trained
@@ -139,7 +139,7 @@ batch = Batch(more_q[:, :64], more_d[:, :64], layers=[6])  # 64 pairs
 by_prefix = contrastive(batch, [6], dims)[0]  # (7,)
 print("\nd        " + "".join(f"{d:>8}" for d in dims))
 print("InfoNCE  " + "".join(f"{x:>8.3f}" for x in by_prefix.tolist()))
-print(f"the recipe full-size minimises the last number; the recipe mrl the sum, {float(by_prefix.sum()):.3f}")
+print(f"the recipe full-size minimizes the last number; the recipe mrl the sum, {float(by_prefix.sum()):.3f}")
 
 # %% [markdown]
 # **What to see.** First the batches: the larger the batch, the larger the loss. Then the prefixes, of the first
@@ -240,7 +240,7 @@ def show(differences):
 DIMS = sorted(loaded("plain").index)
 three = {name: loaded(name) for name in ("plain", "fixed", "mrl", "fixed then mrl") if len(loaded(name))}
 display(
-    figures.curves(
+    plots.curves(
         DIMS,
         {name: v.to_numpy() for name, v in three.items()},
         title="Three ways at equal budget (loaded; pydocs, test queries)",
@@ -311,7 +311,9 @@ if seeds >= 3:
         ),
     )
 else:
-    print(f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}")
+    print(
+        f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}"
+    )
 
 # %% [markdown]
 # ## Live: heads, and a short full training
@@ -381,8 +383,8 @@ print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one 
 # which of 77 things does a bank's customer want), and *sentence similarity* (STS-B: does the cosine order pairs as
 # people do).
 #
-# Classification follows the protocol of MTEB: 8 labelled texts a class, a logistic regression on the frozen vectors (at
-# most 100 iterations), all test texts classified; ten draws of the labelled texts, averaged. Each prefix is brought to
+# Classification follows the protocol of MTEB: 8 labeled texts a class, a logistic regression on the frozen vectors (at
+# most 100 iterations), all test texts classified; ten draws of the labeled texts, averaged. Each prefix is brought to
 # length 1 first, because the regression's penalty sees the scale.
 #
 # The next cell draws the curves, loaded, and prints the numbers behind them. Then comes the classification again,
@@ -411,17 +413,19 @@ for baseline in ("plain", "mrl"):
 
 def classify(model, level="package", widths=(8, 32, 64, 128, 384)):
     """Accuracy under MTEB's protocol from the vectors at hand; pydocs' documents with labels of a level."""
-    labelled = load_task(f"pydocs:{level}")
+    labeled = load_task(f"pydocs:{level}")
     row = {text: i for i, text in enumerate(task.corpus.values())}
     splits = {}
     for split in ("train", "test"):
-        texts, labels = labelled.splits[split]
+        texts, labels = labeled.splits[split]
         keep = [i for i, text in enumerate(texts) if text in row]
         splits[split] = ([texts[i] for i in keep], labels[keep])
-    smaller = type(labelled)(labelled.name, labelled.origin, splits, labelled.classes)
+    smaller = type(labeled)(labeled.name, labeled.origin, splits, labeled.classes)
     raw = plain_parts["documents"] if model is None else model.heads.apply_to(plain_parts["documents"], [6])
     parts = {split: raw[:, [row[text] for text in texts]] for split, (texts, _) in splits.items()}
-    return evaluate_grid(smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_experiments=2 if FAST else 10)
+    return evaluate_grid(
+        smaller, embeddings=parts, split="test", layers=[1], dims=widths, n_experiments=2 if FAST else 10
+    )
 
 
 print("\nclassification, live:")
@@ -572,7 +576,7 @@ difference_lines(
 # do as well as the first ones. And PCA need not gain much: it keeps the directions along which texts *differ* most,
 # which need not be those that help a search.
 #
-# In the figure: above the grey band the first-named is better, below it worse; inside, the difference is too small to
+# In the figure: above the gray band the first-named is better, below it worse; inside, the difference is too small to
 # care about. Right of the dotted line at most 80 % of the vector is cut off.
 #
 # ### Claim C1
@@ -613,7 +617,9 @@ if seeds >= 3:
         f"{', '.join(str(d) for d, x in rival.items() if x.better) or 'no width'}.",
     )
 else:
-    print(f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}")
+    print(
+        f"not settled: baselines.csv holds {seeds} seeds; python -m tools.compare_baselines adds the rest. So far: {verdict}"
+    )
     print(
         "mrl - fixed:",
         show(gain),
@@ -632,9 +638,9 @@ else:
 # 4 GB, without a graphics card.
 
 # %% tags=["claim-L3"]
-cost = baselines[baselines.baseline.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])].drop_duplicates(
-    ["baseline", "seed"]
-)
+cost = baselines[
+    baselines.baseline.isin(["fixed", "mrl", "fixed then mrl", "separate 32", "separate 128"])
+].drop_duplicates(["baseline", "seed"])
 cost = cost.reindex(columns=["baseline", "seed", "seconds", "cpu_seconds", "peak_gb"])
 print(cost.to_string(index=False))
 processor, peak = cost.cpu_seconds.dropna() / 60, cost.peak_gb.dropna()
@@ -663,7 +669,7 @@ else:
 # ## Save, load again, and use it elsewhere
 # `Encoder.save` writes everything, heads too; `Encoder.load` gives back exactly the same vectors. For use *without*
 # this course there is `export` (on the command line `mrl-tutorial export`): a plain sentence-transformers folder, the
-# head stored as one of its layers. There, `truncate_dim` cuts. But it cuts *after* the stored normalisation, so ask for
+# head stored as one of its layers. There, `truncate_dim` cuts. But it cuts *after* the stored normalization, so ask for
 # `normalize_embeddings=True`, or the lengths are no longer 1.
 
 # %%

@@ -8,7 +8,7 @@
 # - take the published losses apart (2DMSE versions 1 and 2, Starbucks) and see where on the grid each term pushes, and how
 #   hard;
 # - compare the methods with each other, with plain MRL and with separately trained small models, at equal budget;
-# - break training on purpose in four ways, and learn to recognise each by its signature;
+# - break training on purpose in four ways, and learn to recognize each by its signature;
 # - find out, as a detective, where papers, libraries and code disagree.
 #
 # You need notebook 00 and one course in machine learning: what a loss, a gradient and a softmax are. From notebook 00 we take
@@ -48,6 +48,7 @@ import plotly.graph_objects as go
 import torch
 import transformers
 from evidence import step_costs
+from evidence.ledger_rows import Ledger
 from evidence.published_grids import (
     cells_won,
     gain,
@@ -58,14 +59,13 @@ from evidence.published_grids import (
     won_in_every_seed,
 )
 from evidence.tiles import tiles
-from evidence.ledger_rows import Ledger
 from exercises import two_dimensions as check
+from mrl_tutorial.losses.alignment import code_pca, principal_axes
 from scipy.stats import spearmanr
 
 from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, get_recipe, load_task, train
 from mrl_tutorial.evaluation import results
-from mrl_tutorial.losses.terms import code_pca, pca_basis
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS
 
@@ -96,12 +96,12 @@ def drawn(tables, **options):
 # $$\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log \frac{p_i}{q_i} \;\ge 0, \qquad \text{and } 0 \text{ only if } q = p.$$
 #
 # The outcomes $i$ are weighted by $p$. So in general $\mathrm{KL}(p\,\|\,q) \ne \mathrm{KL}(q\,\|\,p)$, and which of the two we
-# minimise decides what the student learns. The teacher below has two peaks: two documents answer the query. The student can
+# minimize decides what the student learns. The teacher below has two peaks: two documents answer the query. The student can
 # only have one bump, as a small model may. We try many bumps and keep the best one for each direction.
 
 # %%
 x = np.arange(20)
-bump = lambda centre, width: (lambda e: e / e.sum())(np.exp(-0.5 * ((x - centre) / width) ** 2))  # noqa: E731
+bump = lambda center, width: (lambda e: e / e.sum())(np.exp(-0.5 * ((x - center) / width) ** 2))  # noqa: E731
 kl = lambda p, q: float((p * np.log(p / q)).sum())  # noqa: E731
 
 teacher = 0.55 * bump(5, 1.2) + 0.45 * bump(14, 1.2)
@@ -110,14 +110,14 @@ covering = students[min(students, key=lambda k: kl(teacher, students[k]))]  # th
 seeking = students[min(students, key=lambda k: kl(students[k], teacher))]  # the student's own peak is what counts
 
 figure = go.Figure([go.Bar(x=x, y=teacher, name="teacher p", marker_color="#C8C8C8")])
-for name, q, colour in (
-    ("least KL(p ‖ q)", covering, figures.COLOURS[0]),
-    ("least KL(q ‖ p)", seeking, figures.COLOURS[1]),
+for name, q, color in (
+    ("least KL(p ‖ q)", covering, plots.COLORS[0]),
+    ("least KL(q ‖ p)", seeking, plots.COLORS[1]),
 ):
-    figure.add_scatter(x=x, y=q, name=name, mode="lines", line={"color": colour, "width": 4})
+    figure.add_scatter(x=x, y=q, name=name, mode="lines", line={"color": color, "width": 4})
     print(f"{name}: KL(p ‖ q) = {kl(teacher, q):.2f}, KL(q ‖ p) = {kl(q, teacher):.2f}")
 figure.update_layout(
-    **figures.style("The best student with one bump, by the direction of KL"),
+    **plots.style("The best student with one bump, by the direction of KL"),
     height=340,
     xaxis_title="outcome",
     yaxis_title="probability",
@@ -232,7 +232,7 @@ drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", l
 
 # %% [markdown]
 # **What to see.** First, *each term alone*. A column here is the block of coordinates that a dimension adds: 1 to 8,
-# 9 to 16, and so on. Each step of 1 on the colour bar is a factor of ten. The first coordinates are pushed hardest,
+# 9 to 16, and so on. Each step of 1 on the color bar is a factor of ten. The first coordinates are pushed hardest,
 # because they are part of *every* prefix. Darkest means no push at all: in kl-features the last layer is the teacher
 # and rests; in kl-scores the teacher is the full model, and the last block of coordinates of the last layer belongs
 # to no student.
@@ -314,9 +314,9 @@ check.v1_step(one_step)
 # %% tags=["claim-R8", "claim-R12"]
 weights = {name: LAYER_WEIGHTS[name](12) for name in ("uniform", "log", "inverse", "linear", "exponential")}
 figure = go.Figure([go.Scatter(x=np.arange(1, 13), y=w, name=name, mode="lines+markers", line={"width": 3, "color": c})
-                    for (name, w), c in zip(weights.items(), figures.COLOURS)])  # fmt: skip
+                    for (name, w), c in zip(weights.items(), plots.COLORS)])  # fmt: skip
 figure.update_layout(
-    **figures.style("Layer weights for a model of 12 layers"), height=360, xaxis_title="layer", yaxis_title="weight"
+    **plots.style("Layer weights for a model of 12 layers"), height=360, xaxis_title="layer", yaxis_title="weight"
 )
 figure.show()
 falls = bool((np.diff(weights["log"][:-1]) < 0).all())
@@ -483,7 +483,7 @@ for name in ("sts-search", "pydocs-elsewhere"):
 runs = [("STS-B", "sts-full"), ("STS-B", "sts-search"), ("STS-B", "sts-classes"), ("pydocs", "pydocs-full"),
         ("pydocs", "pydocs-elsewhere")]  # fmt: skip
 lines, good, counts = [], [], []
-for trained_on, name, where in [(a, name, where) for a, name in runs for where in dict.fromkeys(files[name][0].task)]:
+for trained_on, name, where in [(a, file, where) for a, file in runs for where in dict.fromkeys(files[file][0].task)]:
     s = stacks(files[name][0], where)
     if {"plain", "2dmse-v1", "mrl"} <= set(s):
         label = f"{trained_on} → {NAMES.get(where, where)}"
@@ -677,7 +677,7 @@ if {"all-cells", *without} <= set(s):
 # less so, and search and similarity only weakly. A cell worth training for one task need not be worth it for another.
 #
 # *One layer left out:* each layer below the last misses its own term most (the diagonal): layers 3 to 5 clearly, and
-# layer 1 hardly. The neighbouring layers feel it a little, the others almost not. So a layer's gain is mostly the work
+# layer 1 hardly. The neighboring layers feel it a little, the others almost not. So a layer's gain is mostly the work
 # of its own term. The last column is the surprise: without the last layer's term every layer is better on average, the
 # last one too, which was good before any training. (One task and a short training: before you drop that term from
 # yours, measure it there.)
@@ -841,7 +841,7 @@ else:
 #
 # ## Below the smallest trained dimension (R11)
 # It is claimed that quality collapses below the smallest dimension that was trained (arXiv 2411.17299). The published curves
-# used *dot products* of vectors that were not normalised; sentence embeddings are usually compared by *cosine*. Does that
+# used *dot products* of vectors that were not normalized; sentence embeddings are usually compared by *cosine*. Does that
 # matter? **Live preview** with **shared heads**: only one matrix behind all layers is trained, the rest of the model stays as
 # it is. The last layer is trained at 128 dimensions only, or at all seven widths, and scored with dot product or cosine. We
 # look at every width and some in between.
@@ -880,7 +880,7 @@ for similarity, temperature in (
                 task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED, cache=True
             ).values[0]
             kept.setdefault(f"{name}, {similarity}", []).append(quality)
-figure = figures.curves(
+figure = plots.curves(
     widths,
     {n: np.mean(v, 0) for n, v in kept.items()},
     title="Last layer, shared heads: trained at 128 only, or at all widths",
@@ -962,11 +962,11 @@ for name, (data, recipe, options) in runs.items():
 figure = go.Figure(
     [
         go.Scatter(y=h / h[0], x=np.linspace(0, 1, len(h)), name=n, mode="lines", line={"width": 3, "color": c})
-        for (n, h), c in zip(history.items(), figures.COLOURS)
+        for (n, h), c in zip(history.items(), plots.COLORS)
     ]
 )
 figure.update_layout(
-    **figures.style("Training loss, first step = 1"),
+    **plots.style("Training loss, first step = 1"),
     height=330,
     xaxis_title="share of the training",
     yaxis_title="loss (log)",
@@ -984,12 +984,12 @@ drawn(
 # %% [markdown]
 # **What to see.** Look first at the loss: only one run does not fall. Then compare the quality on train with that on dev, in
 # the printed lines: only in one run are they far apart. Then look at *where* the gain lies: in a column (one width) or in a row
-# (one layer). Neighbours profit too, because prefixes are nested and the layers share their head.
+# (one layer). Neighbors profit too, because prefixes are nested and the layers share their head.
 #
-# **Exercise 3 · Recognise the signature** (15 minutes). Write `diagnose(history, train, dev, before)`: the loss of each step,
+# **Exercise 3 · Recognize the signature** (15 minutes). Write `diagnose(history, train, dev, before)`: the loss of each step,
 # shape (S,), and the quality on train, on dev, and on dev before training, shape (L, M) each. Return `"not converging"`,
 # `"overfitting"`, `"one width"`, `"one layer"` or `"healthy"`. The check brings five made-up runs, whose signatures are clearer
-# than the live ones: no neighbour profits there. The thresholds are yours to choose.
+# than the live ones: no neighbor profits there. The thresholds are yours to choose.
 
 
 # %%
@@ -1020,7 +1020,7 @@ check.diagnose(diagnose)
 # check.diagnose(diagnose)
 # ```
 #
-# The order matters: a run that does not converge has no quality worth comparing. Try it on the live runs above, too: neighbours
+# The order matters: a run that does not converge has no quality worth comparing. Try it on the live runs above, too: neighbors
 # profit there, so a factor of 3 may be too strict. Which factor would you take, and which run would it then mistake?
 # </details>
 #
@@ -1028,7 +1028,7 @@ check.diagnose(diagnose)
 # "2D Matryoshka Training for Information Retrieval" (S. Wang, S. Zhuang, B. Koopman, G. Zuccon, arXiv 2411.17299) measured 6 of
 # the 12 layers of BERT × 8 widths. Its retrieval numbers are **read off a figure**. Its names: *MSE* is MRL, *BERT* the model
 # trained at full size and cut afterwards, *BERT-S* the separately trained models. Ours: MiniLM, 6 layers, pydocs. Models, tasks
-# and measures differ: compare the *patterns*. The two rows of a figure share one colour scale.
+# and measures differ: compare the *patterns*. The two rows of a figure share one color scale.
 #
 # The table at the end is from the Starbucks paper (arXiv 2410.13230). Its six sizes, from Demi to Trenta, are the cells
 # (2, 32), (4, 64), (6, 128), (8, 256), (10, 512) and (12, 768) of BERT. *SRL* is its loss, *SMAE* an extra pre-training before
@@ -1079,7 +1079,7 @@ print("Starbucks, MS MARCO dev MRR@10 (arXiv 2410.13230)\n", brew.round(3).to_st
 # layer *and* width. At the last layer, a model trained for 8 dimensions and the full model cut to 8 should differ. Do
 # they?
 #
-# **Clue 2: a mislabelled measure.** The README of the study's code calls its STS numbers "Pearson"; the code collects
+# **Clue 2: a mislabeled measure.** The README of the study's code calls its STS numbers "Pearson"; the code collects
 # Spearman. On real pairs the two are not the same number.
 #
 # **Clue 3: off by one.** The public code of version 2 loops over rows 0 to $L-2$ of a list whose row 0 is the
@@ -1124,15 +1124,15 @@ print("  code, layers", list(code.layers), np.round(np.asarray(code.weights["mai
 print("  paper, layers", list(paper.layers), np.round(np.asarray(paper.weights["main"])[:, 4], 3))
 
 texts = vectors[-1]  # (128, 384)
-centred = texts - texts.mean(0)
-true = centred @ pca_basis(texts, 32)
+centered = texts - texts.mean(0)
+true = centered @ principal_axes(texts, 32)
 
 
 def explained(target):
     """Share of the texts' variance that a linear map can bring back from the target."""
     target = target - target.mean(0)
-    back = target @ torch.linalg.lstsq(target, centred, driver="gelsd").solution
-    return float(1 - (centred - back).square().sum() / centred.square().sum())
+    back = target @ torch.linalg.lstsq(target, centered, driver="gelsd").solution
+    return float(1 - (centered - back).square().sum() / centered.square().sum())
 
 
 torch.manual_seed(0)
@@ -1163,7 +1163,7 @@ for term in ("kl-features", "kl-features, attached"):
 # anyone uses as an embedding, and weight 0 to layer 5. The paper's formula begins at layer 1. The code's target may
 # hold nearly as much of the variance as PCA does, but it is another target at each call: a student chases a moving
 # goal (notebook 05 goes on from here). And an attached teacher is pushed harder than the student at layer 3, because
-# the students of all layers pull at it: the good layer is drawn towards the poor ones. None of these raises an error;
+# the students of all layers pull at it: the good layer is drawn toward the poor ones. None of these raises an error;
 # each shows only when somebody looks at where the gradient goes. That is what the anatomy is for.
 #
 # ## Claims settled here

@@ -42,14 +42,13 @@ import plotly.graph_objects as go
 import torch
 from evidence import reduction_figures as pictures
 from evidence.ledger_rows import Ledger
+from evidence.reduction_measures import cka, code_basis, variance_kept
 from evidence.stores import Measured, Store, measure_stores, signs
 from exercises import reduction as check
 
 from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
 from mrl_tutorial.evaluation.reduction import (
     Reduction,
-    cka,
-    code_basis,
     effective_rank,
     participation_ratio,
     pca,
@@ -57,10 +56,9 @@ from mrl_tutorial.evaluation.reduction import (
     random_dims,
     spectrum,
     svd,
-    variance_kept,
 )
 from mrl_tutorial.evaluation.statistics import bootstrap, compare, pareto
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -75,7 +73,7 @@ print(
 # The task is pydocs again: given the first sentence of a docstring, find the rest of it. Everything below is measured on the *test*
 # queries; the one choice that we make by looking at results is made on the *dev* queries. We encode all texts once, with all layers.
 #
-# Three words for later. The **mean vector** is the average of all document vectors. **Centring** subtracts it from every vector. The
+# Three words for later. The **mean vector** is the average of all document vectors. **Centering** subtracts it from every vector. The
 # **variance** of a coordinate says how much it differs between texts; the variance of all vectors is the sum over coordinates.
 
 # %%
@@ -105,7 +103,7 @@ print(f"mean length {np.linalg.norm(documents, axis=1).mean():.2f}, length of th
 
 # %% [markdown]
 # ## What PCA is, and what it throws away
-# **Principal component analysis** looks for the direction along which the centred vectors vary most, then for the direction of most
+# **Principal component analysis** looks for the direction along which the centered vectors vary most, then for the direction of most
 # variance at right angles to the first, and so on. These directions are the **components**. Keeping the first $k$ of these directions keeps more variance than any other $k$
 # directions could: it is the best you can do if the vectors are to be *restored* as well as possible.
 #
@@ -127,17 +125,17 @@ for name, d in [("first component", directions[:, :1]), ("second component", dir
     print(f"{name:>17}: {shares[: d.shape[1]].sum() if name != 'second component' else shares[1]:>4.0%} of the variance, "
           f"right topic {np.mean(nearest // 2 == asked // 2):.0%}, right document {np.mean(nearest == asked):.0%}")  # fmt: skip
 
-figure = go.Figure(layout={**figures.style("Ten documents and what is asked of them"), "height": 340})
+figure = go.Figure(layout={**plots.style("Ten documents and what is asked of them"), "height": 340})
 for half, name in enumerate(("asks for yes", "asks for no")):
     rows = asked % 2 == half
     figure.add_scatter(x=queries[rows, 0].round(2), y=queries[rows, 1].round(2), mode="markers", name=name,
-                       marker={"color": figures.COLOURS[half], "size": 6, "opacity": 0.6})  # fmt: skip
+                       marker={"color": plots.COLORS[half], "size": 6, "opacity": 0.6})  # fmt: skip
 figure.add_scatter(
     x=spots[:, 0],
     y=spots[:, 1],
     mode="markers",
     name="documents",
-    marker={"color": figures.INK, "size": 12, "symbol": "x"},
+    marker={"color": plots.INK, "size": 12, "symbol": "x"},
 )
 figure.update_yaxes(range=[-1.6, 1.6], title="second component")
 figure.update_xaxes(title="first component")
@@ -179,7 +177,7 @@ pictures.spectra(
 # %% [markdown]
 # **What to see.** Up to layer 5 the curves lie close together: a few directions hold much of the variance, and the mean vector is most
 # of every vector, so that any two texts look alike (the literature calls this *anisotropy*). The last layer is different: the model's own
-# *contrastive* training, which pulls texts that belong together towards each other and pushes all others apart, has spread its variance over many more directions and shrunk the mean. A flat spectrum is bad news for PCA, which has
+# *contrastive* training, which pulls texts that belong together toward each other and pushes all others apart, has spread its variance over many more directions and shrunk the mean. A flat spectrum is bad news for PCA, which has
 # little to choose from where all directions are equally important.
 #
 # ## PCA, prefix and random coordinates on the plain model
@@ -187,7 +185,7 @@ pictures.spectra(
 #
 # - **prefix**: the first $k$ coordinates. In a plain model their order means nothing;
 # - **random coordinates**: $k$ drawn without replacement, the same for all texts (three draws);
-# - **PCA**: the first $k$ principal components, fitted on the *documents*: no query and no judgement is used.
+# - **PCA**: the first $k$ principal components, fitted on the *documents*: no query and no judgment is used.
 #
 # A `Reduction` brings the vectors into an order in which the first $k$ columns are the reduction to $k$. So one evaluation with all
 # prefixes measures all widths.
@@ -275,18 +273,18 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # would expect of a Matryoshka model: in so few steps training improves *all* coordinates, more than it sorts them. There PCA even falls a little behind both at most widths; the next section finds out why. "Trained with
 # MRL" and "ordered" are two things, and random coordinates are the control that tells them apart.
 #
-# ## Centring and renormalising
-# Two details change what PCA does to a search. **Centring**: textbook PCA subtracts the mean. A cosine after that compares other
+# ## Centering and renormalizing
+# Two details change what PCA does to a search. **Centering**: textbook PCA subtracts the mean. A cosine after that compares other
 # vectors than before; leave the mean on, and turning the space changes no cosine at full width. (**SVD**, the singular value decomposition,
 # writes a matrix as $U S V^{\top}$: $U$ and $V$ have columns of length 1 at right angles to each other, and $S$ is diagonal and holds the *singular values*, the
-# largest first. The columns of $V$ are directions; for centred vectors they are those of PCA. SVD without centring is a third variant: its directions are the best for
-# the vectors as they are, mean included.) **Renormalising**: a cut vector has another length
+# largest first. The columns of $V$ are directions; for centered vectors they are those of PCA. SVD without centering is a third variant: its directions are the best for
+# the vectors as they are, mean included.) **Renormalizing**: a cut vector has another length
 # than before, and documents that lose more become shorter. A cosine divides by the length *after* cutting. Whoever takes dot products
-# of vectors that were normalised before cutting does something else. `cosine=False` shows what.
+# of vectors that were normalized before cutting does something else. `cosine=False` shows what.
 
 
 # %%
-def not_renormalised(found, parts):
+def not_renormalized(found, parts):
     unit = {part: x / np.linalg.norm(x, axis=-1, keepdims=True) for part, x in parts.items()}
     return evaluate_grid(task, embeddings=found.apply_to(unit), split="test", dims=DIMS, cosine=False, cache=True)
 
@@ -298,10 +296,10 @@ for name, parts in [("plain", base), ("MRL, full (one seed)", last_layer(vectors
     cut = {
         "prefix": quality(plain(WIDTH), parts),
         "PCA": quality(pca(x), parts),
-        "PCA, mean kept": quality(pca(x, centre=False), parts),
+        "PCA, mean kept": quality(pca(x, center=False), parts),
         "SVD": quality(svd(x), parts),
-        "prefix, dot, cut unit vectors": not_renormalised(plain(WIDTH), parts),
-        "PCA mean kept, dot, cut unit vectors": not_renormalised(pca(unit, centre=False), parts),
+        "prefix, dot, cut unit vectors": not_renormalized(plain(WIDTH), parts),
+        "PCA mean kept, dot, cut unit vectors": not_renormalized(pca(unit, center=False), parts),
     }
     print(name)
     table({f"  {variant}": grid.values[0] for variant, grid in cut.items()}, 40)
@@ -315,8 +313,8 @@ pictures.ways(drawn, DIMS, title="The mean, kept or taken off")
 # %% [markdown]
 # **What to see.** At full width "PCA, mean kept" is exactly the prefix's number: a rotation changes nothing. Taking the mean off hardly
 # matters for the plain model, whose mean vector is short; for the fine-tuned one it clearly costs at small widths, and a little even at full width (look at the intervals).
-# Compare both on your own model: neither is always right. Not renormalising (in the table only) costs much at small widths, for the prefix as for PCA, where
-# the lengths of the cut vectors differ most. (The rescaling of dimensions that some articles speak of does not exist: renormalising is all that
+# Compare both on your own model: neither is always right. Not renormalizing (in the table only) costs much at small widths, for the prefix as for PCA, where
+# the lengths of the cut vectors differ most. (The rescaling of dimensions that some articles speak of does not exist: renormalizing is all that
 # happens to a prefix.)
 #
 # ## How many texts does PCA need?
@@ -334,7 +332,7 @@ fitted["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in fitted.items()})
 spread = max(np.std([g.values[0] for g in grids], axis=0, ddof=1).max() for grids in fitted.values() if len(grids) > 1)
 print(f"standard deviation over the {SEEDS} draws of texts: at most {spread:.3f}")
-figure = figures.curves(
+figure = plots.curves(
     DIMS, {name: mean(fitted[name]) for name in list(fitted)[:: 2 if not FAST else 1]}, title="PCA fitted on few texts"
 )
 figure
@@ -374,7 +372,7 @@ elsewhere = {f"PCA of {n} texts, {name}": [quality(pca(x), base) for x in draws]
 elsewhere["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in elsewhere.items()}, 40)
 for name, draws in samples.items():
-    x = np.concatenate([pca(y, centre=False).apply(documents) for y in draws[:1]])[:, :64]
+    x = np.concatenate([pca(y, center=False).apply(documents) for y in draws[:1]])[:, :64]
     print(
         f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance"
     )
@@ -385,19 +383,19 @@ for name, draws in samples.items():
 # variance is not retrieval. Only the smallest widths suffer. Try your basis on your own queries before you trust its variance.
 #
 # ## Which "PCA" is in the code?
-# ESE, the second version of 2D Matryoshka training (notebook 04), pulls each prefix towards "PCA" of the full vector. Its public code
+# ESE, the second version of 2D Matryoshka training (notebook 04), pulls each prefix toward "PCA" of the full vector. Its public code
 # (AnglE 0.6.1) computes, for a batch of vectors $X$ with a text a row,
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big), \qquad A \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
-# PCA would be: centre $X$, and take the eigenvectors of $X^{\top} X$ as it is (the directions that this matrix only stretches; they are the columns of $V$ in the SVD of $X$). The softmax turns each row of that matrix into shares, and
+# PCA would be: center $X$, and take the eigenvectors of $X^{\top} X$ as it is (the directions that this matrix only stretches; they are the columns of $V$ in the SVD of $X$). The softmax turns each row of that matrix into shares, and
 # the columns are multiplied by the singular values $S$, which PCA does not do at all. What does each of the two change? We give all of them the same
 # batch: training queries and their documents, as in training. Then we use each as a reduction for all texts: PCA, the code's $X U_k
 # S_k$, and the code's *directions* alone, $X U_k$. Four measurements:
 #
 # - **variance kept**: how much of the documents' variance a linear map can restore from the $k$ columns, whatever their scale;
 # - **first column**: its share of the variance of all $k$ columns;
-# - **CKA**, *centred kernel alignment*: 1 if the reduced vectors have the same pattern of similarities as the full ones, 0 if none of it;
+# - **CKA**, *centered kernel alignment*: 1 if the reduced vectors have the same pattern of similarities as the full ones, 0 if none of it;
 # - nDCG@10.
 
 # %%
@@ -520,7 +518,7 @@ ledger.settle(
 # - **a float query**: only the documents are bits, the query keeps its floats. No more bytes, but no bit counting either.
 #
 # Do the two ways to shrink *stack*? We measure every type at every width, on the heads model (three seeds, values of each query averaged),
-# and draw the same numbers against *bytes held*. The grey steps are the **Pareto front**: no other point has both fewer bytes and a better
+# and draw the same numbers against *bytes held*. The gray steps are the **Pareto front**: no other point has both fewer bytes and a better
 # quality. It was chosen on the dev queries, the quality shown is that of the test queries.
 
 # %%
@@ -663,9 +661,9 @@ check.pca_by_svd(pca_by_svd)
 #
 # ```python
 # def pca_by_svd(x, k):
-#     centred = x - x.mean(0)
-#     u, s, vh = np.linalg.svd(centred, full_matrices=False)
-#     return centred @ vh[:k].T
+#     centered = x - x.mean(0)
+#     u, s, vh = np.linalg.svd(centered, full_matrices=False)
+#     return centered @ vh[:k].T
 #
 #
 # check.pca_by_svd(pca_by_svd)
@@ -674,7 +672,7 @@ check.pca_by_svd(pca_by_svd)
 # `u[:, :k] * s[:k]` is the same matrix.
 # </details>
 #
-# **2 · Centre or not?** (10 minutes). A search wants to compare centred vectors. Which mean belongs to a query? Write
+# **2 · Center or not?** (10 minutes). A search wants to compare centered vectors. Which mean belongs to a query? Write
 # `center(queries, documents)`: take one mean off both sides and bring every vector to length 1. A query must get the same vector
 # whether it comes alone or with others.
 
@@ -702,13 +700,13 @@ check.center(center)
 # The mean is part of the index: store it with the basis.
 # </details>
 #
-# **3 · Bits, then floats** (15 minutes). Write `search(query, documents, keep, k)`: count for every document the coordinates whose sign
-# agrees with the query's (above 0 or not), keep the `keep` best (equal counts in the order of rows), sort these by cosine, and return the row
+# **3 · Bits, then floats** (15 minutes). Write `search(query, documents, depth, k)`: count for every document the coordinates whose sign
+# agrees with the query's (above 0 or not), keep the `depth` best (equal counts in the order of rows), sort these by cosine, and return the row
 # numbers of the `k` best.
 
 
 # %%
-def search(query, documents, keep, k):
+def search(query, documents, depth, k):
     raise NotImplementedError  # query: (D,), documents: (N, D) -> (k,) row numbers
 
 
@@ -718,9 +716,9 @@ check.binary_search(search)
 # <details><summary>Solution</summary>
 #
 # ```python
-# def search(query, documents, keep, k):
+# def search(query, documents, depth, k):
 #     agree = ((documents > 0) == (query > 0)).sum(1)
-#     short = np.argsort(-agree, kind="stable")[:keep]
+#     short = np.argsort(-agree, kind="stable")[:depth]
 #     cosine = documents[short] @ query / np.linalg.norm(documents[short], axis=1)
 #     return short[np.argsort(-cosine)[:k]]
 #
@@ -751,17 +749,17 @@ check.which_is_pca(which)
 #     for number, y in enumerate(candidates):
 #         cov = np.cov(y.T)
 #         variances = np.diag(cov)
-#         centred = np.abs(y.mean(0)).max() < 1e-3
+#         centered = np.abs(y.mean(0)).max() < 1e-3
 #         uncorrelated = np.abs(cov - np.diag(variances)).max() < 1e-3 * variances.max()
 #         falling = variances[0] > 1.01 * variances[-1] and (np.diff(variances) <= 1e-6).all()
-#         if centred and uncorrelated and falling:
+#         if centered and uncorrelated and falling:
 #             return number
 #
 #
 # check.which_is_pca(which)
 # ```
 #
-# Among the others were SVD without centring, random coordinates, whitened components (all scaled to the same variance) and the public code's "PCA". Try your function
+# Among the others were SVD without centering, random coordinates, whitened components (all scaled to the same variance) and the public code's "PCA". Try your function
 # on `code_basis(x).apply(x)`.
 # </details>
 #

@@ -25,8 +25,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
-    sys.path.insert(0, folder)
     os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
@@ -60,7 +60,7 @@ from mrl_tutorial import (
 from mrl_tutorial.evaluation.statistics import bootstrap
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.models.layers import resolve_precision
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Paths
 
@@ -105,7 +105,7 @@ print({split: {part: x.shape for part, x in parts.items()} for split, parts in t
 # 1. *shortlist*: compare the query with every document by the first $D_s$ coordinates alone, and keep the best $K$;
 # 2. *rerank*: compare it with those $K$ at a larger width $D_r$, here always the full one, and sort them by that.
 #
-# In code a path is a list of stages, `Stage(dimension, how many to keep)`. Below, one query goes through both ways.
+# In code a path is a list of stages, `Stage(dimension, depth)`, where the *depth* is the number of documents that a stage hands on. Below, one query goes through both ways.
 
 # %%
 # the last layer: (N, 384), (Q, 384)
@@ -114,7 +114,7 @@ ids, asked = list(task.corpus), task.judged("dev")
 
 exact = Retriever(documents, [Stage(width)])
 truth = exact.search(queries, 10).rows  # (Q, 10) rows of the full model's ten best, for every query
-short = exact.with_stages([Stage(16, keep=20), Stage(width)])
+short = exact.with_stages([Stage(16, depth=20), Stage(width)])
 found = short.search(queries, 10)
 
 relevant = np.array([ids.index(next(iter(task.qrels[q]))) for q in asked])
@@ -133,7 +133,7 @@ then = list(found.rows[example]).index(relevant[example]) + 1
 print(f"\n* the relevant document: place {place[example]} of the shortlist, then place {then}")
 
 # %% [markdown]
-# **What to see.** Sixteen coordinates know roughly what the query is about; they cannot tell close neighbours apart. That is
+# **What to see.** Sixteen coordinates know roughly what the query is about; they cannot tell close neighbors apart. That is
 # enough: the shortlist only has to *contain* the right document, wherever it stands. The second stage sees twenty documents at
 # full width and puts it where it belongs. A document that is not among the twenty is gone: no later stage can bring it back.
 #
@@ -169,35 +169,35 @@ def log_axis(title, values):
     }
 
 
-keeps = [k for k in (10, 20, 50, 100, 200, 400, 800, 1600) if k < n]
+depths = [k for k in (10, 20, 50, 100, 200, 400, 800, 1600) if k < n]
 at = {dim: places(queries, documents, truth, dim) for dim in (8, 16, 32, 64, 128)}
-lines = {f"{dim} dimensions": [float((p <= k).mean()) for k in keeps] for dim, p in at.items()}
+lines = {f"{dim} dimensions": [float((p <= k).mean()) for k in depths] for dim, p in at.items()}
 needed = {dim: int(np.quantile(p, 0.99)) for dim, p in at.items()}
 print("K that holds 99 % of the full model's ten:", ", ".join(f"{dim} dims {k:,}" for dim, k in needed.items()))
 
 figure = go.Figure()
 for i, (name, values) in enumerate(lines.items()):
     figure.add_scatter(
-        x=keeps,
+        x=depths,
         y=values,
         name=name,
         mode="lines+markers",
-        line={"color": figures.COLOURS[i], "width": 3},
+        line={"color": plots.COLORS[i], "width": 3},
         marker={"size": 8},
     )
 figure.add_scatter(
-    x=keeps, y=[0.99] * len(keeps), name="99 %", mode="lines", line={"color": "#555555", "dash": "dash", "width": 2}
+    x=depths, y=[0.99] * len(depths), name="99 %", mode="lines", line={"color": "#555555", "dash": "dash", "width": 2}
 )
 figure.update_layout(
-    **figures.style("How much of the full model's ten is in the shortlist"),
+    **plots.style("How much of the full model's ten is in the shortlist"),
     height=420,
-    xaxis=log_axis("length of the shortlist, K (log scale)", keeps),
+    xaxis=log_axis("length of the shortlist, K (log scale)", depths),
     yaxis={"title": {"text": "recall"}, "showgrid": True, "range": [0, 1.03]},
 )
 figure
 
 # %% [markdown]
-# **What to see.** Every curve climbs towards 1, the narrow ones late; the dashed line is 99 %. The printed line says where each
+# **What to see.** Every curve climbs toward 1, the narrow ones late; the dashed line is 99 %. The printed line says where each
 # reaches it. Halving the dimension multiplies the shortlist that is needed, so a cheap first stage pays with a long second one.
 # At 8 dimensions the list would have to hold a large part of all documents.
 #
@@ -274,21 +274,21 @@ def front(rows):
 tables = {"plain": tried(task, plain), "trained": tried(task, trained)}
 figure = go.Figure()
 for i, (name, rows) in enumerate(tables.items()):
-    colour = figures.COLOURS[i]
+    color = plots.COLORS[i]
     two, one = [r for r in rows if r[1]], [r for r in rows if not r[1]]
     figure.add_scatter(
         x=[r[2] for r in two],
         y=[r[3] for r in two],
         mode="markers",
         name=f"{name}: shortlist and rerank",
-        marker={"color": colour, "size": 8, "opacity": 0.45},
+        marker={"color": color, "size": 8, "opacity": 0.45},
     )
     figure.add_scatter(
         x=[r[2] for r in one],
         y=[r[3] for r in one],
         mode="lines+markers",
         name=f"{name}: one width",
-        line={"color": colour, "dash": "dot", "width": 2},
+        line={"color": color, "dash": "dot", "width": 2},
         marker={"symbol": "square", "size": 8},
     )
     figure.add_scatter(
@@ -296,10 +296,10 @@ for i, (name, rows) in enumerate(tables.items()):
         y=[r[3] for r in front(rows)],
         mode="lines",
         name=f"{name}: Pareto front",
-        line={"color": colour, "width": 3},
+        line={"color": color, "width": 3},
     )
 figure.update_layout(
-    **figures.style("nDCG@10 against multiply-adds, pydocs dev queries"),
+    **plots.style("nDCG@10 against multiply-adds, pydocs dev queries"),
     height=470,
     xaxis=log_axis("MFLOPs of a query (log scale)", [r[2] for r in rows]),
     yaxis={"title": {"text": "nDCG@10"}, "showgrid": True, "rangemode": "tozero"},
@@ -308,7 +308,7 @@ figure.update_layout(
 figure
 
 # %% [markdown]
-# **What to see.** Each solid front runs above and to the left of the dotted line in its colour: for the same work, shortlist and
+# **What to see.** Each solid front runs above and to the left of the dotted line in its color: for the same work, shortlist and
 # rerank find more than any one width. Then compare the two solid lines at one height: how much more work does the plain model
 # need for the same quality?
 #
@@ -457,7 +457,7 @@ print(
 # and there are *indexes* that avoid looking at all documents. The contenders:
 #
 # - *exact*: our own scan, and that of FAISS, a library for vector search;
-# - *HNSW*: an index that links each vector to some of its neighbours, a graph, and walks along the links towards the query; at
+# - *HNSW*: an index that links each vector to some of its neighbors, a graph, and walks along the links toward the query; at
 #   full width, and at a small width with reranking (`ef`: how many candidates it keeps in hand on its walk);
 # - *IVF-PQ*: an index that sorts the vectors into clusters, looks into the nearest ones only (`probe`: how many), and stores
 #   each vector as a few bytes (`codes`: how many); then reranked. It needs some ten thousand vectors to be trained on, and for
@@ -600,14 +600,14 @@ def clock_figure(parts):
     figure = go.Figure()
     for i, part in enumerate(parts):
         rows = {r["way"]: r for r in part["rows"]}
-        shown, colour = [way for way in ways if way in rows], figures.COLOURS[i]
+        shown, color = [way for way in ways if way in rows], plots.COLORS[i]
         figure.add_scatter(
             y=shown,
             x=[rows[w]["roofline_single_ms"] for w in shown],
             mode="markers",
-            name="roofline of the same colour",
+            name="roofline of the same color",
             showlegend=i == 0,
-            marker={"size": 16, "symbol": "line-ns", "line": {"width": 3, "color": colour}},
+            marker={"size": 16, "symbol": "line-ns", "line": {"width": 3, "color": color}},
         )
         figure.add_scatter(
             y=shown,
@@ -616,14 +616,14 @@ def clock_figure(parts):
             name=f"{part['documents']:,} documents",
             marker={
                 "size": 14,
-                "color": colour,
+                "color": color,
                 "symbol": ["circle" if rows[w]["equal"] else "circle-open" for w in shown],
                 "line": {"width": 2},
             },
         )
     times = [r[key] for part in parts for r in part["rows"] for key in ("p50_ms", "roofline_single_ms")]
     figure.update_layout(
-        **figures.style("One query, milliseconds (open: not equal in quality; bars: roofline)"),
+        **plots.style("One query, milliseconds (open: not equal in quality; bars: roofline)"),
         height=120 + 34 * len(ways),
         xaxis=log_axis("median milliseconds (log scale)", times),
         yaxis={"showgrid": True, "categoryorder": "array", "categoryarray": ways},
@@ -634,8 +634,8 @@ def clock_figure(parts):
 clock_figure([*([here] if here else []), *parts]) if here or parts else None
 
 # %% [markdown]
-# **What to see.** Further left is quicker; every step of the grid is a factor. Take one colour, find *exact*, and see which
-# filled circles lie left of it, and by how much. The short upright bars are rooflines: from a circle to the bar of its colour
+# **What to see.** Further left is quicker; every step of the grid is a factor. Take one color, find *exact*, and see which
+# filled circles lie left of it, and by how much. The short upright bars are rooflines: from a circle to the bar of its color
 # is what a perfect program could still gain. Then see how the order changes from the small collection to the large ones.
 #
 # The next cell settles the claim, on all stored collections at once.
@@ -727,8 +727,8 @@ forms = {
     "exact, 384 float32": [Stage(width)],
     "exact, 64 float32 (no rerank)": [Stage(64)],
     "64 float32, rerank 384 float32": shortlist(64, width, 100),
-    "64 int8, rerank 384 int8": shortlist(64, width, 100, engine="int8", rescore="int8"),
-    "384 binary, rerank 384 int8": shortlist(width, width, 100, engine="binary", rescore="int8"),
+    "64 int8, rerank 384 int8": shortlist(64, width, 100, engine="int8", rerank="int8"),
+    "384 binary, rerank 384 int8": shortlist(width, width, 100, engine="binary", rerank="int8"),
     "HNSW at 384": [Stage(width, engine="hnsw")],
     "HNSW at 64, rerank 384 float32": shortlist(64, width, 100, engine="hnsw"),
 }
@@ -741,11 +741,11 @@ for name, path in forms.items():
         print(f"{name:<34} {error}")
         continue
     held = {what: size / n for what, size in made.nbytes.items()}
-    read = (made.engines[0].nbytes / n * 1e7 + (made.bytes_read() - made.engines[0].read)) / 1e6
+    read = (made.index.nbytes / n * 1e7 + (made.bytes_read() - made.index.read)) / 1e6
     read = f"{read:>24,.0f} MB" if "HNSW" not in name else f"{'not a scan':>27}"
     quality = measure_path(task, last, path, "dev").mean()
     print(
-        f"{name:<34}{held['scan']:>7.0f} B{held['rescore']:>6.0f} B{sum(held.values()):>6.0f} B  {read}{quality:>11.3f}"
+        f"{name:<34}{held['scan']:>7.0f} B{held['rerank']:>6.0f} B{sum(held.values()):>6.0f} B  {read}{quality:>11.3f}"
     )
 
 # %% [markdown]
@@ -766,7 +766,7 @@ for name, model in {"plain": plain, "trained": trained}.items():
     held[name] = np.array(
         [(base.with_stages([Stage(d)]).search(q, 50).rows[:, None] == ten[:, :, None]).any(2).mean() for d in between]
     )
-figures.curves(
+plots.curves(
     between,
     held,
     metric="recall",
@@ -802,7 +802,7 @@ for layer in (1, 3, 5, 6):
 
 paired = evaluate_grid(task, embeddings=trained["dev"], split="dev", max_queries=300)
 fixed = evaluate_grid(task, embeddings=trained["dev"], split="dev", max_queries=300, fixed_document=True)
-figures.heatmaps(
+plots.heatmaps(
     {"paired": paired.values, "fixed document": fixed.values},
     paired.layers,
     paired.dims,
@@ -813,7 +813,7 @@ figures.heatmaps(
 # **What to see.** In the printed table, go down a column: no early layer holds as much as the last, at the same cost. In the
 # figure, on the left both sides stop at the same layer; on the right only the query does, and below the top row it finds next to
 # nothing. Our heads were trained layer by layer, each on its own pair of query and document, so early queries and late documents
-# never learnt to speak with each other. What training of the whole model makes of this is claim R7, in notebook 04.
+# never learned to speak with each other. What training of the whole model makes of this is claim R7, in notebook 04.
 #
 # ## Let the computer choose
 # `plan_retrieval` tries paths over layers, widths, lengths, types and engines on the dev queries, takes the cheapest that keeps
@@ -822,7 +822,7 @@ figures.heatmaps(
 
 # %%
 planned = plan_retrieval(
-    task, trained, 0.99, cost="bytes_read", layers=[5, 6], dims=[32, 64, 128, 256, width], keeps=(20, 50, 100, 200)
+    task, trained, 0.99, cost="bytes_read", layers=[5, 6], dims=[32, 64, 128, 256, width], depths=(20, 50, 100, 200)
 )
 print(planned.as_text())
 print(
@@ -846,7 +846,7 @@ figure.add_scatter(
     y=[p.dev for p in planned.front],
     mode="lines+markers",
     name="front, dev",
-    line={"color": figures.COLOURS[0], "width": 3},
+    line={"color": plots.COLORS[0], "width": 3},
     marker={"size": 9},
 )
 figure.add_scatter(
@@ -854,7 +854,7 @@ figure.add_scatter(
     y=[p.test for p in planned.front],
     mode="lines+markers",
     name="the same paths, test",
-    line={"color": figures.COLOURS[1], "dash": "dash", "width": 3},
+    line={"color": plots.COLORS[1], "dash": "dash", "width": 3},
     marker={"size": 9},
 )
 figure.add_scatter(
@@ -862,11 +862,11 @@ figure.add_scatter(
     y=[planned.chosen.dev],
     mode="markers",
     name="chosen",
-    marker={"size": 18, "symbol": "diamond", "color": figures.COLOURS[4], "line": {"color": "#000000", "width": 2}},
+    marker={"size": 18, "symbol": "diamond", "color": plots.COLORS[4], "line": {"color": "#000000", "width": 2}},
 )
 corner = {"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.85)"}
 figure.update_layout(
-    **figures.style("What a query reads, and what it finds"),
+    **plots.style("What a query reads, and what it finds"),
     height=430,
     xaxis=log_axis(f"MB read by a query, {n:,} documents (log scale)", [p.bytes_read / 1e6 for p in thin]),
     yaxis={"title": {"text": "nDCG@10"}, "showgrid": True},
@@ -904,7 +904,7 @@ designer
 designer.static()
 
 # %% [markdown]
-# **What to see.** The diamond is your path, a grey dot is any other shortlist with rerank. The diamond's distance to the blue
+# **What to see.** The diamond is your path, a gray dot is any other shortlist with rerank. The diamond's distance to the blue
 # line, at the same height, is what its stages save.
 #
 # ## A vector database
@@ -923,7 +923,7 @@ with tempfile.TemporaryDirectory() as folder:
             f"{store.load(documents[:few], ids[:few]):,} rows written in {time.perf_counter() - began:.1f} s; "
             f"loading again writes {store.load(documents[:few], ids[:few])}"
         )
-        there = store.search(queries[:32], 10, keep=100)
+        there = store.search(queries[:32], 10, depth=100)
         same = Retriever(documents[:few], shortlist(64, width, 100)).search(queries[:32], 10)
         print(
             f"the same ten documents as in process: {(there.rows == same.rows).mean():.0%} of places;",
@@ -975,13 +975,13 @@ print(
 # for one machine to answer while somebody waits.
 #
 # ## Exercises
-# **1 · Shortlist, then rerank** (15 minutes). Write `two_stages(queries, documents, ds, keep, k)` with NumPy: queries (B, D) and
+# **1 · Shortlist, then rerank** (15 minutes). Write `two_stages(queries, documents, ds, depth, k)` with NumPy: queries (B, D) and
 # documents (N, D), raw; return the rows (B, k) of the best documents, best first. Score by cosine: cut, then bring to length 1.
-# The shortlist is the `keep` best by the first `ds` coordinates; of it return the `k` best by all coordinates.
+# The shortlist is the `depth` best by the first `ds` coordinates; of it return the `k` best by all coordinates.
 
 
 # %%
-def two_stages(queries, documents, ds, keep, k):
+def two_stages(queries, documents, ds, depth, k):
     raise NotImplementedError  # (B, D), (N, D) -> (B, k) rows of documents
 
 
@@ -991,15 +991,15 @@ check.two_stages(two_stages)
 # <details><summary>Solution</summary>
 #
 # ```python
-# def two_stages(queries, documents, ds, keep, k):
+# def two_stages(queries, documents, ds, depth, k):
 #     def unit(x):
 #         return x / np.linalg.norm(x, axis=-1, keepdims=True)
 #
 #     first = unit(queries[:, :ds]) @ unit(documents[:, :ds]).T  # (B, N)
-#     short = np.argsort(-first, axis=1)[:, :keep]  # (B, keep) rows of documents
+#     short = np.argsort(-first, axis=1)[:, :depth]  # (B, depth) rows of documents
 #     found = []
 #     for query, rows in zip(unit(queries), short):
-#         scores = unit(documents[rows]) @ query  # (keep,)
+#         scores = unit(documents[rows]) @ query  # (depth,)
 #         found.append(rows[np.argsort(-scores)[:k]])
 #     return np.array(found)
 #
@@ -1011,12 +1011,12 @@ check.two_stages(two_stages)
 # turns them into documents.
 # </details>
 #
-# **2 · Count the work** (5 minutes). Write `mflops(n, ds, keep, dr)`: millions of multiply-adds of one query that scans `n`
-# documents at `ds` dimensions and reranks `keep` of them at `dr`, $N D_s + K D_r$.
+# **2 · Count the work** (5 minutes). Write `mflops(n, ds, depth, dr)`: millions of multiply-adds of one query that scans `n`
+# documents at `ds` dimensions and reranks `depth` of them at `dr`, $N D_s + K D_r$.
 
 
 # %%
-def mflops(n, ds, keep, dr):
+def mflops(n, ds, depth, dr):
     raise NotImplementedError
 
 
@@ -1026,8 +1026,8 @@ check.mflops(mflops)
 # <details><summary>Solution</summary>
 #
 # ```python
-# def mflops(n, ds, keep, dr):
-#     return (n * ds + keep * dr) / 1e6
+# def mflops(n, ds, depth, dr):
+#     return (n * ds + depth * dr) / 1e6
 #
 #
 # check.mflops(mflops)
@@ -1038,32 +1038,32 @@ check.mflops(mflops)
 #
 # **3 · How long must the list be?** (10 minutes). `dev` and `test` hold, for every query, the places (from 1) of the full
 # model's ten documents in the ranking by $D_s$ coordinates: arrays of shape (queries, 10), like `places(...)` above. Write
-# `smallest_keep(dev, test, target)`: the smallest $K$ whose shortlist holds at least the share `target` of the dev documents,
+# `smallest_depth(dev, test, target)`: the smallest $K$ whose shortlist holds at least the share `target` of the dev documents,
 # and the share that this $K$ holds on test. Return both as a tuple.
 
 
 # %%
-def smallest_keep(dev, test, target):
+def smallest_depth(dev, test, target):
     raise NotImplementedError  # (Q, 10), (Q', 10), share -> (K, recall on test)
 
 
-check.smallest_keep(smallest_keep)
+check.smallest_depth(smallest_depth)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# def smallest_keep(dev, test, target):
-#     keep = 1
-#     while np.mean(dev <= keep) < target:
-#         keep += 1
-#     return keep, float(np.mean(test <= keep))
+# def smallest_depth(dev, test, target):
+#     depth = 1
+#     while np.mean(dev <= depth) < target:
+#         depth += 1
+#     return depth, float(np.mean(test <= depth))
 #
 #
-# check.smallest_keep(smallest_keep)
+# check.smallest_depth(smallest_depth)
 # ```
 #
-# On pydocs: `smallest_keep(places(queries, documents, truth, 32), …, 0.99)`, with the test queries' own `truth` for the second
+# On pydocs: `smallest_depth(places(queries, documents, truth, 32), …, 0.99)`, with the test queries' own `truth` for the second
 # array.
 # </details>
 #
