@@ -62,7 +62,7 @@ from mrl_tutorial import (
 from mrl_tutorial.classification import baselines
 from mrl_tutorial.classification.small_networks import Plan
 from mrl_tutorial.evaluation.prefix_quality import coarse_and_detail
-from mrl_tutorial.losses import terms
+from mrl_tutorial.losses.classification import classification
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("01")  # what this notebook finds out about the claims that it examines
@@ -199,7 +199,7 @@ for i, head in enumerate(heads):
 
 with torch.no_grad():
     by_hand = nested_cross_entropy(features, y[test_rows])
-    term = terms.classification(
+    term = classification(
         Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS
     )
 print("by size:", term.numpy().round(3), " sum:", round(float(term.sum()), 5), " by hand:", round(float(by_hand), 5))
@@ -215,8 +215,8 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 # | **MRL-E** | the same with *one* classifier, whose first $m$ columns serve size $m$ ("tied", E for efficient) |
 # | **trained for this size alone** | a network of its own for every $m$: the loss has a single term (the paper's fixed feature, FF) |
 # | **plain, prefix** | the first $m$ of the network that was trained at full size only (the paper calls it Rand. FS) |
-# | **plain, random coordinates** | $m$ of its coordinates, drawn by chance |
-# | **plain, PCA** | its features turned so that the directions of largest variance come first (principal component analysis) |
+# | **plain, random coordinates** | $m$ of its coordinates, sampled at random |
+# | **plain, PCA** | its features rotated so that the directions of largest variance come first (principal component analysis) |
 # | **slimmable** | one network trained jointly at 25, 50, 75 and 100 % of its width, hidden units included |
 #
 # Each is judged in three ways, always on images that nothing was trained on. **Linear accuracy**: fit a fresh linear classifier (a *linear probe*)
@@ -310,7 +310,7 @@ else:
 #
 # ## What holds?
 # A small difference may be chance. Every comparison below comes with a 95 % **interval**: images (or texts) and seeds are
-# drawn again and again, with replacement, and the difference is computed each time (a paired bootstrap). We call a method *not worse* where the interval
+# resampled again and again, with replacement, and the difference is computed each time (a paired bootstrap). We call a method *not worse* where the interval
 # stays above −0.01, and *better* where it stays above 0.
 #
 # **M1: the first $m$ numbers of one MRL vector do as well as a model trained for $m$ alone.** In the tables `low` and `high` are the ends of the

@@ -391,28 +391,28 @@ picture("MRL-E")
 # size already does most of the saving. The oracle (star) shows how much a better measure of being sure could still gain.
 #
 # ## How much is luck?
-# The paper draws its held-out part 30 times. We do so with the module task: half of the *test* texts choose the thresholds, the other half
+# The paper samples its held-out part 30 times. We do so with the module task: half of the *test* texts choose the thresholds, the other half
 # reports, and we compare what was *promised* (accuracy on the half that chose, against the largest size) with what was *kept*.
 
 # %%
 source = runs["module"]["MRL-E"][0]["test"]
 n = source.right.shape[1]
 lines = []
-for rule, draws in (("paper's rule", 30), ("one threshold", 30), ("search", 10)):
+for rule, splits in (("paper's rule", 30), ("one threshold", 30), ("search", 10)):
     gaps, sizes = [], []
-    for draw in range(2 if FAST else draws):
-        order = np.random.default_rng(draw).permutation(n)
+    for seed in range(2 if FAST else splits):
+        order = np.random.default_rng(seed).permutation(n)
         choose, report = source.take(order[: n // 2]), source.take(order[n // 2 :])
         thresholds = RULES[rule](choose, False)
         gaps.append([cascade.run(half, thresholds).accuracy - half.accuracy[-1] for half in (choose, report)])
         sizes.append(cascade.run(report, thresholds).final)
     (promised, kept), spread = np.mean(gaps, 0), np.std(gaps, 0)[1]
-    lines.append({"rule": rule, "draws": len(gaps), "promised": f"{promised:+.3f}", "kept": f"{kept:+.3f} ± {spread:.3f}",
+    lines.append({"rule": rule, "splits": len(gaps), "promised": f"{promised:+.3f}", "kept": f"{kept:+.3f} ± {spread:.3f}",
                   "expected size": f"{np.mean(sizes):.0f} ± {np.std(sizes):.0f}"})  # fmt: skip
 pd.DataFrame(lines).set_index("rule")
 
 # %% [markdown]
-# **What to see.** Every rule keeps less than it promised, and the expected size differs from draw to draw. A single number like "37" hides both. The paper's
+# **What to see.** Every rule keeps less than it promised, and the expected size differs from split to split. A single number like "37" hides both. The paper's
 # rule does not even promise to lose nothing: what is best for each pair of neighbors is not best for the way through all of them.
 #
 # ## What does it save in the end?

@@ -204,8 +204,8 @@ check.quiz_prefix(answer)
 # ("separate 32" and "separate 128" come further down; 77 dimensions are a fifth of 384). Titles and
 # tables say "loaded" or "live", which is what runs here and now.
 #
-# Below the figure, the cell puts bounds on the differences: the test queries are drawn again and again with replacement
-# (a *bootstrap*), and the brackets hold 95 % of what comes out.
+# Below the figure, the cell puts bounds on the differences: the test queries are resampled again and again with
+# replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
 baselines, pairs = results.table("baselines"), results.table("baselines_paired")
@@ -384,7 +384,7 @@ print(f"on {some_queries} queries and {len(small_task.corpus):,} documents; one 
 # people do).
 #
 # Classification follows the protocol of MTEB: 8 labeled texts a class, a logistic regression on the frozen vectors (at
-# most 100 iterations), all test texts classified; ten draws of the labeled texts, averaged. Each prefix is brought to
+# most 100 iterations), all test texts classified; ten samples of the labeled texts, averaged. Each prefix is brought to
 # length 1 first, because the regression's penalty sees the scale.
 #
 # The next cell draws the curves, loaded, and prints the numbers behind them. Then comes the classification again,

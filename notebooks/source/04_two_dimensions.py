@@ -60,11 +60,11 @@ from evidence.published_grids import (
 )
 from evidence.tiles import tiles
 from exercises import two_dimensions as check
-from mrl_tutorial.losses.alignment import code_pca, principal_axes
 from scipy.stats import spearmanr
 
 from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, get_recipe, load_task, train
 from mrl_tutorial.evaluation import results
+from mrl_tutorial.losses.alignment import code_pca, principal_axes
 from mrl_tutorial.panels import plots
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS
@@ -82,7 +82,7 @@ LAYERS, DIMS = range(1, 7), encoder.dims
 print(task)
 
 
-def drawn(tables, **options):
+def tiled(tables, **options):
     """Tables on our own grid as tiles."""
     return tiles({name: (table, LAYERS, DIMS) for name, table in tables.items()}, **options)
 
@@ -174,7 +174,7 @@ check.kl(kl_divergence)
 # - **full-size**: contrastive at $(L, D)$ only. This is ordinary fine-tuning.
 # - **separate:l,d**: a model cut to its first $l$ layers, with contrastive at $(l, d)$ only.
 # - **MRL**: contrastive at $(L, d)$ for every $d$.
-# - **2DMSE version 1** (`2dmse-v1`; two-dimensional Matryoshka sentence embeddings): each step draws one layer $n < L$ and one
+# - **2DMSE version 1** (`2dmse-v1`; two-dimensional Matryoshka sentence embeddings): each step samples one layer $n < L$ and one
 #   $d < D$: contrastive at $(L,D), (n,D), (L,d), (n,d)$, and kl-features at $(n,D)$ and $(n,d)$.
 # - **2DMSE version 2**, also called **ESE** (`ese`): contrastive and align at *every* layer, at one width $k = 128$; layer
 #   $l < L$ weighted by $1/(1+\ln l)$.
@@ -209,7 +209,7 @@ pushes = {
     term: np.log10(np.maximum(anatomy.gradient({term: everywhere}), 1e-4))
     for term in ("contrastive", "kl-scores", "kl-features", "align")
 }
-drawn(
+tiled(
     pushes,
     bar="log10 of gradient",
     title="Each term alone, in all cells: where it pushes (−1 is a tenth)",
@@ -228,7 +228,7 @@ for name in names:
         agree = anatomy.agreement({one: a}, {other: b})
         print("; agreement by layer " + " ".join("  . " if np.isnan(v) else f"{v:+.2f}" for v in agree), end="")
     print()
-drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", limits=(-4, 1.3))
+tiled(pushed, bar="log10 of gradient", title="Whole recipes: where they push", limits=(-4, 1.3))
 
 # %% [markdown]
 # **What to see.** First, *each term alone*. A column here is the block of coordinates that a dimension adds: 1 to 8,
@@ -244,7 +244,7 @@ drawn(pushed, bar="log10 of gradient", title="Whole recipes: where they push", l
 # sharper the softmax. Remember this when we ask below whether KL helps.
 #
 # Then the *whole recipes*. MRL touches the last layer only. Version 1 touches everything; the figure shows its
-# average over all draws, and a single step reaches only one layer below the last. Version 2 stops at 128 coordinates:
+# average over all samples, and a single step reaches only one layer below the last. Version 2 stops at 128 coordinates:
 # nobody trains the rest. Starbucks is a staircase. Its two terms agree to a large part, probably because the full
 # model's scores are already nearly right: imitating them and telling right from wrong is then almost the same lesson.
 # The second terms of both versions of 2DMSE are nearly unrelated to their first one, and far too short to matter.
@@ -265,7 +265,7 @@ display(explorer, explorer.static())
 # **What to see.** On the left are the weights of the recipe, in the middle what they make of the loss, and on the right where
 # the gradient lands, in each layer and block of coordinates. The frame is the cell that the table under the live panel reads
 # out. The picture shows version 1. It adds up six terms a step, so the weights sum to 6. A cell below the last layer and short
-# of full width is drawn with probability 1/5 × 1/6 = 1/30; its contrastive term and its kl-features make 2/30 = .067.
+# of full width is sampled with probability 1/5 × 1/6 = 1/30; its contrastive term and its kl-features make 2/30 = .067.
 #
 # **Exercise 2 · One step of 2DMSE** (15 minutes). Write `one_step(layer, dim, n_layers, dims)`: the weight grids of one step of
 # version 1 that drew `layer` and `dim`. Return `{"main": grid, "kl-features": grid}`; "main" is the contrastive term. Each grid
@@ -420,7 +420,7 @@ here = stacks(full, "pydocs")
 shown = [n for n in ("plain", "full-size", "mrl", "2dmse-v1", "ese", "starbucks") if n in here]
 for layer, dim in ((6, 384), (6, 32), (3, 384), (3, 128), (1, 16)):
     print(f"({layer}, {dim:>3})  " + "   ".join(f"{n} {here[n].at(layer, dim).mean():.3f}" for n in shown))
-drawn({n: here[n].mean for n in shown}, bar="nDCG@10", title="pydocs, test, after full training (mean over seeds)")
+tiled({n: here[n].mean for n in shown}, bar="nDCG@10", title="pydocs, test, after full training (mean over seeds)")
 
 # %% [markdown]
 # **What to see.** Plain, full-size and MRL are good in the top row only: what nobody asks of a layer, it does not give. Each 2D
@@ -460,7 +460,7 @@ if verdicts:
     below, cut = (all(v[i] for v in verdicts) for i in (1, 2))
     tasks = [where for where in ON if all(v[1] for v in verdicts if v[0] == where)]
     title = "2DMSE version 1 minus its rivals (blue: better)"
-    drawn(tables, bar="difference", title=title, difference=True, columns=3).show()
+    tiled(tables, bar="difference", title=title, difference=True, columns=3).show()
     settle(
         "R1", seeds, number="; ".join(lines), needs_data=True,
         test="pydocs test, 1,265 queries, and STS-B test, 1,379 pairs; trained on pydocs",
@@ -621,7 +621,7 @@ for name, where in (("pydocs-full", "pydocs"), ("pydocs-full", "stsbenchmark"), 
         print("    mean by layer " + " ".join(f"{x:+.3f}" for x in d.mean.mean(1)), end="; ")
         print("by width " + " ".join(f"{x:+.3f}" for x in d.mean.mean(0)))
 if len(gains) > 1:
-    drawn(
+    tiled(
         {f"{w}: 2dmse-v1 − plain": d.mean for w, d in gains.items()},
         bar="difference",
         title="Which cells gain (nDCG@10, Spearman, accuracy)",
@@ -708,7 +708,7 @@ for name, d in switched.items():
         + "  ".join(f"{dim} {gain(d, SUB & (np.array(DIMS) == dim)[None])}" for dim in DIMS)
     )
 if switched:
-    drawn(
+    tiled(
         {n: d.mean for n, d in switched.items()},
         bar="difference",
         title="Each switch minus the base recipe, pydocs nDCG@10",
@@ -872,12 +872,17 @@ for similarity, temperature in (
                 seed=seed,
             )
             with torch.no_grad():
-                turned = {
+                head_vectors = {
                     part: result.encoder.heads(torch.from_numpy(np.array(x[-1:])), [6]).numpy()
                     for part, x in raw.items()
                 }  # (1, N, 384)
             quality = evaluate_grid(
-                task, embeddings=turned, dims=widths, cosine=similarity == "cosine", max_queries=2 * ASKED, cache=True
+                task,
+                embeddings=head_vectors,
+                dims=widths,
+                cosine=similarity == "cosine",
+                max_queries=2 * ASKED,
+                cache=True,
             ).values[0]
             kept.setdefault(f"{name}, {similarity}", []).append(quality)
 figure = plots.curves(
@@ -891,7 +896,7 @@ share = {n: np.array([q[at32] / q[at128] for q in v]) for n, v in kept.items()}
 say = {n: f"{v.mean():.0%} ± {v.std(ddof=1) if len(v) > 1 else 0:.0%}" for n, v in share.items()}
 print("nDCG@10 at 32 dimensions as a share of that at 128: " + "; ".join(f"{n} {x}" for n, x in say.items()))
 study = published_grid("reproduction_retrieval", "2DMSE")[0][-1]
-del raw, turned
+del raw, head_vectors
 reference = stacks(files["pydocs-switches-all"][0], "pydocs").get(base)
 if reference is not None:
     print(
@@ -973,7 +978,7 @@ figure.update_layout(
     yaxis_type="log",
 )
 figure.show()
-drawn(
+tiled(
     {n: g - before for n, g in on_dev.items()},
     bar="difference",
     title="Dev quality minus the plain model's",
@@ -1136,13 +1141,13 @@ def explained(target):
 
 
 torch.manual_seed(0)
-draws = [code_pca(texts, 32) for _ in range(2)]
+sampled = [code_pca(texts, 32) for _ in range(2)]
 print(
-    f"\nfrom 32 numbers, variance explained: PCA {explained(true):.0%}, the code's {explained(draws[0]):.0%}, "
+    f"\nfrom 32 numbers, variance explained: PCA {explained(true):.0%}, the code's {explained(sampled[0]):.0%}, "
     f"plain first 32 coordinates {explained(texts[:, :32]):.0%}"
 )
-apart, entry = float((draws[0] - draws[1]).abs().max()), float(draws[0].abs().max())
-print(f"the code's target, drawn twice from one batch: largest difference {apart:.3f}, largest entry {entry:.3f}\n")
+apart, entry = float((sampled[0] - sampled[1]).abs().max()), float(sampled[0].abs().max())
+print(f"the code's target, computed twice from one batch: largest difference {apart:.3f}, largest entry {entry:.3f}\n")
 
 below = np.ones((6, 7))
 below[-1] = 0

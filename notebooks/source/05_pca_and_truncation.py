@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · What PCA and truncation really do
 #
-# Vectors can be made shorter without any training: keep the first coordinates, keep some at random, or turn the space first and
+# Vectors can be made shorter without any training: keep the first coordinates, keep some at random, or rotate the space first and
 # keep the directions of greatest variance, which is what PCA does. **You will**
 #
 # - learn what PCA keeps and what it throws away, and why *variance* is not *retrieval*;
@@ -184,7 +184,7 @@ pictures.spectra(
 # Now the question that matters: which $k$ numbers find documents? Three ways to keep $k$ of 384:
 #
 # - **prefix**: the first $k$ coordinates. In a plain model their order means nothing;
-# - **random coordinates**: $k$ drawn without replacement, the same for all texts (three draws);
+# - **random coordinates**: $k$ sampled without replacement, the same for all texts (three samples);
 # - **PCA**: the first $k$ principal components, fitted on the *documents*: no query and no judgment is used.
 #
 # A `Reduction` brings the vectors into an order in which the first $k$ columns are the reduction to $k$. So one evaluation with all
@@ -229,7 +229,7 @@ pictures.ways({"plain all-MiniLM-L6-v2": by_way}, DIMS, title="Three ways to kee
 
 # %% [markdown]
 # **What to see.** At 64 dimensions PCA keeps several times the variance that the prefix keeps, and the retrieval is nearly the same.
-# Even coordinates drawn at random are hardly worse. That is the toy picture at full size: variance is not retrieval. Where PCA does
+# Even coordinates sampled at random are hardly worse. That is the toy picture at full size: variance is not retrieval. Where PCA does
 # gain, in the middle widths, the gain is small. The order of a plain model's coordinates is arbitrary, so "prefix" and "random" are
 # the same thing by another name, and they behave so. (The model's training data included documentation of code: it is no stranger
 # to these texts.)
@@ -275,7 +275,7 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 #
 # ## Centering and renormalizing
 # Two details change what PCA does to a search. **Centering**: textbook PCA subtracts the mean. A cosine after that compares other
-# vectors than before; leave the mean on, and turning the space changes no cosine at full width. (**SVD**, the singular value decomposition,
+# vectors than before; leave the mean on, and rotating the space changes no cosine at full width. (**SVD**, the singular value decomposition,
 # writes a matrix as $U S V^{\top}$: $U$ and $V$ have columns of length 1 at right angles to each other, and $S$ is diagonal and holds the *singular values*, the
 # largest first. The columns of $V$ are directions; for centered vectors they are those of PCA. SVD without centering is a third variant: its directions are the best for
 # the vectors as they are, mean included.) **Renormalizing**: a cut vector has another length
@@ -319,19 +319,19 @@ pictures.ways(drawn, DIMS, title="The mean, kept or taken off")
 #
 # ## How many texts does PCA need?
 # PCA is fitted. With $n$ texts there are at most $n - 1$ directions with any variance, and the late ones are noise. We fit on 50 texts up
-# to all documents (three random draws each), and always test on the same queries and documents.
+# to all documents (three random samples each), and always test on the same queries and documents.
 
 # %%
 sizes = [50, 100, 400] if FAST else [50, 100, 200, 500, 1000, 2000]
 fitted = {}
 for n in sizes:
-    draws = [documents[np.random.default_rng(seed).choice(len(documents), n, replace=False)] for seed in range(SEEDS)]
-    fitted[f"PCA of {n} texts"] = [quality(pca(x), base) for x in draws]
+    subsets = [documents[np.random.default_rng(seed).choice(len(documents), n, replace=False)] for seed in range(SEEDS)]
+    fitted[f"PCA of {n} texts"] = [quality(pca(x), base) for x in subsets]
 fitted[f"PCA of all {len(documents):,}"] = measured["plain"]["PCA"]
 fitted["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in fitted.items()})
 spread = max(np.std([g.values[0] for g in grids], axis=0, ddof=1).max() for grids in fitted.values() if len(grids) > 1)
-print(f"standard deviation over the {SEEDS} draws of texts: at most {spread:.3f}")
+print(f"standard deviation over the {SEEDS} samples of texts: at most {spread:.3f}")
 figure = plots.curves(
     DIMS, {name: mean(fitted[name]) for name in list(fitted)[:: 2 if not FAST else 1]}, title="PCA fitted on few texts"
 )
@@ -353,11 +353,11 @@ largest = names[counts_of.argmax()]
 n = min(int(counts_of.max()), 400)
 
 
-def draws_of(x):
+def subsets_of(x):
     return [x[np.random.default_rng(seed).choice(len(x), n, replace=False)] for seed in range(SEEDS)]
 
 
-samples = {"all libraries": draws_of(documents), f"only {largest}": draws_of(documents[packages == largest])}
+samples = {"all libraries": subsets_of(documents), f"only {largest}": subsets_of(documents[packages == largest])}
 for other in ("stsbenchmark", "cranfield"):
     try:
         held = load_task(other)
@@ -368,11 +368,11 @@ for other in ("stsbenchmark", "cranfield"):
     chosen = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:n]]
     samples[other] = [encoder.encode_layers(chosen, layers=[LAST])[0]]
 
-elsewhere = {f"PCA of {n} texts, {name}": [quality(pca(x), base) for x in draws] for name, draws in samples.items()}
+elsewhere = {f"PCA of {n} texts, {name}": [quality(pca(x), base) for x in subsets] for name, subsets in samples.items()}
 elsewhere["prefix"] = measured["plain"]["prefix"]
 table({name: mean(grids) for name, grids in elsewhere.items()}, 40)
-for name, draws in samples.items():
-    x = np.concatenate([pca(y, center=False).apply(documents) for y in draws[:1]])[:, :64]
+for name, subsets in samples.items():
+    x = np.concatenate([pca(y, center=False).apply(documents) for y in subsets[:1]])[:, :64]
     print(
         f"64 directions from {name:<14} keep {x.var(0).sum() / documents.var(0).sum():.0%} of the documents' variance"
     )
