@@ -1,5 +1,1 @@
-"""Widgets: each a thin class that wires controls to the functions below it."""
-
-from mrl_tutorial.panels.explorer import GridExplorer
-
-__all__ = ["GridExplorer"]
+"""Panels: what they show (tables), how it is drawn (pictures as plain data), and the widgets around it."""

@@ -1,83 +1,94 @@
-"""What the small panels share: controls above, one figure, a line of text below, a message where an input is wrong."""
+"""What all panels share: controls above, one figure, html below, and a message where an input is wrong."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import anywidget
 import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import Undefined
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.canvas import PlainFigure, canvas
-from mrl_tutorial.panels.explorer_html import STYLE, message
-from mrl_tutorial.panels.fit import Fit
-from mrl_tutorial.panels.plots.figures import LABELS
+from mrl_tutorial.panels.markup import STYLE, message
+from mrl_tutorial.panels.plots import LABELS
 
-FACE = """<style>
-.mrl-panel .widget-label,.mrl-panel .widget-readout,.mrl-panel input,.mrl-panel select,.mrl-panel button,
-.mrl-panel .widget-label-basic span{font-size:15px!important}
-.mrl-panel .mrl{overflow-x:auto}
-</style>"""
-SLIDER = {"style": {"description_width": "150px"}, "layout": {"width": "98%"}, "continuous_update": True}
+Picture = dict[str, Any]  # a plotly figure as plain data: {"data": [...], "layout": {...}}
+LABEL = {"description_width": "150px"}
+WIDE = {"style": LABEL, "layout": {"width": "98%"}}
 
 
 class Panel:
-    """A panel is wiring: `picture()` (pure) draws the state of the controls; this class keeps it on the screen.
+    """A panel: `picture()` draws the state of the controls as plain data, and this class keeps it on the screen.
 
-    A panel sets `name`, builds its controls, calls `start`, and defines `picture`, whose figure must always have the
-    same number and kinds of traces. An InputError raised there becomes a message in the panel, and the figure stays.
-    Tick labels are horizontal, as `LABELS` has them, whether they collide or not.
+    A panel sets `name`, makes its controls, calls `start`, and defines `picture`. The figure must always have the same
+    traces. An InputError raised there becomes a message in the panel, and the figure stays as it was.
     """
 
     name = "panel"
-    _sent: go.Figure | Mapping[str, Any] | None = None  # the picture that is shown; None where it is not known
+    _held = False
 
-    def picture(self) -> go.Figure | Mapping[str, Any]:
-        """The present state as a plotly figure or, quicker at every slide, as plain data: {"data": …, "layout": …}.
-        May set `self.note`."""
+    def picture(self) -> Picture:
+        """The present state as a figure, as plain data. May call `write`."""
         raise NotImplementedError
 
     def start(self, controls: Sequence[w.Widget], below: Sequence[w.Widget] = ()) -> None:
-        """Build the box: controls, message, figure, note, `below`; redraw whenever a control's value changes."""
-        self.message, self.note = w.HTML(), w.HTML()
-        for line in (self.message, self.note):
-            line.layout.margin = "0"
-        self._sent = self.picture()
-        figure = go.Figure(self._sent)  # a copy
-        figure.update_xaxes(**LABELS).update_yaxes(**LABELS)  # a slide is drawn sooner
-        self.figure, shown = canvas(figure)
-        self.box = w.VBox([w.HTML(STYLE + FACE), Fit(), *controls, self.message, shown, self.note, *below])
-        self.box.add_class("mrl-panel")
-        self.box.add_class(f"mrl-{self.name}")
+        """Build the box (controls, message, figure, note, `below`), and redraw whenever a control's value changes."""
+        self.message, self.note = w.HTML(layout={"margin": "0"}), w.HTML(layout={"margin": "0"})
+        self._shown = self.picture()
+        figure = go.Figure(self._shown)  # a copy
+        figure.update_xaxes(**LABELS).update_yaxes(**LABELS)
+        self.figure = go.Figure(figure) if os.environ.get("MRL_PLAIN") == "1" else go.FigureWidget(figure)
+        self._view = self.figure if isinstance(self.figure, go.FigureWidget) else w.Output()
+        self._paint()
+        self.box = w.VBox([w.HTML(STYLE), KeepWidth(), *controls, self.message, self._view, self.note, *below])
+        self.box.add_class("mrl-panel").add_class(f"mrl-{self.name}")
         for control in inputs(controls):
             control.observe(lambda _: self.show(), "value")
 
     def show(self) -> None:
         """Bring the figure to the state of the controls, in one message to the browser."""
+        if self._held:
+            return
         try:
-            figure = self.picture()
+            picture = self.picture()
         except InputError as error:
             self.say(str(error))
             return
         self.say("")
-        refresh(self.figure, figure, self._sent)
-        self._sent = figure
+        if update(self.figure, self._shown, picture):
+            self._paint()
+        self._shown = picture
+
+    def _paint(self) -> None:
+        """Where a notebook shows no live figure ($MRL_PLAIN is 1): draw the whole figure anew."""
+        if isinstance(self._view, w.Output):
+            page = self.figure.to_html(include_plotlyjs="cdn", full_html=False)
+            data = {"application/vnd.plotly.v1+json": json.loads(self.figure.to_json()), "text/html": page}
+            self._view.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Several controls may be moved in the block without a redraw after each."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def say(self, sentence: str) -> None:
         """Show `sentence` as a message in the panel; an empty one takes it away."""
-        value = message(sentence, error=True)
-        if self.message.value != value:
-            self.message.value = value
+        self.message.value = message(sentence, error=True)
 
     def write(self, text: str) -> None:
         """Put html below the figure."""
-        value = f'<div class="mrl">{text}</div>'
-        if self.note.value != value:
-            self.note.value = value
+        self.note.value = f'<div class="mrl">{text}</div>'
 
     def static(self) -> go.Figure:
         """The present state as a plain figure, for where widgets do not run."""
@@ -87,67 +98,97 @@ class Panel:
         return self.box._repr_mimebundle_(**options)
 
 
-def beside(text: str) -> w.Label:
-    """A label for a control that has none of its own, ending where those of the sliders end."""
-    return w.Label(text, layout={"width": "150px", "display": "flex", "justify_content": "flex-end"})
+class KeepWidth(anywidget.AnyWidget):
+    """A widget that shows nothing and keeps the figures beside it as wide as their panel.
+
+    Plotly measures its container when it draws, which may be before the notebook has laid it out, and again only when
+    the window changes its size; a panel also changes its width when a side bar opens.
+    """
+
+    _esm = """
+    export default {
+      render({ el }) {
+        el.style.width = "100%";
+        const fit = () => window.dispatchEvent(new Event("resize"));
+        const size = new ResizeObserver(fit);
+        size.observe(el);
+        const timers = [100, 500, 1500, 4000].map((after) => setTimeout(fit, after));
+        return () => { size.disconnect(); timers.forEach(clearTimeout); };
+      },
+    };
+    """
+
+
+def int_slider(description: str, value: int, high: int, low: int = 1) -> w.IntSlider:
+    """A slider over the whole numbers from `low` to `high`."""
+    return w.IntSlider(value=value, min=low, max=high, description=description, **WIDE)
+
+
+def choice_slider(description: str, options: Sequence, value: Any) -> w.SelectionSlider:
+    """A slider over given values, or (words, value) pairs."""
+    return w.SelectionSlider(options=options, value=value, description=description, **WIDE)
+
+
+def dropdown(description: str, options: Sequence, value: Any = None, width: str = "98%") -> w.Dropdown:
+    """A menu of values, or (words, value) pairs; it starts on the first where no value is given."""
+    extra = {} if value is None else {"value": value}
+    return w.Dropdown(options=options, description=description, style=LABEL, layout={"width": width}, **extra)
+
+
+def switch(description: str, options: Sequence, value: Any = None) -> w.ToggleButtons:
+    """Buttons of which one is pressed; it starts on the first where no value is given."""
+    extra = {} if value is None else {"value": value}
+    style = {**LABEL, "button_width": "auto"}
+    return w.ToggleButtons(options=options, description=description, style=style, **extra)
+
+
+def row(*widgets: w.Widget) -> w.HBox:
+    """Widgets beside each other, wrapped where they do not fit."""
+    return w.HBox(widgets, layout={"flex_flow": "row wrap", "align_items": "center"})
+
+
+def columns(*lists: Sequence[w.Widget]) -> w.HBox:
+    """Lists of widgets as columns of equal width."""
+    return w.HBox([w.VBox(widgets, layout={"width": f"{100 // len(lists)}%"}) for widgets in lists])
 
 
 def inputs(widgets: Iterable[w.Widget]) -> list[w.Widget]:
-    """All widgets with a value that a reader sets, boxes searched."""
+    """All widgets with a value that a reader sets, also those in boxes."""
     found = []
     for widget in widgets:
         if isinstance(widget, w.Box):
             found += inputs(widget.children)
-        elif hasattr(widget, "value") and not isinstance(
-            widget, (w.HTML, w.Label, w.HTMLMath, w.IntProgress, w.FloatProgress)
-        ):
+        elif hasattr(widget, "value") and not isinstance(widget, (w.HTML, w.Label, w.FloatProgress)):
             found.append(widget)
     return found
 
 
-def refresh(
-    widget: go.FigureWidget | PlainFigure, figure: go.Figure | Mapping, before: go.Figure | Mapping | None = None
-) -> None:
-    """Make `widget` look like `figure`, sending only what differs from `before`, which it shows: what a reader did by
-    hand, such as zooming, stays. Without `before` the widget itself is compared, and loses that. Raises ValueError
-    where the traces do not match."""
-    old, new = plain(widget if before is None else before), plain(figure)
-    if [t.get("type", "scatter") for t in old["data"]] != [t.get("type", "scatter") for t in new["data"]]:
-        raise ValueError("a panel's figure must keep the number and kinds of its traces")
-    traces = {i: dict(changes(a, b)) for i, (a, b) in enumerate(zip(old["data"], new["data"], strict=True))}
-    send(widget, traces, dict(changes(old["layout"], new["layout"])))
+def update(figure: go.Figure, old: Picture, new: Picture) -> bool:
+    """Send `figure` what differs between the pictures, in one message. Returns whether anything does.
 
-
-def send(widget: go.Figure | PlainFigure, traces: Mapping[int, Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
-    """Set properties, path -> value, of traces (by place) and layout in one message; assigning to the attributes of a
-    figure instead takes longer. Nothing is sent where nothing is given."""
-    traces = {i: found for i, found in traces.items() if found}
-    paths = sorted({path for found in traces.values() for path in found})
-    style = {path: [_whole(found.get(path, Undefined)) for found in traces.values()] for path in paths}  # one a trace
-    if style or layout:
-        widget.plotly_update(style, copy.deepcopy(dict(layout)), list(traces))
-
-
-def _whole(value: Any) -> Any:
-    # arrays in one piece, as a message's buffer must be; all else copied: a zoom is written into what the widget keeps
-    if isinstance(value, np.ndarray):
-        return np.ascontiguousarray(value)
-    return copy.deepcopy(value) if isinstance(value, (list, dict)) else value
-
-
-def plain(figure: go.Figure | PlainFigure | Mapping) -> Mapping[str, Any]:
-    """A figure as plain data, without the ids that plotly gives to traces; plain data as they are."""
-    if isinstance(figure, Mapping):
-        return figure
-    return {"data": [t.to_plotly_json() for t in figure.data], "layout": figure.layout.to_plotly_json()}
+    What a reader did by hand, such as zooming, stays. Raises ValueError where the number of traces differs.
+    """
+    pairs = zip(old["data"], new["data"], strict=True)
+    traces = {i: found for i, (a, b) in enumerate(pairs) if (found := dict(changes(a, b)))}
+    layout = copy.deepcopy(dict(changes(old["layout"], new["layout"])))  # a zoom is written into what the figure keeps
+    if traces:  # plotly takes a list for each property, with an item for each trace
+        paths = sorted({path for found in traces.values() for path in found})
+        style = {path: [_copied(found.get(path, Undefined)) for found in traces.values()] for path in paths}
+        figure.plotly_update(style, layout, list(traces))
+    elif layout:
+        figure.plotly_relayout(layout)
+    return bool(traces or layout)
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, value) of what makes `new` out of `old`: "title.text", "shapes[0].x0"; None for what is gone. The template
-    never changes, a trace's id is plotly's."""
+    """(path, value) of what makes `new` out of `old`, with None for what is gone. The template never changes.
+
+    >>> dict(changes({"title": {"text": "a"}, "width": 3}, {"title": {"text": "b"}, "width": 3}))
+    {'title.text': 'b'}
+    """
     for key in {**old, **new}:
         a, b, path = old.get(key), new.get(key), at + key
-        if path in ("template", "uid") or a is b:
+        if key == "template" or a is b:
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from changes(a, b, path + ".")
@@ -163,15 +204,11 @@ def _records(values: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_same, a, b))
-    try:
-        return bool(a == b)
-    except ValueError:  # arrays
-        return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=_floats(a)))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and np.array_equal(a, b, equal_nan=True)
+    return type(a) is type(b) and bool(a == b)
 
 
-def _floats(a: Any) -> bool:
-    return np.asarray(a).dtype.kind == "f"
+def _copied(value: Any) -> Any:
+    # an array in one piece, as a message's buffer must be
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)

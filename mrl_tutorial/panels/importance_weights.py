@@ -1,4 +1,4 @@
-"""The ImportanceWeights panel: a weight for every nested size, and a small network trained anew as they move."""
+"""Importance weights: a weight for every nested size, and a small network that is trained anew as they move."""
 
 from __future__ import annotations
 
@@ -8,35 +8,30 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 import numpy as np
-import plotly.graph_objects as go
 
 from mrl_tutorial.classification.baselines import Data, difference, from_task, own_heads
 from mrl_tutorial.classification.small_networks import Plan, Report, train_nets
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.base import SLIDER, Panel
+from mrl_tutorial.panels import plots
+from mrl_tutorial.panels.base import Panel, Picture, choice_slider, row
 from mrl_tutorial.panels.job import Job
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.tasks.load import load_task
 
-CHOICES = (
-    ("0", 0.0),
-    ("1/8", 0.125),
-    ("1/4", 0.25),
-    ("1/2", 0.5),
-    ("1", 1.0),
-    ("2", 2.0),
-    ("4", 4.0),
-    ("8", 8.0),
-    ("16", 16.0),
-)
-WORDS = {value: words for words, value in CHOICES}
+CHOICES = {"0": 0.0, "1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0, "16": 16.0}
+WORDS = {value: words for words, value in CHOICES.items()}
 PLAN = Plan(epochs=20)
 REST = 0.3  # seconds: training waits for a pause between slides, which it would slow down
+
+# -- what is shown ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one choice of weights gave. right (M, N): 1 where a tested item is classified right at that size.
-    gain (M, 3): accuracy minus that of equal weights, with its 95 % interval; nan where a size was not trained."""
+    """What one choice of weights gave.
+
+    right (M, N): 1 where a tested item is classified right at that size. gain (M, 3): accuracy minus that of equal
+    weights, with its 95 % interval; NaN where a size was not trained.
+    """
 
     weights: tuple[float, ...]
     right: np.ndarray
@@ -45,7 +40,7 @@ class Trained:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """(M,), nan where a size has weight 0: nobody trained its classifier."""
+        """(M,), NaN where a size has weight 0 and its classifier was not trained."""
         return np.where(np.array(self.weights) > 0, self.right.mean(1), np.nan)
 
 
@@ -57,170 +52,175 @@ def train_with(
     report: Report | None = None,
     seed: int = 0,
 ) -> Trained | None:
-    """Train one network a fold with these weights, test every item once; None where report(share, label) said stop.
+    """Train one network for each fold with these weights and test every item once.
 
-    base: what to compare with (default: itself); the same first weights and data order, so the comparison is paired.
-    Raises InputError where no weight is above 0.
+    base: what to compare with (default: itself). All start from the same weights and see the data in the same order, so
+    the comparison is paired. Returns None where report(share, label) returned False. Raises InputError where no weight
+    is above 0.
     """
     begun = time.perf_counter()
     weights = tuple(float(x) for x in weights)
     rows = [train for train, _ in data.rounds]
-    ids = [100 * seed + r for r in range(len(rows))]
-    nets = train_nets(data.x, data.labels, rows, [weights] * len(rows), ids, plan,
-                      report=report)  # fmt: skip
+    seeds = [100 * seed + r for r in range(len(rows))]
+    nets = train_nets(data.x, data.labels, rows, [weights] * len(rows), seeds, plan, report=report)
     if nets is None:
         return None
     right = own_heads(data, nets, 1)[0]
     other = right if base is None else base.right
-    gain = np.array(
-        [difference(right[[j]], other[[j]], draws=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
-    )
-    return Trained(weights, right, gain, time.perf_counter() - begun)
+    gain = [difference(right[[j]], other[[j]], draws=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
+    return Trained(weights, right, np.array(gain), time.perf_counter() - begun)
 
 
-def picture(dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str) -> go.Figure:
-    """The figure of `drawing`."""
-    return go.Figure(drawing(dims, wish, base, now, heading))
+# -- figure and widgets ----------------------------------------------------------------------------------------------
 
 
-def drawing(dims: Sequence[int], wish: Sequence[float], base: Trained, now: Trained, heading: str) -> dict:
-    """Left accuracy against size, right the difference to equal weights in points, with the wished weights below it.
-    What was trained with other weights than those wished is drawn pale. A figure as plain data."""
-    fresh = tuple(wish) == now.weights
-    x, places = list(range(len(dims))), {"xaxis": "x2", "yaxis": "y2"}
-    colour, pale = figures.COLOURS[0], 1.0 if fresh else 0.3
-    tip = "%{customdata} dimensions: %{y:.3f}<extra></extra>"
-    gain = 100 * now.gain
-    traces = [
-        dict(type="scatter", x=x, y=base.accuracy, customdata=dims, name="all weights 1", mode="lines+markers", hovertemplate=tip,
-                   line={"color": "#666666", "width": 2, "dash": "dash"}, marker={"size": 8}),
-        dict(type="scatter", x=x, y=now.accuracy, customdata=dims, name="your weights", mode="lines+markers", hovertemplate=tip,
-                   line={"color": colour, "width": 4}, marker={"size": 11}, opacity=pale),
-        dict(type="bar", x=x, y=gain[:, 0], customdata=dims, marker={"color": colour}, opacity=pale, showlegend=False,
-               error_y={"type": "data", "symmetric": False, "array": gain[:, 2] - gain[:, 0],
-                        "arrayminus": gain[:, 0] - gain[:, 1], "thickness": 2, "color": figures.INK},
-               hovertemplate="%{customdata} dimensions: %{y:+.1f} points<extra></extra>", **places),
-    ]  # fmt: skip
-    reach = max(2.0, 1.1 * float(np.nanmax(np.abs(gain), initial=0.0)))
+def weights_picture(dims: Sequence[int], chosen: Sequence[float], base: Trained, now: Trained, heading: str) -> Picture:
+    """Left: accuracy against size. Right: the difference to equal weights in points, above the chosen weights.
+
+    What was trained with other weights than those chosen is drawn pale. Plain data; plotly.graph_objects.Figure makes a
+    figure of it.
+    """
+    color, opacity = plots.COLORS[0], 1.0 if tuple(chosen) == now.weights else 0.3
+    x, gain = list(range(len(dims))), 100 * now.gain
+    line = {"type": "scatter", "x": x, "customdata": list(dims), "mode": "lines+markers"}
+    line["hovertemplate"] = "%{customdata} dimensions: %{y:.3f}<extra></extra>"
+    equal = {"line": {"color": "#666666", "width": 2, "dash": "dash"}, "marker": {"size": 8}}
+    mine = {"line": {"color": color, "width": 4}, "marker": {"size": 11}, "opacity": opacity}
+    reach = {"array": gain[:, 2] - gain[:, 0], "arrayminus": gain[:, 0] - gain[:, 1]}
+    bars = {
+        "type": "bar",
+        "x": x,
+        "y": gain[:, 0],
+        "customdata": list(dims),
+        "marker": {"color": color},
+        "opacity": opacity,
+        "error_y": {"type": "data", "symmetric": False, **reach, "thickness": 2, "color": plots.INK},
+        "hovertemplate": "%{customdata} dimensions: %{y:+.1f} points<extra></extra>",
+        "showlegend": False,
+        "xaxis": "x2",
+        "yaxis": "y2",
+    }
+    data = [
+        {**line, "y": base.accuracy, "name": "all weights 1", **equal},
+        {**line, "y": now.accuracy, "name": "your weights", **mine},
+        bars,
+    ]
+    top = max(2.0, 1.1 * float(np.nanmax(np.abs(gain), initial=0.0)))
     low = min(0.8, 0.05 * np.floor(20 * np.nanmin([base.accuracy, now.accuracy])))
     ticks = {"tickvals": x, "range": [-0.5, len(dims) - 0.5], "tickangle": 0}
-    shared = figures.style(heading) | {"margin": {"l": 70, "r": 20, "t": 60, "b": 80}}
-    layout = dict(
-        **shared, height=400,
-        legend={"x": 0.43, "y": 0.04, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
-        xaxis={"domain": [0, 0.44], "title": {"text": "size m (dimensions kept)"}, **ticks,
-               "ticktext": [str(m) for m in dims]},
-        yaxis={"title": {"text": "accuracy"}, "range": [low, 1.0], "showgrid": True},
-        xaxis2={"domain": [0.56, 1], "title": {"text": "size m, and its weight c"}, "anchor": "y2", **ticks,
-                "ticktext": [f"{m}<br>c = {WORDS.get(c, f'{c:g}')}" for m, c in zip(dims, wish, strict=True)]},
-        yaxis2={"title": {"text": "points against equal weights"}, "range": [-reach, reach], "anchor": "x2",
-                "showgrid": True,
-                "zeroline": True, "zerolinewidth": 2, "zerolinecolor": figures.INK},
-    )  # fmt: skip
-    return {"data": traces, "layout": layout}
+    names = [f"{m}<br>c = {WORDS.get(c, f'{c:g}')}" for m, c in zip(dims, chosen, strict=True)]
+    sizes, weighted = {"text": "size m (dimensions kept)"}, {"text": "size m, and its weight c"}
+    zero = {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": plots.INK}
+    points = {"title": {"text": "points against equal weights"}, "range": [-top, top], "showgrid": True}
+    layout = {
+        **plots.style(heading),
+        "margin": {"l": 70, "r": 20, "t": 60, "b": 80},
+        "height": 400,
+        "legend": {**plots.legend(0.43), "y": 0.04, "xanchor": "right", "yanchor": "bottom"},
+        "xaxis": {"domain": [0, 0.44], "title": sizes, **ticks, "ticktext": [str(m) for m in dims]},
+        "yaxis": {"title": {"text": "accuracy"}, "range": [low, 1.0], "showgrid": True},
+        "xaxis2": {"domain": [0.56, 1], "anchor": "y2", "title": weighted, **ticks, "ticktext": names},
+        "yaxis2": {"anchor": "x2", **points, **zero},
+    }
+    return {"data": data, "layout": layout}
 
 
 class ImportanceWeights(Panel):
-    """Sliders c_m, one for each nested size; a network on `data` (default: digits, 5 folds) follows in seconds.
+    """Sliders c_m, one for each nested size; networks on `data` (default: digits, 5 folds) follow in seconds.
 
-    A slide answers at once with the new weights; training runs beside the kernel, can be cancelled, and a newer wish
-    ends an older one. What has been trained once is shown at once.
+    A slide shows the new weights at once; training runs beside the kernel, can be cancelled, and ends when the weights
+    change again. What has been trained before is shown at once.
     """
 
     name = "importance-weights"
 
     def __init__(self, data: Data | None = None, plan: Plan = PLAN, *, seed: int = 0) -> None:
-        if data is None:
-            from mrl_tutorial.tasks.load import load_task
-
-            data = from_task(load_task("digits"))
-        self.data, self.plan, self.seed = data, plan, seed
-        self.base = train_with(data, plan, [1.0] * len(plan.dims), seed=seed)
-        self.known = {self.base.weights: self.base}
-        self.now, self.job, self._hold, self._stopped = self.base, None, False, False
-        self.sliders = [
-            w.SelectionSlider(options=CHOICES, value=1.0, description=f"c for size {m}", **SLIDER) for m in plan.dims
-        ]
-        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="220px", visibility="hidden"))
+        self.data = from_task(load_task("digits")) if data is None else data
+        self.plan, self.seed = plan, seed
+        base = train_with(self.data, plan, [1.0] * len(plan.dims), seed=seed)
+        assert base is not None  # without a report nobody can cancel
+        self.base = self.now = base
+        self.known = {base.weights: base}
+        self.job: Job | None = None
+        self._training: tuple[float, ...] | None = None
+        self._cancelled = False
+        self.sliders = [choice_slider(f"c for size {m}", list(CHOICES.items()), 1.0) for m in plan.dims]
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout={"width": "220px", "visibility": "hidden"})
         self.cancel = w.Button(description="Cancel", icon="stop", disabled=True)
         self.equal = w.Button(description="All 1")
         self.boost = w.Button(description=f"Boost size {plan.dims[0]}")
+        rest = [1.0] * (len(plan.dims) - 1)
         self.cancel.on_click(lambda _: self.stop())
-        self.equal.on_click(lambda _: self.wish([1.0] * len(plan.dims)))
-        self.boost.on_click(lambda _: self.wish([4.0] + [1.0] * (len(plan.dims) - 1)))
-        buttons = w.HBox([self.equal, self.boost, self.cancel, self.bar])
-        buttons.layout.flex_flow, buttons.layout.align_items = "row wrap", "center"
-        self.start([*self.sliders, buttons])
+        self.equal.on_click(lambda _: self.choose([1.0, *rest]))
+        self.boost.on_click(lambda _: self.choose([4.0, *rest]))
+        self.start([*self.sliders, row(self.equal, self.boost, self.cancel, self.bar)])
 
     @property
     def weights(self) -> tuple[float, ...]:
         """What the sliders say."""
         return tuple(s.value for s in self.sliders)
 
-    def wish(self, weights: Sequence[float]) -> None:
+    def choose(self, weights: Sequence[float]) -> None:
         """Move all sliders at once."""
-        self._hold = True
-        for slider, c in zip(self.sliders, weights, strict=True):
-            slider.value = c
-        self._hold = False
+        with self.held():
+            for slider, c in zip(self.sliders, weights, strict=True):
+                slider.value = c
         self.show()
 
-    def picture(self) -> dict:
+    def picture(self) -> Picture:
         """The state of the sliders, with what was trained last."""
         if not any(self.weights):
-            raise InputError("all weights are 0, so nothing would be learnt: give at least one size a weight")
+            raise InputError("all weights are 0, so nothing would be learned: give at least one size a weight")
         now = self.known.get(self.weights, self.now)
         state = f"trained in {now.seconds:.1f} s" if now.weights == self.weights else "training …"
-        if now.weights != self.weights and self._stopped:
+        if now.weights != self.weights and self._cancelled:
             state = "cancelled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
-        return drawing(self.plan.dims, self.weights, self.base, now, heading)
+        return weights_picture(self.plan.dims, self.weights, self.base, now, heading)
 
     def show(self) -> None:
-        """Show the new weights at once, and see to it that they get trained."""
-        if self._hold:
+        """Show the new weights at once, and have them trained."""
+        if self._held:
             return
-        self._stopped = False
+        self._cancelled = False
         super().show()
-        self._follow()
+        if self.job is not None and self.job.running:
+            if self._wanted != self._training:
+                self.job.cancel()  # the newest choice wins: _ended starts it
+        else:
+            self._train()
 
     def stop(self) -> None:
         """What the Cancel button does: the last finished training stays on show."""
         if self.job is not None and self.job.running:
             self.job.cancel()
-            self._wanted, self._stopped = None, True
+            self._cancelled = True
             super().show()
 
-    def _follow(self) -> None:
-        self._wanted = self.weights if any(self.weights) and self.weights not in self.known else None
-        if self.job is not None and self.job.running:
-            if self._wanted != self._training:
-                self.job.cancel()  # the newest wish wins; _ended starts it
-            return
-        self._begin()
+    @property
+    def _wanted(self) -> tuple[float, ...] | None:
+        """The weights still to be trained."""
+        done = self._cancelled or not any(self.weights) or self.weights in self.known
+        return None if done else self.weights
 
-    def _begin(self) -> None:
-        if self._wanted is None:
-            return
+    def _train(self) -> None:
         weights = self._training = self._wanted
-        self._busy(True)
-        self.job = Job(
-            lambda report: train_with(self.data, self.plan, weights, self.base, report, self.seed),
-            on_progress=self._progress, on_done=self._ended, on_error=self._failed, rest=REST,
-        ).start()  # fmt: skip
-
-    def _progress(self, share: float, label: str) -> None:
-        self.bar.value = share
+        self._busy(weights is not None)
+        if weights is not None:
+            self.job = Job(
+                lambda report: train_with(self.data, self.plan, weights, self.base, report, self.seed),
+                on_progress=lambda share, label: self.bar.set_trait("value", share),
+                on_done=self._ended,
+                on_error=self._failed,
+                rest=REST,
+            ).start()
 
     def _ended(self, found: Trained | None) -> None:
         if found is not None:
             self.known[found.weights] = self.now = found
-        if self._wanted is not None and self._wanted not in self.known:
-            self._begin()
-        else:
-            self._busy(False)
-        if found is not None and found.weights == self.weights:  # else `show` or `stop` has drawn what there is
-            super().show()
+            if found.weights == self.weights:
+                super().show()
+        self._train()
 
     def _failed(self, error: Exception) -> None:
         self._busy(False)

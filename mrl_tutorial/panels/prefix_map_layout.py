@@ -1,7 +1,7 @@
 """Maps of an embedding's prefixes that can be laid over each other: aligned UMAP of the same points at every size.
 
-Alone, two UMAP runs turn and mirror their pictures at will. Aligned UMAP pulls a point's places in neighbouring maps
-together, so that what moves from one size to the next moves because its neighbours changed.
+Two separate UMAP runs turn and mirror their pictures at will. Aligned UMAP pulls a point's places in neighboring maps
+together, so that what moves from one size to the next moves because its neighbors changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,24 +21,25 @@ from pathlib import Path
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.embeddings import Progress
 from mrl_tutorial.files import cache_dir, key, whole_file
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.progress import Ticker
-from mrl_tutorial.retrieval.exact import unit
+from mrl_tutorial.topk import unit
 
-Progress = Callable[[int, int, str], object]
-NEIGHBOURS, EPOCHS, PULL, SEED = 15, 100, 0.02, 0
+NEIGHBORS, EPOCHS, PULL = 15, 100, 0.02
 MOST = 600  # each point is an element of the page, and all of them move at every slide
 LEAST = 40  # fewer points have no map worth drawing, and UMAP's spectral start fails on them
-EXPECTED = (
-    30.0  # seconds, the progress bar's guess: for 600 points at 6 sizes on 2 cores (1,500 take half as long again)
-)
+EXPECTED = 30.0  # seconds that the progress bar expects: what 600 points at 6 sizes take on 2 cores
 
 
 @dataclass(frozen=True)
 class PrefixMaps:
-    """Maps of n points at M sizes. rows (n,): which of the `total` points given; places (M, n, 2) float32, NaN for a
-    point without neighbours; accuracy (M,): share of points whose nearest other point has their label."""
+    """Maps of n points at M sizes.
+
+    rows (n,): which of the `total` points given. places (M, n, 2) float32: NaN for a point without neighbors.
+    accuracy (M,): share of points whose nearest other point has their label.
+    """
 
     dims: tuple[int, ...]
     rows: np.ndarray
@@ -48,56 +49,62 @@ class PrefixMaps:
 
 
 def prefix_maps(
-    vectors: np.ndarray, labels: Sequence, dims: Sequence[int] | None = None, *, most: int = MOST, seed: int = SEED,
+    vectors: np.ndarray,
+    labels: Sequence | np.ndarray,
+    dims: Sequence[int] | None = None,
+    *,
+    most: int = MOST,
+    seed: int = 0,
     progress: Progress | None = None,
-) -> PrefixMaps:  # fmt: skip
-    """Aligned maps of the prefixes of `vectors` (N, D), and how pure their neighbourhoods are; kept in the cache.
+) -> PrefixMaps:
+    """Aligned maps of the prefixes of `vectors` (N, D), and how pure their neighborhoods are; kept in the cache.
 
     labels (N,). dims: sizes, `default_dims` where None. More than `most` points are thinned out, every label in
-    proportion. progress(done, total, label) -> False to give up (KeyboardInterrupt ends it too). The work is done by
-    a process of its own, which uses 2 threads. Raises InputError for wrong shapes, sizes, or too few points.
+    proportion. progress(done, total, label) may return False to give up. The work is done by a process of its own,
+    which uses 2 threads. Raises InputError for wrong shapes, sizes, or too few points.
     """
-    vectors, labels, dims = checked(vectors, labels, dims)
-    rows = thin(labels, most, seed)
-    prefixes = [unit_prefix(vectors[rows], d) for d in dims]
-    accuracy = np.array([nearest_label_accuracy(x, labels[rows]) for x in prefixes])
-    options = {"neighbours": NEIGHBOURS, "epochs": EPOCHS, "pull": PULL, "seed": seed, "umap": version("umap-learn")}
-    path = cache_dir("maps") / f"{key(vectors[rows], list(dims), options)}.npz"
+    vectors, names, sizes = checked(vectors, labels, dims)
+    rows = thin(names, most, seed)
+    prefixes = [unit_prefix(vectors[rows], d) for d in sizes]
+    accuracy = np.array([nearest_label_accuracy(x, names[rows]) for x in prefixes])
+    options = {"neighbors": NEIGHBORS, "epochs": EPOCHS, "pull": PULL, "seed": seed, "umap": version("umap-learn")}
+    path = cache_dir("maps") / f"{key(vectors[rows], list(sizes), options)}.npz"
     if not path.exists():
-        _beside(prefixes, seed, path, progress or Ticker())
-    return PrefixMaps(dims, rows, np.load(path)["places"], accuracy, len(labels))
+        compute_places(prefixes, seed, path, progress or Ticker())
+    return PrefixMaps(sizes, rows, np.load(path)["places"], accuracy, len(names))
 
 
-def aligned_places(prefixes: Sequence[np.ndarray], seed: int = SEED) -> np.ndarray:
+def aligned_places(prefixes: Sequence[np.ndarray], seed: int = 0) -> np.ndarray:
     """Aligned UMAP in this process: prefixes, M arrays (n, d) of the same n points -> places (M, n, 2) float32.
 
     Euclidean distance, which ranks unit vectors as the cosine does. UMAP: 1802.03426.
     """
-    from umap import AlignedUMAP
+    from umap import AlignedUMAP  # takes seconds to import
 
     n = len(prefixes[0])
-    model = AlignedUMAP(
-        n_neighbors=min(NEIGHBOURS, n - 1), n_epochs=EPOCHS, random_state=seed, alignment_regularisation=PULL,
-        alignment_window_size=1,
-    )  # fmt: skip
+    alignment = {"alignment_regularisation": PULL, "alignment_window_size": 1}
+    model = AlignedUMAP(n_neighbors=min(NEIGHBORS, n - 1), n_epochs=EPOCHS, random_state=seed, **alignment)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fixed seed means one thread, and points may lack neighbours: both are meant
+        warnings.simplefilter("ignore")  # a fixed seed means one thread, and points may lack neighbors: both are meant
         model.fit(list(prefixes), relations=[{i: i for i in range(n)}] * (len(prefixes) - 1))
-    return centred(np.stack([np.asarray(p, np.float32) for p in model.embeddings_]))
+    return centered(np.stack([np.asarray(p, np.float32) for p in model.embeddings_]))
 
 
-def centred(places: np.ndarray) -> np.ndarray:
-    """places (M, n, 2) around the mean of all of them, turned so that the last map is widest from left to right."""
+def centered(places: np.ndarray) -> np.ndarray:
+    """places (M, n, 2) around the mean of all of them, rotated so that the last map is widest from left to right."""
     places = places - np.nanmean(places, axis=(0, 1))
     last = places[-1][np.isfinite(places[-1]).all(1)]
-    _, turn = np.linalg.eigh(last.T @ last)  # (2, 2), the widest direction last
-    return (places @ turn[:, ::-1]).astype(np.float32)
+    _, rotation = np.linalg.eigh(last.T @ last)  # (2, 2), the widest direction last
+    return (places @ rotation[:, ::-1]).astype(np.float32)
 
 
-def thin(labels: np.ndarray, most: int, seed: int = SEED) -> np.ndarray:
+def thin(labels: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     """At most `most` rows, sorted, each label in proportion to its number (largest remainders); all where they fit.
 
-    labels (N,). Raises InputError for most below `LEAST`.
+    labels (N,). Raises InputError for `most` below `LEAST`.
+
+    >>> thin(np.repeat([0, 1], [150, 50]), most=40).size
+    40
     """
     if most < LEAST:
         raise InputError(f"most {most} is too few points for a map: give {LEAST} or more")
@@ -113,54 +120,51 @@ def thin(labels: np.ndarray, most: int, seed: int = SEED) -> np.ndarray:
 
 
 def nearest_label_accuracy(x: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the unit vectors x (n, d) whose nearest other one (highest cosine, first of equals) has their label."""
+    """Share of the unit vectors x (n, d) whose nearest other one (highest cosine, first of equals) has their label.
+
+    >>> nearest_label_accuracy(np.eye(3)[[0, 0, 1]], np.array(["a", "a", "b"]))
+    0.6666666666666666
+    """
     scores = x @ x.T
     np.fill_diagonal(scores, -np.inf)
     return float(np.mean(labels[scores.argmax(1)] == labels))
 
 
 def unit_prefix(vectors: np.ndarray, d: int) -> np.ndarray:
-    """The first d coordinates of vectors (N, D), then normalised; zero vectors stay zero. (N, d) float32."""
+    """The first d coordinates of vectors (N, D), then normalized; zero vectors stay zero. (N, d) float32."""
     return unit(np.asarray(vectors[:, :d], np.float32))
 
 
-def checked(vectors, labels, dims) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """vectors (N, D), labels (N,), dims ascending; raises InputError naming what does not fit."""
-    vectors, labels = np.asarray(vectors), np.asarray(labels)
+def checked(
+    vectors: np.ndarray, labels: Sequence | np.ndarray, dims: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """vectors (N, D), labels (N,) and dims in ascending order. Raises InputError naming what does not fit."""
+    vectors, names = np.asarray(vectors), np.asarray(labels)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise InputError(f"vectors of shape {vectors.shape} are no table of numbers: give an (N, D) array")
-    if labels.shape != (len(vectors),):
-        raise InputError(f"labels of shape {labels.shape} for {len(vectors)} vectors: give one label a vector")
+    if names.shape != (len(vectors),):
+        raise InputError(f"labels of shape {names.shape} for {len(vectors)} vectors: give one label a vector")
     if len(vectors) < LEAST:
         raise InputError(f"{len(vectors)} points are too few for a map: give {LEAST} or more")
     if not np.isfinite(vectors).all():
         raise InputError("a vector holds NaN or infinity: leave it out")
     width = vectors.shape[1]
-    dims = tuple(sorted({int(d) for d in (default_dims(width) if dims is None else dims)}))
-    if len(dims) < 2 or dims[0] < 1 or dims[-1] > width:
-        raise InputError(f"sizes {list(dims)} do not make a series: give two or more from 1 to {width}")
-    return vectors.astype(np.float32, copy=False), labels, dims
+    sizes = tuple(sorted({int(d) for d in (default_dims(width) if dims is None else dims)}))
+    if len(sizes) < 2 or sizes[0] < 1 or sizes[-1] > width:
+        raise InputError(f"sizes {list(sizes)} do not make a series: give two or more from 1 to {width}")
+    return vectors.astype(np.float32, copy=False), names, sizes
 
 
-def _beside(prefixes: list[np.ndarray], seed: int, path: Path, progress: Progress) -> None:
+def compute_places(prefixes: Sequence[np.ndarray], seed: int, path: Path, progress: Progress) -> None:
     """`aligned_places` in a process of its own, into `path`: compiled loops would hold this one up, and an interrupt
-    could not end them."""
+    could not end them. Raises InputError where `progress` returns False, RuntimeError where the process fails."""
     label = f"maps of {len(prefixes[0]):,} points at {len(prefixes)} sizes"
-    threads = str(min(2, os.cpu_count() or 1))
-    package = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "NUMBA_NUM_THREADS": threads, "PYTHONPATH": paths}
+    env = {**os.environ, "NUMBA_NUM_THREADS": str(min(2, os.cpu_count() or 1))}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     with tempfile.TemporaryDirectory() as folder, whole_file(path) as out:
         given, log = Path(folder, "prefixes.npz"), Path(folder, "log.txt")
         np.savez(given, *prefixes)
-        command = [
-            sys.executable,
-            "-m",
-            __spec__.name if __name__ == "__main__" else __name__,
-            str(given),
-            str(out),
-            str(seed),
-        ]
+        command = [sys.executable, "-m", __name__, str(given), str(out), str(seed)]
         began = time.monotonic()
         with log.open("w") as errors:
             worker = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=errors)
@@ -169,16 +173,12 @@ def _beside(prefixes: list[np.ndarray], seed: int, path: Path, progress: Progres
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.wait(0.3)
                 seconds = time.monotonic() - began
-                # nobody knows how far it is: the bar nears its end without reaching it
-                if (
-                    progress(round(100 * (1 - np.exp(-1.5 * seconds / EXPECTED))), 100, f"{label}, {seconds:.0f} s")
-                    is False
-                ):
+                share = 1 - np.exp(-1.5 * seconds / EXPECTED)  # a guess that nears its end without reaching it
+                if progress(round(100 * share), 100, f"{label}, {seconds:.0f} s") is False:
                     raise InputError(f"the {label} were cancelled: start again to have them")
         finally:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
+            worker.kill()
+            worker.wait()
             if isinstance(progress, Ticker):
                 progress.close()
         if worker.returncode:
@@ -187,7 +187,7 @@ def _beside(prefixes: list[np.ndarray], seed: int, path: Path, progress: Progres
 
 
 def main(given: str, out: str, seed: str) -> None:
-    """What the process of its own does: prefixes from one npz file, places to another."""
+    """What the process of its own does: read prefixes from one npz file, write places to another."""
     with np.load(given) as stored:
         prefixes = [stored[f"arr_{i}"] for i in range(len(stored.files))]
     with open(out, "wb") as file:

@@ -9,8 +9,9 @@ from typing import Any
 import ipywidgets as w
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels import explorer_html as text
+from mrl_tutorial.panels.base import row
 from mrl_tutorial.panels.job import Job, Report
+from mrl_tutorial.panels.markup import message
 
 
 @dataclass(frozen=True)
@@ -40,26 +41,24 @@ class TrainBox:
     ) -> None:
         self._work, self._done, self._refresh = work, done, refresh
         self.job: Job | None = None
-        wide = {"description_width": "initial"}
+        style = {"description_width": "initial"}
+        start = "all-cells" if "all-cells" in recipes else recipes[0]
         self.recipe = w.Dropdown(
-            options=list(recipes), description="recipe", style=wide, layout=w.Layout(width="220px"),
-            value="all-cells" if "all-cells" in recipes else recipes[0],
-        )  # fmt: skip
+            options=list(recipes), value=start, description="recipe", style=style, layout={"width": "220px"}
+        )
         self.heads = w.Dropdown(
-            options=["per-layer", "shared"], description="heads", style=wide, layout=w.Layout(width="170px")
+            options=["per-layer", "shared"], description="heads", style=style, layout={"width": "170px"}
         )
         self.seconds = w.BoundedIntText(
-            value=seconds, min=1, max=600, description="seconds", style=wide, layout=w.Layout(width="130px")
+            value=seconds, min=1, max=600, description="seconds", style=style, layout={"width": "130px"}
         )
         self.button = w.Button(description="Train", button_style="primary", icon="play")
         self.cancel = w.Button(description="Cancel", icon="stop", disabled=True)
-        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="180px", visibility="hidden"))
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout={"width": "180px", "visibility": "hidden"})
         self.status = w.HTML()
         self.button.on_click(lambda _: self.start())
         self.cancel.on_click(lambda _: self.stop())
-        row = w.HBox([self.recipe, self.heads, self.seconds, self.button, self.cancel, self.bar])
-        row.layout.flex_flow, row.layout.align_items = "row wrap", "center"
-        self.box = w.VBox([row, self.status])
+        self.box = w.VBox([row(self.recipe, self.heads, self.seconds, self.button, self.cancel, self.bar), self.status])
 
     @property
     def choice(self) -> Choice:
@@ -68,41 +67,39 @@ class TrainBox:
 
     def start(self) -> None:
         """What the Train button does."""
-        if self.job is not None and self.job.running:
-            return
-        self._busy(True)
-        choice = self.choice
-        self.job = Job(
-            lambda report: self._work(choice, report), on_progress=self.show, on_done=self._ended, on_error=self._failed
-        ).start()
+        if self.job is None or not self.job.running:
+            self._busy(True)
+            choice = self.choice
+            calls = {"on_progress": self.show, "on_done": self._ended, "on_error": self._failed}
+            self.job = Job(lambda report: self._work(choice, report), **calls).start()
 
     def stop(self) -> None:
         """What the Cancel button does: what has been trained so far is kept."""
         if self.job is not None:
             self.job.cancel()
             self.cancel.disabled = True
-            self.status.value = text.message("stopping …")
+            self.status.value = message("stopping …")
 
     def show(self, share: float, label: str) -> None:
         """Progress: share 0 … 1 and what is going on."""
         self.bar.value = min(1.0, max(0.0, share))
         if not (self.job and self.job.cancelled):
-            self.status.value = text.message(label)
+            self.status.value = message(label)
         self._refresh()
 
     def _ended(self, result: Any) -> None:
         self._busy(False)
         if result is None:
-            self.status.value = text.message("cancelled before anything was trained")
-        else:
-            cancelled = self.job is not None and self.job.cancelled
-            self.status.value = text.message("cancelled: what was trained is kept" if cancelled else "done")
-            self._done(result)
+            self.status.value = message("cancelled before anything was trained")
+            return
+        cancelled = self.job is not None and self.job.cancelled
+        self.status.value = message("cancelled: what was trained is kept" if cancelled else "done")
+        self._done(result)
 
     def _failed(self, error: Exception) -> None:
         self._busy(False)
         words = str(error) if isinstance(error, InputError) else f"training failed: {type(error).__name__}: {error}"
-        self.status.value = text.message(words, error=True)
+        self.status.value = message(words, error=True)
 
     def _busy(self, busy: bool) -> None:
         self.button.disabled, self.cancel.disabled = busy, not busy

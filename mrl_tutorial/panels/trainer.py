@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.job import Report
 from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.loop import train
+from mrl_tutorial.training.trainables import Known
 
 BATCH = 128
 TRIAL = 6  # steps that are timed first
 
 
 class _Cancelled(Exception):
-    """Leaves an encoding run when the reader cancels; training itself ends by its own answer."""
+    """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
 def train_for(
-    encoder: Encoder, task, recipe: str | Recipe, heads: str, seconds: float, report: Report, *, seed: int = 0
+    encoder: Encoder,
+    task: Any,
+    recipe: str | Recipe,
+    heads: str,
+    seconds: float,
+    report: Report,
+    known: Known | None = None,
 ) -> Encoder | None:
-    """Train `heads` ("shared" or "per-layer") on the task's train split for about `seconds`, encoding excluded.
+    """Train `heads` ("shared" or "per-layer") on the task's training split for about `seconds`, encoding excluded.
 
-    report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. A machine that
-    is busier than in the trial may take up to twice the time. Raises InputError as `training.train` does.
+    report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. known: as in
+    `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as `train`.
     """
 
     def encoding(done: int, total: int, label: str) -> None:
         if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
             raise _Cancelled
 
-    common = {"what": "heads", "heads": heads, "batch_size": BATCH, "seed": seed, "cache": False}
+    config = TrainConfig(heads=heads, batch_size=BATCH, cache=False)
     try:
-        trial = train(encoder, task, recipe, steps=TRIAL, progress=encoding, **common)
+        trial = train(encoder, task, recipe, config, known=known, progress=encoding, steps=TRIAL)
     except _Cancelled:
         return None
-    # the first step pays for what is made once; the rest tell what a step costs
+    # the first step pays for what is made once; the others tell what a step costs
     steps = max(10, round(seconds / (trial.seconds / TRIAL)))
     began = time.monotonic()
 
@@ -44,4 +53,5 @@ def train_for(
         going = report(step / total, f"training: step {step} of {total}, loss {loss:.2f}, {left:.0f} s left")
         return going and time.monotonic() - began < 2 * seconds
 
-    return train(encoder, task, recipe, steps=steps, progress=lambda *_: None, on_step=on_step, **common).encoder
+    result = train(encoder, task, recipe, config, known=known, progress=lambda *_: None, on_step=on_step, steps=steps)
+    return result.encoder

@@ -11,11 +11,12 @@ import pytest
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.panels import explorer_html as text
+from mrl_tutorial.models.heads import Heads
+from mrl_tutorial.panels import explorer_picture as shown_as
 from mrl_tutorial.panels.explorer import HERE, GridExplorer
-from mrl_tutorial.panels.explorer_model import ExplorerModel, Hit, Ranking
+from mrl_tutorial.panels.explorer_tables import ExplorerTables, Hit, Ranking
 from mrl_tutorial.panels.job import Job
-from mrl_tutorial.panels.remember import Remembering
+from mrl_tutorial.panels.markup import short_name
 from mrl_tutorial.panels.train_box import TrainBox
 from mrl_tutorial.panels.trainer import train_for
 from mrl_tutorial.tasks.types import RetrievalTask, STSTask
@@ -70,14 +71,15 @@ def test_sliding_changes_frame_curve_and_readout(panel):
 
 def test_a_slide_sends_the_figure_one_message_with_no_more_than_it_needs(panel, monkeypatch):
     sent = []
-    for kind in ("restyle", "relayout", "update"):
-        name = f"_send_{kind}_msg"
-        monkeypatch.setattr(type(panel.figure), name, lambda self, *a, kind=kind, **k: sent.append((kind, a, k)))
+    for kind in ("plotly_restyle", "plotly_relayout", "plotly_update"):
+        monkeypatch.setattr(type(panel.figure), kind, lambda self, *a, kind=kind: sent.append((kind, a)))
     panel.dim.value = 9
-    assert [kind for kind, *_ in sent] == ["relayout"]
-    assert {"shapes[1].x0", "annotations[1].text"} <= set(sent[0][1][0])
+    ((kind, (layout,)),) = sent
+    assert kind == "plotly_relayout" and {"shapes[1].x0", "annotations[1].text"} <= set(layout)
+    assert all(key.startswith(("shapes", "annotations[1]")) for key in layout)
     panel.layer.value = 2
-    assert [kind for kind, *_ in sent] == ["relayout", "update"]
+    kind, (style, layout, traces) = sent[1]
+    assert kind == "plotly_update" and set(style) == {"y"} and traces == [2] and len(sent) == 2
 
 
 def test_metric_switch_shows_the_other_table(panel):
@@ -160,8 +162,8 @@ def test_buttons_jump_to_widths(panel):
 def test_price_is_that_of_the_cell(panel):
     panel.layer.value, panel.dim.value = 1, panel.model.width // 2
     price = panel.model.price(1, panel.model.width // 2)
-    assert f"{price['bytes']:,.0f} B" in panel.price.value
-    assert panel.price.value.count("50 %") == 4  # half the layers, half the width, of two of each
+    assert f"{price['bytes']:,.0f} B" in panel.note.value
+    assert panel.note.value.count("50 %") == 4  # half the layers, half the width, of two of each
 
 
 def test_static_twin_shows_the_same_state(panel, task):
@@ -261,36 +263,33 @@ def test_a_job_that_rests_is_cancelled_before_it_begins():
     assert resting.wait(5) and seen == [None]
 
 
-def test_remembering_gives_the_same_vectors_and_encodes_only_what_is_new(task, encoder, monkeypatch):
-    known = list(task.corpus.values())[:30]
-    raw = encoder.encode_layers(known, precision="fp32")
-    stand_in = Remembering(encoder, {t: i for i, t in enumerate(known)}, raw)
-    texts = [known[4], "sort a frame", known[0], "sort a frame", known[4]]
-    want = encoder.encode_layers(texts, precision="fp32", cache=False)
-    asked = []
-    real = type(encoder).encode_layers
-    spy = lambda self, t, **k: asked.append(list(t)) or real(self, t, **k)  # noqa: E731
-    monkeypatch.setattr(type(encoder), "encode_layers", spy)
-    assert np.allclose(stand_in.encode_layers(texts, precision="fp32"), want, atol=1e-5)
-    assert asked == [["sort a frame"]]
-    assert stand_in.with_heads(None) is stand_in and stand_in.width == encoder.width
+def test_heads_are_trained_on_documents_that_were_embedded_before(task, encoder):
+    model = ExplorerTables(task, encoder)
+    plain, known = model.frozen()
+    assert plain.heads is None and set(known) == set(task.corpus.values())
+    texts = list(known)[:5]
+    want = encoder.encode_layers(texts, cache=False)
+    assert np.allclose(np.stack([known[text] for text in texts], 1), want, atol=1e-5)
+    with_heads = encoder.with_heads(Heads(encoder.n_layers, encoder.width))
+    plain, known = ExplorerTables(task, with_heads).frozen()
+    assert plain.heads is None and not known
 
 
 def test_quality_is_cached_and_never_taken_from_another_state(task, encoder, monkeypatch):
-    first = ExplorerModel(task, encoder)
+    first = ExplorerTables(task, encoder)
     first.measure("plain")
-    other = ExplorerModel(task, encoder, max_queries=5)
+    other = ExplorerTables(task, encoder, max_queries=5)
     other.measure("plain")
     assert not np.array_equal(first.tables["ndcg@10"]["plain"], other.tables["ndcg@10"]["plain"])
-    again = ExplorerModel(task, encoder)
+    again = ExplorerTables(task, encoder)
     never = lambda *a, **k: pytest.fail("measured again")  # noqa: E731
-    monkeypatch.setattr("mrl_tutorial.panels.explorer_model.evaluate_grid", never)
+    monkeypatch.setattr("mrl_tutorial.panels.explorer_tables.evaluate_grid", never)
     again.measure("plain")
     assert np.array_equal(first.tables["ndcg@10"]["plain"], again.tables["ndcg@10"]["plain"])
 
 
 def test_measuring_begins_with_the_heat_map_and_can_be_stopped(task, encoder):
-    model, labels = ExplorerModel(task, encoder), []
+    model, labels = ExplorerTables(task, encoder), []
     model.measure("plain", progress=lambda done, total, label: labels.append(label) or len(labels) < 3)
     table = model.tables["ndcg@10"]["plain"]
     columns = np.array(model.dims) - 1
@@ -299,8 +298,8 @@ def test_measuring_begins_with_the_heat_map_and_can_be_stopped(task, encoder):
 
 
 def test_items_say_how_many_of_how_many(task, encoder):
-    assert ExplorerModel(task, encoder).items == "20 dev queries"
-    assert ExplorerModel(task, encoder, max_queries=5).items == "5 of 20 dev queries"
+    assert ExplorerTables(task, encoder).items == "20 dev queries"
+    assert ExplorerTables(task, encoder, max_queries=5).items == "5 of 20 dev queries"
 
 
 def test_graded_pairs_have_a_grid_and_no_documents(encoder):
@@ -318,29 +317,29 @@ def test_graded_pairs_have_a_grid_and_no_documents(encoder):
 def test_bad_arguments_are_named(task, encoder, tmp_path):
     deeper = Encoder.load(save_tiny(tmp_path / "deeper", layers=3))
     with pytest.raises(InputError, match="no model"):
-        ExplorerModel(task, {})
+        ExplorerTables(task, {})
     with pytest.raises(InputError, match="'other' has 3 layers"):
-        ExplorerModel(task, {"plain": encoder, "other": deeper})
+        ExplorerTables(task, {"plain": encoder, "other": deeper})
     with pytest.raises(InputError, match="split 'nowhere'"):
-        ExplorerModel(task, encoder, split="nowhere")
+        ExplorerTables(task, encoder, split="nowhere")
 
 
 @pytest.mark.parametrize("rank, full, shown", [(1, 1, "= 1"), (2, 9, "9 "), (1200, 3, "3 ")])
 def test_moves_are_written_with_arrow_and_places(rank, full, shown):
-    words = text.move(rank, full)
+    words = shown_as.move(rank, full)
     assert words.startswith(shown)
     assert ("&#9650; 7" in words) == (full == 9) and ("&#9660; 1,197" in words) == (full == 3)
 
 
 def test_long_names_keep_both_ends():
     name = "transformers.backbone_utils.BackboneConfigMixin.out_features"
-    short = text.short_name(name)
+    short = short_name(name)
     assert len(short) == 44 and short.startswith("transformer") and short.endswith("Mixin.out_features")
-    assert text.short_name("d17") == "d17"
+    assert short_name("d17") == "d17"
 
 
 def test_document_table_marks_the_relevant_row():
     hits = (Hit(1, 4, "a", "first text", 0.9, False), Hit(2, 1, "b", "second text", 0.8, True))
-    shown = text.documents(Ranking("what", hits, ((2, 1), (40, 30)), 100), (6, 384))
+    shown = shown_as.documents_html(Ranking("what", hits, ((2, 1), (40, 30)), 100), (6, 384))
     assert shown.count('class="yes"') == 1
     assert "first 2 of 2 relevant documents: rank 2, 40 here, rank 1, 30 with the full model (6, 384)" in shown

@@ -8,7 +8,7 @@ from tests.classification.test_cascade import DIMS, made
 
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.cascade_tuner import ALL, BARS, HERE, CascadeTuner
+from mrl_tutorial.panels.cascade_tuner import CascadeTuner
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def panel(cases):
 
 
 def shown(panel):
-    here, every, bars = (panel.figure.data[i] for i in (HERE, ALL, BARS))
+    *_, here, every, bars = panel.figure.data
     return here.x[0], here.y[0], every.x[1], np.array(bars.y) / 100
 
 
@@ -55,7 +55,7 @@ def test_one_slider_moves_one_threshold_and_the_shared_one_all(panel, cases):
 
 def test_the_shared_slider_draws_once(panel, monkeypatch):
     drawn = []
-    monkeypatch.setattr(panel, "outcome", lambda: drawn.append(1) or CascadeTuner.outcome(panel))
+    monkeypatch.setattr(panel, "picture", lambda: drawn.append(1) or CascadeTuner.picture(panel))
     panel.shared.value = 0.33
     assert len(drawn) == 1
 

@@ -8,9 +8,10 @@ from exercises import retrieval as checks
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.panels.funnel_designer import FunnelDesigner, cloud, number
+from mrl_tutorial.panels.markup import number
+from mrl_tutorial.panels.funnel_designer import FunnelDesigner, two_stage_paths
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.paths import Clock, Paths, _best, drawn, price
+from mrl_tutorial.retrieval.paths import Clock, Paths, draw_path, price
 from mrl_tutorial.retrieval.planner import measure_path
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
@@ -98,21 +99,21 @@ def test_fewer_queries_are_followed_than_there_are(task, embeddings):
 
 def test_best_settles_ties_by_column():
     scores = np.array([[1, 3, 3, 3, 0], [2, 2, 2, 2, 2]], dtype=np.float32)
-    assert _best(scores, 2).tolist() == [[1, 2], [0, 1]]
-    assert _best(scores, 5).tolist() == [[1, 2, 3, 0, 4], [0, 1, 2, 3, 4]]
+    assert top_columns(scores, 2).tolist() == [[1, 2], [0, 1]]
+    assert top_columns(scores, 5).tolist() == [[1, 2, 3, 0, 4], [0, 1, 2, 3, 4]]
 
 
 def test_a_drawn_path_climbs_and_shrinks():
-    one, two, three, four = drawn((1, 16), 160, (3, 128), 2, (8, 16, 32, 64, 128))
-    assert [(s.layer, s.dim, s.keep) for s in (one, two, three, four)] == [
+    one, two, three, four = draw_path((1, 16), 160, (3, 128), 2, (8, 16, 32, 64, 128))
+    assert [(s.layer, s.dim, s.depth) for s in (one, two, three, four)] == [
         (1, 16, 160),
         (2, 32, 63),
         (2, 64, 25),
         (3, 128, None),
     ]
-    assert [s.dim for s in drawn((2, 8), 50, (2, 16), 3, (8, 16))] == [8, 16]  # no cell lies between
-    assert [s.keep for s in drawn((1, 8), 12, (1, 128), 3)] == [12, 11, 11, 10, None]
-    assert drawn((3, 32), 50, (3, 32), 3) == (Stage(32, None, 3),)
+    assert [s.dim for s in draw_path((2, 8), 50, (2, 16), 3, (8, 16))] == [8, 16]  # no cell lies between
+    assert [s.depth for s in draw_path((1, 8), 12, (1, 128), 3)] == [12, 11, 11, 10, None]
+    assert draw_path((3, 32), 50, (3, 32), 3) == (Stage(32, None, 3),)
 
 
 @pytest.mark.parametrize("first, keep, last, message", [
@@ -120,7 +121,7 @@ def test_a_drawn_path_climbs_and_shrinks():
 ])  # fmt: skip
 def test_paths_that_make_no_sense_are_refused(first, keep, last, message):
     with pytest.raises(InputError, match=message):
-        drawn(first, keep, last)
+        draw_path(first, keep, last)
 
 
 def test_price_is_that_of_costs_and_of_the_retriever(embeddings):
@@ -172,13 +173,13 @@ def test_sliders_move_the_path_the_point_and_the_tables(panel):
     for control, value in [
         (panel.layer, 1),
         (panel.dim, 8),
-        (panel.keep, 20),
+        (panel.depth, 20),
         (panel.middle, 1),
         (panel.size, 10**6),
         (panel.rerank, 32),
     ]:
         control.value = value
-    stages = drawn((1, 8), 20, (3, 32), 1, (8, 16, 32))
+    stages = draw_path((1, 8), 20, (3, 32), 1, (8, 16, 32))
     walk = panel.paths.walk("toy", stages)
     heat, _, line, dots, *_, mine = panel.figure.data
     assert np.allclose(heat.z, panel.paths.grid("toy"))
@@ -191,14 +192,14 @@ def test_sliders_move_the_path_the_point_and_the_tables(panel):
 
 
 def test_a_lost_document_is_said_to_be_lost(panel):
-    panel.dim.value, panel.keep.value, panel.layer.value = 8, 10, 1
+    panel.dim.value, panel.depth.value, panel.layer.value = 8, 10, 1
     short = panel.paths.walk("toy", shortlist(8, 32, 10, layer=1)).survivors[0]
     lost = [i for i in range(QUERIES) if i and i not in short[i]]
     seen = {value for _, value in panel.query.options}
     which = next(i for i in lost if i in seen)
     panel.query.value = which
     assert panel.note.value.count("lost") == 2
-    panel.keep.value = 50
+    panel.depth.value = 50
     panel.layer.value, panel.dim.value = 3, 32
     assert "lost" not in panel.note.value
 
@@ -213,7 +214,7 @@ def test_a_senseless_path_is_a_message_and_the_figure_stays(panel):
 
 
 def test_static_is_a_plain_figure_of_the_same_state(panel):
-    panel.keep.value = 20
+    panel.depth.value = 20
     picture = panel.static()
     assert type(picture).__name__ == "Figure" and picture.data[-1].y == panel.figure.data[-1].y
     assert picture.layout.template.layout.font is not None
@@ -222,7 +223,7 @@ def test_static_is_a_plain_figure_of_the_same_state(panel):
 
 
 def test_cloud_holds_every_two_stage_path(paths):
-    points = cloud(paths, "toy")
+    points = two_stage_paths(paths, "toy")
     assert {d for d, *_ in points} == {8, 16, 32} and (32, 0, 1.0) in points
     assert dict(((d, k), r) for d, k, r in points)[8, 50] == paths.walk("toy", shortlist(8, 32, 50)).recall
 
@@ -272,4 +273,4 @@ def test_checks_say_what_is_wrong():
         (lambda dev, test, t: (pick(test, t), 1.0), "chosen on test"), (lambda dev, test, t: (pick(dev, t), (dev <= pick(dev, t)).mean()), "on test it holds"),
         (lambda dev, test, t: pick(dev, t), "two things"), (lambda dev, test, t: (pick(dev, t) - 1, 0.5), "just short"),
     ]:  # fmt: skip
-        assert message in str(checks.smallest_keep(wrong)) and not checks.smallest_keep(wrong)
+        assert message in str(checks.smallest_depth(wrong)) and not checks.smallest_depth(wrong)

@@ -72,7 +72,7 @@ def test_the_slide_itself_answers_before_anything_is_trained(panel, monkeypatch)
     )
 
 
-def test_the_newest_wish_wins(panel):
+def test_the_newest_choice_wins(panel):
     for c in (2.0, 4.0, 8.0, 16.0):
         panel.sliders[0].value = c
     end = time.monotonic() + 30
@@ -111,7 +111,7 @@ def test_cancel_keeps_the_last_result(panel, monkeypatch):
 
 
 def test_all_weights_zero_is_a_message_and_goes_away(panel):
-    panel.wish([0.0, 0.0, 0.0])
+    panel.choose([0.0, 0.0, 0.0])
     assert "all weights are 0" in panel.message.value and 'role="alert"' in panel.message.value
     panel.sliders[1].value = 1.0
     finish(panel)

@@ -1,4 +1,4 @@
-"""The prefix map without a browser and without UMAP: points, colours, marks and texts are those of the model."""
+"""The prefix map without a browser and without UMAP: points, colors, marks and texts are those of the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import prefix_map_layout
-from mrl_tutorial.panels.prefix_map import HUES, SYMBOLS, PrefixMap, coloured
+from mrl_tutorial.panels.prefix_map import HUES, SYMBOLS, PrefixMap, colored_labels
 
 DIMS = (4, 8, 16)
 
@@ -20,7 +20,7 @@ def quick(tmp_path, monkeypatch):
     def places(unit, seed, path, progress):
         np.savez(path, places=np.stack([np.c_[np.full(len(x), x.shape[1]), x[:, 0]] for x in unit]).astype("f4"))
 
-    monkeypatch.setattr(prefix_map_layout, "_beside", places)
+    monkeypatch.setattr(prefix_map_layout, "compute_places", places)
 
 
 def build(n=120, labels=4, **options):
@@ -45,14 +45,13 @@ def test_sliding_moves_every_point_and_the_marks():
 
 def test_a_slide_sends_places_but_not_texts(monkeypatch):
     panel, sent = build(texts=[f"text {i}" for i in range(120)]), []
-    monkeypatch.setattr(type(panel.figure), "_send_update_msg", lambda self, *a, **k: sent.append(k or a))
+    monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a))
     panel.dim.value = 1
-    (message,) = sent
-    data = message["restyle_data"] if isinstance(message, dict) else message[0]
-    assert set(data) == {"x", "y"} and len(panel.figure.data[1].hovertext) == 30
+    ((style, _, traces),) = sent
+    assert set(style) == {"x", "y"} and len(traces) == 5 and len(panel.figure.data[1].hovertext) == 30
 
 
-def test_few_labels_are_all_coloured_with_colour_and_symbol():
+def test_few_labels_are_all_colored_with_color_and_symbol():
     panel = build()
     rest, *shown, curve = panel.figure.data
     assert not rest.visible and [t.name for t in shown] == [f"label {i:02d}" for i in range(4)]
@@ -60,7 +59,7 @@ def test_few_labels_are_all_coloured_with_colour_and_symbol():
     assert list(curve.y) == list(panel.maps.accuracy)
 
 
-def test_of_many_labels_eight_are_coloured_and_the_rest_grey():
+def test_of_many_labels_eight_are_colored_and_the_rest_gray():
     panel = build(labels=12)
     rest, *shown, _ = panel.figure.data
     assert rest.visible and rest.name == "4 other labels" and len(rest.x) == 40
@@ -69,9 +68,9 @@ def test_of_many_labels_eight_are_coloured_and_the_rest_grey():
     assert [t.name for t in chosen.figure.data[1:-1]] == ["label 11", "label 03"]
 
 
-def test_the_most_frequent_labels_are_coloured():
+def test_the_most_frequent_labels_are_colored():
     labels = np.array([name for i, name in enumerate("abcdefghij") for _ in range(20 - i if name != "a" else 1)])
-    assert coloured(labels) == list("bcdefghi")
+    assert colored_labels(labels) == list("bcdefghi")
 
 
 def test_texts_follow_their_points_and_are_short():

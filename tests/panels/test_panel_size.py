@@ -23,7 +23,7 @@ def test_starts_with_ten_million_vectors_that_no_laptop_holds(panel):
 def test_presets_show_both_known_sizes(panel):
     assert [b.description for b in panel.presets] == list(PRESETS)
     panel.presets[1].click()
-    assert panel.size == Size(10_000_000, 1024, 1024, keep=200)
+    assert panel.size == Size(10_000_000, 1024, 1024, depth=200)
     assert panel.figure.data[0].text[0] == "40.96 GB" and "40.96 GB" in panel.note.value
     panel.presets[0].click()
     assert panel.figure.data[0].text[0] == "30.72 GB"
@@ -31,7 +31,7 @@ def test_presets_show_both_known_sizes(panel):
 
 def test_every_control_moves_its_bars(panel):
     panel.dim.value, panel.dtype.value, panel.n.value = 64, "int8", 1_000_000
-    panel.links.value, panel.keep.value = 16, 1000
+    panel.links.value, panel.depth.value = 16, 1000
     want = Size(1_000_000, 768, 64, "int8", 16, 1000)
     full, cut, work = panel.figure.data
     assert list(full.x) == [want.gb(768, t) for t in TYPES] and list(cut.x) == [want.gb(64, t) for t in TYPES]
@@ -64,7 +64,7 @@ def test_a_wrong_start_is_refused():
 
 
 def test_sizes_off_the_sliders_steps_are_added_to_them():
-    panel = SizeCalculator(n=28_433, width=385, dim=37, links=12, keep=33, queries=7)
+    panel = SizeCalculator(n=28_433, width=385, dim=37, links=12, depth=33, queries=7)
     assert panel.size == Size(28_433, 385, 37, "float32", 12, 33)
 
 

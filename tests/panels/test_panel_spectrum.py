@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import effective_rank, pca, random_dims
-from mrl_tutorial.panels.spectrum_explorer import WAYS, SpectrumExplorer, spectrum_data, spectrum_figure
+from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer, spectrum_picture
+from mrl_tutorial.panels.spectrum_tables import WAYS, spectrum_data
 from mrl_tutorial.tasks.types import RetrievalTask
 
 N, Q, D, LAYERS = 50, 20, 24, 3
@@ -54,7 +55,7 @@ def test_measured_once(data, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("measured twice")
 
-    monkeypatch.setattr("mrl_tutorial.panels.spectrum_explorer.evaluate_grid", refuse)
+    monkeypatch.setattr("mrl_tutorial.panels.spectrum_tables.evaluate_grid", refuse)
     again = spectrum_data(TASK, {"plain": PARTS, "other": OTHER}, dims=(4, 8, 16))
     np.testing.assert_array_equal(again.quality["PCA"], data.quality["PCA"])
     with pytest.raises(AssertionError, match="twice"):
@@ -106,4 +107,4 @@ def test_refusals(data):
     with pytest.raises(InputError, match="'sts'"):
         spectrum_data(type("Other", (), {"kind": "sts"})(), {"a": PARTS})
     with pytest.raises(InputError, match="layer 9"):
-        spectrum_figure(data, "plain", 9, 8)
+        spectrum_picture(data, "plain", 9, 8)

@@ -25,7 +25,7 @@ def real(tmp_path_factory):
         patch.setenv("NUMBA_DISABLE_JIT", "1")  # for so few points compiling would take longer than running
         seen = []
         first = prefix_map_layout.prefix_maps(x, y, (2, 8, 16), progress=lambda *state: seen.append(state))
-        patch.setattr(prefix_map_layout, "_beside", lambda *a: pytest.fail("computed again"))
+        patch.setattr(prefix_map_layout, "compute_places", lambda *a: pytest.fail("computed again"))
         again = prefix_map_layout.prefix_maps(x, y, (2, 8, 16))
         with pytest.raises(pytest.fail.Exception, match="computed again"):
             prefix_map_layout.prefix_maps(x + 1, y, (2, 8, 16))
@@ -48,7 +48,7 @@ def test_neighbours_on_the_last_map_are_of_one_blob(real):
     assert (y[near] == y[:, None]).mean() > 0.9
 
 
-def test_maps_of_neighbouring_sizes_lie_over_each_other(real):
+def test_maps_of_neighboring_sizes_lie_over_each_other(real):
     _, _, first, *_ = real
     spread = first.places.std()
     moved = np.linalg.norm(first.places[2] - first.places[1], axis=1)
@@ -72,7 +72,7 @@ def test_accuracy_is_that_of_scikit_learns_neighbours(d):
     assert prefix_map_layout.nearest_label_accuracy(unit, y) == pytest.approx(np.mean(loop), abs=0.02 if d > 1 else 0)
 
 
-def test_prefixes_are_cut_then_normalised():
+def test_prefixes_are_cut_then_normalized():
     x, _ = blobs()
     x[4] = 0
     got = prefix_map_layout.unit_prefix(x, 5)
@@ -93,14 +93,14 @@ def test_thinning_keeps_proportions_and_every_row_once():
     assert np.array_equal(prefix_map_layout.thin(labels, 1000), np.arange(1000))
 
 
-def test_turning_keeps_distances():
+def test_rotating_keeps_distances():
     places = np.random.default_rng(0).normal(size=(2, 50, 2)) * [1, 4] + 7
     places[0, 3] = np.nan
-    turned = prefix_map_layout.centred(places)
+    rotated = prefix_map_layout.centered(places)
     pair = np.linalg.norm(places[0, 1] - places[1, 2])
-    assert np.linalg.norm(turned[0, 1] - turned[1, 2]) == pytest.approx(pair, rel=1e-5)
-    assert np.nanstd(turned[1, :, 0]) > np.nanstd(turned[1, :, 1])
-    assert np.isnan(turned[0, 3]).all() and np.isfinite(turned[1]).all()
+    assert np.linalg.norm(rotated[0, 1] - rotated[1, 2]) == pytest.approx(pair, rel=1e-5)
+    assert np.nanstd(rotated[1, :, 0]) > np.nanstd(rotated[1, :, 1])
+    assert np.isnan(rotated[0, 3]).all() and np.isfinite(rotated[1]).all()
 
 
 def test_giving_up_ends_the_process_and_keeps_nothing(tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_giving_up_ends_the_process_and_keeps_nothing(tmp_path, monkeypatch):
 
 def test_a_process_that_fails_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
-    monkeypatch.setattr(prefix_map_layout, "__package__", "mrl_tutorial.nowhere")
+    monkeypatch.setattr(prefix_map_layout, "__name__", "mrl_tutorial.nowhere")  # the module that the process runs
     with pytest.raises(RuntimeError, match="nowhere"):
         prefix_map_layout.prefix_maps(*blobs(), (2, 16), progress=lambda *state: None)
     assert not list((tmp_path / "maps").glob("*"))

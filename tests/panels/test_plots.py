@@ -12,7 +12,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
-from mrl_tutorial.panels.plots import figures
+from mrl_tutorial.panels import plots
 
 LAYERS, DIMS = (1, 2, 3), (8, 16, 32, 48)
 
@@ -23,7 +23,7 @@ def values():
 
 
 def contrast(a: str, b: tuple[int, ...]) -> float:
-    """WCAG contrast of a hex colour with an rgb one, written from the definition."""
+    """WCAG contrast of a hex color with an rgb one, written from the definition."""
 
     def luminance(rgb):
         parts = [c / 255 for c in rgb]
@@ -36,21 +36,21 @@ def contrast(a: str, b: tuple[int, ...]) -> float:
 
 
 def test_the_template_is_that_of_simple_white_for_all_that_is_drawn(values):
-    white, drawn = pio.templates["simple_white"].to_plotly_json(), figures.heatmap(values, LAYERS, DIMS)
+    white, drawn = pio.templates["simple_white"].to_plotly_json(), plots.heatmap(values, LAYERS, DIMS)
     own = drawn.layout.template.to_plotly_json()
     assert own["layout"].items() <= {**white["layout"]}.items() and {"xaxis", "yaxis", "font"} <= set(own["layout"])
-    code = "".join(path.read_text() for path in Path(figures.__file__).parent.rglob("*.py"))
-    kinds = {
-        kind.lower() for kind in re.findall(r"go\.(Bar|Heatmap|Scatter\w*|Histogram\w*|Contour|Table|Pie)\(", code)
-    }
-    kinds |= set(re.findall(r"\.add_(bar|heatmap|scatter\w*|histogram\w*|contour|table|pie)\(", code))
-    assert kinds >= {"scatter", "heatmap", "bar"}
+    package = Path(plots.__file__).parents[2]
+    code = "".join(path.read_text() for folder in (package, package.parent / "notebooks") for path in folder.rglob("*.py"))
+    kinds = set(re.findall(r'"type": "(bar|heatmap|scatter|histogram|contour|table|pie)"', code))
+    kinds |= {kind.lower() for kind in re.findall(r"go\.(Bar|Heatmap|Scatter|Histogram|Contour|Table|Pie)\(", code)}
+    kinds |= set(re.findall(r"\.add_(bar|heatmap|scatter|histogram|contour|table|pie)\(", code))
+    assert kinds >= {"scatter", "heatmap", "bar", "table"}
     for kind in kinds:
         assert own["data"][kind] == white["data"][kind], f"{kind} is drawn, but not in the template"
 
 
 def test_heat_map_prints_every_value_in_its_cell(values):
-    figure = figures.heatmap(values, LAYERS, DIMS, digits=3)
+    figure = plots.heatmap(values, LAYERS, DIMS, digits=3)
     heat, numbers = figure.data
     assert np.array_equal(np.asarray(heat.z), values)
     for x, y, text in zip(numbers.x, numbers.y, numbers.text, strict=True):
@@ -60,28 +60,28 @@ def test_heat_map_prints_every_value_in_its_cell(values):
 
 def test_missing_values_are_left_blank_and_do_not_move_the_scale(values):
     values[1, 2] = np.nan
-    figure = figures.heatmap(values, LAYERS, DIMS)
+    figure = plots.heatmap(values, LAYERS, DIMS)
     assert list(figure.data[1].text).count("") == 1
     assert figure.data[0].zmax == np.nanmax(values) and figure.data[0].zmin == 0
 
 
 def test_wrong_shape_is_an_input_error(values):
     with pytest.raises(InputError, match=r"shape \(4, 3\).*3 layers x 4 dimensions"):
-        figures.heatmap(values.T, LAYERS, DIMS)
+        plots.heatmap(values.T, LAYERS, DIMS)
     with pytest.raises(InputError, match="no table"):
-        figures.heatmaps({}, LAYERS, DIMS)
+        plots.heatmaps({}, LAYERS, DIMS)
 
 
-def test_numbers_are_legible_on_every_colour_of_the_scale():
+def test_numbers_are_legible_on_every_color_of_the_scale():
     from plotly.colors import sample_colorscale, unlabel_rgb
 
     shares = np.linspace(0, 1, 101)
-    for share, ink in zip(shares, figures.number_colours(shares, 0, 1), strict=True):
-        assert contrast(ink, unlabel_rgb(sample_colorscale(figures.SCALE, [share])[0])) >= 4
+    for share, ink in zip(shares, plots.number_colors(shares, 0, 1), strict=True):
+        assert contrast(ink, unlabel_rgb(sample_colorscale(plots.SCALE, [share])[0])) >= 4
 
 
 def test_a_model_keeps_one_scale_across_heat_maps(values):
-    figure = figures.heatmaps({"a": values, "b": values / 10}, LAYERS, DIMS)
+    figure = plots.heatmaps({"a": values, "b": values / 10}, LAYERS, DIMS)
     heats = [t for t in figure.data if isinstance(t, go.Heatmap)]
     assert {(t.zmin, t.zmax) for t in heats} == {(0.0, values.max())}
     assert [t.showscale for t in heats] == [False, True]
@@ -89,14 +89,14 @@ def test_a_model_keeps_one_scale_across_heat_maps(values):
 
 
 def test_column_is_exact_on_columns_and_between_them_in_between():
-    assert [figures.column(d, DIMS) for d in DIMS] == [0, 1, 2, 3]
-    assert figures.column(np.sqrt(8 * 16), DIMS) == pytest.approx(0.5)
-    assert figures.column(1, DIMS) == 0
+    assert [plots.column(d, DIMS) for d in DIMS] == [0, 1, 2, 3]
+    assert plots.column(np.sqrt(8 * 16), DIMS) == pytest.approx(0.5)
+    assert plots.column(1, DIMS) == 0
 
 
 @pytest.mark.parametrize("dim, columns", [(16, (1, 1)), (20, (1, 2)), (48, (3, 3)), (1, (0, 0))])
 def test_frame_surrounds_the_cell_or_both_neighbours(dim, columns):
-    frame, tick = figures.cell_frame(2, dim, DIMS)
+    frame, tick = plots.cell_frame(2, dim, DIMS)
     assert (frame["x0"] + 0.5, frame["x1"] - 0.5) == columns
     assert (frame["y0"], frame["y1"]) == (1.5, 2.5)
     assert frame["x0"] < tick["x0"] < frame["x1"]
@@ -105,7 +105,7 @@ def test_frame_surrounds_the_cell_or_both_neighbours(dim, columns):
 def test_curves_mark_trained_widths_on_their_line():
     every = list(range(1, 49))
     line = np.linspace(0, 1, 48)
-    figure = figures.curves(every, {"plain": line / 2, "trained": line}, trained={"trained": DIMS}, dim=16)
+    figure = plots.curves(every, {"plain": line / 2, "trained": line}, trained={"trained": DIMS}, dim=16)
     plain, plain_dots, trained, dots = figure.data
     assert list(plain_dots.x) == [] and not plain_dots.showlegend
     assert np.allclose(2 ** np.asarray(dots.x), DIMS)
@@ -117,18 +117,18 @@ def test_curves_mark_trained_widths_on_their_line():
 
 def test_grid_heatmap_names_task_split_and_model(values):
     grid = Grid("pydocs", "MiniLM", "ndcg@10", "dev", LAYERS, DIMS, values)
-    figure = figures.grid_heatmap(grid, cell=(2, 16))
+    figure = plots.grid_heatmap(grid, cell=(2, 16))
     assert all(word in figure.layout.title.text for word in ("pydocs", "dev", "MiniLM"))
     assert figure.data[0].colorbar.title.text == "nDCG@10"
     assert len(figure.layout.shapes) == 2
 
 
 def test_nothing_is_smaller_than_fourteen_points(values):
-    figure = figures.heatmap(values, LAYERS, DIMS, title="t")
+    figure = plots.heatmap(values, LAYERS, DIMS, title="t")
     assert min(figure.layout.font.size, figure.data[1].textfont.size, figure.layout.title.font.size) >= 14
 
 
 @pytest.mark.parametrize("name, title", [("ndcg@10", "nDCG@10"), ("map", "MAP"), ("recall@100", "recall@100"),
                                          ("1nn", "1-NN accuracy"), ("spearman", "Spearman")])  # fmt: skip
 def test_metric_titles(name, title):
-    assert figures.metric_title(name) == title
+    assert plots.metric_title(name) == title

@@ -1,0 +1,172 @@
+"""Heat maps of layer x dimension tables. Data in, plotly figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.grid import Grid
+from mrl_tutorial.panels.plots.style import FONT, LABELS, MARK, SCALE, heading, metric_title, outline, style
+
+
+def heatmap(
+    values: np.ndarray,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    metric: str = "ndcg@10",
+    title: str = "",
+    cell: tuple[int, int] | None = None,
+    limits: tuple[float, float] | None = None,
+    digits: int = 2,
+) -> go.Figure:
+    """A layer x dimension heat map with every value printed; the `cell` (layer, dim) gets a frame.
+
+    values: (len(layers), len(dims)), NaN for a cell without a value. limits: (low, high) of the color scale; give the
+    same to all figures that are to be compared. Raises InputError where the shapes disagree.
+
+    >>> figure = heatmap(np.array([[0.1, 0.2], [0.3, 0.4]]), layers=(1, 2), dims=(8, 16))
+    >>> list(figure.data[1].text)
+    ['0.10', '0.20', '0.30', '0.40']
+    """
+    values = _checked(values, layers, dims)
+    low, high = limits or limits_of([values])
+    figure = go.Figure(heat_traces(values, layers, low, high, digits=digits, bar=metric_title(metric)))
+    figure.update_layout(**style(title), height=130 + 48 * len(layers))
+    figure.update_xaxes(**heat_x(dims))
+    figure.update_yaxes(**heat_y(layers))
+    return figure.update_layout(shapes=cell_frame(*cell, dims)) if cell else figure
+
+
+def grid_heatmap(grid: Grid, *, title: str | None = None, **options: Any) -> go.Figure:
+    """The heat map of a Grid. `options` are those of `heatmap`."""
+    title = f"{grid.task}, {grid.split}: {grid.model}" if title is None else title
+    return heatmap(grid.values, grid.layers, grid.dims, metric=grid.metric, title=title, **options)
+
+
+def heatmaps(
+    tables: Mapping[str, np.ndarray],
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    metric: str = "ndcg@10",
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+    digits: int = 2,
+) -> go.Figure:
+    """Several layer x dimension tables side by side on one color scale: models, loss terms or a recipe's weights.
+
+    tables: name -> (len(layers), len(dims)). Raises InputError where a shape disagrees or nothing is given.
+    """
+    if not tables:
+        raise InputError("no table to draw: give at least one name -> (layers, dims) array")
+    arrays = {name: _checked(table, layers, dims) for name, table in tables.items()}
+    low, high = limits or limits_of(arrays.values())
+    figure = go.Figure()
+    width = (1 - 0.05 * (len(arrays) - 1)) / len(arrays)
+    for i, (name, table) in enumerate(arrays.items()):
+        x, y = f"x{i + 1}", f"y{i + 1}"
+        bar = metric_title(metric) if i == len(arrays) - 1 else None
+        figure.add_traces(heat_traces(table, layers, low, high, digits=digits, bar=bar, axes=(x, y)))
+        start = i * (width + 0.05)
+        figure.layout[f"xaxis{i + 1}"] = {**heat_x(dims), "domain": [start, start + width], "anchor": y}
+        figure.layout[f"yaxis{i + 1}"] = {**heat_y(layers), "anchor": x, **({"title": None} if i else {})}
+        figure.add_annotation(**heading(name, start + width / 2))
+    figure.update_layout(**style(title), height=190 + (24 if title else 0) + 44 * len(layers))
+    # a title needs room for the tables' own headings under it
+    return figure.update_layout(margin={"t": 84}) if title else figure
+
+
+def heat_traces(
+    values: np.ndarray,
+    layers: Sequence[int],
+    low: float,
+    high: float,
+    *,
+    digits: int = 2,
+    bar: str | None = None,
+    axes: tuple[str, str] = ("x", "y"),
+) -> list[dict[str, Any]]:
+    """The heat map, with its columns at x = 0 … M−1, and its printed numbers, as plain data.
+
+    bar: title of the color bar, None for no bar.
+    """
+    columns, on = list(range(values.shape[1])), {"xaxis": axes[0], "yaxis": axes[1], "hoverinfo": "skip"}
+    cells = {"x": columns, "y": list(layers), "z": values, "zmin": low, "zmax": high, "xgap": 2, "ygap": 2}
+    scale = {"title": {"text": bar, "side": "right"}, "thickness": 14, "outlinewidth": 0}
+    heat = {"type": "heatmap", **cells, "colorscale": SCALE, "colorbar": scale, "showscale": bar is not None, **on}
+    numbers = {
+        "type": "scatter",
+        "mode": "text",
+        "x": columns * len(layers),
+        "y": np.repeat(layers, len(columns)),
+        "text": printed(values, digits),
+        "textfont": {"size": FONT, "color": number_colors(values, low, high)},
+        "showlegend": False,
+        **on,
+    }
+    return [heat, numbers]
+
+
+def printed(values: np.ndarray, digits: int = 2) -> list[str]:
+    """The values row by row as they are printed in the cells, "" where there is none."""
+    return [f"{v:.{digits}f}" if np.isfinite(v) else "" for v in np.ravel(values)]
+
+
+def number_colors(values: np.ndarray, low: float, high: float) -> list[str]:
+    """White on the dark half of the scale and black on the light one: a contrast of 4 or more everywhere."""
+    return ["#FFFFFF" if v < low + 0.48 * (high - low) else "#000000" for v in np.ravel(values)]
+
+
+def limits_of(tables: Iterable[np.ndarray]) -> tuple[float, float]:
+    """(low, high) over every finite value of the tables; low is 0 or below, so that a color stands for a quality."""
+    values = np.concatenate([np.zeros(0), *map(np.ravel, tables)])
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0.0, 1.0
+    return min(0.0, float(finite.min())), max(1e-6, float(finite.max()))
+
+
+def heat_x(dims: Sequence[int]) -> dict[str, Any]:
+    """The axis of a heat map's columns."""
+    ticks = {"tickvals": list(range(len(dims))), "ticktext": [str(d) for d in dims], **LABELS}
+    limits = [-0.5, len(dims) - 0.5]
+    return {"title": {"text": "dimension"}, **ticks, "range": limits, "showline": False, "ticks": ""}
+
+
+def heat_y(layers: Sequence[int]) -> dict[str, Any]:
+    """The axis of a heat map's rows: layer 1 at the foot, as in drawings of the network."""
+    limits = [min(layers) - 0.5, max(layers) + 0.5]
+    ticks = {"tickvals": list(layers), **LABELS}
+    return {"title": {"text": "layer"}, **ticks, "range": limits, "showline": False, "ticks": ""}
+
+
+def column(dim: float, dims: Sequence[int]) -> float:
+    """Where a dimension lies among a heat map's columns 0 … M−1, on a logarithmic scale between two of them."""
+    return float(np.interp(np.log2(dim), np.log2(np.asarray(dims, dtype=float)), np.arange(len(dims))))
+
+
+def cell_frame(layer: int, dim: int, dims: Sequence[int]) -> list[dict[str, Any]]:
+    """The mark of a heat map's current cell, as two plotly shapes.
+
+    The first is a frame around the cell (around both neighbors when `dim` lies between two columns), the second a tick
+    on its lower edge at the place of `dim` itself.
+    """
+    x = column(dim, dims)
+    frame = {"x0": np.floor(x) - 0.5, "x1": np.ceil(x) + 0.5, "y0": layer - 0.5, "y1": layer + 0.5}
+    tick = {"x0": x, "x1": x, "y0": layer - 0.5, "y1": layer - 0.24}
+    return [{"type": "rect", **frame, **outline(MARK, 5)}, {"type": "line", **tick, **outline(MARK, 5)}]
+
+
+def _checked(values: np.ndarray, layers: Sequence[int], dims: Sequence[int]) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.shape != (len(layers), len(dims)):
+        raise InputError(
+            f"a table of shape {values.shape} does not fit {len(layers)} layers x {len(dims)} dimensions: "
+            f"give an array of shape ({len(layers)}, {len(dims)})"
+        )
+    return values

@@ -1,0 +1,74 @@
+"""What all figures share: colors that every eye can tell apart, letters large enough for a projector, one template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+# Okabe and Ito's palette, in the order in which models are drawn; every heat map uses cividis
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("solid", "dash", "dot", "dashdot")
+SCALE = "Cividis"
+MARK = "#D55E00"
+INK = "#1A1A1A"
+GRAY = "#8C8C8C"
+FONT = 15
+LABELS = {"tickangle": 0, "ticklabeloverflow": "allow"}  # plotly need not measure whether tick labels collide
+
+# Every figure holds a copy of its template, so ours is simple_white without what the course never draws.
+TEMPLATE = "mrl"
+KINDS = ("bar", "heatmap", "scatter", "table")
+UNUSED = ("colorscale", "geo", "polar", "scene", "ternary")
+white = pio.templates["simple_white"].to_plotly_json()
+pio.templates[TEMPLATE] = go.layout.Template(
+    data={kind: white["data"][kind] for kind in KINDS},
+    layout={key: value for key, value in white["layout"].items() if key not in UNUSED},
+)
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name as it is written on an axis.
+
+    >>> metric_title("ndcg@10"), metric_title("1nn"), metric_title("recall@100")
+    ('nDCG@10', '1-NN accuracy', 'recall@100')
+    """
+    name, at, k = metric.partition("@")
+    titles = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "spearman": "Spearman", "1nn": "1-NN accuracy"}
+    return titles.get(name, name) + at + k
+
+
+def style(title: str = "") -> dict[str, Any]:
+    """The layout that every figure shares: template, font, margins, title."""
+    shared: dict[str, Any] = {
+        "template": TEMPLATE,
+        "font": {"size": FONT, "color": INK},
+        "hoverlabel": {"font": {"size": FONT}},
+        "margin": {"l": 60, "r": 20, "t": 60 if title else 40, "b": 60},
+    }
+    if title:
+        shared["title"] = {"text": title, "font": {"size": FONT + 3}, "x": 0.01, "xanchor": "left"}
+    return shared
+
+
+def legend(x: float) -> dict[str, Any]:
+    """A legend inside the plot, with its upper left corner at `x` of the figure's width."""
+    return {"x": x, "y": 0.99, "xanchor": "left", "yanchor": "top", "bgcolor": "rgba(255,255,255,0.8)"}
+
+
+def heading(text: str, x: float, anchor: str = "center") -> dict[str, Any]:
+    """A heading above a subplot, as a plotly annotation."""
+    place = {"xref": "paper", "yref": "paper", "x": x, "y": 1.0, "xanchor": anchor, "yanchor": "bottom", "yshift": 6}
+    return {"text": text, "showarrow": False, "font": {"size": FONT + 1, "color": INK}, **place}
+
+
+def outline(color: str, width: int, dash: str = "solid") -> dict[str, Any]:
+    """The look of a shape that is drawn as an outline only."""
+    return {"line": {"color": color, "width": width, "dash": dash}, "fillcolor": "rgba(0,0,0,0)", "opacity": 1}
+
+
+def upright(x: float, axis: str = "x") -> dict[str, Any]:
+    """A dotted line over the whole height of a subplot at `x` of its axis, as a plotly shape."""
+    place = {"x0": x, "x1": x, "y0": 0, "y1": 1, "xref": axis, "yref": f"{axis.replace('x', 'y')} domain"}
+    return {"type": "line", **place, **outline(INK, 2, "dot")}
