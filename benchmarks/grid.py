@@ -15,7 +15,8 @@ import torch
 
 from benchmarks import as_text, interleave, ratios, spread
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.quality import embed_task, evaluate_grid
+from mrl_tutorial.evaluation.embeddings import embed_task
+from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.files import write_json
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.tasks.load import load_task

@@ -30,7 +30,7 @@ import pandas as pd
 
 from mrl_tutorial import Encoder, InputError, files, load_task, train
 from mrl_tutorial.evaluation.embeddings import task_inputs
-from mrl_tutorial.evaluation.probes import few_shot_draws
+from mrl_tutorial.evaluation.probes import few_shot_rows
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.evaluation.statistics import paired
@@ -166,7 +166,7 @@ def _scored(name: str, encoder: Encoder, seed: int, tasks: Mapping[str, Any]) ->
     few: np.ndarray = np.zeros(0, int)
     if "banking77" in tasks:  # only the training texts that a few-shot sample takes are encoded
         texts, labels = tasks["banking77"].splits["train"]
-        few = np.unique(np.concatenate(few_shot_draws(np.asarray(labels), 8, 10, 0)))
+        few = np.unique(np.concatenate(few_shot_rows(np.asarray(labels), 8, 10, 0)))
         inputs["banking77"]["train"] = [texts[i] for i in few]
     pairs = tasks["pydocs"].pairs("train")
     texts, row = unique_texts(*pairs, *(x for parts in inputs.values() for x in parts.values()))

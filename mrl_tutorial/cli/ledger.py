@@ -1,4 +1,4 @@
-"""The ledger read and shown: what the course found out about each claim, one row per claim, written by the notebooks."""
+"""The ledger, read and shown: what the course found out about each claim. The notebooks write it, a row for each."""
 
 from __future__ import annotations
 

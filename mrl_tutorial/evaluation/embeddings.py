@@ -9,13 +9,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 
-Progress = Callable[[int, int, str], None]
-PARTS = {
-    "retrieval": ("queries", "documents"),
-    "vectors": ("queries", "documents"),
-    "sts": ("first", "second"),
-    "classification": ("train", "test"),
-}
+Progress = Callable[[int, int, str], object]  # progress(done, total, label)
 
 
 def embed_task(
@@ -29,9 +23,13 @@ def embed_task(
 ) -> dict[str, np.ndarray]:
     """Encode what the task's measures compare, each part (L, N, D) float32.
 
-    Keys: queries and documents (retrieval, vectors), first and second (sts), train and test (classification; test
+    Parts: queries and documents (retrieval, vectors), first and second (STS), train and test (classification; test
     alone, and all of it, where `cross_validated`). A task of vectors needs no encoder.
-    Raises InputError for an unknown split, and texts without an encoder.
+    Raises InputError for an unknown split, and for texts without an encoder.
+
+    >>> from mrl_tutorial.tasks.load import load_task
+    >>> {part: x.shape for part, x in embed_task(load_task("digits"), split="dev").items()}
+    {'train': (1, 1077, 64), 'test': (1, 360, 64)}
     """
     inputs = task_inputs(task, split)
     if any(isinstance(texts, list) for texts in inputs.values()) and encoder is None:
@@ -64,11 +62,18 @@ def task_inputs(task: Any, split: str) -> dict[str, Any]:
         first, second, _ = task.splits[split]
         return {"first": list(first), "second": list(second)}
     if task.kind != "classification":
-        raise InputError(f"tasks of kind {task.kind!r} cannot be embedded: choose one of {', '.join(PARTS)}")
+        kinds = "retrieval, vectors, sts, classification"
+        raise InputError(f"tasks of kind {task.kind!r} cannot be embedded: choose one of {kinds}")
     if cross_validated(task, split):
         return {"test": task.splits["all"][0]}
     check_split(task, "train")
     return {"train": task.splits["train"][0], "test": task.splits[split][0]}
+
+
+def task_labels(task: Any, split: str) -> np.ndarray:
+    """The labels (classification) or gold scores (STS) of a split's items, (N,)."""
+    whole = task.kind == "classification" and cross_validated(task, split)
+    return np.asarray(task.splits["all" if whole else split][-1])
 
 
 def cross_validated(task: Any, split: str) -> bool:
@@ -86,6 +91,9 @@ def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) ->
     """The parts named in `sizes` as (L, N, D) float32 arrays of one L and D, N as `sizes` says.
 
     Raises InputError naming the part that is missing or of another shape.
+
+    >>> {part: x.shape for part, x in check_embeddings({"test": np.zeros((6, 2, 384))}, {"test": 2}).items()}
+    {'test': (6, 2, 384)}
     """
     checked: dict[str, np.ndarray] = {}
     for part, n in sizes.items():
@@ -106,12 +114,11 @@ def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) ->
     return checked
 
 
-def check_finite(parts: Mapping[str, np.ndarray], row: Mapping[int, int]) -> None:
-    """Raises InputError naming part, layer and item of the first NaN or infinity in `parts[...][row[layer]]`."""
-    for part, x in parts.items():
-        for layer, i in row.items():
-            finite = np.isfinite(x[i])
+def check_finite(by_layer: Mapping[int, Mapping[str, np.ndarray]]) -> None:
+    """Raises InputError naming layer, part and item of the first NaN or infinity in layer -> part -> (N, D)."""
+    for layer, parts in by_layer.items():
+        for part, x in parts.items():
+            finite = np.isfinite(x).all(axis=1)
             if not finite.all():
-                bad = int(np.flatnonzero(~finite.all(axis=1))[0])
-                where = f"layer {layer}, item {bad}"
-                raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): mend or drop it")
+                where = f"layer {layer}, item {int(np.argmin(finite))}"
+                raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): correct it, or leave it out")

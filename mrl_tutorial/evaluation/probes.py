@@ -1,32 +1,40 @@
-"""How well classes can be told from every cell's unit vectors: few-shot logistic regression (MTEB) and 1-NN."""
+"""How well classes can be told from prefixes: few-shot logistic regression (MTEB), a linear probe, 1-NN."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.embeddings import cross_validated
+from mrl_tutorial.evaluation.embeddings import cross_validated, task_labels
 from mrl_tutorial.evaluation.ranks import score_blocks
-from mrl_tutorial.retrieval.exact import unit
+from mrl_tutorial.topk import unit
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is fitted on what. rounds: (rows of the training part, rows tested, which of the tested items these are)."""
+class FewShotSamples:
+    """What is fitted on what. Made by `few_shot`.
 
-    part: str  # where training rows are: "train", or "test" where the task is cross-validated
+    part: where the training rows are: "train", or "test" where the task is cross-validated.
+    rounds: (rows of the training part, rows tested, which of the tested items these are), one for each fold.
+    samples: the training rows of each experiment, or None to fit once on all of them.
+    """
+
+    part: str
     train_labels: np.ndarray
     test_labels: np.ndarray
     rounds: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-    draws: list[np.ndarray] | None
+    samples: list[np.ndarray] | None
     n_items: int
 
-    def measure(self, name: str, here: dict[str, np.ndarray], dims: Sequence[int], cosine: bool) -> np.ndarray:
+    def measure(self, name: str, here: Mapping[str, np.ndarray], dims: Sequence[int], cosine: bool) -> np.ndarray:
         """ "accuracy" or "1nn" of one layer: share of right answers for each tested item, (len(dims), n_items)."""
         out = np.zeros((len(dims), self.n_items), dtype=np.float32)
         for train, test, items in self.rounds:
@@ -35,56 +43,65 @@ class Plan:
             if name == "1nn":
                 out[:, items] = nearest_accuracy(*arguments, cosine=cosine)
             else:
-                out[:, items] = logistic_accuracy(*arguments, self.draws or [np.arange(len(y))])
+                out[:, items] = logistic_accuracy(*arguments, self.samples or [np.arange(len(y))])
         return out
 
 
-def plan(task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_draws: int, seed: int) -> Plan:
-    """How a ClassificationTask is measured on the items `keep` of `split`: `n_draws` few-shot draws of the training
-    split (MTEB), or, where it is cross-validated, its folds, each tested by a model of all the others (on dev: one
-    model of all of train). Raises InputError where nothing can be fitted.
+def few_shot(
+    task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_experiments: int, seed: int
+) -> FewShotSamples:
+    """How a classification task is measured on the items `keep` of `split`.
+
+    MTEB's protocol: `n_experiments` random samples of the training split. A cross-validated task: its folds, each
+    tested by a model of all the others (on dev: one model of all of train). Raises InputError where nothing can be
+    fitted.
     """
-    if samples_per_label < 1 or n_draws < 1:
-        raise InputError(f"samples_per_label {samples_per_label}, n_draws {n_draws}: give 1 or more of each")
-    test_labels = np.asarray(task.splits["all" if cross_validated(task, split) else split][1])
+    if samples_per_label < 1 or n_experiments < 1:
+        raise InputError(
+            f"samples_per_label {samples_per_label}, n_experiments {n_experiments}: give 1 or more of each"
+        )
+    test_labels = task_labels(task, split)
     if cross_validated(task, split):
         place = np.full(len(test_labels), -1)
         place[keep] = np.arange(len(keep))
-        rounds = []
-        for train, test in task.fold_indices(seed):
-            test = test[place[test] >= 0]
-            if len(test):
-                rounds.append((train, test, place[test]))
-        return Plan("test", test_labels, test_labels, rounds, None, len(keep))
+        folds = [(train, test[place[test] >= 0]) for train, test in task.fold_indices(seed)]
+        rounds = [(train, test, place[test]) for train, test in folds if len(test)]
+        return FewShotSamples("test", test_labels, test_labels, rounds, None, len(keep))
     labels = np.asarray(task.splits["train"][1])
     if len(np.unique(labels)) < 2:
         raise InputError(f"the training split of {task.name!r} has a single class: nothing can be told apart")
-    draws = None if task.folds else few_shot_draws(labels, samples_per_label, n_draws, seed)
+    samples = None if task.folds else few_shot_rows(labels, samples_per_label, n_experiments, seed)
     rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
-    return Plan("train", labels, test_labels, rounds, draws, len(keep))
+    return FewShotSamples("train", labels, test_labels, rounds, samples, len(keep))
 
 
-def few_shot_draws(labels: np.ndarray, samples_per_label: int, n_draws: int, seed: int) -> list[np.ndarray]:
-    """Rows of `n_draws` training subsets, at most `samples_per_label` of each label, as MTEB draws them: the order is
-    shuffled anew before each draw, starting from the last one, and the first rows of each label are taken.
+def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int, seed: int) -> list[np.ndarray]:
+    """The training rows of every experiment, at most `samples_per_label` of each label.
+
+    As MTEB samples them: the order is shuffled anew before each experiment, starting from the one before, and the first
+    rows of each label are taken.
+
+    >>> labels = np.array([0, 0, 0, 1, 1])
+    >>> [np.bincount(labels[rows]).tolist() for rows in few_shot_rows(labels, 2, 3, seed=0)]
+    [[2, 2], [2, 2], [2, 2]]
     """
     rng = np.random.default_rng(seed)
-    order, draws = np.arange(len(labels)), []
-    for _ in range(n_draws):
+    order, samples = np.arange(len(labels)), []
+    for _ in range(n_experiments):
         rng.shuffle(order)
-        taken = {label: order[labels[order] == label][:samples_per_label] for label in np.unique(labels)}
-        draws.append(np.sort(np.concatenate(list(taken.values()))))
-    return draws
+        taken = [order[labels[order] == label][:samples_per_label] for label in np.unique(labels)]
+        samples.append(np.sort(np.concatenate(taken)))
+    return samples
 
 
 def logistic_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
-    draws: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
 ) -> np.ndarray:  # fmt: skip
-    """Share of draws in which each test item is classified right, at each dimension: (len(dims), n_test) float32.
+    """Share of the fits that classify each test item right, at each dimension: (len(dims), n_test) float32.
 
-    train (N, D), test (n_test, D); prefixes are cut, then normalised, because the L2 penalty (C = 1) sees their scale.
-    scikit-learn's LogisticRegression, max_iter=100, fitted on each of `draws` (rows of train): MTEB's protocol.
+    train (N, D), test (n_test, D): prefixes are cut, then normalized, because the L2 penalty (C = 1) sees their scale.
+    scikit-learn's LogisticRegression, max_iter=100, fitted on each of `samples` (rows of train): MTEB's protocol.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -92,12 +109,12 @@ def logistic_accuracy(
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for row, d in enumerate(dims):
         x, y = unit(train[:, :d]), unit(test[:, :d])
-        for draw in draws:
+        for sample in samples:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the protocol
-                model = LogisticRegression(max_iter=100).fit(x[draw], train_labels[draw])
+                model = LogisticRegression(max_iter=100).fit(x[sample], train_labels[sample])
             right[row] += model.predict(y) == test_labels
-    return right / np.float32(len(draws))
+    return right / np.float32(len(samples))
 
 
 def nearest_accuracy(
@@ -110,3 +127,42 @@ def nearest_accuracy(
         for row, (_, scores) in enumerate(scores_by_dim):
             right[row, rows] = train_labels[scores.argmax(1).numpy()] == test_labels[rows]
     return right
+
+
+def linear_probe(x: Tensor, y: Tensor, *, steps: int = 100) -> tuple[Tensor, Tensor, Tensor]:
+    """Logistic regression on the features of many networks at once, as scikit-learn's with C = 1 on standardized data.
+
+    x (G, n, m), y (n,) -> weights (G, m + 1, C), whose first row is the intercept, and mean and scale (G, 1, m), for
+    `probe_scores`. Minimizes the mean cross-entropy + |W|^2 / (2 n) by accelerated steps against a fixed upper bound of
+    its curvature, so there is no step size to choose (D. Böhning, Multinomial logistic regression algorithm, 1992).
+
+    >>> x = torch.tensor([[[-1.0], [-2.0], [1.0], [2.0]]])
+    >>> y = torch.tensor([0, 0, 1, 1])
+    >>> probe_scores(linear_probe(x, y), x).argmax(-1).tolist()
+    [[0, 0, 1, 1]]
+    """
+    mean, scale = x.mean(1, keepdim=True), x.std(1, correction=0, keepdim=True).clamp_min(1e-9)
+    x = _with_ones((x - mean) / scale)
+    n, width = x.shape[1:]
+    wanted = F.one_hot(y.long()).to(x.dtype)  # (n, C)
+    ridge = torch.full((width,), 1 / n, dtype=x.dtype)
+    ridge[0] = 1e-9  # the intercept is not held down
+    bound = torch.linalg.cholesky(x.mT @ x / (2 * n) + torch.diag(ridge + 1e-7))
+    weights = last = x.new_zeros(x.shape[0], width, wanted.shape[1])
+    for step in range(steps):
+        ahead = weights + step / (step + 3) * (weights - last)
+        slope = x.mT @ ((x @ ahead).softmax(-1) - wanted) / n + ridge[:, None] * ahead
+        last, weights = weights, ahead - torch.cholesky_solve(slope, bound)
+        if step % 10 == 9 and (weights - last).abs().max() < 2e-3:
+            break
+    return weights, mean, scale
+
+
+def probe_scores(probe: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+    """The logits of a fitted `linear_probe` for features x (G, t, m): (G, t, C)."""
+    weights, mean, scale = probe
+    return _with_ones((x - mean) / scale) @ weights
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(x[..., :1]), x], -1)

@@ -1,4 +1,8 @@
-"""From vectors to the ranks of relevant documents in every cell, block by block."""
+"""From vectors to the ranks of relevant documents at every dimension, block by block.
+
+A document's rank is one plus the number of documents that score better. Counting them takes one comparison for each
+score, so nothing has to be sorted.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,24 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
-from mrl_tutorial.evaluation.metrics import Judgements, RankCounter, rank_all
+from mrl_tutorial.evaluation.metrics import Judgments
 from mrl_tutorial.prefixes import iter_scores
 
 BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
 MANY = 50  # relevant documents a query from which one sort is cheaper than counting for each
 
+ScoresByDim = Iterator[tuple[int, Tensor]]  # (dimension, scores (B, N)), as `iter_scores` yields them
+
 
 @contextmanager
-def one_thread():
-    """PyTorch, NumPy and scikit-learn on one thread inside the block. Scoring is thousands of short operations: where
-    anything else runs on the machine, threads that wait for each other after each make it ten times slower."""
+def one_thread() -> Iterator[None]:
+    """PyTorch, NumPy and scikit-learn on one thread inside the block.
+
+    Scoring is thousands of short operations. While anything else runs on the machine, threads that wait for each other
+    after each of them make it ten times slower.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -30,14 +40,19 @@ def one_thread():
 
 
 def relevant_ranks(
-    queries: np.ndarray, documents: np.ndarray, dims: Sequence[int], judgements: Judgements, *, cosine: bool = True
+    queries: np.ndarray, documents: np.ndarray, dims: Sequence[int], judgments: Judgments, *, cosine: bool = True
 ) -> np.ndarray:
-    """Rank of every judged pair's document at every dimension, from 1. (len(dims), P) int32, pairs as in `judgements`.
+    """Rank of every judged pair's document at every dimension, from 1: (len(dims), P) int32, pairs as in `judgments`.
 
     queries (n_queries, D), documents (N, D) of one layer, in the order of the ids given to `judge`. Ranks are those of
-    float32 scores, ties as trec_eval. Zero vectors score 0.
+    float32 scores, ties as in trec_eval. Zero vectors score 0.
+
+    >>> from mrl_tutorial.evaluation.metrics import judge
+    >>> judged = judge(["q"], ["a", "b"], {"q": {"b": 1}})
+    >>> relevant_ranks(np.array([[1.0, 2.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]]), [1, 2], judged).tolist()
+    [[2], [1]]
     """
-    j = judgements
+    j = judgments
     documents = documents[j.order]
     ranks = np.empty((len(dims), len(j.query)), dtype=np.int32)
     if len(j.query) > MANY * len(np.unique(j.query)):
@@ -56,18 +71,54 @@ def relevant_ranks(
     return ranks
 
 
-def nearest(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = True) -> np.ndarray:
-    """Rows of the k nearest documents at full width, best first: (n_queries, k). queries, documents of one layer."""
-    found = np.empty((len(queries), k), dtype=np.int64)
-    for rows, by_dim in score_blocks(queries, documents, [queries.shape[1]], cosine=cosine):
-        for _, scores in by_dim:
-            found[rows] = scores.topk(k, dim=1).indices.numpy()
-    return found
+def rank_all(scores: Tensor) -> Tensor:
+    """Rank, from 1, of every document in each row, by one stable sort: for queries with very many relevant documents.
+
+    scores: (B, N), columns ordered by document id, largest first. Returns (B, N) int64. Equal scores: the smaller
+    column ranks first, which is trec_eval's order (larger document id first).
+
+    >>> rank_all(torch.tensor([[0.5, 0.9, 0.5]])).tolist()
+    [[2, 1, 3]]
+    """
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    ranks = torch.empty_like(order)
+    return ranks.scatter_(1, order, torch.arange(1, scores.shape[1] + 1).expand_as(order).contiguous())
+
+
+class RankCounter:
+    """The same rank, of one document in each row only, by counting; for one score matrix after another.
+
+    columns: (P,) int64, the document's column in each row. Fast where they increase: left of all of them a tie ranks
+    better, right of all of them it ranks worse, and only between them must the two be told apart.
+
+    >>> RankCounter(torch.tensor([2]), 3)(torch.tensor([[0.5, 0.9, 0.5]])).tolist()
+    [3]
+    """
+
+    def __init__(self, columns: Tensor, n_documents: int):
+        self.columns = columns[:, None]
+        self.low, self.high = int(columns.min()), int(columns.max()) + 1
+        self.left = (torch.arange(self.low, self.high) < self.columns).float()  # (P, high - low)
+        # a float mask, because a comparison that writes its operands' own type is several times faster than one to bool
+        self.better = torch.empty(len(columns), n_documents)
+        self.tied = torch.empty_like(self.left)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """scores (P, N) float32, columns ordered by document id, largest first -> ranks (P,) int64, from 1."""
+        low, high, better = self.low, self.high, self.better
+        own = scores.gather(1, self.columns)  # (P, 1)
+        torch.ge(scores[:, :low], own, out=better[:, :low])
+        torch.gt(scores[:, low:], own, out=better[:, low:])
+        torch.eq(scores[:, low:high], own, out=self.tied)
+        better[:, low:high].addcmul_(self.tied, self.left)
+        # sums of ones are exact in float32 up to 2^24
+        counts = [part.sum(1).long() for part in better.split(2**24, dim=1)]
+        return 1 + torch.stack(counts).sum(0)
 
 
 def score_blocks(
     queries: np.ndarray, documents: np.ndarray, dims: Sequence[int], *, cosine: bool
-) -> Iterator[tuple[slice, Iterator[tuple[int, torch.Tensor]]]]:
+) -> Iterator[tuple[slice, ScoresByDim]]:
     """Yield (rows of queries, `iter_scores` of those rows with all documents), about BLOCK scores at a time.
 
     queries (B, D), documents (N, D) of one layer. The scores (rows, N) are a buffer that the next dimension overwrites.
@@ -88,16 +139,12 @@ def score_blocks(
         yield rows, _tied(iter_scores(part, columns.T, dims, cosine=cosine), twins, firsts)
 
 
-def _tied(by_dim: Iterator[tuple[int, torch.Tensor]], twins: np.ndarray, firsts: np.ndarray):
-    # a matrix product may round equal columns differently, at its tiles' edges: twins must tie exactly
-    for d, scores in by_dim:
-        if len(twins):
-            scores[:, twins] = scores[:, firsts]
-        yield d, scores
-
-
 def repeats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of x (N, D) float32 that repeat an earlier row bit by bit, and the first row that each repeats."""
+    """Rows of x (N, D) float32 that repeat an earlier row bit by bit, and the first row that each of them repeats.
+
+    >>> [rows.tolist() for rows in repeats(np.array([[1, 2], [3, 4], [1, 2]], np.float32))]
+    [[2], [0]]
+    """
     start = np.ascontiguousarray(x[:, : min(2, x.shape[1])])
     bits = start.view(f"i{start.itemsize * start.shape[1]}")  # one or two coordinates as one integer
     _, group, size = np.unique(bits, return_inverse=True, return_counts=True)
@@ -109,3 +156,11 @@ def repeats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             twins.append(int(i))
             firsts.append(first)
     return np.array(twins, dtype=np.int64), np.array(firsts, dtype=np.int64)
+
+
+def _tied(by_dim: ScoresByDim, twins: np.ndarray, firsts: np.ndarray) -> ScoresByDim:
+    # a matrix product may round equal columns differently, at its tiles' edges: twins must tie exactly
+    for d, scores in by_dim:
+        if len(twins):
+            scores[:, twins] = scores[:, firsts]
+        yield d, scores

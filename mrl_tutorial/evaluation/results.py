@@ -8,7 +8,6 @@ import pandas as pd
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import data_file
-from mrl_tutorial.training.sweep_file import read_sweep
 
 PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
 
@@ -16,24 +15,22 @@ PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
 def published(name: str) -> pd.DataFrame:
     """Numbers from a paper, as data/published/NAME.csv holds them; cite the paper beside them (README.md there).
 
-    Raises InputError for another name than those in `PUBLISHED`.
+    Raises InputError for a name that is not in `PUBLISHED`.
+
+    >>> len(published("starbucks")) > 0
+    True
     """
     if name not in PUBLISHED:
         raise InputError(f"no published numbers are called {name!r}: there are {', '.join(PUBLISHED)}")
     return pd.read_csv(data_file(f"published/{name}.csv"))
 
 
-def sweep(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Rows and header of data/results/NAME.csv, written by `mrl-tutorial sweep`. Raises InputError where it is none."""
-    return read_sweep(_result(name))
-
-
 def table(name: str) -> pd.DataFrame:
-    """Any other measurement in data/results/NAME.csv; its first lines, '# name: value', are in `.attrs`.
+    """A measurement in data/results/NAME.csv; its first lines, '# name: value', are in `.attrs`.
 
-    Raises InputError where it is not there.
+    Raises InputError where there is none of that name. A sweep's file is read by `training.sweep_file.load_sweep`.
     """
-    path = _result(name)
+    path = result_file(name)
     lines = path.read_text(encoding="utf-8").splitlines()
     head = [line[2:] for line in lines if line.startswith("# ")]
     frame = pd.read_csv(path, comment="#")
@@ -41,7 +38,8 @@ def table(name: str) -> pd.DataFrame:
     return frame
 
 
-def _result(name: str) -> Path:
+def result_file(name: str) -> Path:
+    """The path of data/results/NAME.csv. Raises InputError, with the names there are, where it does not exist."""
     folder = data_file("results")
     path = folder / f"{name}.csv"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What a measured difference is worth: bootstrap intervals, paired comparisons, shares of full quality, Pareto fronts."""
+"""What a measured difference is worth: bootstrap intervals, paired comparisons, shares of full quality, Pareto."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ class Difference(NamedTuple):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def paired(
-    a: np.ndarray, b: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
-) -> Difference:
+def paired(a: np.ndarray, b: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0) -> Difference:
     """a - b for two models that were measured on the same items, perhaps with several training seeds.
 
     a: (S, N), b: (S, N) or (1, N), a row for each seed; plain (N,) counts as one seed. The bounds come from resampling

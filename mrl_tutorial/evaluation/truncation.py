@@ -1,10 +1,10 @@
 """Four ways to score with the first d coordinates, of which three look alike and rank differently.
 
 With x^ = x / |x|, the vector at unit length over its full width, q and x cut to d:
-cut   q . x / (|q| |x|)   cut, then normalise: the cosine of the prefixes
-late  q^ . x^             normalise, then cut: unit vectors lose length by the cut, each by its own share
-raw   q . x               no normalising at all
-l2    -|q^ - x^|^2        normalise, then cut, then Euclidean distance; at full width it ranks as the cosine does
+cut   q . x / (|q| |x|)   cut, then normalize: the cosine of the prefixes
+late  q^ . x^             normalize, then cut: unit vectors lose length by the cut, each by its own share
+raw   q . x               no normalizing at all
+l2    -|q^ - x^|^2        normalize, then cut, then Euclidean distance; at full width it ranks as the cosine does
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from functools import cached_property
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.metrics import Judgements, judge, retrieval_metric
+from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
 from mrl_tutorial.evaluation.ranks import relevant_ranks
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.retrieval.exact import unit
+from mrl_tutorial.topk import unit
 
 WAYS = ("cut", "late", "raw", "l2")
 METRICS = ("ndcg@10", "recall@10")
@@ -29,11 +29,11 @@ Relevant = Sequence[Iterable[int]] | Mapping[int, Iterable[int] | Mapping[int, i
 
 @dataclass(frozen=True)
 class Truncation:
-    """What every way gives at every dimension.
+    """What every way gives at every dimension. Made by `measure_truncation`.
 
     queries (Q, D), documents (N, D) float32, as they came; rows (Q,): where the scored queries were given.
-    values: measure -> (4, D), a row for each of `WAYS`.
-    ties (N,): a document's place among equal scores, drawn by lot.
+    relevant: the rows of each query's relevant documents. values: measure -> (4, D), a row for each of `WAYS`.
+    ties (N,): a document's place among equal scores, in random order.
     contrast (Q,): how far the ways are apart for a query, by nDCG@10 (mean over `default_dims`).
     lengths (D, BINS): share of the documents whose unit vector's first d coordinates have a length in that bin.
     spread (D, 3): the lengths' 5, 50 and 95 % quantiles.
@@ -61,8 +61,7 @@ class Truncation:
 
     def check(self, d: int) -> None:
         """Raises InputError for a dimension that does not exist."""
-        if not 1 <= d <= self.width:
-            raise InputError(f"dimension {d} does not exist: choose 1 to {self.width}")
+        _check("cut", d, self.width)
 
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
         """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
@@ -77,12 +76,16 @@ def measure_truncation(
     queries: np.ndarray, documents: np.ndarray, relevant: Relevant,
     progress: Callable[[int, int, str], object] = lambda done, total, label: None,
 ) -> Truncation:  # fmt: skip
-    """Every way at every dimension 1 ... D. queries (Q, D), documents (N, D), not normalised where `raw` is to mean
+    """Every way at every dimension 1 ... D. queries (Q, D), documents (N, D), not normalized where `raw` is to mean
     something. relevant: for each query the rows of its relevant documents, as a list of sets or a dict by query row,
     whose values may also be {row: grade}. A query without a relevant document is left out.
 
-    Raises InputError for shapes or rows that do not fit. Equal scores, as cosines of single coordinates are, rank in an
-    order drawn by lot: were it that of rows, relevant documents that come first would win.
+    Raises InputError for shapes or rows that do not fit. Equal scores, as cosines of single coordinates are, rank in a
+    random order: in the order of rows, relevant documents that come first would win.
+
+    >>> found = measure_truncation(np.eye(2), np.array([[2.0, 1.0], [0.0, 1.0]]), [{0}, {1}])
+    >>> found.values["recall@10"].shape, found.top("cut", 1, 2).tolist()
+    ((4, 2), [1, 0])
     """
     queries, documents = _vectors("queries", queries), _vectors("documents", documents)
     if queries.shape[1] != documents.shape[1]:
@@ -90,41 +93,36 @@ def measure_truncation(
     graded = _graded(relevant, len(queries), len(documents))
     rows = sorted(graded)
     ties = np.random.default_rng(0).permutation(len(documents))
-    queries, j = queries[rows], _judgements(graded, ties)
-    width, near = documents.shape[1], np.array(default_dims(documents.shape[1])) - 1
-    values = {m: np.zeros((len(WAYS), width)) for m in METRICS}
-    some = np.zeros((len(WAYS), len(near), len(queries)))
+    # ids fall as places grow, because among equal scores the larger id ranks first
+    ids = [f"{len(ties) - place:09d}" for place in ties]
+    qrels = {str(q): {ids[row]: grade for row, grade in graded[q].items()} for q in rows}
+    queries, judged = queries[rows], judge(list(qrels), ids, qrels)
+    width = documents.shape[1]
+    each = {m: np.zeros((len(WAYS), width, len(rows))) for m in METRICS}
     for i, way in enumerate(WAYS):
         progress(i, len(WAYS), f"all {width} dimensions, way {way}")
         q, x, step = products(way, queries, documents)
-        dims = range(step, step * width + 1, step)
-        ranks = relevant_ranks(q, x, dims, j, cosine=way == "cut")
+        ranks = relevant_ranks(q, x, range(step, step * width + 1, step), judged, cosine=way == "cut")
         for m in METRICS:
-            each = retrieval_metric(m, ranks, j)  # (D, Q)
-            values[m][i] = each.mean(1)
-            if m == METRICS[0]:
-                some[i] = each[near]
+            each[m][i] = retrieval_metric(m, ranks, judged)
     progress(len(WAYS), len(WAYS), "done")
+    contrast = np.ptp(each[METRICS[0]][:, np.array(default_dims(width)) - 1], axis=0).mean(0)
+    found = tuple(frozenset(row for row, grade in graded[q].items() if grade > 0) for q in rows)
     lengths = prefix_lengths(documents)
-    return Truncation(
-        queries, documents, tuple(rows),
-        tuple(frozenset(r for r, g in graded[row].items() if g > 0) for row in rows),
-        values, ties, np.ptp(some, axis=0).mean(0), histogram(lengths),
-        np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
-    )  # fmt: skip
+    spread = np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T
+    values = {m: x.mean(-1) for m, x in each.items()}
+    return Truncation(queries, documents, tuple(rows), found, values, ties, contrast, histogram(lengths), spread)
 
 
-def scores(
-    way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None
-) -> np.ndarray:  # fmt: skip
-    """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better. units
-    (N, D): the documents at length 1, where they are at hand.
+def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None) -> np.ndarray:
+    """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better.
 
-    Raises InputError for an unknown way or a dimension that does not exist.
+    units (N, D): the documents at length 1, where they are at hand. Raises InputError for an unknown way or dimension.
+
+    >>> scores("cut", np.array([1.0, 0.0]), np.array([[3.0, 4.0]]), 2).round(3).tolist()
+    [0.6]
     """
-    _way(way)
-    if not 1 <= d <= documents.shape[1]:
-        raise InputError(f"dimension {d} does not exist: choose 1 to {documents.shape[1]}")
+    _check(way, d, documents.shape[1])
     if way == "raw":
         return documents[:, :d] @ query[:d]
     if way == "cut":
@@ -134,13 +132,12 @@ def scores(
 
 
 def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Queries (Q, s D) and documents (N, s D), and s, such that the dot product (cosine for `cut`) of their first s d
+    """Queries (Q, s D) and documents (N, s D), and s, so that the dot product (cosine for `cut`) of their first s d
     coordinates ranks as the way does at d: then one pass over the coordinates gives every dimension.
 
     l2: -|q - x|^2 is the sum over coordinates of 2 q x - x^2, but for a number of the query's own, so (q, -1) . (2 x,
     x^2) and s = 2.
     """
-    _way(way)
     if way in ("cut", "raw"):
         return queries, documents, 1
     q, x = unit(queries), unit(documents)
@@ -163,9 +160,11 @@ def histogram(lengths: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=width * BINS).reshape(width, BINS) / n
 
 
-def _way(way: str) -> None:
+def _check(way: str, d: int, width: int) -> None:
     if way not in WAYS:
         raise InputError(f"way {way!r} is unknown: choose one of {', '.join(WAYS)}")
+    if not 1 <= d <= width:
+        raise InputError(f"dimension {d} does not exist: choose 1 to {width}")
 
 
 def _vectors(name: str, x: np.ndarray) -> np.ndarray:
@@ -178,29 +177,19 @@ def _vectors(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _graded(relevant: Relevant, n_queries: int, n_documents: int) -> dict[int, dict[int, int]]:
-    if not isinstance(relevant, Mapping):
-        relevant = list(relevant)
-        if len(relevant) != n_queries:
-            raise InputError(f"{len(relevant)} sets of relevant documents for {n_queries} queries: give one a query")
-        relevant = dict(enumerate(relevant))
-    graded = {}
-    for query, found in relevant.items():
-        found = {int(r): int(g) for r, g in found.items()} if isinstance(found, Mapping) else {int(r): 1 for r in found}
+    """Query row -> {document row: grade}, for the queries that have a relevant document."""
+    if not isinstance(relevant, Mapping) and len(relevant) != n_queries:
+        raise InputError(f"{len(relevant)} sets of relevant documents for {n_queries} queries: give one a query")
+    graded: dict[int, dict[int, int]] = {}
+    for query, found in relevant.items() if isinstance(relevant, Mapping) else enumerate(relevant):
+        grades = {int(r): int(g) for r, g in found.items()} if isinstance(found, Mapping) else dict.fromkeys(found, 1)
         if not 0 <= query < n_queries:
             raise InputError(f"query {query} does not exist: rows are 0 to {n_queries - 1}")
-        for row in found:
+        for row in grades:
             if not 0 <= row < n_documents:
                 raise InputError(f"query {query} names document {row}: rows are 0 to {n_documents - 1}")
-        if any(g > 0 for g in found.values()):
-            graded[query] = found
+        if max(grades.values(), default=0) > 0:
+            graded[query] = grades
     if not graded:
         raise InputError("no query has a relevant document: nothing can be scored")
     return graded
-
-
-def _judgements(graded: Mapping[int, Mapping[int, int]], ties: np.ndarray) -> Judgements:
-    # ids fall as places grow, because among equal scores the larger id ranks first
-    documents = [f"{len(ties) - place:09d}" for place in ties]
-    names = {query: str(query) for query in sorted(graded)}
-    qrels = {names[q]: {documents[row]: grade for row, grade in graded[q].items()} for q in names}
-    return judge(list(names.values()), documents, qrels)

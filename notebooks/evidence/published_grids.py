@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.files import data_file
 from mrl_tutorial.evaluation import results
-from mrl_tutorial.training.sweep_file import COLUMNS
+from mrl_tutorial.files import data_file
+from mrl_tutorial.training.sweep_file import COLUMNS, load_sweep
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def published_grid(name: str, method: str, **only: str) -> tuple[np.ndarray, tup
 
 
 def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None) -> Stack:
-    """The grids of one recipe on one task in a sweep's rows (`published.sweep`), a seed a grid. A run that diverged is
+    """The grids of one recipe on one task in a sweep's rows (`load_sweep`), a seed a grid. A run that diverged is
     left out. The untrained "plain" has no seeds: it can be compared with every seed.
 
     Raises InputError where the recipe or the task was not run (yet).
@@ -86,10 +86,10 @@ def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None
 
 
 def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """As `published.sweep`, but no rows and no header where that sweep has not been run. A damaged file raises InputError."""
+    """As `load_sweep`, but no rows and no header where that sweep has not been run. A damaged file raises InputError."""
     if not (data_file("results") / f"{name}.csv").is_file():
         return pd.DataFrame(columns=COLUMNS), {}
-    return results.sweep(name)
+    return load_sweep(name)
 
 
 def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict[int, float]]:

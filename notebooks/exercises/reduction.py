@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from evidence.reduction_measures import code_basis
 
 from exercises.mistakes import recognize, unit
 from exercises.verdict import exercise
-from mrl_tutorial.evaluation.reduction import code_basis, pca, random_dims, svd
+from mrl_tutorial.evaluation.reduction import pca, random_dims, svd
 
 QUESTIONS = 5
 
@@ -80,8 +81,8 @@ def center(function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.nda
 
 @exercise("bits choose the shortlist, floats settle its order; the floats of the rest were never read.")
 def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]) -> str | None:
-    """Exercise "bits, then floats": query (D,), documents (N, D), keep, k to the rows of the k best of a shortlist of
-    `keep` by equal signs, ordered by cosine."""
+    """Exercise "bits, then floats": query (D,), documents (N, D), depth, k to the rows of the k best of a shortlist of
+    `depth` by equal signs, ordered by cosine."""
     rng = np.random.default_rng(2)
     documents = rng.normal(size=(300, 32))
     for q in range(5):
@@ -105,7 +106,7 @@ def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndar
             "rescored by the dot product: long documents win. Divide by their lengths.": by_product,
         }
         return recognize(got, mistakes) or (
-            "count equal signs for every document, keep the best `keep` (equal counts in the order of rows: "
+            "count equal signs for every document, keep the best `depth` (equal counts in the order of rows: "
             "np.argsort(-counts, kind='stable')), then sort those by cosine."
         )
     return None

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mrl_tutorial.tasks.load import RetrievalTask
+from mrl_tutorial.tasks.types import RetrievalTask
 
 
 def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monkeypatch, tmp_path, capsys):

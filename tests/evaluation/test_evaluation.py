@@ -16,11 +16,12 @@ from scipy.stats import spearmanr
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics, ranks
 from mrl_tutorial.evaluation.embeddings import embed_task
-from mrl_tutorial.evaluation.quality import evaluate_grid, subsample
+from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.tasks.load import STSTask, load_task
-from mrl_tutorial.tasks.types import RetrievalTask
+from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.tasks.types import RetrievalTask, STSTask
 from tests.helpers.tiny import save_tiny
 
 L, D = 3, 24
@@ -40,7 +41,7 @@ class Retrieval:
 
 
 def retrieval(seed=0, n_queries=15, n_documents=80, duplicates=20):
-    """Graded judgements; the last documents repeat the first ones' vectors, so that every cell has true ties."""
+    """Graded judgments; the last documents repeat the first ones' vectors, so that every cell has true ties."""
     rng = np.random.default_rng(seed)
     corpus = {f"d{i}": f"text {i}" for i in rng.permutation(n_documents)}
     queries = {f"q{i}": f"query {i}" for i in range(n_queries)}
@@ -48,7 +49,7 @@ def retrieval(seed=0, n_queries=15, n_documents=80, duplicates=20):
     qrels = {}
     for q in queries:
         judged = rng.choice(n_documents, 8, replace=False)
-        qrels[q] = {ids[i]: int(g) for i, g in zip(judged, rng.integers(0, 4, 8))} | {ids[judged[0]]: 1}
+        qrels[q] = {ids[i]: int(g) for i, g in zip(judged, rng.integers(0, 4, 8), strict=True)} | {ids[judged[0]]: 1}
     task = Retrieval(corpus, queries, qrels, {"test": list(queries)})
     documents = rng.normal(size=(L, n_documents, D)).astype(np.float32)
     if duplicates:
@@ -67,7 +68,7 @@ def scores_of(queries, documents, d, cosine=True):
 
 
 def trec(task, scores, measure):
-    run = {q: dict(zip(task.corpus, map(float, row))) for q, row in zip(task.queries, scores)}
+    run = {q: dict(zip(task.corpus, map(float, row), strict=True)) for q, row in zip(task.queries, scores, strict=True)}
     found = pytrec_eval.RelevanceEvaluator(task.qrels, {measure}).evaluate(run)
     return np.array([found[q][measure.replace(".", "_")] for q in task.queries])
 
@@ -136,7 +137,7 @@ def test_subsample_is_fixed_by_seed_and_measures_those_queries():
     few = evaluate_grid(task, embeddings=embeddings, max_queries=6, seed=3)
     np.testing.assert_array_equal(few.per_item, every.per_item[..., keep])
     assert evaluate_grid(task, embeddings=embeddings, max_queries=99).per_item.shape[-1] == len(ids)
-    # dropping a query that was not drawn leaves the draw as it is
+    # dropping a query that was not sampled leaves the sample as it is
     dropped = next(i for i in range(len(ids)) if i not in keep)
     rest = ids[:dropped] + ids[dropped + 1 :]
     assert [rest[i] for i in subsample(rest, 6, seed=3)] == [ids[i] for i in keep]
@@ -156,7 +157,7 @@ def test_sts_is_scipys_spearman_of_cosines():
             assert grid.values[i, j] == pytest.approx(spearmanr(np.round(cosines, 9), gold).statistic, abs=1e-6)
 
 
-def test_vectors_without_judgements_are_measured_against_their_full_width_neighbours():
+def test_vectors_without_judgments_are_measured_against_their_full_width_neighbors():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(2, 70, D)).astype(np.float32)
     rows = np.array([3, 10, 20])
@@ -168,7 +169,7 @@ def test_vectors_without_judgements_are_measured_against_their_full_width_neighb
     for i in range(2):
         for j, d in enumerate((4, D)):
             found = np.argsort(-scores_of(vectors[i, rows], vectors[i, rest], d), axis=1)[:, :10]
-            expected = [len(set(a) & set(b)) / 10 for a, b in zip(found, truth)]
+            expected = [len(set(a) & set(b)) / 10 for a, b in zip(found, truth, strict=True)]
             np.testing.assert_allclose(grid.per_item[i, j], expected, atol=1e-6)
     alone = evaluate_grid(task, dims=[4], layers=[1])  # the last layer is still what decides who is near
     assert alone.values[0, 0] == grid.values[0, 0]
@@ -252,7 +253,7 @@ def test_tasks_that_cannot_be_measured_are_refused():
     with pytest.raises(InputError, match="no queries"):
         evaluate_grid(Retrieval(task.corpus, task.queries, {}, task.splits), Hashing())
     task.qrels["q3"] = {}
-    with pytest.raises(InputError, match="'q3' has no judgements"):
+    with pytest.raises(InputError, match="'q3' has no judgments"):
         evaluate_grid(task, embeddings=embeddings)
     constant = STSTask("stub", "random", {"test": (["a"] * 3, ["b"] * 3, np.ones(3))})
     with pytest.raises(InputError, match="unequal"):
@@ -300,14 +301,14 @@ def test_published_quality_of_the_full_model(name, expected):
 def test_the_cache_gives_the_same_grid_without_measuring_again(tmp_path, monkeypatch):
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
     stub, parts = retrieval()
-    task = RetrievalTask("stub", "drawn", stub.corpus, stub.queries, stub.qrels, stub.splits)
+    task = RetrievalTask("stub", "made up", stub.corpus, stub.queries, stub.qrels, stub.splits)
     options = {"embeddings": parts, "metric": ["ndcg@10", "mrr@10"], "dims": [4, 24]}
     plain = evaluate_grid(task, **options)
     assert not list(tmp_path.iterdir())  # nothing is kept unasked
     first = evaluate_grid(task, **options, cache=True)
     counted, score = [], ranks.relevant_ranks
     monkeypatch.setattr(
-        "mrl_tutorial.evaluation.quality.relevant_ranks", lambda *a, **k: counted.append(1) or score(*a, **k)
+        "mrl_tutorial.evaluation.measures.relevant_ranks", lambda *a, **k: counted.append(1) or score(*a, **k)
     )
     again = evaluate_grid(task, **options, cache=True)
     assert not counted

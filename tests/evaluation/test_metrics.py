@@ -10,10 +10,12 @@ from scipy.stats import spearmanr
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
+from mrl_tutorial.evaluation.measures import sts_scores
+from mrl_tutorial.evaluation.ranks import RankCounter, rank_all
 
 
 def graded(seed, n_queries=12, n_documents=300, levels=7):
-    """Random graded judgements (negatives and zeros too) and coarse scores: most documents tie with many others."""
+    """Random graded judgments (negatives and zeros too) and coarse scores: most documents tie with many others."""
     rng = np.random.default_rng(seed)
     documents = [f"d{i}" for i in rng.permutation(n_documents)]  # "d9" > "d10": string order, not number order
     documents[0] = "é-1"  # beyond ASCII: trec_eval compares bytes
@@ -21,20 +23,24 @@ def graded(seed, n_queries=12, n_documents=300, levels=7):
     qrels = {}
     for q in queries:
         judged = rng.choice(n_documents, rng.integers(2, 25), replace=False)
-        qrels[q] = {documents[i]: int(g) for i, g in zip(judged, rng.integers(-1, 4, len(judged)))}
+        qrels[q] = {documents[i]: int(g) for i, g in zip(judged, rng.integers(-1, 4, len(judged)), strict=True)}
         qrels[q][documents[judged[0]]] = 2
     scores = rng.integers(0, levels, (n_queries, n_documents)).astype(np.float32) / 7
     return queries, documents, qrels, scores
 
 
-def ranks_of(judgements, scores):
+def counted(scores, columns):
+    return RankCounter(columns, scores.shape[1])(scores)
+
+
+def ranks_of(judgments, scores):
     """Ranks of the judged pairs by counting: (P,)."""
-    ordered = torch.from_numpy(np.ascontiguousarray(scores[:, judgements.order]))
-    return metrics.rank_relevant(ordered[judgements.query], torch.from_numpy(judgements.column)).numpy()
+    ordered = torch.from_numpy(np.ascontiguousarray(scores[:, judgments.order]))
+    return counted(ordered[judgments.query], torch.from_numpy(judgments.column)).numpy()
 
 
 def trec(queries, documents, qrels, scores, measures):
-    run = {q: dict(zip(documents, map(float, row))) for q, row in zip(queries, scores)}
+    run = {q: dict(zip(documents, map(float, row), strict=True)) for q, row in zip(queries, scores, strict=True)}
     found = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
     return {m: np.array([found[q][m] for q in queries]) for m in found[queries[0]]}
 
@@ -60,12 +66,12 @@ def test_ranks_are_a_float64_sort_by_score_then_larger_id(seed):
     queries, documents, qrels, scores = graded(seed, n_documents=100 + 3 * seed, levels=3)
     j = metrics.judge(queries, documents, qrels)
     expected = []
-    for q, column in zip(j.query, j.column):
+    for q, column in zip(j.query, j.column, strict=True):
         row = scores[q].astype(np.float64)
         ranked = sorted(range(len(documents)), key=lambda i: (row[i], documents[i]), reverse=True)
         expected.append(ranked.index(j.order[column]) + 1)
     np.testing.assert_array_equal(ranks_of(j, scores), expected)
-    by_sort = metrics.rank_all(torch.from_numpy(scores[:, j.order])).numpy()
+    by_sort = rank_all(torch.from_numpy(scores[:, j.order])).numpy()
     np.testing.assert_array_equal(by_sort[j.query, j.column], expected)
 
 
@@ -81,9 +87,9 @@ def test_scores_one_float32_step_apart_do_not_tie():
 def test_counting_holds_in_a_large_corpus():
     n = 70_001
     scores = torch.arange(n, dtype=torch.float32).repeat(3, 1)
-    assert metrics.rank_relevant(scores, torch.tensor([0, n // 2, n - 1])).tolist() == [n, n - n // 2, 1]
+    assert counted(scores, torch.tensor([0, n // 2, n - 1])).tolist() == [n, n - n // 2, 1]
     flat = torch.zeros(3, n)
-    assert metrics.rank_relevant(flat, torch.tensor([0, n // 2, n - 1])).tolist() == [1, n // 2 + 1, n]
+    assert counted(flat, torch.tensor([0, n // 2, n - 1])).tolist() == [1, n // 2 + 1, n]
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 50, 1000])
@@ -107,7 +113,7 @@ def test_all_cells_at_once_equal_one_by_one():
     for name in ("ndcg@10", "map", "map@10", "mrr@10", "recall@5", "precision@5"):
         together = metrics.retrieval_metric(name, cells, j)
         assert together.shape == (3, 1, len(queries))
-        for row, one in zip(together[:, 0], cells[:, 0]):
+        for row, one in zip(together[:, 0], cells[:, 0], strict=True):
             np.testing.assert_array_equal(row, metrics.retrieval_metric(name, one, j))
 
 
@@ -135,12 +141,12 @@ def test_a_query_with_grades_of_zero_only_scores_zero_as_in_trec_eval():
         ((["q"], [], {"q": {"a": 1}}), "empty"),
         (([], ["a"], {}), "no queries"),
         ((["q"], ["a", "a"], {"q": {"a": 1}}), "repeats"),
-        ((["q", "r"], ["a"], {"q": {"a": 1}}), "'r' has no judgements"),
+        ((["q", "r"], ["a"], {"q": {"a": 1}}), "'r' has no judgments"),
         ((["q"], ["a"], {"q": {"z": 1}}), "'z'"),
         ((["q"], ["a"], {"q": {"a": 0}}), "grade above 0"),
     ],
 )
-def test_bad_judgements_are_named(arguments, words):
+def test_bad_judgments_are_named(arguments, words):
     with pytest.raises(InputError, match=words):
         metrics.judge(*arguments)
 
@@ -157,7 +163,7 @@ def test_spearman_is_scipys_with_ties(seed):
     gold = rng.integers(0, 5, 200) / 2
     scores = np.stack([rng.integers(0, 9, 200), gold + rng.normal(size=200), -gold, np.zeros(200)]).astype(np.float32)
     found = metrics.spearman(scores, gold)
-    for row, value in zip(scores[:3], found):
+    for row, value in zip(scores[:3], found[:3], strict=True):
         assert value == pytest.approx(spearmanr(row, gold).statistic, abs=1e-12)
     assert found[3] == 0
 
@@ -169,13 +175,13 @@ def test_spearman_needs_two_unequal_scores():
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_pair_scores_are_a_loop_over_cells(cosine):
+def test_scores_of_pairs_are_a_loop_over_cells(cosine):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 20, 12)).astype(np.float32)
     a[3] = 0
     b[4, :5] = 0  # zero up to dimension 5 only
-    found = metrics.pair_scores(a, b, [1, 5, 12], cosine=cosine)
-    for row, d in zip(found, [1, 5, 12]):
+    found = sts_scores(a, b, [1, 5, 12], cosine)
+    for row, d in zip(found, [1, 5, 12], strict=True):
         for i in range(20):
             x, y = a[i, :d].astype(np.float64), b[i, :d].astype(np.float64)
             size = np.linalg.norm(x) * np.linalg.norm(y) if cosine else 1

@@ -9,19 +9,21 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import probes
-from mrl_tutorial.evaluation.quality import evaluate_grid, subsample
+from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.ranks import one_thread
-from mrl_tutorial.tasks.load import ClassificationTask, load_task
+from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.tasks.types import ClassificationTask
 
 L, D = 3, 24
 
 
 def classes(n_train=90, n_test=40, n_classes=4, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(L, n_classes, D))
+    centers = rng.normal(size=(L, n_classes, D))
     labels = {"train": rng.integers(0, n_classes, n_train), "test": rng.integers(0, n_classes, n_test)}
     vectors = {
-        part: (centres[:, y] + 1.5 * rng.normal(size=(L, len(y), D))).astype(np.float32) for part, y in labels.items()
+        part: (centers[:, y] + 1.5 * rng.normal(size=(L, len(y), D))).astype(np.float32) for part, y in labels.items()
     }
     splits = {part: (["t"] * len(y), y) for part, y in labels.items()}
     task = ClassificationTask("stub", "random", splits, list("abcd")[:n_classes])
@@ -35,25 +37,25 @@ def unit(x):
 def test_accuracy_is_a_loop_over_scikit_learns_logistic_regression():
     task, vectors, labels = classes()
     grid = evaluate_grid(task, embeddings=vectors, metric="accuracy", dims=[4, D], seed=5)
-    draws = probes.few_shot_draws(labels["train"], 8, 10, seed=5)
+    samples = probes.few_shot_rows(labels["train"], 8, 10, seed=5)
     for i in range(L):
         for j, d in enumerate((4, D)):
             found = []
-            for draw in draws:
+            for sample in samples:
                 x, y = unit(vectors["train"][i][:, :d]), labels["train"]
                 with one_thread():
-                    model = LogisticRegression(max_iter=100).fit(x[draw], y[draw])
+                    model = LogisticRegression(max_iter=100).fit(x[sample], y[sample])
                 found.append(model.score(unit(vectors["test"][i][:, :d]), labels["test"]))
             assert grid.values[i, j] == pytest.approx(np.mean(found), abs=1e-6)
 
 
-def test_draws_take_so_many_of_each_label_and_differ():
+def test_samples_take_so_many_of_each_label_and_differ():
     labels = np.array([0] * 30 + [1] * 20 + [2] * 3)
-    draws = probes.few_shot_draws(labels, 8, 10, seed=0)
-    assert len(draws) == 10 and len({tuple(x) for x in draws}) == 10
-    for draw in draws:
-        assert len(set(draw)) == len(draw) and np.bincount(labels[draw]).tolist() == [8, 8, 3]
-    assert all((a == b).all() for a, b in zip(draws, probes.few_shot_draws(labels, 8, 10, seed=0)))
+    samples = probes.few_shot_rows(labels, 8, 10, seed=0)
+    assert len(samples) == 10 and len({tuple(x) for x in samples}) == 10
+    for sample in samples:
+        assert len(set(sample)) == len(sample) and np.bincount(labels[sample]).tolist() == [8, 8, 3]
+    assert all((a == b).all() for a, b in zip(samples, probes.few_shot_rows(labels, 8, 10, seed=0), strict=True))
 
 
 def test_one_nearest_neighbour_is_scikit_learns():
@@ -102,7 +104,7 @@ def test_what_cannot_be_fitted_is_refused():
     task, vectors, _ = classes()
     with pytest.raises(InputError, match="does not suit a classification task: choose accuracy or 1nn"):
         evaluate_grid(task, embeddings=vectors, metric="ndcg@10")
-    for wrong in ({"samples_per_label": 0}, {"n_draws": 0}):
+    for wrong in ({"samples_per_label": 0}, {"n_experiments": 0}):
         with pytest.raises(InputError, match="give 1 or more"):
             evaluate_grid(task, embeddings=vectors, **wrong)
     untrained = ClassificationTask("stub", "random", {"test": task.splits["test"]}, list("abcd"))

@@ -18,9 +18,12 @@ def test_what_the_checks_say_what_is_wrong():
     ]:
         assert message in str(checks.expected_size(wrong)) and not checks.expected_size(wrong)
     assert checks.decide(lambda c, t: cascade.stops(c, t))
-    strict = [(lambda c, t: c.argmax(0), "most confident"), (lambda c, t: (c[:-1] >= t[:, None]).argmax(0), "sure nowhere"),
-              (lambda c, t: np.array([0, 2, 1, 2, 1]), "equals its threshold"), (lambda c, t: 0, "shape")]  # fmt: skip
-    for wrong, message in strict:
+    for wrong, message in [
+        (lambda c, t: c.argmax(0), "most confident"),
+        (lambda c, t: (c[:-1] >= t[:, None]).argmax(0), "sure nowhere"),
+        (lambda c, t: np.array([0, 2, 1, 2, 1]), "equals its threshold"),
+        (lambda c, t: 0, "shape"),
+    ]:
         assert message in str(checks.decide(wrong)) and not checks.decide(wrong)
     assert checks.charge(lambda s, d, separate: float(s @ (np.cumsum(d) if separate else np.array(d))))
     for wrong, message in [

@@ -1,0 +1,50 @@
+"""The measures of notebook 05 against their definitions, and against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from evidence import reduction_measures as m
+from sklearn.decomposition import PCA
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation import reduction as r
+from mrl_tutorial.losses.alignment import code_pca
+
+RNG = np.random.default_rng(0)
+X = (RNG.normal(size=(200, 12)) * np.linspace(3, 0.1, 12)) @ RNG.normal(size=(12, 12)) + 5
+OTHER = RNG.normal(size=(30, 12)) + 5
+
+
+def test_cka_against_kernels():
+    rotation = np.linalg.qr(RNG.normal(size=(12, 12)))[0]
+    assert m.cka(X, 3 * X @ rotation + 1) == pytest.approx(1)
+    center = np.eye(200) - 1 / 200  # the definition: normalized inner product of centered Gram matrices
+    one, two = center @ X @ X.T @ center, center @ X[:, :3] @ X[:, :3].T @ center
+    assert m.cka(X, X[:, :3]) == pytest.approx((one * two).sum() / np.sqrt((one * one).sum() * (two * two).sum()))
+
+
+def test_variance_kept_is_explained_variance_for_pca():
+    y = r.pca(X).apply(X)
+    for k in (1, 4, 12):
+        assert m.variance_kept(X, y[:, :k]) == pytest.approx(PCA(k).fit(X).explained_variance_ratio_.sum(), rel=1e-5)
+        assert m.variance_kept(X, X[:, :k]) <= m.variance_kept(X, y[:, :k]) + 1e-6
+    assert m.variance_kept(X, np.zeros((200, 2))) == 0
+
+
+def test_code_basis_is_the_codes():
+    batch = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+    torch.manual_seed(0)
+    want = code_pca(torch.from_numpy(batch), 12).numpy()
+    got = m.code_basis(batch).apply(batch)
+    np.testing.assert_allclose(got, want * np.sign((got * want).sum(0)), atol=1e-3)
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="same items"):
+        m.cka(X, OTHER)
+    with pytest.raises(InputError, match="does not vary"):
+        m.cka(X, np.ones((200, 3)))
+    with pytest.raises(InputError, match="does not vary"):
+        m.variance_kept(np.ones((200, 3)), X)
