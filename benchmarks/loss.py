@@ -12,7 +12,8 @@ from torch import Tensor
 from benchmarks import as_text, interleave, ratios, spread
 from mrl_tutorial.files import write_json
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses.terms import Batch, contrastive
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.contrastive import contrastive
 
 TEMPERATURE = 0.05
 Loss = Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]

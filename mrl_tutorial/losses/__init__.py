@@ -1,0 +1,27 @@
+"""Loss terms, a file a kind. Each is a function `term(batch, layers, dims, **options) -> (len(layers), len(dims))`: the
+loss of every cell of the grid, differentiable. Your own has the same signature.
+
+To add one to the package, write the function in one of these files under the decorator `term`: it is in `TERMS` then,
+under the name that you gave, and recipes can weigh it.
+
+>>> list(TERMS)
+['contrastive', 'classification', 'cosent', 'kl-features', 'kl-scores', 'score-align', 'align']
+"""
+
+from mrl_tutorial.losses import alignment, classification, contrastive, distillation, graded
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.classification import NestedClassifier
+from mrl_tutorial.losses.term import Term, needs_documents, needs_last_layer, options_of, term, term_name
+
+__all__ = [
+    "TERMS", "Batch", "NestedClassifier", "Term", "needs_documents", "needs_last_layer", "options_of", "term",
+    "term_name",
+]  # fmt: skip
+
+#: name -> term, as the files declare them
+TERMS: dict[str, Term] = {
+    function.term_name: function
+    for module in (contrastive, classification, graded, distillation, alignment)
+    for function in vars(module).values()
+    if hasattr(function, "term_name")
+}

@@ -10,26 +10,32 @@ from torch import Tensor
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import check_dims
 
 
-def pca_basis(x: Tensor, k: int) -> Tensor:
-    """The `k` leading principal directions of the rows of x (N, D), centred: (D, k), orthonormal columns, each with its
-    largest component positive. Directions without variance (k >= N among others) are zero columns.
+def principal_axes(x: Tensor, k: int) -> Tensor:
+    """The `k` leading principal directions of the rows of x (N, D), centered: (D, k), orthonormal columns.
 
-    Raises InputError where `k` is not in 1..D.
+    Each column's largest component is positive. Directions without variance (k >= N among others) are zero columns.
+
+    The one principal component analysis of the package. Raises InputError where `k` is not in 1..D.
+
+    >>> principal_axes(torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), 2)  # all its variance is in one direction
+    tensor([[1., 0.],
+            [0., 0.]])
     """
     n, width = x.shape
     if not 1 <= k <= width:
         raise InputError(f"{k} principal components of {width} coordinates: give 1 to {width}")
-    centred = x.detach().double()
-    centred = centred - centred.mean(0)
+    centered = x.detach().double()
+    centered = centered - centered.mean(0)
     # the smaller of the two Gram matrices, in float64 because its eigenvalues are squares
     if n < width:
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
-        values, vectors = values.flip(0)[:k], centred.T @ vectors.flip(1)[:, :k]
+        values, vectors = torch.linalg.eigh(centered @ centered.T)
+        values, vectors = values.flip(0)[:k], centered.T @ vectors.flip(1)[:, :k]
     else:
-        values, vectors = torch.linalg.eigh(centred.T @ centred)
+        values, vectors = torch.linalg.eigh(centered.T @ centered)
         values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
     kept = values > max(n, width) * torch.finfo(torch.float64).eps * values[0]
     basis = x.new_zeros(width, k, dtype=torch.float64)
@@ -41,10 +47,13 @@ def pca_basis(x: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def code_pca(x: Tensor, k: int) -> Tensor:
-    """What the public code of ESE calls PCA: x (n, D) -> x U_k S_k (n, k), with U and S from a randomised SVD of
-    softmax(x'x / sqrt(D)), row by row. Not centred, not PCA, and another draw of torch's generator gives other signs.
+    """What the public code of ESE calls PCA: x (n, D) -> x U_k S_k (n, k), with U and S from a randomized SVD of
+    softmax(x'x / sqrt(D)), row by row. Not centered, not PCA, and another state of torch's generator gives other signs.
 
     Raises InputError where `k` is not in 1..D. Source: AnglE 0.6.1, `AngleESETrainer.pca_compress`.
+
+    >>> code_pca(torch.eye(3), 2).shape
+    torch.Size([3, 2])
     """
     width = x.shape[1]
     if not 1 <= k <= width:
@@ -53,6 +62,7 @@ def code_pca(x: Tensor, k: int) -> Tensor:
     return x @ (left * values)
 
 
+@term("align")
 def align(
     batch: Batch,
     layers: Sequence[int],
@@ -64,28 +74,35 @@ def align(
     """Mean squared error plus KL over features between a prefix and its layer's principal components.
 
     Returns (len(layers), len(dims)). The target y (B + N, d) of all the batch's texts is detached. target: "pca" (true
-    PCA of the batch, centred), "code-pca" (`code_pca`, one draw a layer), or a function `target(x (n, D), layer, d) ->
-    (n, d)`, for instance a basis fitted on a fixed sample. KL(y || x), batchmean, softmax over the raw coordinates /
-    temperature. Source: ESE, arXiv 2402.14776 v2, equation 6. Raises InputError for an unknown target.
+    PCA of the batch, centered), "code-pca" (`code_pca`, one decomposition a layer), or a function
+    `target(x (n, D), layer, d) -> (n, d)`, for instance a basis fitted on a fixed sample. KL(y || x), batchmean,
+    softmax over the raw coordinates / temperature. Source: ESE, arXiv 2402.14776 v2, equation 6. Raises InputError for
+    an unknown target.
+
+    >>> align(Batch(torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])), [1], [1, 2])  # its axes are its principal axes
+    tensor([[0., 0.]])
     """
     if target not in ("pca", "code-pca") and not callable(target):
         raise InputError(f'unknown alignment target {target!r}: give "pca", "code-pca" or a function (x, layer, d)')
-    dims = check_dims(dims, batch.width)
-    texts = batch.text_rows(layers)  # (P, T, D)
+    widths = check_dims(dims, batch.width)
+    texts = batch.text_rows(layers)  # (L, T, D)
     rows = []
     with torch.autocast(texts.device.type, enabled=False):
         for layer, x in zip(layers, texts, strict=True):
-            still = x.detach()
-            if target == "pca":
-                components = (still - still.mean(0)) @ pca_basis(still, dims[-1])  # (T, k), the leading ones first
-                targets = [components[:, :d] for d in dims]
-            elif target == "code-pca":
-                components = code_pca(still, dims[-1])
-                targets = [components[:, :d] for d in dims]
-            else:
-                targets = [target(still, layer, d).detach() for d in dims]
+            targets = _targets(x.detach(), layer, widths, target)
             rows.append(torch.stack([_distance(x[:, : y.shape[1]], y, temperature) for y in targets]))
     return torch.stack(rows)
+
+
+def _targets(
+    x: Tensor, layer: int, dims: Sequence[int], target: str | Callable[[Tensor, int, int], Tensor]
+) -> list[Tensor]:
+    """What each prefix of x (T, D) is pulled to, (T, d) for each of `dims`."""
+    if callable(target):
+        return [target(x, layer, d).detach() for d in dims]
+    widest = dims[-1]
+    components = (x - x.mean(0)) @ principal_axes(x, widest) if target == "pca" else code_pca(x, widest)
+    return [components[:, :d] for d in dims]  # the leading ones first
 
 
 def _distance(x: Tensor, y: Tensor, temperature: float) -> Tensor:

@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 @dataclass
 class Batch:
     """One training batch. queries (L, B, D); documents (L, N, D), N >= B: document i is query i's positive, the rest
-    are extra negatives, several a query or none. Raw pooled vectors: terms cut, then normalise.
+    are extra negatives, several a query or none. Raw pooled vectors: terms cut, then normalize.
 
     layers: which layer each row is, increasing (default 1..L; 0 is the embedding table's output).
     labels: (B,) ints for classification, (B,) floats for graded pairs. classifier: heads for classification.
     temperature, symmetric, cosine: of the contrastive score. Half precision is raised to float32.
     Raises InputError where shapes disagree.
+
+    >>> batch = Batch(torch.randn(6, 4, 384), torch.randn(6, 4, 384))
+    >>> batch.layers, batch.size, batch.width, batch.query_rows([2, 3]).shape
+    ((1, 2, 3, 4, 5, 6), 4, 384, torch.Size([2, 4, 384]))
     """
 
     queries: Tensor
     documents: Tensor | None = None
-    layers: Sequence[int] | None = None
+    layers: Sequence[int] = ()
     labels: Tensor | None = None
     classifier: NestedClassifier | None = None
     temperature: float = 0.05
@@ -41,7 +45,7 @@ class Batch:
         if self.queries.ndim != 3 or 0 in self.queries.shape:
             raise InputError(f"queries {tuple(self.queries.shape)} must be (layers, batch, width), none of them 0")
         count = self.queries.shape[0]
-        self.layers = tuple(range(1, count + 1)) if self.layers is None else tuple(int(x) for x in self.layers)
+        self.layers = tuple(int(x) for x in self.layers) or tuple(range(1, count + 1))
         if len(self.layers) != count or any(a >= b for a, b in pairwise(self.layers)):
             raise InputError(f"layers {list(self.layers)} must name the {count} rows of the queries, increasing")
         self.queries = at_least_float32(self.queries)
@@ -82,14 +86,20 @@ class Batch:
             raise InputError("this term compares queries with documents, and the batch has no documents")
         return self._rows(self.documents, layers)
 
+    def pair_rows(self, layers: Sequence[int], fixed_document: bool = False) -> tuple[Tensor, Tensor]:
+        """Queries (len(layers), B, D) and documents (len(layers), N, D) of these layers.
+
+        fixed_document: the documents of the batch's last layer, for every layer. Raises InputError as the two above."""
+        of = [self.last_layer] * len(layers) if fixed_document else layers
+        return self.query_rows(layers), self.document_rows(of)
+
     def text_rows(self, layers: Sequence[int]) -> Tensor:
         """Queries and documents together, (len(layers), B + N, D); queries alone where there are no documents."""
         queries = self.query_rows(layers)
         return queries if self.documents is None else torch.cat([queries, self.document_rows(layers)], dim=1)
 
     def _rows(self, x: Tensor, layers: Sequence[int]) -> Tensor:
-        layers = tuple(layers)
-        if layers == self.layers:
+        if tuple(layers) == self.layers:
             return x
         for layer in layers:
             if layer not in self.layers:

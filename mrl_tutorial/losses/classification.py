@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import at_least_float32, check_dims
 
 
@@ -20,6 +21,10 @@ class NestedClassifier(nn.Module):
 
     n_layers=1: all layers share the heads; else layer l uses its own, l in 1..n_layers.
     Raises InputError where `dims` do not increase within 1..width, or there are fewer than 2 classes.
+
+    >>> heads = NestedClassifier(width=8, dims=(2, 8), n_classes=3)
+    >>> heads(torch.zeros(6, 4, 8), layers=range(1, 7), dims=(2, 8)).shape  # layers, dims, texts, classes
+    torch.Size([6, 2, 4, 3])
     """
 
     def __init__(self, width: int, dims: Sequence[int], n_classes: int, n_layers: int = 1, tied: bool = False) -> None:
@@ -40,8 +45,8 @@ class NestedClassifier(nn.Module):
         dims = check_dims(dims, self.width)
         heads = [self._head(layer) for layer in layers]
         if self.tied:
-            weight = self.weight[0][heads]  # (P, C, D)
-            blocks = [x[..., a:b] @ weight[..., a:b].mT for a, b in pairwise((0, *dims))]  # M x (P, B, C)
+            weight = self.weight[0][heads]  # (L, C, D)
+            blocks = [x[..., a:b] @ weight[..., a:b].mT for a, b in pairwise((0, *dims))]  # M x (L, B, C)
             return torch.stack(blocks, 1).cumsum(1) + self.bias[0][heads][:, None, None]
         for d in dims:
             if d not in self.dims:
@@ -60,11 +65,16 @@ class NestedClassifier(nn.Module):
         return layer - 1
 
 
+@term("classification")
 def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
     """Cross-entropy of `batch.classifier`'s logits for `batch.queries` against `batch.labels`, mean over the batch.
 
     Returns (len(layers), len(dims)). Raises InputError where classifier or integer labels are missing.
     MRL, arXiv 2205.13147, equation 1.
+
+    >>> batch = Batch(torch.zeros(1, 2, 8), labels=torch.tensor([0, 1]), classifier=NestedClassifier(8, [8], 2))
+    >>> classification(batch, [1], [8]).shape
+    torch.Size([1, 1])
     """
     if batch.classifier is None:
         raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
@@ -72,7 +82,7 @@ def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> 
         raise InputError("classification needs integer class labels, one a query")
     x = at_least_float32(batch.query_rows(layers))
     with torch.autocast(x.device.type, enabled=False):
-        logits = batch.classifier(x, layers, dims)  # (P, M, B, C)
+        logits = batch.classifier(x, layers, dims)  # (L, M, B, C)
         labels = batch.labels.long().expand(logits.shape[:-1])
         losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
     return losses.view(labels.shape).mean(-1)

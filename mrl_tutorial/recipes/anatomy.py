@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.terms import TERMS
+from mrl_tutorial.losses import TERMS, Batch, Term
+from mrl_tutorial.recipes.recipe import Recipe
 
-#: the terms of the published 2D methods: label -> (name in losses.TERMS, options)
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+Part = tuple[str | Term, dict[str, Any]]  # a name in losses.TERMS or a function like one, and its options
+
+#: the terms of the published 2D methods
+PARTS: Mapping[str, Part] = {
     "contrastive": ("contrastive", {}),
     "kl-features": ("kl-features", {}),
     "kl-features, attached": ("kl-features", {"detach": False}),
@@ -42,12 +44,13 @@ class Anatomy:
     grams: tuple[np.ndarray, ...]
 
     def loss(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Sum over terms of weight times loss, (L, M). weights: term -> (L, M). Raises InputError where one is unknown."""
+        """Sum over terms of weight times loss, (L, M). weights: term -> (L, M). Raises InputError for an unknown term."""
         return (self._stack(weights) * self.values).sum(0)
 
     def gradient(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Length of the gradient of the weighted total, (L, M): of layer l's embeddings of all texts, in the coordinates
-        of block m. Raises InputError as `loss`."""
+        """Length of the weighted total's gradient, (L, M): on layer l's embeddings of all texts, in block m's coordinates.
+
+        Raises InputError as `loss`."""
         stacked = self._stack(weights)
         squares = []
         for where, gram in zip(self.landing, self.grams, strict=True):
@@ -57,18 +60,16 @@ class Anatomy:
 
     def cell_gradients(self, term: str) -> np.ndarray:
         """Length of the gradient of each cell's loss by itself, over all embeddings, (L, M)."""
-        return self._alone[self._index(term)]
-
-    @cached_property
-    def _alone(self) -> np.ndarray:
         squares = np.zeros(self.values.shape)
         for where, gram in zip(self.landing, self.grams, strict=True):
             np.add.at(squares, tuple(where.T), np.einsum("mss->s", gram))
-        return np.sqrt(squares)
+        return np.sqrt(squares[self._index(term)])
 
     def agreement(self, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Cosine between the gradients of two weighted losses on each layer's embeddings, (L,): 1 where they push the
-        same way, -1 where they undo each other, NaN where one of them does not push. Raises InputError as `loss`."""
+        """Cosine between the gradients of two weighted losses on each layer's embeddings, (L,).
+
+        1 where they push the same way, -1 where they undo each other, NaN where one of them does not push. Raises
+        InputError as `loss`."""
         a, b, found = self._stack(one), self._stack(other), []
         for where, gram in zip(self.landing, self.grams, strict=True):
             u, v, whole = a[tuple(where.T)], b[tuple(where.T)], gram.sum(0)
@@ -91,68 +92,72 @@ class Anatomy:
         return self.terms.index(term)
 
 
-def dissect(
-    batch: Batch, parts: Mapping[str, tuple[str, dict[str, Any]]] | None = None, dims: Sequence[int] | None = None
-) -> Anatomy:
+def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequence[int] | None = None) -> Anatomy:
     """Value and gradient of every (term, layer, dimension) cell on one batch; 42 cells of 5 terms take some seconds.
 
-    parts: label -> (a name in `losses.TERMS` or a function like one, its options); default `PARTS`. dims: default
-    `default_dims`. The gradient is that of the batch's embeddings as they are given, before they are cut and
-    normalised. Raises InputError for an unknown term.
+    parts: label -> part; default `PARTS`. dims: default `default_dims`. The gradient is that of the batch's embeddings
+    as they are given, before they are cut and normalized. Raises InputError for an unknown term.
+
+    >>> anatomy = dissect(Batch(torch.randn(2, 3, 8), torch.randn(2, 3, 8)), dims=(4, 8))
+    >>> anatomy.loss({"contrastive": np.ones((2, 2))}).shape
+    (2, 2)
     """
     parts = PARTS if parts is None else parts
     dims = default_dims(batch.width) if dims is None else tuple(dims)
-    layers, edges = tuple(batch.layers), [0, *dims]
+    layers = tuple(batch.layers)
     rows: list[list[np.ndarray]] = [[] for _ in layers]  # gradients that land there, each (texts, D)
     landing: list[list[tuple[int, int, int]]] = [[] for _ in layers]
     values = np.empty((len(parts), len(layers), len(dims)))
     for t, (term, options) in enumerate(parts.values()):
-        if not callable(term) and term not in TERMS:
+        if isinstance(term, str) and term not in TERMS:
             raise InputError(f"unknown term {term!r}: give one of {', '.join(TERMS)}")
+        function = TERMS[term] if isinstance(term, str) else term
         for i, layer in enumerate(layers):
-            texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
-            copy = Batch(
-                *texts, *([None] if len(texts) == 1 else []), layers=layers, labels=batch.labels,
-                temperature=batch.temperature, symmetric=batch.symmetric, cosine=batch.cosine,
-            )  # fmt: skip
-            table = (term if callable(term) else TERMS[term])(copy, [layer], dims, **options)  # (1, M)
-            values[t, i] = table.detach()[0]
-            for m in range(len(dims)):
-                if not table.requires_grad:
-                    continue
-                found = torch.autograd.grad(table[0, m], texts, retain_graph=True, allow_unused=True)
-                gradient = torch.cat(
-                    [torch.zeros_like(x) if g is None else g for g, x in zip(found, texts, strict=True)], 1
-                )
+            found, gradients = _cells_of_a_layer(batch, function, layer, dims, options)
+            values[t, i] = found
+            for m, gradient in enumerate(gradients):
                 for r, row in enumerate(gradient):
                     if row.any():
-                        rows[r].append(row.numpy())
+                        rows[r].append(row)
                         landing[r].append((t, i, m))
     grams = []
-    for found in rows:
-        flat = np.stack(found) if found else np.zeros((0, 1, batch.width), np.float32)
-        blocks = [flat[..., a:b].reshape(len(flat), -1) for a, b in zip(edges, dims, strict=False)]
+    for pushes in rows:
+        flat = np.stack(pushes) if pushes else np.zeros((0, 1, batch.width), np.float32)
+        blocks = [flat[..., a:b].reshape(len(flat), -1) for a, b in pairwise((0, *dims))]
         grams.append(np.stack([(x @ x.T).astype(np.float64) for x in blocks]))
     where = tuple(np.array(cells, dtype=int).reshape(-1, 3) for cells in landing)
     return Anatomy(tuple(parts), layers, dims, values, where, tuple(grams))
 
 
-def recipe_parts(recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
+def _cells_of_a_layer(
+    batch: Batch, term: Term, layer: int, dims: Sequence[int], options: Mapping[str, Any]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Losses (M,) of one layer's cells, and each one's gradient on all layers' embeddings, (L, texts, D)."""
+    texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
+    copy = replace(batch, queries=texts[0], documents=texts[1] if len(texts) > 1 else None)
+    table = term(copy, [layer], dims, **options)[0]
+    gradients = []
+    for loss in table if table.requires_grad else ():
+        found = torch.autograd.grad(loss, texts, retain_graph=True, allow_unused=True, materialize_grads=True)
+        gradients.append(torch.cat(found, 1).numpy())
+    return table.detach().numpy(), gradients
+
+
+def recipe_parts(recipe: Recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
     """A recipe's weight grids by the anatomy's terms, (L, M) each; "main" counts as "contrastive".
 
     Raises InputError where the recipe has a term, a layer or a dimension that the anatomy has not.
     """
-    dims = default_dims(anatomy.dims[-1]) if recipe.dims is None else tuple(recipe.dims)
-    layers = anatomy.layers if recipe.layers is None else tuple(recipe.layers)
-    found = {}
+    dims = tuple(recipe.dims) or default_dims(anatomy.dims[-1])
+    layers = tuple(recipe.layers) or anatomy.layers
+    found: dict[str, np.ndarray] = {}
     for key, given in recipe.weights.items():
         name = "contrastive" if key == "main" else key
-        grid, out = np.asarray(given, dtype=float), np.zeros((len(anatomy.layers), len(anatomy.dims)))
         if name not in anatomy.terms:
             raise InputError(f"recipe {recipe.name!r} has the term {name!r}, which was not taken apart")
+        grid, found[name] = np.asarray(given, dtype=float), np.zeros(anatomy.values.shape[1:])
         for i, j in np.argwhere(grid):
             if layers[i] not in anatomy.layers or dims[j] not in anatomy.dims:
                 raise InputError(f"recipe {recipe.name!r} weighs the cell ({layers[i]}, {dims[j]}), which is not here")
-            out[anatomy.layers.index(layers[i]), anatomy.dims.index(dims[j])] = grid[i, j]
-        found[name] = out
+            found[name][anatomy.layers.index(layers[i]), anatomy.dims.index(dims[j])] = grid[i, j]
     return found

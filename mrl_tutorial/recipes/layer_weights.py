@@ -1,18 +1,18 @@
-"""How much each layer counts: w_l for l < L; the last layer always counts 1."""
+"""How much each layer counts: w_l for l < L, given or learned; the last layer always counts 1."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.recipes.learned_weights import Learned
-
-
-def _layers(n: int) -> np.ndarray:
-    return np.arange(1, n + 1, dtype=np.float64)
 
 
 def uniform(n_layers: int) -> np.ndarray:
@@ -40,10 +40,69 @@ def exponential(n_layers: int) -> np.ndarray:
     return 2.0 ** (_layers(n_layers) - n_layers)
 
 
+def _layers(n: int) -> np.ndarray:
+    return np.arange(1, n + 1, dtype=np.float64)
+
+
 def _last_is_one(weights: np.ndarray) -> np.ndarray:
     weights[-1] = 1.0
     return weights
 
+
+@dataclass(frozen=True)
+class Learned:
+    """A choice of layer weights, by name "learned": w_l for l < L is trained, the last layer counts 1.
+
+    w = (number of those layers) * softmax(theta), so that they average 1 and cannot all shrink to nothing; theta starts
+    at 0, which is `uniform`. rate: theta's own learning rate. Raises InputError where that is not positive.
+
+    >>> Learned(rate=0.1)(3)
+    array([1., 1., 1.])
+    """
+
+    rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"learning rate {self.rate} of the layer weights is impossible: give a positive number")
+
+    def __call__(self, n_layers: int) -> np.ndarray:
+        """Where training starts: 1 for every layer. Returns (n_layers,)."""
+        return np.ones(n_layers)
+
+
+class LayerWeights(nn.Module):
+    """Trainable w_l for the rows of weight grids. used: (rows,) which rows have any weight; of these the last is the
+    last layer and keeps 1. A row without weight takes no share.
+
+    Raises InputError where no row lies below the last.
+
+    >>> LayerWeights([True, True, True])().tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, used: Sequence[bool] | np.ndarray) -> None:
+        super().__init__()
+        below = np.flatnonzero(used)
+        below = below[below < len(used) - 1]
+        if not len(below):
+            raise InputError("learned layer weights need a weighted layer below the last: this recipe has none")
+        self.rows, self.below = len(used), torch.from_numpy(below)
+        self.theta = nn.Parameter(torch.zeros(len(below)))
+
+    def forward(self) -> Tensor:
+        """The weight of each row, (rows,)."""
+        shares = self.theta.softmax(0) * len(self.below)
+        return torch.ones(self.rows).index_put((self.below,), shares)
+
+    def scale(self, grids: Mapping[Any, np.ndarray]) -> dict[Any, Tensor]:
+        """Grids (rows, M) times the rows' weights; zero stays zero."""
+        weights = self()[:, None]
+        return {key: weights * torch.as_tensor(np.asarray(grid), dtype=weights.dtype) for key, grid in grids.items()}
+
+
+#: what a recipe takes as layer weights: a name, n_layers numbers, or a function of n_layers
+Choice = str | Sequence[float] | Callable[[int], Sequence[float] | np.ndarray]
 
 LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
     "uniform": uniform, "inverse": inverse, "log": log, "linear": linear, "exponential": exponential,
@@ -51,17 +110,20 @@ LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
 }  # fmt: skip
 
 
-def layer_weights(spec: str | Sequence[float] | Callable[[int], Sequence[float]], n_layers: int) -> np.ndarray:
+def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     """Weights (n_layers,) float64 from a name in LAYER_WEIGHTS, an array of n_layers numbers, or a function of n_layers
     that returns one. An array or a function is taken as it is, its last value included.
 
     Raises InputError for an unknown name, a wrong length, a negative or a non-finite weight.
+
+    >>> layer_weights("exponential", 3), layer_weights([0, 2, 1], 3)
+    (array([0.25, 0.5 , 1.  ]), array([0., 2., 1.]))
     """
-    if isinstance(spec, str):
-        if spec not in LAYER_WEIGHTS:
-            raise InputError(f"unknown layer weights {spec!r}{suggestion(spec, LAYER_WEIGHTS)}")
-        spec = LAYER_WEIGHTS[spec]
-    given = spec(n_layers) if callable(spec) else spec
+    if isinstance(choice, str):
+        if choice not in LAYER_WEIGHTS:
+            raise InputError(f"unknown layer weights {choice!r}{suggestion(choice, LAYER_WEIGHTS)}")
+        choice = LAYER_WEIGHTS[choice]
+    given = choice(n_layers) if callable(choice) else choice
     try:
         weights = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -80,7 +142,12 @@ def check_weights(weights: np.ndarray, what: str) -> None:
         raise InputError(f"{what}: value {weights[at]} at index {at if len(at) > 1 else at[0]} must be finite and >= 0")
 
 
-def suggestion(name: str, known) -> str:
-    """The end of a message about an unknown name: a close match, else all of them."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f": give one of {', '.join(sorted(known))}"
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: a close match, else all of them.
+
+    >>> suggestion("ese-cod", ["ese", "ese-code"])
+    ": did you mean 'ese-code'?"
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else f": give one of {', '.join(names)}"

@@ -1,11 +1,11 @@
-"""A recipe: a loss-weight grid for each term, and how a step draws from them."""
+"""A recipe: a loss-weight grid for each term, and how a step samples from them."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,11 @@ from torch import Tensor
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.terms import DOCUMENT_TERMS, TERMS, needs_last_layer
-from mrl_tutorial.recipes.layer_weights import check_weights, suggestion
-from mrl_tutorial.recipes.learned_weights import LayerWeights, Learned
+from mrl_tutorial.losses import TERMS, Batch, Term, needs_documents, needs_last_layer, options_of, term_name
+from mrl_tutorial.recipes.layer_weights import LayerWeights, Learned, check_weights, suggestion
 
-Term = Callable[..., Tensor]
-Weights = Mapping[str | Term, "np.ndarray | Tensor"]
+#: term (by name, or a function) -> grid (L, M): an array, nested lists or a tensor
+Weights = Mapping[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -27,24 +25,27 @@ class Recipe:
     """Where on the grid training pushes, and how hard: total loss = sum over terms and cells of weight * loss.
 
     weights: term -> (len(layers), len(dims)) grid. A term is "main" (the task's own loss), a name in `losses.TERMS`, or
-    your function with a term's signature. layers: default 1..rows; dims: default `grid.default_dims`.
-    sampler(rng) -> weights: what one step draws; `weights` is then its mean. options: term -> keyword arguments.
-    learned: rows of layers below the last are further multiplied by weights that training learns.
+    your function with a term's signature. layers: default 1..L; dims: default `grid.default_dims`.
+    sampler(rng) -> weights: those of one step; `weights` is then their mean. options: term -> keyword arguments.
+    embeddings: layer 0, the embedding table's output, is among `layers`. learned: rows of layers below the last are
+    further multiplied by weights that training learns. source, line: where it comes from, and what it is in one line.
 
-        weights = np.zeros((6, 7)); weights[5] = 1; weights[2, 4] = 2
-        mine = Recipe("mine", {"main": weights, my_term: weights})
-        train(encoder, task, mine)
+    >>> weights = np.zeros((6, 7))
+    >>> weights[5], weights[2, 4] = 1, 2
+    >>> mine = Recipe("mine", {"main": weights})  # then: train(encoder, task, mine)
+    >>> mine.deepest_layer, mine.validate(n_layers=6, width=384).dims
+    (6, (8, 16, 32, 64, 128, 256, 384))
     """
 
     name: str
     weights: Weights
-    layers: Sequence[int] | None = None
-    dims: Sequence[int] | None = None
+    layers: Sequence[int] = ()
+    dims: Sequence[int] = ()
     sampler: Callable[[np.random.Generator], Weights] | None = None
-    options: Mapping[str | Term, dict] = field(default_factory=dict)
+    options: Mapping[Any, dict[str, Any]] = field(default_factory=dict)
     source: str = ""
     line: str = ""
-    embeddings: bool = False  # layer 0, the embedding table's output, is among `layers`
+    embeddings: bool = False
     learned: Learned | None = None
 
     def validate(self, n_layers: int, width: int) -> Recipe:
@@ -55,40 +56,23 @@ class Recipe:
         """
         if not self.weights:
             raise InputError(f'recipe {self.name!r} has no weights: give {{"main": grid}}')
-        grids = {key: _array(self._place(key), grid) for key, grid in self.weights.items()}
-        rows = {grid.shape[0] for grid in grids.values() if grid.ndim == 2}
-        if self.layers is None and max(rows, default=0) > n_layers:
-            raise InputError(
-                f"recipe {self.name!r} has a row for layer {max(rows)}: this model has layers 1 to {n_layers}"
-            )
-        layers = tuple(range(1, n_layers + 1)) if self.layers is None else tuple(self.layers)
-        dims = default_dims(width) if self.dims is None else tuple(self.dims)
+        grids = {key: self._grid(key, grid) for key, grid in self.weights.items()}
+        rows = max((len(grid) for grid in grids.values() if grid.ndim == 2), default=0)
+        if not len(self.layers) and rows > n_layers:
+            raise InputError(f"recipe {self.name!r} has a row for layer {rows}: this model has layers 1 to {n_layers}")
+        layers, dims = self._axes(n_layers, width)
         _check_axis(self.name, "layer", layers, 0 if self.embeddings else 1, n_layers, f"layers 1 to {n_layers}")
         _check_axis(self.name, "dimension", dims, 1, width, f"vectors of {width} coordinates")
         names = [term_name(key) for key in grids]
         for key, grid in grids.items():
-            if isinstance(key, str) and key != "main" and key not in TERMS:
-                raise InputError(f"recipe {self.name!r}: unknown term {key!r}{suggestion(key, ['main', *TERMS])}")
-            if not isinstance(key, str) and not callable(key):
-                raise InputError(f"recipe {self.name!r}: term {key!r} must be a name or a function")
+            self._check_term(key)
             if names.count(term_name(key)) > 1:
                 raise InputError(f"recipe {self.name!r}: two terms are called {term_name(key)!r}: rename one function")
-            if grid.shape != (len(layers), len(dims)):
-                raise InputError(
-                    f"{self._place(key)} have shape {grid.shape}: expected {(len(layers), len(dims))}, "
-                    f"layers {list(layers)} by dimensions {list(dims)}"
-                )
+            self._check_shape(key, grid, layers, dims)
             check_weights(grid, self._place(key))
         if not any(grid.any() for grid in grids.values()):
             raise InputError(f"recipe {self.name!r}: all weights are zero, so nothing would be trained")
-        for key in self.options:
-            if key not in grids:
-                raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
-            known = list(inspect.signature(TERMS[key]).parameters)[3:] if key in TERMS else self.options[key]
-            for option in self.options[key]:
-                if option not in known:
-                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
-                    raise InputError(what + suggestion(option, known))
+        self._check_options()
         checked = replace(self, weights=grids, layers=layers, dims=dims)
         checked.layer_weights()
         return checked
@@ -97,34 +81,29 @@ class Recipe:
         """The trainable layer weights of a `learned` recipe, fresh; else None. Raises InputError as `LayerWeights`."""
         if self.learned is None:
             return None
-        used = np.any([_array(self.name, grid).any(axis=1) for grid in self.weights.values()], axis=0)
-        return LayerWeights(used)
+        return LayerWeights(np.any([self._grid(key, grid).any(axis=1) for key, grid in self.weights.items()], axis=0))
 
-    def step_weights(self, rng: np.random.Generator) -> dict[str | Term, np.ndarray]:
-        """The grids of one step: what the sampler draws with `rng`, else the fixed ones."""
-        drawn = self.weights if self.sampler is None else self.sampler(rng)
-        return {key: grid if torch.is_tensor(grid) else np.asarray(grid, np.float64) for key, grid in drawn.items()}
+    def step_weights(self, rng: np.random.Generator) -> dict[str | Term, Any]:
+        """The grids of one step: what the sampler takes with `rng`, else the fixed ones."""
+        sampled = self.weights if self.sampler is None else self.sampler(rng)
+        return {key: grid if torch.is_tensor(grid) else np.asarray(grid, np.float64) for key, grid in sampled.items()}
 
     @property
     def deepest_layer(self) -> int:
         """The largest layer with any weight. Training may stop the forward pass there unless `needs_last_layer`."""
-        used = max(i for grid in self.weights.values() for i in np.flatnonzero(_array(self.name, grid).any(axis=1)))
-        return int(used) + 1 if self.layers is None else int(self.layers[used])
+        used = [np.flatnonzero(self._grid(key, grid).any(axis=1)) for key, grid in self.weights.items()]
+        row = int(np.concatenate(used).max())
+        return int(self.layers[row]) if len(self.layers) else row + 1
 
     @property
     def needs_documents(self) -> bool:
         """Whether a weighted term, "main" apart, compares queries with documents."""
-        own = bool(self.options.get("main", {}).get("fixed_document"))
-        return own or any(key in DOCUMENT_TERMS and _array(key, grid).any() for key, grid in self.weights.items())
+        return self._fixes_main_document or any(needs_documents(*used) for used in self._weighted_terms())
 
     @property
     def needs_last_layer(self) -> bool:
         """Whether a weighted term looks at the model's last layer even where that has no weight (a teacher)."""
-        return any(
-            needs_last_layer(TERMS.get(key, key), self.options.get(key, {}))
-            for key, grid in self.weights.items()
-            if key != "main" and _array(self.name, grid).any()
-        ) or bool(self.options.get("main", {}).get("fixed_document"))
+        return self._fixes_main_document or any(needs_last_layer(*used) for used in self._weighted_terms())
 
     def loss(
         self, batch: Batch, weights: Weights | None = None, terms: Mapping[str, Term] | None = None
@@ -136,29 +115,33 @@ class Recipe:
         A cell of weight 0 is never computed, so nothing in it can reach the gradient. Scores are in float32, also
         under autocast. Raises InputError where grids, terms and batch disagree.
         """
-        weights = self.weights if weights is None else weights
         total, tables = batch.queries.new_zeros(()), {}
-        for key, given in weights.items():
-            grid = _array(self._place(key), given)
-            layers = tuple(range(1, len(grid) + 1) if self.layers is None else self.layers)
-            dims = default_dims(batch.width) if self.dims is None else tuple(self.dims)
-            if grid.shape != (len(layers), len(dims)):
-                raise InputError(f"{self._place(key)} have shape {grid.shape}: expected {(len(layers), len(dims))}")
-            exact = torch.as_tensor(given, dtype=total.dtype, device=total.device)
-            term, table = self._term(key, batch, terms or {}), np.full(grid.shape, np.nan, np.float32)
-            for rows, columns in rectangles(grid != 0):
-                chosen = [layers[i] for i in rows], [dims[j] for j in columns]
-                with torch.autocast(total.device.type, enabled=False):
-                    values = term(batch, *chosen, **self.options.get(key, {}))
-                if tuple(values.shape) != (len(rows), len(columns)):
-                    raise InputError(
-                        f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
-                        f"dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
-                    )
-                total = total + (exact[rows][:, columns] * values).sum()
-                table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
+        for key, given in (self.weights if weights is None else weights).items():
+            term = self._term(key, batch, terms or {})
+            value, table = self._term_loss(key, term, batch, given)
+            total = total + value
             tables[term_name(key)] = table
         return total, tables
+
+    def _term_loss(self, key: str | Term, term: Term, batch: Batch, given: Any) -> tuple[Tensor, np.ndarray]:
+        """One term's weighted sum over its cells, and the table of its cells."""
+        grid = self._grid(key, given)
+        layers, dims = self._axes(len(grid), batch.width)
+        self._check_shape(key, grid, layers, dims)
+        total, table = batch.queries.new_zeros(()), np.full(grid.shape, np.nan, np.float32)
+        exact = torch.as_tensor(given, dtype=total.dtype, device=total.device)
+        for rows, columns in rectangles(grid != 0):
+            chosen = [layers[i] for i in rows], [dims[j] for j in columns]
+            with torch.autocast(total.device.type, enabled=False):
+                values = term(batch, *chosen, **self.options.get(key, {}))
+            if tuple(values.shape) != (len(rows), len(columns)):
+                raise InputError(
+                    f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
+                    f"dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
+                )
+            total = total + (exact[rows][:, columns] * values).sum()
+            table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
+        return total, table
 
     def _term(self, key: str | Term, batch: Batch, terms: Mapping[str, Term]) -> Term:
         if callable(key):
@@ -169,21 +152,65 @@ class Recipe:
             if batch.classifier is not None:
                 return TERMS["classification"]
             return TERMS["cosent" if batch.labels is not None and batch.labels.is_floating_point() else "contrastive"]
-        if key not in TERMS:
-            raise InputError(f"recipe {self.name!r}: unknown term {key!r}{suggestion(key, ['main', *TERMS, *terms])}")
+        self._check_term(key, terms)
         return TERMS[key]
+
+    def _weighted_terms(self) -> list[tuple[Term, dict[str, Any]]]:
+        """The terms that have weight somewhere, "main" apart, each with its options."""
+        return [
+            (key if callable(key) else TERMS[key], self.options.get(key, {}))
+            for key, grid in self.weights.items()
+            if key != "main" and self._grid(key, grid).any()
+        ]
+
+    @property
+    def _fixes_main_document(self) -> bool:
+        return bool(self.options.get("main", {}).get("fixed_document"))
+
+    def _axes(self, n_layers: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The layers of the rows and the dimensions of the columns, the default ones where none are given."""
+        return tuple(self.layers) or tuple(range(1, n_layers + 1)), tuple(self.dims) or default_dims(width)
+
+    def _grid(self, key: str | Term, given: Any) -> np.ndarray:
+        try:
+            return np.asarray(given.detach().cpu() if torch.is_tensor(given) else given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{self._place(key)} are not a grid of numbers") from None
+
+    def _check_term(self, key: object, others: Mapping[str, Term] | None = None) -> None:
+        if isinstance(key, str) and key != "main" and key not in TERMS:
+            known = ["main", *TERMS, *(others or ())]
+            raise InputError(f"recipe {self.name!r}: unknown term {key!r}{suggestion(key, known)}")
+        if not isinstance(key, str) and not callable(key):
+            raise InputError(f"recipe {self.name!r}: term {key!r} must be a name or a function")
+
+    def _check_shape(self, key: str | Term, grid: np.ndarray, layers: Sequence[int], dims: Sequence[int]) -> None:
+        if grid.shape != (len(layers), len(dims)):
+            raise InputError(
+                f"{self._place(key)} have shape {grid.shape}: expected {(len(layers), len(dims))}, "
+                f"layers {list(layers)} by dimensions {list(dims)}"
+            )
+
+    def _check_options(self) -> None:
+        for key, given in self.options.items():
+            if key not in self.weights:
+                raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
+            known = options_of(TERMS[key]) if isinstance(key, str) and key in TERMS else given
+            for option in given:
+                if option not in known:
+                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
+                    raise InputError(what + suggestion(option, known))
 
     def _place(self, key: str | Term) -> str:
         return f"recipe {self.name!r}: weights of {term_name(key)!r}"
 
 
-def term_name(key: str | Term) -> str:
-    """The name that a term is reported under: itself, or its function's."""
-    return key if isinstance(key, str) else getattr(key, "__name__", type(key).__name__)
-
-
 def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
-    """Cover the true cells of a (L, M) mask exactly by (rows, columns) products: rows with equal columns together."""
+    """Cover the true cells of a (L, M) mask exactly by (rows, columns) products: rows with equal columns together.
+
+    >>> rectangles(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]]) > 0)
+    [([0, 2], [0, 2]), ([1], [1])]
+    """
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(mask):
         if row.any():
@@ -191,14 +218,29 @@ def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
     return [(rows, list(columns)) for columns, rows in groups.items()]
 
 
-def _array(place: str, grid) -> np.ndarray:
-    try:
-        return np.asarray(grid.detach().cpu() if torch.is_tensor(grid) else grid, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{place} are not a grid of numbers") from None
+def weight_grid(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, int, float]]) -> np.ndarray:
+    """(n_layers, len(dims)), zero but in the given (layer, dim, weight) cells.
+
+    >>> weight_grid(2, (8, 16), [(2, 16, 0.5)])
+    array([[0. , 0. ],
+           [0. , 0.5]])
+    """
+    grid = np.zeros((n_layers, len(dims)))
+    for layer, dim, weight in cells:
+        grid[layer - 1, list(dims).index(dim)] = weight
+    return grid
 
 
-def _check_axis(recipe: str, what: str, values: tuple, low: int, high: int, have: str) -> None:
+def columns_of(dims: Sequence[int] | None, width: int, *needed: int) -> tuple[int, ...]:
+    """The columns of a recipe's grids: `dims` or the default ones, and those needed, sorted.
+
+    >>> columns_of(None, 32), columns_of((16, 8), 32, 32)
+    ((8, 16, 32), (8, 16, 32))
+    """
+    return tuple(sorted({*(default_dims(width) if dims is None else map(int, dims)), *needed}))
+
+
+def _check_axis(recipe: str, what: str, values: Sequence[int], low: int, high: int, have: str) -> None:
     for value in values:
         if value != int(value) or not low <= value <= high:
             raise InputError(f"recipe {recipe!r}: {what} {value} does not exist: this model has {have}")

@@ -14,7 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import prefix_quality
 from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
 from mrl_tutorial.losses.classification import NestedClassifier, classification
-from mrl_tutorial.losses.terms import Batch
+from mrl_tutorial.losses.batch import Batch
 
 DIMS = (2, 4, 8)
 PLAN = Plan(dims=DIMS, width=8, hidden=12, epochs=3, batch=16)

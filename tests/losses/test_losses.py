@@ -7,8 +7,10 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from mrl_tutorial import prefixes
-from mrl_tutorial.losses.terms import TERMS, Batch, NestedClassifier, align, contrastive, kl_scores, pca_basis
+from mrl_tutorial.losses import TERMS, Batch, NestedClassifier, fused
+from mrl_tutorial.losses.alignment import align, principal_axes
+from mrl_tutorial.losses.contrastive import contrastive, cross_entropies
+from mrl_tutorial.losses.distillation import kl_scores
 from tests.helpers import reference
 
 LAYERS, DIMS, WIDTH = (1, 3), (2, 5, 11), 12
@@ -38,12 +40,38 @@ def assert_same_as_loop(table, cell, leaves, rtol=1e-10):
         torch.testing.assert_close(a, b, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("n", [3, 7])
+def test_the_plain_contrastive_loss(cosine, symmetric, n):
+    q, d = inputs(n=n)
+    rows = [layer - 1 for layer in LAYERS]
+    table = cross_entropies(q[rows], d[rows], DIMS, 0.3, symmetric, cosine)
+    assert_same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k, 0.3, cosine, symmetric), (q, d))
+
+
+@pytest.mark.parametrize("group", [1, 1 << 20])  # layers one by one, and all at once
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("n", [3, 7])
+def test_the_fused_form_is_the_plain_one(cosine, symmetric, n, group, monkeypatch):
+    monkeypatch.setattr(fused, "GROUP", group)
+    q, d = inputs(n=n)
+    mix, settings = vectors(3, len(DIMS), seed=9), (DIMS, 0.3, symmetric, cosine)
+    plain, quick = cross_entropies(q, d, *settings), fused.fused_cross_entropies(q, d, *settings)
+    torch.testing.assert_close(quick, plain, rtol=1e-12, atol=1e-12)
+    right, found = (torch.autograd.grad((table * mix).sum(), (q, d)) for table in (plain, quick))
+    assert max(g.abs().max() for g in right) > 1e-3
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("group", [1, 1 << 20])
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("cosine", [False, True])
 @pytest.mark.parametrize("n", [3, 7])
 def test_contrastive(cosine, symmetric, n, group, monkeypatch):
-    monkeypatch.setattr(prefixes, "GROUP", group)
+    monkeypatch.setattr(fused, "GROUP", group)
     q, d = inputs(n=n)
     table = contrastive(Batch(q, d, cosine=cosine, symmetric=symmetric, temperature=0.3), LAYERS, DIMS)
     assert_same_as_loop(table, lambda i, k: reference.contrastive(q[i], d[i], k, 0.3, cosine, symmetric), (q, d))
@@ -130,7 +158,7 @@ def test_align_to_the_principal_components():
         x = torch.cat([q, d], 1)[i]
         fitted = PCA(k).fit(x.detach().numpy())
         basis = torch.tensor(fitted.components_.T)
-        basis = basis * (basis * pca_basis(x, k)).sum(0).sign()  # scikit-learn's signs are its own
+        basis = basis * (basis * principal_axes(x, k)).sum(0).sign()  # scikit-learn's signs are its own
         return reference.align(x[:, :k], ((x - x.mean(0)) @ basis).detach())
 
     shallow = tuple(d for d in DIMS if d <= 9)  # 10 texts have 9 components

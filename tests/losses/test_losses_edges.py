@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
-from tests.losses.test_losses import DIMS, LAYERS, WIDTH, inputs, vectors
 
 from benchmarks.loss import peak_bytes
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses import contrastive as contrastive_module
-from mrl_tutorial.losses.terms import TERMS, Batch, NestedClassifier, align, contrastive, kl_scores, pca_basis
+from mrl_tutorial.losses import TERMS, Batch, NestedClassifier
+from mrl_tutorial.losses.alignment import align, principal_axes
+from mrl_tutorial.losses.contrastive import contrastive
+from mrl_tutorial.losses.distillation import kl_scores
+from tests.losses.test_losses import DIMS, LAYERS, WIDTH, inputs, vectors
 
 SCORED = [
     (name, symmetric) for name in ("contrastive", "kl-scores", "kl-features", "align") for symmetric in (False, True)
@@ -109,31 +111,31 @@ def test_without_gradient_nothing_is_kept():
             contrastive(Batch(q, d), (1, 2), tuple(range(1, 33)))
 
     assert peak_bytes(step) < 2 * 32 * 64 * 64 * 4  # one array of scores for every cell
-    assert contrastive_module._Contrastive.apply(q, d, (8,), 0.05, False, True).requires_grad is False
+    assert contrastive(Batch(q, d), (1, 2), (8,)).requires_grad is False
 
 
 @pytest.mark.parametrize(("n", "width"), [(40, 12), (12, 40), (12, 12)])
 def test_pca_is_scikit_learns_up_to_sign(n, width):
     x = vectors(n, width) * torch.linspace(3, 0.5, width) + 5  # off centre
     k = min(n - 1, width)
-    found, right = pca_basis(x, k).numpy(), PCA(k, svd_solver="full").fit(x.numpy()).components_.T
+    found, right = principal_axes(x, k).numpy(), PCA(k, svd_solver="full").fit(x.numpy()).components_.T
     np.testing.assert_allclose(np.abs((found * right).sum(0)), 1, atol=1e-9)
     np.testing.assert_allclose(found.T @ found, np.eye(k), atol=1e-9)
     largest = np.abs(found).argmax(0)
     assert (found[largest, range(k)] > 0).all()
-    np.testing.assert_allclose(pca_basis(x, 3).numpy(), found[:, :3])
+    np.testing.assert_allclose(principal_axes(x, 3).numpy(), found[:, :3])
 
 
 def test_pca_with_fewer_texts_than_components():
     x = vectors(4, 12)
-    basis = pca_basis(x, 8)
+    basis = principal_axes(x, 8)
     assert basis.shape == (12, 8) and (basis[:, 3:] == 0).all()
     torch.testing.assert_close(basis[:, :3].T @ basis[:, :3], torch.eye(3, dtype=x.dtype))
-    assert (pca_basis(torch.ones(5, 12), 4) == 0).all()
+    assert (principal_axes(torch.ones(5, 12), 4) == 0).all()
     q, d = inputs(b=1, n=1)
     assert torch.isfinite(align(Batch(q, d), LAYERS, DIMS)).all()
     with pytest.raises(InputError, match="13 principal components of 12"):
-        pca_basis(x, 13)
+        principal_axes(x, 13)
 
 
 @pytest.mark.parametrize(

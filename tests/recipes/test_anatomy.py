@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.terms import TERMS
+from mrl_tutorial.losses import TERMS, Batch
 from mrl_tutorial.recipes.anatomy import PARTS, dissect, recipe_parts
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe

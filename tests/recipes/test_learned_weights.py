@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.training.test_training import OPTIONS, pairs_task, parameters
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.terms import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.recipes.learned_weights import LayerWeights, Learned
-from mrl_tutorial.recipes.registry import Recipe, get_recipe, layer_weights
+from mrl_tutorial.recipes.layer_weights import LayerWeights, Learned, layer_weights
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.loop import NonFiniteLoss, train
 from tests.helpers.tiny import save_tiny
+from tests.training.test_training import OPTIONS, pairs_task, parameters
 
 L, WIDTH, DIMS = 3, 32, (8, 16, 32)
 
@@ -80,10 +81,10 @@ def test_by_name_and_by_rate():
     np.testing.assert_array_equal(layer_weights("learned", 4), [1, 1, 1, 1])
     assert get_recipe("all-cells", L, WIDTH).layer_weights() is None
     for rate in (0, -1.0, float("nan")):
-        with pytest.raises(InputError, match="learning rate .* of the layer weights"):
+        with pytest.raises(InputError, match=r"learning rate .* of the layer weights"):
             Learned(rate)
     for recipe in (get_recipe("mrl", L, WIDTH), get_recipe("full-size", L, WIDTH)):
-        with pytest.raises(InputError, match="needs? a weighted layer below the last"):
+        with pytest.raises(InputError, match=r"needs? a weighted layer below the last"):
             replace(recipe, learned=Learned()).validate(L, WIDTH)
     with pytest.raises(InputError, match="no option layer_weights"):
         get_recipe("mrl", L, WIDTH, layer_weights="learned")
@@ -91,7 +92,7 @@ def test_by_name_and_by_rate():
 
 @pytest.mark.parametrize("what", ["heads", "full"])
 def test_the_first_step_is_uniform_and_moves_by_its_own_rate(encoder, what):
-    options = dict(what=what, batch_size=6, precision="fp32", cache=False, steps=1)
+    options = {"what": what, "batch_size": 6, "precision": "fp32", "cache": False, "steps": 1}
     uniform = train(encoder, pairs_task(), "all-cells", **options)
     assert uniform.layer_weights is None
     moved = {}

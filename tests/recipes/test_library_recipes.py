@@ -7,14 +7,15 @@ import random
 import numpy as np
 import pytest
 import torch
-from tests.losses.test_losses import library
-from tests.recipes.test_published_recipes import DIMS, WIDTH, L, vectors
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.terms import Batch, cosent
+from mrl_tutorial.losses import Batch
+from mrl_tutorial.losses.graded import cosent
 from mrl_tutorial.models import layers as bb
 from mrl_tutorial.recipes.registry import get_recipe
 from tests.helpers.tiny import SENTENCES, save_tiny
+from tests.losses.test_losses import library
+from tests.recipes.test_published_recipes import DIMS, WIDTH, L, vectors
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def theirs_and_ours(folder, columns, recipe, weights, seed=None, **options):
     rows = []
     for column in columns:
         tokens = model.tokenize(column)
-        hidden = bb.layer_outputs(bert, tokens["input_ids"], tokens["attention_mask"], range(4))
+        hidden = bb.EarlyExit(bert, range(4))(tokens["input_ids"], tokens["attention_mask"])
         rows.append(torch.stack([bb.pool(h, tokens["attention_mask"], "mean") for h in hidden]))
     batch = Batch(rows[0], torch.cat(rows[1:], 1), layers=range(4))
     ours, _ = recipe.loss(batch, weights)
@@ -55,7 +56,7 @@ COLUMNS = [SENTENCES[:3], SENTENCES[3:6], SENTENCES[6:9]]
 @pytest.mark.parametrize(
     ("columns", "dims", "per_layer", "per_dim", "seed"),
     [
-        (COLUMNS[:2], None, -1, -1, 0),  # every layer, every width: nothing is drawn
+        (COLUMNS[:2], None, -1, -1, 0),  # every layer, every width: nothing is sampled
         (COLUMNS, (8, 16), -1, -1, 0),  # with hard negatives; the KL is at full width all the same
         *((COLUMNS[:2], None, 1, 1, seed) for seed in range(5)),  # the library's defaults
         (COLUMNS, (8, 16, 24, 32), 2, 3, 5),
@@ -75,10 +76,10 @@ def test_2dmse_v1_st_is_matryoshka2dloss(folder, columns, dims, per_layer, per_d
     assert float((their_gradient - our_gradient).norm()) <= 2e-5 * float(their_gradient.norm()) > 0
 
 
-def test_2dmse_v1_st_draws_what_its_mean_says():
+def test_2dmse_v1_st_samples_what_its_mean_says():
     for options in ({}, {"layers_per_step": 2, "dims_per_step": 2}):
         recipe = get_recipe("2dmse-v1-st", L, WIDTH, **options)
-        rng, mean, draws = np.random.default_rng(0), {key: 0.0 for key in recipe.weights}, 2000
+        rng, mean, draws = np.random.default_rng(0), dict.fromkeys(recipe.weights, 0.0), 2000
         for _ in range(draws):
             for key, grid in recipe.step_weights(rng).items():
                 mean[key] = mean[key] + grid / draws
@@ -87,7 +88,7 @@ def test_2dmse_v1_st_draws_what_its_mean_says():
     everything = get_recipe("2dmse-v1-st", L, WIDTH, layers_per_step=-1, dims_per_step=-1)
     assert everything.sampler is None
     for layers_per_step in (0, -2, 1.5):
-        with pytest.raises(InputError, match="layers_per_step .* is impossible"):
+        with pytest.raises(InputError, match=r"layers_per_step .* is impossible"):
             get_recipe("2dmse-v1-st", L, WIDTH, layers_per_step=layers_per_step)
 
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.alignment import code_pca
-from mrl_tutorial.losses.terms import TERMS, Batch, align, score_align
-from mrl_tutorial.recipes.registry import RECIPES, Recipe, get_recipe
+from mrl_tutorial.losses import TERMS, Batch
+from mrl_tutorial.losses.alignment import align, code_pca
+from mrl_tutorial.losses.distillation import score_align
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.registry import RECIPES, get_recipe
 from tests.helpers import reference
 
 L, WIDTH, DIMS = 4, 32, (8, 16, 32)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.recipes.test_recipes import WIDTH, L, inputs
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.terms import Batch
-from mrl_tutorial.recipes.registry import Recipe, get_recipe
+from mrl_tutorial.losses import Batch
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.registry import get_recipe
+from tests.recipes.test_recipes import WIDTH, L, inputs
 
 ONES = np.ones((6, 7))
 
@@ -56,7 +57,7 @@ def test_validation_says_which(recipe, message):
         (("separate:9,8", 6, 384), "layer 9 does not exist"),
         (("separate:1,999", 6, 384), "dimension 999 does not exist"),
         (("ese", 6, 64), "ese compresses to 128 dimensions, but this model has 64"),
-        (("2dmse-v1", 1, 64), "2dmse-v1 draws a layer below the last"),
+        (("2dmse-v1", 1, 64), "2dmse-v1 samples a layer below the last"),
         (("mrl", 6, 384, (8, 999)), "dimension 999"),
         (("mrl", 6, 384, None, "log"), "no option layer_weights"),
         (("all-cells", 6, 384, None, "lgo"), "unknown layer weights 'lgo': did you mean 'log'"),

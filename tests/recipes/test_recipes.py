@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.terms import Batch, NestedClassifier, contrastive
-from mrl_tutorial.recipes.registry import LAYER_WEIGHTS, RECIPES, Recipe, get_recipe, layer_weights, rectangles
+from mrl_tutorial.losses import Batch, NestedClassifier
+from mrl_tutorial.losses.contrastive import contrastive
+from mrl_tutorial.losses.distillation import kl_features, kl_scores
+from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, layer_weights
+from mrl_tutorial.recipes.recipe import Recipe, rectangles
+from mrl_tutorial.recipes.registry import RECIPES, get_recipe
 from tests.helpers import reference
 
 L, WIDTH, DIMS = 4, 32, (8, 16, 32)
@@ -132,7 +136,7 @@ def test_a_teacher_or_a_function_of_ones_own_may_need_the_last_layer():
     assert not needs({mine: grid}) and Recipe("r", {mine: grid}).deepest_layer == 2
 
 
-def test_2dmse_draws_a_layer_below_the_last_and_a_dimension_below_the_width():
+def test_2dmse_samples_a_layer_below_the_last_and_a_dimension_below_the_width():
     recipe = get_recipe("2dmse-v1", L, WIDTH)
     rng, seen, mean = np.random.default_rng(0), set(), {"main": 0.0, "kl-features": 0.0}
     draws = 3000
@@ -145,7 +149,7 @@ def test_2dmse_draws_a_layer_below_the_last_and_a_dimension_below_the_width():
         seen.add((n, d))
         mean = {key: mean[key] + weights[key] / draws for key in mean}
     assert seen == {(n, d) for n in range(L - 1) for d in range(len(DIMS) - 1)}
-    for key, grid in recipe.weights.items():  # the fixed grids are what the sampler draws on average
+    for key, grid in recipe.weights.items():  # the fixed grids are what the sampler takes on average
         np.testing.assert_allclose(mean[key], grid, atol=0.05)
     again = [recipe.step_weights(np.random.default_rng([7, 1]))["main"] for _ in range(2)]
     np.testing.assert_array_equal(*again)
@@ -293,8 +297,6 @@ def test_scores_stay_in_float32_under_autocast():
 @pytest.mark.parametrize("attached", [False, True])
 def test_all_cells_with_kl_is_its_formula(kind, attached):
     """+ Σ_{l<L} Σ_d KL((L, d) ‖ (l, d)); an attached teacher gets a gradient of the KL, a detached one none."""
-    from mrl_tutorial.losses.terms import kl_features, kl_scores
-
     name = f"all-cells+kl-{kind}" + "+attached" * attached
     recipe = get_recipe(name, 3, 16)
     assert recipe.name == name
@@ -323,7 +325,7 @@ def test_all_cells_without_a_layer_touches_every_layer_but_that():
         get_recipe("retrieval-2dmse+without-2", L, WIDTH)
     with pytest.raises(InputError, match="leaves out two layers"):
         get_recipe("all-cells+without-1+without-2", L, WIDTH)
-    with pytest.raises(InputError, match="unknown switch 'without'.*without-3"):
+    with pytest.raises(InputError, match=r"unknown switch 'without'.*without-3"):
         get_recipe("all-cells+without", L, WIDTH)
 
 

@@ -1,59 +1,27 @@
-"""Loss terms. Each is a function `term(batch, layers, dims, **options) -> (len(layers), len(dims))`, differentiable:
-the loss of every cell of the grid. Your own has the same signature.
+"""Terms that pull a cell towards a larger one, its teacher, which is detached unless you say otherwise.
 
-KL terms are KL(teacher || student), summed over the distribution and averaged over the batch.
+The KL divergence is KL(teacher || student), summed over the distribution and averaged over the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.alignment import align, code_pca, pca_basis
 from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.classification import NestedClassifier, classification
-from mrl_tutorial.losses.contrastive import contrastive
-from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
-
-__all__ = [
-    "TERMS", "Batch", "NestedClassifier", "align", "classification", "code_pca", "contrastive", "cosent", "kl_features",
-    "kl_scores", "needs_last_layer", "pca_basis", "score_align",
-]  # fmt: skip
+from mrl_tutorial.losses.term import term
+from mrl_tutorial.prefixes import check_dims, nested_scores
 
 # score teachers: which cell the student's distribution is pulled towards
 TEACHERS = ("last-layer", "full-width", "full")
 
 
-def cosent(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    temperature: float | None = None,
-    fixed_document: bool = False,
-) -> Tensor:
-    """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
-
-    Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are
-    all equal has loss 0. `fixed_document`: documents always from the batch's last layer. Raises InputError where
-    these are missing. Source: the CoSENT loss of sentence-transformers.
-    """
-    if batch.labels is None:
-        raise InputError("cosent needs a graded label for every pair")
-    tau = batch.temperature if temperature is None else temperature
-    queries = batch.query_rows(layers)
-    documents = batch.document_rows([batch.last_layer] * len(layers) if fixed_document else layers)
-    with torch.autocast(queries.device.type, enabled=False):
-        scores = pair_scores(queries, documents, dims, batch.cosine) / tau  # (P, M, B)
-        higher, lower = (batch.labels[:, None] > batch.labels[None, :]).nonzero(as_tuple=True)
-        gaps = scores[..., lower] - scores[..., higher]  # (P, M, ordered pairs)
-        return torch.cat([gaps.new_zeros(*gaps.shape[:-1], 1), gaps], -1).logsumexp(-1)
-
-
+@term("kl-features", needs_last_layer=True)
 def kl_features(
     batch: Batch,
     layers: Sequence[int],
@@ -68,10 +36,14 @@ def kl_features(
     Returns (len(layers), len(dims)), the mean over all the batch's queries and documents. The teacher is the batch's
     last layer; `detach=False` lets it learn too. Raises InputError for another teacher: a wider vector has more
     features to compare than the prefix. Source: 2DMSE, arXiv 2402.14776 v1.
+
+    >>> kl_features(Batch(torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]])), [1, 2], [1, 2])
+    tensor([[0.0000, 0.1109],
+            [0.0000, 0.0000]])
     """
     if teacher != "last-layer":
         raise InputError(f'kl-features cannot have teacher {teacher!r}: only "last-layer" has as many features')
-    students, (last,) = batch.text_rows(layers), batch.text_rows([batch.last_layer])  # (P, T, D), (T, D)
+    students, last = batch.text_rows(layers), batch.text_rows([batch.last_layer])[0]  # (L, T, D), (T, D)
     last = last.detach() if detach else last
     cells = []
     with torch.autocast(students.device.type, enabled=False):
@@ -81,6 +53,11 @@ def kl_features(
     return torch.stack(cells, 1)
 
 
+def _looks_at_the_last_layer(options: Mapping[str, Any]) -> bool:
+    return options["teacher"] != "full-width" or options["fixed_document"]
+
+
+@term("kl-scores", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def kl_scores(
     batch: Batch,
     layers: Sequence[int],
@@ -97,6 +74,10 @@ def kl_scores(
     layer, D) or "full" (L, D), where L is the batch's last layer. `fixed_document`: all documents from layer L.
     `detach=False` lets the teacher learn too. Raises InputError for an unknown teacher.
     Source: Starbucks, arXiv 2410.13230; 2D Matryoshka for retrieval, arXiv 2411.17299.
+
+    >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)
+    >>> kl_scores(batch, [1], [1, 2])  # cosines (1, 0) of the prefixes, (0.6, 0.8) in full
+    tensor([[0.1749, 0.0000]])
     """
     tau = batch.temperature if temperature is None else temperature
     right, student = _teacher_and_student(batch, layers, dims, teacher, detach, fixed_document)
@@ -104,6 +85,7 @@ def kl_scores(
         return _kl((right / tau).log_softmax(-1), (student / tau).log_softmax(-1))
 
 
+@term("score-align", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def score_align(
     batch: Batch,
     layers: Sequence[int],
@@ -118,6 +100,10 @@ def score_align(
     Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and
     documents; the temperature belongs to the KL. Arguments as `kl_scores`. Source: SCORE in 2D Matryoshka for
     retrieval, arXiv 2411.17299, whose public code further divides by the number of scores.
+
+    >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)
+    >>> score_align(batch, [1], [1, 2])  # (0.4**2 + 0.8**2) / 2 more than the KL
+    tensor([[0.5749, 0.0000]])
     """
     tau = batch.temperature if temperature is None else temperature
     right, student = _teacher_and_student(batch, layers, dims, teacher, True, fixed_document)
@@ -129,47 +115,16 @@ def score_align(
 def _teacher_and_student(
     batch: Batch, layers: Sequence[int], dims: Sequence[int], teacher: str, detach: bool, fixed_document: bool
 ) -> tuple[Tensor, Tensor]:
-    """Scores of the teacher cells (P or 1, M or 1, B, N) and of the student's (P, M, B, N)."""
+    """Scores of the teacher cells (L or 1, M or 1, B, N) and of the student's (L, M, B, N)."""
     if teacher not in TEACHERS:
         raise InputError(f"unknown teacher {teacher!r}: give one of {', '.join(TEACHERS)}")
-    last = [batch.last_layer]
-    rows, columns = (layers if teacher == "full-width" else last), (dims if teacher == "last-layer" else [batch.width])
-
-    def scores(of: Sequence[int], widths: Sequence[int]) -> Tensor:
-        documents = batch.document_rows(last * len(of) if fixed_document else of)
-        return nested_scores(batch.query_rows(of), documents, widths, batch.cosine)
-
+    rows = layers if teacher == "full-width" else [batch.last_layer]
+    columns = dims if teacher == "last-layer" else [batch.width]
     with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
-        right = scores(rows, columns)
-    return right, scores(layers, dims)
+        right = nested_scores(*batch.pair_rows(rows, fixed_document), columns, batch.cosine)
+    return right, nested_scores(*batch.pair_rows(layers, fixed_document), dims, batch.cosine)
 
 
 def _kl(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(teacher || student) of log-probabilities (…, B, C), which broadcast: mean over B of the sum over C."""
     return (teacher.exp() * (teacher - student)).sum(-1).mean(-1)
-
-
-TERMS: dict[str, Callable[..., Tensor]] = {
-    "contrastive": contrastive,
-    "classification": classification,
-    "cosent": cosent,
-    "kl-features": kl_features,
-    "kl-scores": kl_scores,
-    "score-align": score_align,
-    "align": align,
-}
-
-
-#: terms that compare queries with documents, which a classification task has not
-DOCUMENT_TERMS = ("contrastive", "cosent", "kl-scores", "score-align")
-
-
-def needs_last_layer(term: Callable[..., Tensor], options: dict) -> bool:
-    """Whether a term with these options looks at the model's last layer, whatever cells it is asked for."""
-    import inspect
-
-    if term not in TERMS.values():
-        return getattr(term, "needs_last_layer", True)  # a user's function may look at anything in the batch
-    parameters = inspect.signature(term).parameters
-    teacher = options.get("teacher", parameters["teacher"].default if "teacher" in parameters else None)
-    return teacher in ("last-layer", "full") or bool(options.get("fixed_document"))
