@@ -10,7 +10,7 @@ import pandas as pd
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import results
 from mrl_tutorial.files import data_file
-from mrl_tutorial.training.sweep_file import COLUMNS, load_sweep
+from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,11 @@ def published_grid(name: str, method: str, **only: str) -> tuple[np.ndarray, tup
         frame = frame[frame[column] == value]
     if "figure" in frame:
         frame = frame[frame.figure == frame.figure.iloc[0]]
-    values, layers, dims = _grid(
-        frame, f"{name}, {method}: name its " + ("version" if "version" in frame else "figure")
-    )
-    return values, layers, dims
+    return _grid(frame, f"{name}, {method}: name its {'version' if 'version' in frame else 'figure'}")
 
 
 def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None) -> Stack:
-    """The grids of one recipe on one task in a sweep's rows (`load_sweep`), a seed a grid. A run that diverged is
+    """The grids of one recipe on one task in a sweep's rows (`sweep_rows`), a seed a grid. A run that diverged is
     left out. The untrained "plain" has no seeds: it can be compared with every seed.
 
     Raises InputError where the recipe or the task was not run (yet).
@@ -86,10 +83,12 @@ def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None
 
 
 def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """As `load_sweep`, but no rows and no header where that sweep has not been run. A damaged file raises InputError."""
-    if not (data_file("results") / f"{name}.csv").is_file():
-        return pd.DataFrame(columns=COLUMNS), {}
-    return load_sweep(name)
+    """As `training.sweep_file.load_sweep`, but no rows and no header where that sweep has not been run.
+
+    Raises InputError where the file is damaged.
+    """
+    path = data_file("results") / f"{name}.csv"
+    return read_sweep(path) if path.is_file() else (pd.DataFrame(columns=COLUMNS), {})
 
 
 def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict[int, float]]:
@@ -102,22 +101,32 @@ def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict
 
 
 def cells_won(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int]:
-    """(cells where ours exceeds theirs, cells where both have a value)."""
+    """(cells where ours exceeds theirs, cells where both have a value).
+
+    >>> cells_won(np.array([0.2, 0.5, np.nan]), np.array([0.3, 0.4, 0.1]))
+    (1, 2)
+    """
     both = np.isfinite(ours) & np.isfinite(theirs)
     return int((ours[both] > theirs[both]).sum()), int(both.sum())
 
 
 def gain(difference: Stack, where: np.ndarray) -> str:
-    """The mean over the cells `where` (booleans that broadcast to (L, M)), and its spread over seeds, as "+0.012 ± 0.003".
-    One seed has no spread."""
+    """The mean over the cells `where` and its standard deviation over seeds, as text; one seed has no spread.
+
+    where: booleans that broadcast to (L, M).
+
+    >>> gain(Stack(np.array([[[0.1, 0.3]], [[0.2, 0.4]]]), (0, 1), (6,), (8, 16)), np.array([True, False]))
+    '+0.150 ± 0.071'
+    """
     chosen = np.broadcast_to(where, difference.values.shape[1:])
     by_seed = difference.values[:, chosen].mean(1)
     return f"{by_seed.mean():+.3f}" + (f" ± {by_seed.std(ddof=1):.3f}" if len(by_seed) > 1 else "")
 
 
 def won_in_every_seed(difference: Stack) -> np.ndarray:
-    """(L, M) booleans: the difference is positive in each seed. False where a seed lacks the cell."""
-    return (difference.values > 0).all(0) & bool(len(difference.seeds))
+    """(L, M) booleans: whether the difference is positive in each seed. False where a seed lacks the cell."""
+    won = np.all(difference.values > 0, axis=0)
+    return won if difference.seeds else np.zeros_like(won)
 
 
 def _grid(frame: pd.DataFrame, place: str) -> tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]:

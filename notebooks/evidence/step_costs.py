@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +13,14 @@ import torch
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.training.examples import examples, schedule
-from mrl_tutorial.training.loop import Backbone
+from mrl_tutorial.training.config import TrainConfig
+from mrl_tutorial.training.examples import Examples, examples, schedule
 from mrl_tutorial.training.sweep_file import environment
+from mrl_tutorial.training.trainables import FullBackbone, make_batch
 
+SEED = 0  # of the batch, and of what a recipe samples in its step
 VERSION = 1  # of recipes and of how their steps are measured: what the cache holds from another one is not read
 
 
@@ -32,78 +34,84 @@ class StepCost(NamedTuple):
 
 
 def measure(
-    encoder: Any, task: Any, recipes: Sequence[str], *, batch_size: int = 32, repeats: int = 3, precision: str = "fp32",
-    max_tokens: int = 64, seed: int = 0, cache: bool = False, progress: Callable[[str], object] | None = None,
-) -> dict[str, StepCost]:  # fmt: skip
+    encoder: Encoder,
+    task: Any,
+    recipes: Sequence[str],
+    *,
+    batch_size: int = 32,
+    max_tokens: int = 64,
+    repeats: int = 3,
+    cache: bool = False,
+    progress: Callable[[str], object] | None = None,
+) -> dict[str, StepCost]:
     """One training step of each recipe on the same batch, without an update: name -> StepCost.
 
-    Token embeddings stay frozen, as in training. The recipes take turns, so that what else the machine does falls on
-    all of them. cache: what this machine has measured before, with the same libraries, is read from the cache. Raises
-    InputError for an unknown recipe, or fewer than 1 repeat.
+    The recipes take turns, so that what else the machine does falls on all of them. cache: what this machine has
+    measured before, with the same libraries, is read from the cache. progress: told the recipe's name after each step.
+    Raises InputError for an unknown recipe, or fewer than 1 repeat.
     """
     if repeats < 1:
         raise InputError(f"{repeats} repeats measure nothing: give 1 or more")
-    options = [list(recipes), batch_size, repeats, precision, max_tokens, seed]
 
     def measured() -> dict[str, np.ndarray]:
-        return {"costs": np.array(_measure(encoder, task, *options, progress), dtype=np.float64)}
+        data, config = examples(task), TrainConfig(what="full", precision="fp32", max_tokens=max_tokens)
+        (chosen,) = schedule(data, batch_size, 1, SEED)
+        steps = {name: Step(encoder, data, chosen, name, config) for name in recipes}
+        return {"costs": np.array(_in_turn(steps, repeats, progress), dtype=np.float64)}
 
-    if cache:
-        name = key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment())
-        table = remembered("step-costs", name, measured)
-    else:
-        table = measured()
-    return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table["costs"], strict=True)}
+    options = [list(recipes), batch_size, repeats, "fp32", max_tokens, SEED]
+    name = key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment())
+    table = (remembered("step-costs", name, measured) if cache else measured())["costs"]
+    return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table, strict=True)}
 
 
-def _measure(encoder, task, recipes, batch_size, repeats, precision, max_tokens, seed, progress) -> list[StepCost]:
-    data = examples(task)
-    (chosen,) = schedule(data, batch_size, 1, seed)
-    plans = {name: get_recipe(name, encoder.n_layers, encoder.width) for name in recipes}
-    shared = Backbone(encoder, data, next(iter(plans.values())), precision, max_tokens)
-    shared.module.embeddings.requires_grad_(False)
-    sides = {}
-    for name, recipe in plans.items():
-        side = copy.copy(shared)  # the model is the same for all
-        deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
-        side.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
-        sides[name] = recipe, side
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in recipes}
+class Step:
+    """One training step of a recipe, as often as it is asked for."""
+
+    def __init__(self, encoder: Encoder, data: Examples, chosen: np.ndarray, recipe: str, config: TrainConfig) -> None:
+        self.recipe = get_recipe(recipe, encoder.n_layers, encoder.width)
+        self.weights = self.recipe.step_weights(np.random.default_rng(SEED))
+        self.model = FullBackbone(encoder, self.recipe, config)
+        self.data, self.chosen = data, chosen
+
+    def forward(self) -> tuple[torch.Tensor, Batch]:
+        """The loss, and the batch that it was computed on."""
+        batch = make_batch(self.model, self.data, self.chosen)
+        return self.recipe.loss(batch, self.weights)[0], batch
+
+    def loss(self) -> torch.Tensor:
+        """The loss alone, with the graph behind it."""
+        return self.forward()[0]
+
+    def timed(self) -> tuple[float, float]:
+        """Seconds of the whole step, and of the loss by itself on embeddings that are cut off from the backbone."""
+        began = time.perf_counter()
+        loss, batch = self.forward()
+        loss.backward()
+        whole = time.perf_counter() - began
+        documents = None if batch.documents is None else batch.documents.detach().requires_grad_()
+        alone = replace(batch, queries=batch.queries.detach().requires_grad_(), documents=documents)
+        began = time.perf_counter()
+        self.recipe.loss(alone, self.weights)[0].backward()
+        return whole, time.perf_counter() - began
+
+
+def _in_turn(steps: dict[str, Step], repeats: int, progress: Callable[[str], object] | None) -> list[tuple[float, ...]]:
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     kept = {}
     for turn in range(repeats + 1):  # the first warms up, and is the one that counts bytes
-        for name, (recipe, side) in sides.items():
-            weights = recipe.step_weights(np.random.default_rng(seed))
+        for name, step in steps.items():
             if turn == 0:
-                step = partial(_forward, side, chosen, recipe, weights)
-                kept[name] = _kept(lambda step=step: step()[0])
+                kept[name] = kept_bytes(step.loss)
             else:
-                seconds[name].append(_timed(side, chosen, recipe, weights))
-            side.module.zero_grad(set_to_none=True)
+                seconds[name].append(step.timed())
+            step.model.module.zero_grad(set_to_none=True)
             if progress is not None:
                 progress(name)
-    return [StepCost(*np.median(seconds[name], axis=0), kept[name]) for name in recipes]
+    return [(*np.median(seconds[name], axis=0), kept[name]) for name in steps]
 
 
-def _forward(side: Backbone, chosen: np.ndarray, recipe, weights) -> tuple[torch.Tensor, Batch]:
-    queries, documents, labels = side.embed(chosen)
-    batch = Batch(queries, documents, side.layers, labels=labels)
-    return recipe.loss(batch, weights)[0], batch
-
-
-def _timed(side: Backbone, chosen: np.ndarray, recipe, weights) -> tuple[float, float]:
-    """Seconds of the whole step and of the loss by itself, on embeddings that are cut off from the backbone."""
-    began = time.perf_counter()
-    loss, batch = _forward(side, chosen, recipe, weights)
-    loss.backward()
-    whole = time.perf_counter() - began
-    parts = [x.detach().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
-    alone = Batch(*parts, layers=batch.layers, labels=batch.labels)
-    began = time.perf_counter()
-    recipe.loss(alone, weights)[0].backward()
-    return whole, time.perf_counter() - began
-
-
-def _kept(forward: Callable[[], torch.Tensor]) -> int:
+def kept_bytes(forward: Callable[[], torch.Tensor]) -> int:
     """Bytes of the distinct storages that autograd saves while `forward` runs, parameters left out."""
     found: dict[int, int] = {}
 

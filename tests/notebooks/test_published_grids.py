@@ -12,10 +12,9 @@ from mrl_tutorial.training.sweep_file import COLUMNS
 
 
 def rows(recipe, seed, values, task="toy", metric="ndcg@10"):
+    fixed = (recipe, "full", "none", seed, task, "test", metric)
     return [
-        dict(
-            zip(COLUMNS, (recipe, "full", "none", seed, task, "test", metric, layer, dim, values[i][j], 1, 2, 0.1, 1.0))
-        )
+        dict(zip(COLUMNS, (*fixed, layer, dim, values[i][j], 1, 2, 0.1, 1.0), strict=True))
         for i, layer in enumerate((1, 2))
         for j, dim in enumerate((8, 16))
     ]
@@ -51,10 +50,11 @@ def test_the_study_wins_no_retrieval_cell_against_separate_models():
 @pytest.mark.parametrize(
     "given, words",
     [
-        (("reproduction_sts", "GPT"), "no method 'GPT'"), (("reproduction_sts", "BERT"), "name its version"),
+        (("reproduction_sts", "GPT"), "no method 'GPT'"),
+        (("reproduction_sts", "BERT"), "name its version"),
         (("starbox", "BERT"), "no published numbers"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_published(given, words):
     with pytest.raises(InputError, match=words):
         room.published_grid(*given)
@@ -92,8 +92,8 @@ def test_what_was_not_run(frame):
 
 
 def test_separate_models_one_cell_each():
-    frame = pd.DataFrame([*rows("separate:1,8", 0, [[0.3, 1], [1, 1]])[:1], *rows("separate:1,8", 1, [[0.4, 1], [1, 1]])[:1],
-                          *rows("separate:2,16", 0, [[1, 1], [1, 0.7]])[3:]])  # fmt: skip
+    first = [rows("separate:1,8", seed, [[value, 1], [1, 1]])[0] for seed, value in ((0, 0.3), (1, 0.4))]
+    frame = pd.DataFrame([*first, rows("separate:2,16", 0, [[1, 1], [1, 0.7]])[3]])
     assert room.separate_cells(frame, "toy") == {(1, 8): {0: 0.3, 1: 0.4}, (2, 16): {0: 0.7}}
 
 
@@ -115,7 +115,7 @@ def test_a_sweep_that_was_not_run_has_no_rows():
 
 
 def test_a_damaged_sweep_is_not_taken_for_one_that_was_not_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(room.results, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(room, "data_file", lambda name: tmp_path / name)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "torn.csv").write_text("# mrl-tutorial sweep\nrecipe,what\n")
     with pytest.raises(InputError, match="is no sweep"):
