@@ -181,7 +181,7 @@ def _object_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, record in read_records(path):
         if not header:
             header = list(record)
-            yield 1, header
+            yield 1, [str(name) for name in header]
         for name in header:
             if isinstance(record.get(name), (dict, list, np.ndarray)):
                 raise InputError(f"{path}:{number}: {name!r} is not a text or a number; correct or remove the line")

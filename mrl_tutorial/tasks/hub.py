@@ -39,7 +39,7 @@ def _single(layout: str, repository: str, revision: str, pattern: str) -> tuple[
 
 
 # name -> (layout, sources). The revisions are commits; with $MRL_HUB_REVISION=main the newest is taken instead.
-_FLAT = "sentence-transformers"
+_SBERT = "sentence-transformers"
 SETS: dict[str, tuple[str, tuple[Source, ...]]] = {
     name: _beir(name, texts, qrels)
     for name, texts, qrels in (
@@ -52,13 +52,13 @@ SETS: dict[str, tuple[str, tuple[Source, ...]]] = {
     "banking77": _single("classification", "mteb/banking77", "0fd18e25b25c072e09e0d92ab615fda904d66300", "*.jsonl"),
     "captions": _single(
         "sets",
-        f"{_FLAT}/embedding-training-data",
+        f"{_SBERT}/embedding-training-data",
         "d04b167f2c7dfb6ac247a4b5781364ffd9a74bc2",
         "flickr30k_captions.jsonl.gz",
     ),
-    "all-nli": _single("pairs", f"{_FLAT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
+    "all-nli": _single("pairs", f"{_SBERT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
     "msmarco": _single(
-        "pairs", f"{_FLAT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"
+        "pairs", f"{_SBERT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"
     ),
     "medi": _single("pairs", "GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
 }
@@ -105,7 +105,7 @@ def fetch(name: str) -> Path:
         )
     convert = CONVERTERS[SETS[name][0]]
     with files.whole_folder(_folder(name)) as target:
-        folders = [(snapshot(name, source, place), source.files) for source in sources_of(name)]
+        folders = [(_snapshot(name, source, place), source.files) for source in sources_of(name)]
         try:
             convert(folders, target)
         except InputError:
@@ -115,7 +115,7 @@ def fetch(name: str) -> Path:
     return _folder(name)
 
 
-def snapshot(name: str, source: Source, remedy: str) -> Path:
+def _snapshot(name: str, source: Source, remedy: str) -> Path:
     """The source's files in the hub's own cache; downloaded where that is allowed and the hub answers."""
     from huggingface_hub import constants, snapshot_download
 
