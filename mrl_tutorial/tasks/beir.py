@@ -67,7 +67,8 @@ def _read_texts(path: Path, what: str, warnings: list[str]) -> dict[str, str]:
 
 
 def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], warnings: list[str]) -> Qrels:
-    """Query id -> document id -> grade. Judgments of unknown ids are dropped and counted, unless they are the most."""
+    """Query id -> document id -> grade. Judgments of unknown ids are dropped and counted; where most
+    ids are unknown, that raises InputError."""
     qrels: Qrels = {}
     unknown: list[str] = []
     total = 0

@@ -1,7 +1,7 @@
 """Files of one table or array: csv, tsv, json lines, parquet; STS-B as released; `.npy` of vectors.
 
-Every problem names file and line and says what to do: an InputError where a figure would be wrong without the line, a
-counted warning where dropping it is right. Nothing here knows of tasks.
+Every problem names file and line and says what to do: an InputError where a result would be wrong without the line, a
+counted warning where it is right to drop it.
 """
 
 from __future__ import annotations
@@ -216,7 +216,11 @@ def columns_of_scores(rows: Sequence[tuple[str, str, float]]) -> tuple[list[str]
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is a finite number."""
+    """Whether the text is a finite number.
+
+    >>> is_number("2.5"), is_number("nan"), is_number("high")
+    (True, False, False)
+    """
     try:
         return math.isfinite(float(text))
     except ValueError:
@@ -224,4 +228,9 @@ def is_number(text: str) -> bool:
 
 
 def count_of(count: int, one: str, many: str) -> str:
+    """A number with its noun.
+
+    >>> count_of(1, "entry", "entries"), count_of(2, "entry", "entries")
+    ('1 entry', '2 entries')
+    """
     return f"{count} {one if count == 1 else many}"

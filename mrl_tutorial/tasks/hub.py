@@ -94,7 +94,7 @@ def cached(name: str) -> Path | None:
 def fetch(name: str) -> Path:
     """The set as a folder that `folders.py` reads, fetched at its pinned revision if it is not in the cache.
 
-    Raises InputError in one line where the hub has no such set, does not answer, or must not be asked.
+    Raises InputError in one line where the hub has no such set or does not answer, or where the network is off limits.
     """
     if folder := cached(name):
         return folder
@@ -111,7 +111,7 @@ def fetch(name: str) -> Path:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(f"{name}: {describe(name)} is not as we know it ({error!r}); {place}") from error
+            raise InputError(f"{name}: {describe(name)} is not laid out as expected ({error!r}); {place}") from error
     return _folder(name)
 
 
@@ -137,7 +137,7 @@ def _snapshot(name: str, source: Source, remedy: str) -> Path:
     except Exception as error:  # the client's errors differ between its versions; all say that we have no files
         reason = reason or " ".join(str(error).split())[:160]
         raise InputError(
-            f"{name}: cannot be had from {endpoint} ({reason}); {remedy}, or try again with a network"
+            f"{name}: cannot be downloaded from {endpoint} ({reason}); {remedy}, or try again with a network"
         ) from error
     if missing := _missing(folder, source):
         cache = f" in the local cache ({reason})" if reason else ""

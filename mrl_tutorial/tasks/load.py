@@ -54,7 +54,7 @@ NAMED = EMBEDDED | {
 
 
 def tasks() -> list[TaskInfo]:
-    """Every named task with its kind, size, origin and whether it can be had without a network.
+    """Every named task with its kind, size, origin and whether it is available without a network.
 
     >>> [info.name for info in tasks() if info.origin.startswith("comes with")]
     ['pydocs', 'pydocs:package', 'pydocs:module', 'digits']

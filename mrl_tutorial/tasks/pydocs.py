@@ -1,7 +1,7 @@
 """pydocs, the text task that comes with the course: documentation of scientific Python libraries.
 
 Query = the first sentence of a docstring, document = the rest, labels = package and module. The corpus was harvested
-once (`python -m tools.harvest`) and is frozen in `data/pydocs/`, so that every machine has the same.
+once (`python -m tools.harvest`) and is frozen in `data/pydocs/`, so that every machine has the same texts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def load_retrieval() -> RetrievalTask:
-    """Find the document that a first sentence belongs to, among those of all libraries."""
+    """The retrieval task: find the document that a first sentence belongs to, among those of all libraries."""
     rows, origin = read_corpus()
     # not the document's id: some evaluators skip a document with the id of its query
     ids = {row["name"]: f"q:{row['name']}" for row in rows}
@@ -65,7 +65,7 @@ def load_retrieval() -> RetrievalTask:
 
 
 def load_classification(level: str) -> ClassificationTask:
-    """Tell the "package" or the "module" of a document."""
+    """The classification task: which "package" or "module" does a document come from?"""
     rows, origin = read_corpus()
     classes = sorted({row[level] for row in rows})
     number = {label: index for index, label in enumerate(classes)}

@@ -228,7 +228,9 @@ def test_command_line_says_it_in_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode and "InputError: fiqa: cannot be had from http://127.0.0.1:9 (no answer" in done.stderr
+    assert (
+        done.returncode and "InputError: fiqa: cannot be downloaded from http://127.0.0.1:9 (no answer" in done.stderr
+    )
 
 
 def test_every_revision_is_a_commit_and_cranfield_names_the_remedy():
