@@ -13,9 +13,10 @@ from mrl_tutorial.files import whole_file
 
 IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
 CELL = """
-from mrl_tutorial import Encoder, GridExplorer, load_task, rescue
+from mrl_tutorial import Encoder, GridExplorer, load_task
+from mrl_tutorial.models.pretrained_heads import pretrained_heads
 task, encoder = load_task("pydocs"), Encoder.load()
-explorer = GridExplorer(task, {"plain": encoder, "with heads": rescue.ready_trained(encoder)}, layer=3, dim=128)
+explorer = GridExplorer(task, {"plain": encoder, "with heads": pretrained_heads(encoder)}, layer=3, dim=128)
 hits = {q: explorer.model.rank("with heads", q, 3, 128).relevant[0][0] for q in explorer.model.examples(40)}
 lost = {q: explorer.model.rank("plain", q, 3, 128).relevant[0][0] for q in hits}
 explorer.query.value = max(hits, key=lambda q: (hits[q] == 1, lost[q]))

@@ -101,8 +101,8 @@ def sweep(args: argparse.Namespace) -> None:
     import shlex
 
     from mrl_tutorial.tasks.load import load_task
-    from mrl_tutorial.training.sweep import summary
     from mrl_tutorial.training.sweep import sweep as run
+    from mrl_tutorial.training.sweep_file import summary
 
     encoder = _encoder(args)
     tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
@@ -195,7 +195,7 @@ def bench(args: argparse.Namespace) -> None:
 def prepare(args: argparse.Namespace) -> None:
     """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
     from mrl_tutorial.evaluation.quality import evaluate_grid
-    from mrl_tutorial.panels import GridExplorer
+    from mrl_tutorial.panels.explorer import GridExplorer
     from mrl_tutorial.tasks.load import load_task
     from mrl_tutorial.training.loop import train as run
 

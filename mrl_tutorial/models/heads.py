@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,21 @@ KINDS = ("shared", "per-layer")
 
 
 class Heads(nn.Module):
-    """y_l = z_l + z_l W, z_l the standardised embedding of layer l; one W for all layers, or one a layer.
+    """y_l = z_l + z_l W, z_l the standardized embedding of layer l; one W for all layers, or one for each.
 
-    Cf. Matryoshka-Adaptor (arXiv 2407.20243). W starts at zero, so that an untrained head only standardises.
+    Cf. Matryoshka-Adaptor (arXiv 2407.20243). W starts at zero, so that an untrained head only standardizes.
     Input and output (L, ..., D), rows being layers 1..L. Raises InputError for an unknown kind.
+
+    >>> x = np.random.default_rng(0).normal(5, 2, (3, 100, 8))  # 3 layers, 100 texts, 8 dimensions
+    >>> y = Heads(3, 8).standardize_on(x).apply_to(x)
+    >>> bool(np.abs(y.mean(1)).max() < 1e-5), bool(np.abs(y.std(1, ddof=1) - 1).max() < 1e-5)
+    (True, True)
     """
 
-    def __init__(self, n_layers: int, width: int, kind: str = "shared"):
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_layers: int, width: int, kind: str = "shared") -> None:
         super().__init__()
         if kind not in KINDS:
             raise InputError(f"heads {kind!r} are unknown: choose shared or per-layer")
@@ -32,26 +41,26 @@ class Heads(nn.Module):
         self.register_buffer("mean", torch.zeros(n_layers, width))
         self.register_buffer("scale", torch.ones(n_layers, width))
 
-    def standardise_on(self, embeddings: np.ndarray | Tensor) -> Heads:
+    def standardize_on(self, embeddings: np.ndarray | Tensor) -> Heads:
         """Take mean and standard deviation of each layer's coordinates from (L, N, D); returns itself."""
         for layer, x in enumerate(embeddings):  # a layer at a time: the array may be a memory map
-            x = torch.from_numpy(np.array(x, dtype=np.float32))
-            self.mean[layer] = x.mean(0)
-            self.scale[layer] = x.std(0).clamp(min=1e-6)
+            rows = torch.from_numpy(np.array(x, dtype=np.float32))
+            self.mean[layer] = rows.mean(0)
+            self.scale[layer] = rows.std(0).clamp(min=1e-6)
         return self
 
     @torch.no_grad()
-    def start_on_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.3) -> Heads:
-        """Give W the directions in which a text and its partner agree, strongest first; returns itself.
+    def fit_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.3) -> Heads:
+        """Closed-form heads: W takes the directions in which a text and its partner agree, strongest first.
 
         anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical
-        correlation analysis of the standardised vectors, in closed form: W + I = V diag(sqrt(correlation)), V the
-        generalised eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` towards a
-        multiple of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense.
-        Shared heads take the mean covariances over the layers.
+        correlation analysis of the standardized vectors: W + I = V diag(sqrt(correlation)), V the generalized
+        eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` towards a multiple
+        of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense. Shared
+        heads take the mean covariances over the layers. Returns itself.
         """
         own, cross = [], []
-        for layer, pair in enumerate(zip(anchors, positives)):
+        for layer, pair in enumerate(zip(anchors, positives, strict=True)):
             mean, scale = self.mean[layer].double().numpy(), self.scale[layer].double().numpy()
             q, p = ((np.asarray(x, dtype=np.float64) - mean) / scale for x in pair)  # (N, D)
             q, p = q - q.mean(0), p - p.mean(0)
@@ -60,14 +69,14 @@ class Heads(nn.Module):
         if self.kind == "shared":
             own, cross = [np.mean(own, 0)], [np.mean(cross, 0)]
         identity = np.eye(self.width)
-        for row, (c, k) in enumerate(zip(own, cross)):
+        for row, (c, k) in enumerate(zip(own, cross, strict=True)):
             c = c + shrinkage * np.trace(c) / self.width * identity
             correlation, vectors = scipy.linalg.eigh(k, c)  # increasing
-            turned = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))
-            self.weight[row] = torch.from_numpy(turned - identity)
+            full = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))
+            self.weight[row] = torch.from_numpy(full - identity)
         return self
 
-    def forward(self, x: Tensor, layers: list[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """(L, B, D) to (L, B, D); `layers` (1-based) names the rows when they are not all of them, in order."""
         rows = slice(None) if layers is None else [layer - 1 for layer in layers]
         z = (x - self.mean[rows].unsqueeze(1)) / self.scale[rows].unsqueeze(1)  # (L, B, D)
@@ -75,13 +84,13 @@ class Heads(nn.Module):
         return z + z @ weight
 
     def affine(self, layer: int) -> tuple[Tensor, Tensor]:
-        """The head of one layer as (A, b) with y = A x + b: A (D, D), b (D,), for hand-over to other libraries."""
+        """The head of one layer as (A, b) with y = A x + b: A (D, D), b (D,), to hand over to other libraries."""
         weight = self.weight[0 if self.kind == "shared" else layer - 1]
         full = (torch.eye(self.width) + weight).T / self.scale[layer - 1]
         return full.detach(), (-full @ self.mean[layer - 1]).detach()
 
     @torch.no_grad()
-    def apply_to(self, embeddings: np.ndarray, layers: list[int] | None = None) -> np.ndarray:
+    def apply_to(self, embeddings: np.ndarray, layers: Sequence[int] | None = None) -> np.ndarray:
         """(L, N, D) numpy in, (L, N, D) float32 out, a layer at a time."""
         out = np.empty(embeddings.shape, dtype=np.float32)
         for row, x in enumerate(embeddings):

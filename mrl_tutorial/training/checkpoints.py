@@ -1,28 +1,39 @@
-"""The state of a training run on disk: written whole or not at all, as safetensors and json."""
+"""The state of a training run on disk: written whole or not at all, as safetensors, and which runs are the same."""
 
 from __future__ import annotations
 
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.recipes.recipe import Recipe, term_name
 
+EVERY = 30.0  # seconds
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
+
 
 @dataclass
 class Run:
-    """How far a run has come. history: the total loss of each step. sums, counts: term -> (L, M), running loss tables."""
+    """How far a run has come. history: the total loss of each step. sums, counts: term -> (L, M), running loss tables.
+
+    >>> run = Run()
+    >>> run.add(2.0, {"main": np.array([[2.0, np.nan]])}, seconds=0.1)
+    >>> run.step, run.losses()["main"]
+    (1, array([[ 2., nan]]))
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -30,23 +41,93 @@ class Run:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, total: float, tables: dict[str, np.ndarray], keep: float = 0.9) -> None:
-        """Count one step: tables are averaged with a memory of about 1 / (1 - keep) steps; NaN is no observation."""
-        self.step += 1
+    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float, keep: float = 0.9) -> None:
+        """Count one step: tables are averaged with a memory of about 1 / (1 - keep) steps; NaN is no observation.
+
+        seconds: of the whole run so far.
+        """
+        self.step, self.seconds = self.step + 1, seconds
         self.history.append(total)
         for name, table in tables.items():
             seen = np.isfinite(table)
-            self.sums[name] = np.where(
-                seen, keep * self.sums.get(name, 0.0) + np.nan_to_num(table), self.sums.get(name, 0.0)
-            )
-            self.counts[name] = np.where(seen, keep * self.counts.get(name, 0.0) + 1, self.counts.get(name, 0.0))
+            for group, new in ((self.sums, np.nan_to_num(table)), (self.counts, 1)):
+                before = group.get(name, np.zeros(table.shape))
+                group[name] = np.where(seen, keep * before + new, before)
 
     def losses(self) -> dict[str, np.ndarray]:
         """Recent mean loss of each term, (L, M); NaN where training never looked."""
-        with np.errstate(invalid="ignore"):
-            return {
-                name: self.sums[name] / np.where(self.counts[name] > 0, self.counts[name], np.nan) for name in self.sums
-            }
+        return {name: self.sums[name] / np.where(n > 0, n, np.nan) for name, n in self.counts.items()}
+
+
+class Checkpoint:
+    """Where the state of one run is kept: a folder, or None for nowhere. It fills and reads `parameters` in place."""
+
+    def __init__(
+        self, folder: Path | None, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, steps: int
+    ) -> None:
+        self.path = None if folder is None else folder / "run.safetensors"
+        self.parameters, self.optimizer, self.steps = parameters, optimizer, steps
+        self._saved, self._step = time.monotonic(), 0
+
+    def save(self, run: Run) -> None:
+        """Write the run, if it has come further, so that `load` goes on as if nothing had happened.
+
+        When all `steps` are done, what the optimizer remembers is left out.
+        """
+        if self.path is None or run.step == self._step:
+            return
+        tensors: dict[str, Tensor] = {}
+        for name, p in self.parameters.items():
+            tensors[f"parameter.{name}"] = p.detach().contiguous()
+            if p in self.optimizer.state and run.step < self.steps:
+                tensors |= {f"{m}.{name}": self.optimizer.state[p][m].contiguous() for m in MOMENTS}
+        for kind, tables in (("sums", run.sums), ("counts", run.counts)):
+            tensors |= {f"{kind}.{term}": torch.from_numpy(np.ascontiguousarray(x)) for term, x in tables.items()}
+        notes = {"step": run.step, "seconds": run.seconds, "history": run.history}
+        # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
+        with files.whole_file(self.path) as temporary:
+            save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+        self._saved, self._step = time.monotonic(), run.step
+
+    def save_if_due(self, run: Run) -> None:
+        """`save`, where the last time was more than `EVERY` seconds ago."""
+        if time.monotonic() - self._saved > EVERY:
+            self.save(run)
+
+    @contextmanager
+    def saving(self, run: Run) -> Iterator[None]:
+        """Save the run when the block has ended, also by an interruption; not after an error."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.save(run)
+            raise
+        self.save(run)
+
+    def load(self) -> Run:
+        """Fill parameters and optimizer from the folder and return the run; a new run where there is nothing usable."""
+        if self.path is None or not self.path.exists():
+            return Run()
+        try:
+            with safe_open(self.path, "pt") as file:
+                notes = json.loads(file.metadata()["notes"])
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
+            values = {name: tensors[f"parameter.{name}"] for name in self.parameters}
+            if any(values[name].shape != p.shape for name, p in self.parameters.items()):
+                return Run()
+        except Exception:  # a damaged file, however it fails, is no checkpoint: start again
+            return Run()
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(values[name])
+                if f"exp_avg.{name}" in tensors:
+                    self.optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in MOMENTS}
+        run = Run(**notes)
+        for kind, tables in (("sums", run.sums), ("counts", run.counts)):
+            tables |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}
+        self._step = run.step
+        return run
 
 
 @contextmanager
@@ -66,111 +147,31 @@ def unbroken() -> Iterator[None]:
         before(*held[0])
 
 
-def save_run(
-    folder: Path, run: Run, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, done: bool
-) -> None:
-    """Write the run so that `load_run` goes on as if nothing had happened (a finished one without optimiser moments)."""
-    tensors: dict[str, Tensor] = {f"parameter.{k}": p.detach().contiguous() for k, p in parameters.items()}
-    if not done:
-        for name, p in parameters.items():
-            for moment in ("exp_avg", "exp_avg_sq", "step"):
-                if p in optimizer.state:
-                    tensors[f"{moment}.{name}"] = optimizer.state[p][moment].contiguous()
-    tables = {"sums": run.sums, "counts": run.counts}
-    for kind, group in tables.items():
-        tensors |= {f"{kind}.{name}": torch.from_numpy(np.ascontiguousarray(table)) for name, table in group.items()}
-    notes = {"step": run.step, "seconds": run.seconds, "history": run.history, "done": done}
-    # one file holds all of it (notes ride in the header), so that no crash can pair one step's weights with another's notes
-    with files.whole_file(folder / "run.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
+    """What makes two recipes the same run: name, grids, options; functions of this package count by their names.
 
-
-def load_run(
-    folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> tuple[Run, bool] | None:
-    """Fill parameters and optimiser from `folder` and return (run, done); None where there is nothing usable."""
-    path = folder / "run.safetensors"
-    if not path.exists():
+    A function of your own (a term, a sampler) cannot be read for what it computes, so a run with one has no key: None,
+    and it is neither cached nor resumed. Unless you name it: `key` then stands for all functions of your own, and has
+    to change when they do.
+    """
+    options = {term_name(term): given for term, given in recipe.options.items()}
+    values = [*recipe.weights, recipe.sampler, *(value for given in options.values() for value in given.values())]
+    if key is None and any(callable(value) and not _ours(value) for value in values):
         return None
-    try:
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            notes = json.loads((file.metadata() or {})["notes"])
-        tensors = load_file(path)
-        values = {name: tensors[f"parameter.{name}"] for name in parameters}
-    except Exception:  # a damaged file is no checkpoint: start again
-        return None
-    if any(values[name].shape != p.shape for name, p in parameters.items()):
-        return None
-    with torch.no_grad():
-        for name, p in parameters.items():
-            p.copy_(values[name])
-            if f"exp_avg.{name}" in tensors:
-                optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in ("step", "exp_avg", "exp_avg_sq")}
-    run = Run(step=notes["step"], seconds=notes["seconds"], history=notes["history"])
-    for kind, table in (("sums", run.sums), ("counts", run.counts)):
-        table |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}
-    return run, notes["done"]
+    terms = [[_named(term), np.asarray(grid).tolist()] for term, grid in recipe.weights.items()]
+    named = {term: {name: _named(value) for name, value in given.items()} for term, given in options.items()}
+    cells = [list(recipe.layers or ()), list(recipe.dims or ())]
+    rate = recipe.learned.rate if recipe.learned else None
+    return [recipe.name, cells, terms, named, _named(recipe.sampler), rate, key]
 
 
-def recipe_key(recipe: Recipe) -> list:
-    """What makes two recipes the same run: names, grids, options; a function counts by `function_key`."""
-    terms = [
-        [term_name(key), "" if isinstance(key, str) else function_key(key), np.asarray(grid).tolist()]
-        for key, grid in recipe.weights.items()
-    ]
-    options = {
-        term_name(key): {name: _value_key(value, ()) for name, value in given.items()}
-        for key, given in recipe.options.items()
-    }
-    drawn = function_key(recipe.sampler) if recipe.sampler else ""
-    learned = [recipe.learned.rate] if recipe.learned else []
-    return [recipe.name, list(recipe.layers), list(recipe.dims), terms, options, drawn, *learned]
+def _ours(function: Any) -> bool:
+    return (getattr(function, "__module__", None) or "").startswith("mrl_tutorial.")
 
 
-def function_key(f: Callable, above: tuple = ()) -> str:
-    """What a function computes: code, defaults, closure and the globals that it reads, functions beside it included.
-    So that a term which was edited, or reads a number that was, is not taken for the run before."""
-    inner = getattr(f, "__code__", None)
-    if inner is None:
-        return repr(f)
-    if f in above:
-        return f.__qualname__
-    code, names = _code_key(inner)
-    above = (*above, f)
-    read = [(name, f.__globals__[name]) for name in sorted(names) if name in f.__globals__]
-    cells = [(name, cell.cell_contents) for name, cell in zip(inner.co_freevars, f.__closure__ or (), strict=False)]
-    given = [("defaults", f.__defaults__), ("keywords", f.__kwdefaults__)]
-    return files.key(code, [[name, _value_key(value, above)] for name, value in (*read, *cells, *given)])
-
-
-def _code_key(code: CodeType) -> tuple[list, set[str]]:
-    """Instructions and constants, without addresses and places in a file; and the names that they use."""
-    parts, names = [code.co_code.hex(), list(code.co_names)], set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # a comprehension, a function inside
-            inside, used = _code_key(constant)
-            parts.append(inside)
-            names |= used
-        else:  # a set prints in another order in another process
-            parts.append(sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant))
-    return parts, names
-
-
-def _value_key(value: object, above: tuple) -> str:
+def _named(value: Any) -> str:
     if torch.is_tensor(value):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         return files.key(value)
-    if isinstance(value, ModuleType):
-        return value.__name__
-    if isinstance(value, (list, tuple)):
-        return files.key([_value_key(item, above) for item in value])
-    if isinstance(value, dict):
-        return files.key([[repr(name), _value_key(item, above)] for name, item in value.items()])
-    if isinstance(value, FunctionType):
-        package = value.__module__ or ""
-        near = not above or package == above[0].__module__
-        return function_key(value, above) if near else f"{package}.{value.__qualname__}"
-    return repr(value)
+    return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else repr(value)

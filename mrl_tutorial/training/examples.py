@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,25 +25,30 @@ class Examples:
     def __len__(self) -> int:
         return len(self.anchors)
 
+    def sides(self, chosen: np.ndarray) -> list[list[str]]:
+        """The texts of a batch, `chosen` being indices: [anchors] or [anchors, positives + negatives]."""
+        sides = [[self.anchors[i] for i in chosen]]
+        if self.positives is not None:
+            negatives = [text for i in chosen for text in self.negatives[i]] if self.negatives else []
+            sides.append([self.positives[i] for i in chosen] + negatives)
+        return sides
 
-def examples(task, split: str = "train") -> Examples:
+
+def examples(task: Any, split: str = "train") -> Examples:
     """The examples of a task's split. Raises InputError where the task has none, or holds vectors in place of texts."""
     if split not in task.splits:
         raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(task.splits)}")
+    rows = task.splits[split]
     if task.kind == "retrieval":
         found = Examples(*task.pairs(split))
     elif task.kind == "pairs":
-        rows = task.splits[split]
-        fewest = min((len(row) for row in rows), default=2) - 2  # a row with more negatives is cut to the fewest
-        found = Examples(
-            [r[0] for r in rows], [r[1] for r in rows], [list(r[2 : 2 + fewest]) for r in rows] if fewest else None
-        )
+        fewest = min((len(row) for row in rows), default=2)  # a row with more negatives is cut to the fewest
+        negatives = [list(row[2:fewest]) for row in rows] if fewest > 2 else None
+        found = Examples([row[0] for row in rows], [row[1] for row in rows], negatives)
     elif task.kind == "sts":
-        first, second, scores = task.splits[split]
-        found = Examples(list(first), list(second), labels=np.asarray(scores, dtype=np.float32))
-    elif task.kind == "classification" and len(task.splits[split][0]) and isinstance(task.splits[split][0][0], str):
-        texts, labels = task.splits[split]
-        found = Examples(list(texts), labels=np.asarray(labels, dtype=np.int64), classes=len(task.classes))
+        found = Examples(list(rows[0]), list(rows[1]), labels=np.asarray(rows[2], dtype=np.float32))
+    elif task.kind == "classification" and len(rows[0]) and isinstance(rows[0][0], str):
+        found = Examples(list(rows[0]), labels=np.asarray(rows[1], dtype=np.int64), classes=len(task.classes))
     else:
         raise InputError(f"{task.name} holds vectors, not texts: there is no encoder to train on it")
     if len(found) < 2:
@@ -57,11 +63,14 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
 
     Epoch after epoch in a seeded order. No text stands twice in a contrastive batch: a second copy of an anchor's
     positive would be a false negative; such an example waits for the next batch.
+
+    >>> schedule(Examples(["a", "b", "c"], ["x", "x", "y"]), batch_size=2, steps=2, seed=0)  # not a beside b
+    [array([2, 0]), array([1, 2])]
     """
     rng = np.random.default_rng([seed, 7])
     contrastive = data.positives is not None and data.labels is None
     queue: list[int] = []
-    batches = []
+    batches: list[np.ndarray] = []
     while len(batches) < steps:
         batch: list[int] = []
         seen: set[str] = set()
@@ -72,7 +81,7 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
                 queue = rng.permutation(len(data)).tolist()[::-1]
             i = queue.pop()
             dealt += 1
-            texts = {data.anchors[i], data.positives[i]} if contrastive else {str(i)}
+            texts = {data.anchors[i], data.positives[i]} if contrastive and data.positives else {str(i)}
             if texts & seen:
                 waiting.append(i)
                 continue
@@ -85,8 +94,5 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
 
 def unique_texts(*lists: Sequence[str] | None) -> tuple[list[str], dict[str, int]]:
     """All texts of several lists once, in order of first appearance, and where each stands."""
-    place: dict[str, int] = {}
-    for texts in lists:
-        for text in texts or ():
-            place.setdefault(text, len(place))
-    return list(place), place
+    texts = list(dict.fromkeys(text for given in lists for text in given or ()))
+    return texts, {text: i for i, text in enumerate(texts)}

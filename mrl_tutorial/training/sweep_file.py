@@ -46,7 +46,7 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def load_sweep(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Rows and header of data/results/NAME.csv, a sweep that comes with the course. Raises InputError for another name."""
+    """Rows and header of data/results/NAME.csv, a sweep of the course. Raises InputError for another name."""
     return read_sweep(result_file(name))
 
 

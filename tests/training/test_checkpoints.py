@@ -1,61 +1,80 @@
-"""Which recipes are the same run."""
+"""Which recipes are the same run, and that a function of your own is never taken for the one before."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mrl_tutorial.losses import TERMS
+from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.checkpoints import recipe_key
+from mrl_tutorial.training.loop import train
+from tests.helpers.tiny import save_tiny
+from tests.training.test_training import OPTIONS, pairs_task
 
-TERM = """
-import numpy as np
-from mrl_tutorial.losses import contrastive
-SCALE = 2.0
-TABLE = np.arange(3000.0)
-def twice(x):
-    return 2 * x
-def make(shift):
-    def term(batch, layers, dims, power=1):
-        return SCALE * twice(contrastive(batch, layers, dims)) ** power + shift + sum(x for x in TABLE)
-    return term
-term = make(np.zeros(2000))
-"""
+NAMES = ("2dmse-v1", "2dmse-v1-st", "mrl")
 
 
-def key(source: str) -> list:
-    space: dict = {"__name__": "__main__"}
-    exec(source, space)
-    return recipe_key(Recipe("mine", {space["term"]: np.ones((3, 3))}).validate(3, 32))
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize(
-    "old, new",
-    [
-        ("SCALE = 2.0", "SCALE = 3.0"),
-        ("TABLE = np.arange(3000.0)", "TABLE = np.arange(3000.0); TABLE[1500] = 0"),  # an array prints shortened
-        ("return 2 * x", "return 3 * x"),
-        ("power=1", "power=2"),
-        ("make(np.zeros(2000))", "make(np.eye(1, 2000, 1000)[0])"),
-        ("+ shift", "- shift"),
-    ],
-)
-def test_a_term_that_computes_something_else_is_another_run(old, new):
-    assert key(TERM) == key("\n\n" + TERM)
-    assert key(TERM) != key(TERM.replace(old, new))
+def with_term(scale: float) -> Recipe:
+    def term(batch, layers, dims):
+        return scale * TERMS["contrastive"](batch, layers, dims)
+
+    return Recipe("mine", {term: np.ones((3, 3))}).validate(3, 32)
+
+
+def steps_of(recipe: Recipe, encoder: Encoder, **options) -> tuple[list[int], list[float]]:
+    """The steps that training really did, and the history that it returned."""
+    steps: list[int] = []
+    result = train(
+        encoder, pairs_task(), recipe, on_step=lambda step, n, loss: steps.append(step), **OPTIONS, **options
+    )
+    return steps, result.history
+
+
+def test_an_edited_term_is_never_taken_for_the_run_before(tmp_path):
+    encoder = Encoder.load(save_tiny(tmp_path / "bert"))
+    whole = list(range(1, OPTIONS["steps"] + 1))
+    first, second = (steps_of(with_term(scale), encoder) for scale in (1.0, 2.0))
+    assert first[0] == second[0] == whole and second[1][0] == pytest.approx(2 * first[1][0])
+    assert not list((tmp_path / "cache").rglob("run.safetensors"))  # a run with a function of one's own is not kept
+    named = steps_of(with_term(1.0), encoder, key="once")
+    assert named[0] == whole and named[1] == first[1]
+    assert steps_of(with_term(1.0), encoder, key="once") == ([], first[1])  # unless it has a name
+    assert steps_of(with_term(2.0), encoder, key="twice") == (whole, second[1])
+
+
+def test_what_has_a_key():
+    mine, shipped = with_term(1.0), get_recipe("2dmse-v1", 3, 32)
+    assert recipe_key(mine) is None and recipe_key(mine, "a") != recipe_key(mine, "b")
+    assert recipe_key(replace(shipped, sampler=lambda rng: shipped.weights)) is None
+    assert recipe_key(replace(mine, weights={"main": np.ones((3, 3))})) is not None
+    assert recipe_key(replace(shipped, options={"kl-features": {"teacher": lambda: None}})) is None
+    table = np.arange(3000.0)  # an array prints shortened
+    keys = [recipe_key(replace(shipped, options={"kl-features": {"x": x}})) for x in (table, table + (table == 1500))]
+    assert keys[0] != keys[1]
 
 
 def test_a_shipped_recipe_is_the_same_run_in_another_process():
     code = (
-        "from mrl_tutorial.training.checkpoints import recipe_key; from mrl_tutorial.recipes.registry import get_recipe; "
-        "print([recipe_key(get_recipe(name, 3, 32)) for name in ('2dmse-v1', '2dmse-v1-st', 'mrl')])"
+        "from mrl_tutorial.training.checkpoints import recipe_key\n"
+        "from mrl_tutorial.recipes.registry import get_recipe\n"
+        f"print([recipe_key(get_recipe(name, 3, 32)) for name in {NAMES}])"
     )
-    here = [recipe_key(get_recipe(name, 3, 32)) for name in ("2dmse-v1", "2dmse-v1-st", "mrl")]
-    assert here == [recipe_key(get_recipe(name, 3, 32)) for name in ("2dmse-v1", "2dmse-v1-st", "mrl")]
+    here = [recipe_key(get_recipe(name, 3, 32)) for name in NAMES]
+    assert None not in here and here == [recipe_key(get_recipe(name, 3, 32)) for name in NAMES]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(here)
     assert recipe_key(get_recipe("2dmse-v1", 3, 32)) != recipe_key(get_recipe("2dmse-v1", 3, 32, dims=(8, 32)))
+    once, twice = (get_recipe("2dmse-v1-st", 3, 32, layers_per_step=n) for n in (1, 2))
+    assert recipe_key(once) != recipe_key(twice)

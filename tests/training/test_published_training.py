@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.recipes.test_published_recipes import DIMS, WIDTH
-from tests.training.test_training import OPTIONS, pairs_task, parameters
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
@@ -17,6 +15,8 @@ from mrl_tutorial.training.examples import examples, schedule
 from mrl_tutorial.training.loop import train
 from tests.helpers import reference
 from tests.helpers.tiny import SENTENCES, save_tiny
+from tests.recipes.test_published_recipes import DIMS, WIDTH
+from tests.training.test_training import OPTIONS, pairs_task, parameters
 
 
 @pytest.fixture(autouse=True)

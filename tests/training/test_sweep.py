@@ -20,8 +20,8 @@ from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.types import ClassificationTask, RetrievalTask, STSTask
 from mrl_tutorial.training import sweep as room
 from mrl_tutorial.training.loop import NonFiniteLoss, train
-from mrl_tutorial.training.sweep import expand, read_sweep, summary, sweep
-from mrl_tutorial.training.sweep_file import COLUMNS
+from mrl_tutorial.training.sweep import SweepConfig, expand, score, sweep
+from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep, summary
 from tests.helpers.tiny import SENTENCES, save_tiny
 
 LAYERS, DIMS = (1, 2, 3), (8, 16, 32)
@@ -55,7 +55,7 @@ def classes() -> ClassificationTask:
     return ClassificationTask("classes", "made up", {"train": part, "test": part}, ["even", "odd"])
 
 
-BUDGET = dict(what="heads", seeds=2, steps=3, batch_size=4, lr=0.01, precision="fp32")
+BUDGET = {"what": "heads", "seeds": 2, "steps": 3, "batch_size": 4, "lr": 0.01, "precision": "fp32"}
 
 
 def test_rows_are_what_train_and_evaluate_give(encoder, tmp_path):
@@ -101,7 +101,7 @@ def test_separate_is_one_run_a_cell_and_scored_there_alone(encoder, tmp_path):
     assert len(means[means.recipe == "separate"]) == 4 and set(means.recipe) == {"plain", "separate"}
 
 
-def test_names_become_arms():
+def test_names_become_candidates():
     cells = check_cells([1, 3], [8], 3, 32)
     assert [a.name for a in expand(["mrl", "plain", "separate:*", "separate:3,8", "mrl"], cells)] == [
         "plain", "mrl", "separate:1,8", "separate:3,8",
@@ -127,11 +127,11 @@ def test_a_stopped_sweep_goes_on_and_repeats_nothing(encoder, tmp_path, monkeypa
     whole = sweep(encoder, retrieval(), ["mrl", "all-cells"], out=tmp_path / "whole.csv", cache=False, **BUDGET)
     started = []
 
-    def stops(given, task, recipe, **options):
-        started.append((recipe.name, options["seed"]))
+    def stops(given, task, recipe, config, seed):
+        started.append((recipe.name, seed))
         if len(started) == 3:
             raise KeyboardInterrupt
-        return train(given, task, recipe, **options)
+        return train(given, task, recipe, config, seed=seed)
 
     monkeypatch.setattr(room, "train", stops)
     out = tmp_path / "s.csv"
@@ -244,10 +244,10 @@ def test_a_model_with_heads_and_vectors_are_refused(encoder, tmp_path):
 
 
 def test_a_run_that_diverges_keeps_its_place_without_a_value(encoder, tmp_path, monkeypatch):
-    def diverges(given, task, recipe, **options):
-        if options["seed"] == 1:
+    def diverges(given, task, recipe, config, seed):
+        if seed == 1:
             raise NonFiniteLoss("step 2: term 'main' is inf")
-        return train(given, task, recipe, **options)
+        return train(given, task, recipe, config, seed=seed)
 
     monkeypatch.setattr(room, "train", diverges)
     said: list[str] = []
@@ -286,7 +286,7 @@ def test_other_files_are_refused_and_kept(encoder, tmp_path, text):
         text = text.rsplit("\n", 1)[0] + "\nplain,none,none,0,toy\n"
     out.write_text(text)
     for act in (lambda: read_sweep(out), lambda: sweep(encoder, retrieval(), ["plain"], out=out, **BUDGET)):
-        with pytest.raises(InputError, match="is no sweep|is damaged"):
+        with pytest.raises(InputError, match=r"is no sweep|is damaged"):
             act()
     assert out.read_text() == text
     with pytest.raises(InputError, match="cannot be read"):
@@ -348,8 +348,10 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
     name = "retrieval-2dmse+fixed-doc"
     recipe = get_recipe(name, 3, 32, dims=(8,))
     trained = train(encoder, retrieval(), recipe, what="heads", steps=3, batch_size=4, lr=0.01, seed=0).encoder
-    fixed, paired = (room._score(retrieval(), trained, True, ["ndcg@10"], "test", LAYERS, DIMS, "fp32", on)["ndcg@10"].values
-                     for on in (True, False))  # fmt: skip
+    config = SweepConfig(precision="fp32")
+    fixed, paired = (
+        score(retrieval(), trained, ["ndcg@10"], (LAYERS, DIMS), on, config)["ndcg@10"].values for on in (True, False)
+    )
     want = evaluate_grid(retrieval(), trained, layers=LAYERS, dims=DIMS, precision="fp32", fixed_document=True).values
     assert np.array_equal(fixed, want) and not np.array_equal(fixed, paired)
 

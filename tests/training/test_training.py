@@ -15,7 +15,8 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import layers as bb
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe import Recipe
-from mrl_tutorial.training import loop
+from mrl_tutorial.training import trainables
+from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
 from mrl_tutorial.training.loop import NonFiniteLoss, train
 from tests.helpers.tiny import SENTENCES, WORDS, save_tiny
@@ -43,7 +44,7 @@ def pairs_task(n=40, negatives=0):
     return SimpleNamespace(name="toy", kind="pairs", splits={"train": rows})
 
 
-OPTIONS = dict(steps=8, batch_size=6, precision="fp32")
+OPTIONS = {"steps": 8, "batch_size": 6, "precision": "fp32"}
 
 
 def parameters(result, what):
@@ -118,6 +119,30 @@ def test_an_interrupt_in_the_middle_of_an_update_waits_for_its_end(encoder, what
     assert torch.equal(parameters(resumed, what), parameters(whole, what))
 
 
+def test_texts_that_are_known_are_not_encoded_again(encoder, monkeypatch):
+    task = pairs_task(negatives=1)
+    data = examples(task)
+    known = {text: encoder.encode_layers([text], precision="fp32", cache=False)[:, 0] for text in data.anchors}
+    want = train(encoder, task, "all-cells", cache=False, **OPTIONS)
+    asked, real = [], Encoder.encode_layers
+    monkeypatch.setattr(
+        Encoder, "encode_layers", lambda self, texts, **k: asked.extend(texts) or real(self, texts, **k)
+    )
+    got = train(encoder, task, "all-cells", known=known, cache=False, **OPTIONS)
+    np.testing.assert_allclose(got.history, want.history, rtol=1e-4)
+    assert asked and len(set(asked)) == len(asked) and not set(asked) & set(known)
+    others = {text: np.zeros((3, 32), np.float32) for text in known}
+    assert train(encoder, task, "all-cells", known=others, cache=False, **OPTIONS).history != got.history
+
+
+def test_a_setting_that_does_not_exist_is_named(encoder):
+    with pytest.raises(InputError, match=r"no setting 'stepz': choose from .*steps"):
+        train(encoder, pairs_task(), "mrl", stepz=3)
+    config = TrainConfig(steps=2, cache=False)
+    assert train(encoder, pairs_task(), "mrl", config, batch_size=5).steps == 2
+    assert config == TrainConfig(steps=2, cache=False)
+
+
 def test_other_arguments_are_another_run(encoder):
     task = pairs_task()
     first = train(encoder, task, "all-cells", **OPTIONS)
@@ -158,16 +183,16 @@ def test_first_step_loss_is_the_recipe_on_plain_embeddings(encoder):
 
 
 def test_separate_runs_and_trains_no_deeper_block(encoder):
-    calls = []
     result = train(encoder, pairs_task(), "separate:2,16", what="full", cache=False, **OPTIONS)
     _, before = bb.find_blocks(encoder.model)
     _, after = bb.find_blocks(result.encoder.model)
     changed = [
-        any(not torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters())) for a, b in zip(before, after)
+        any(not torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+        for a, b in zip(before, after, strict=True)
     ]
-    assert changed == [True, True, False] and not calls
+    assert changed == [True, True, False]
     assert np.isnan(result.losses["main"]).sum() == result.losses["main"].size - 1
-    for p, q in zip(encoder.model.embeddings.parameters(), result.encoder.model.embeddings.parameters()):
+    for p, q in zip(encoder.model.embeddings.parameters(), result.encoder.model.embeddings.parameters(), strict=True):
         assert torch.equal(p, q)
 
 
@@ -210,8 +235,8 @@ def test_schedule_is_seeded_covers_everything_and_never_repeats_a_text():
     positives = [f"p{i // 3}" for i in range(30)]  # three anchors share each positive
     data = Examples([f"a{i}" for i in range(30)], positives)
     batches = schedule(data, 8, 12, seed=3)
-    assert all((a == b).all() for a, b in zip(batches, schedule(data, 8, 12, seed=3)))
-    assert any((a != b).any() for a, b in zip(batches, schedule(data, 8, 12, seed=4)))
+    assert all((a == b).all() for a, b in zip(batches, schedule(data, 8, 12, seed=3), strict=True))
+    assert any((a != b).any() for a, b in zip(batches, schedule(data, 8, 12, seed=4), strict=True))
     for batch in batches:
         assert len(batch) == 8 and len({positives[i] for i in batch}) == 8
     counts = np.bincount(np.concatenate(batches), minlength=30)
@@ -221,12 +246,18 @@ def test_schedule_is_seeded_covers_everything_and_never_repeats_a_text():
 
 
 def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
-    monkeypatch.setattr(loop.Encoder, "encode_layers", lambda *a, **k: pytest.fail("encoded"))
+    monkeypatch.setattr(trainables.Encoder, "encode_layers", lambda *a, **k: pytest.fail("encoded"))
     for options, message in [
-        ({"what": "all"}, "what='all'"), ({"heads": "none"}, "heads 'none'"), ({"steps": 0}, "steps 0"),
-        ({"batch_size": 1}, "batch size 1"), ({"lr": -1.0}, "learning rate -1.0"), ({"temperature": 0.0}, "temperature 0.0"),
-        ({"precision": "int8"}, "int8"), ({"split": "holdout"}, "no split 'holdout'"),
-    ]:  # fmt: skip
+        ({"what": "all"}, "what='all'"),
+        ({"heads": "none"}, "heads 'none'"),
+        ({"start": "pairs"}, "start='pairs'"),
+        ({"steps": 0}, "steps 0"),
+        ({"batch_size": 1}, "batch size 1"),
+        ({"lr": -1.0}, "learning rate -1.0"),
+        ({"temperature": 0.0}, "temperature 0.0"),
+        ({"precision": "int8"}, "int8"),
+        ({"split": "holdout"}, "no split 'holdout'"),
+    ]:
         with pytest.raises(InputError, match=message):
             train(encoder, pairs_task(), "mrl", **{**OPTIONS, **options})
     with pytest.raises(InputError, match="unknown recipe"):

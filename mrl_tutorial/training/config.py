@@ -1,0 +1,81 @@
+"""The settings of a training run, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.folders import check_model_folder
+from mrl_tutorial.models.heads import KINDS
+from mrl_tutorial.models.layers import resolve_precision
+
+#: learning rates found on the dev queries of pydocs
+RATES = {"shared": 3e-3, "per-layer": 3e-4, "full": 1e-4}
+#: settings that do not change what a run computes
+OUTSIDE = ("out", "name", "cache", "split")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What `train` trains, and how. Raises InputError for a value that is impossible.
+
+    what: "heads" (linear heads on frozen embeddings) or "full" (every transformer block; token embeddings stay frozen,
+    unless the recipe has layer 0). heads: "shared" or "per-layer". start: of new heads, "zero" (nothing but the recipe
+    shapes them; default for shared heads) or "closed-form" (`Heads.fit_pairs`; default for per-layer heads).
+    lr: the learning rate at its highest, default `RATES`. temperature, symmetric: of the contrastive loss.
+    max_tokens: where texts are cut in full training. tied: one classifier whose columns are sliced (MRL-E).
+    precision: "fp32", "bf16", or "auto" (bf16 where the processor has it). split: the examples to train on.
+    out: also write a folder that `Encoder.load` accepts. name: of the trained encoder.
+    cache: keep the run's state and result in the cache. key: a name for functions of your own in the recipe, which
+    stands for them there (see `checkpoints.recipe_key`).
+
+    >>> TrainConfig(steps=10).with_defaults("retrieval").lr
+    0.003
+    """
+
+    what: str = "heads"
+    heads: str = "shared"
+    start: str | None = None
+    steps: int = 150
+    batch_size: int = 64
+    lr: float | None = None
+    seed: int = 0
+    temperature: float = 0.05
+    symmetric: bool = False
+    max_tokens: int = 64
+    tied: bool = False
+    precision: str = "auto"
+    split: str = "train"
+    out: str | Path | None = None
+    name: str | None = None
+    cache: bool = True
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.what not in ("heads", "full"):
+            raise InputError(f"what={self.what!r} is unknown: choose heads or full")
+        if self.heads not in KINDS:
+            raise InputError(f"heads {self.heads!r} are unknown: choose {' or '.join(KINDS)}")
+        if self.start not in (None, "zero", "closed-form"):
+            raise InputError(f"start={self.start!r} is unknown: choose zero or closed-form")
+        whole = (("steps", self.steps, 1), ("batch size", self.batch_size, 2), ("max_tokens", self.max_tokens, 3))
+        for label, value, least in whole:
+            if value != int(value) or value < least:
+                raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")
+        for label, number in (("learning rate", self.lr), ("temperature", self.temperature)):
+            if number is not None and not (math.isfinite(number) and number > 0):
+                raise InputError(f"{label} {number} is impossible: give a positive number")
+        if self.out is not None:
+            check_model_folder(Path(self.out))
+
+    def with_defaults(self, kind: str) -> TrainConfig:
+        """The same settings with start, lr and precision filled in for a task of that kind."""
+        pairs = self.heads == "per-layer" and kind in ("retrieval", "pairs")
+        return replace(
+            self,
+            start=self.start or ("closed-form" if pairs else "zero"),
+            lr=self.lr or RATES[self.heads if self.what == "heads" else self.what],
+            precision=resolve_precision(self.precision),
+        )

@@ -1,0 +1,122 @@
+"""The two things that can be trained: heads on frozen embeddings, in seconds, or the whole backbone, in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.models import layers as running
+from mrl_tutorial.models.encoder import Encoder, Progress
+from mrl_tutorial.models.heads import Heads
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.training.config import TrainConfig
+from mrl_tutorial.training.examples import Examples, unique_texts
+
+Known = Mapping[str, np.ndarray]  # text -> (L, D)
+
+
+class Trainable(Protocol):
+    """What the training loop needs. module: holds the parameters. layers: the rows of what `embed` gives."""
+
+    encoder: Encoder
+    layers: tuple[int, ...]
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Texts to embeddings (L, N, D) with a gradient."""
+
+    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
+        """The trained encoder; dims: the widths that were trained."""
+
+
+def make_batch(model: Trainable, data: Examples, chosen: np.ndarray, **options: Any) -> Batch:
+    """The examples `chosen` (B indices), embedded, with their labels; options: further fields of `Batch`."""
+    sides = data.sides(chosen)
+    out = model.embed([text for side in sides for text in side])  # (L, B + N, D)
+    documents = out[:, len(chosen) :] if len(sides) > 1 else None
+    labels = None if data.labels is None else torch.from_numpy(data.labels[chosen])
+    return Batch(out[:, : len(chosen)], documents, model.layers, labels=labels, **options)
+
+
+class FrozenLayers:
+    """Heads over embeddings that are computed once, or taken from `known` (computed before, at the same precision)."""
+
+    def __init__(
+        self, encoder: Encoder, data: Examples, config: TrainConfig, known: Known | None, progress: Progress | None
+    ) -> None:
+        texts, self.place = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
+        self.encoder = encoder.with_heads(None)
+        raw = self._encode(texts, config.precision, known or {}, progress)
+        self.raw = torch.from_numpy(np.array(raw))  # (L, texts, D)
+        self.layers = tuple(range(1, encoder.n_layers + 1))
+        self.module = Heads(encoder.n_layers, encoder.width, config.heads)
+        if encoder.heads is not None and encoder.heads.kind == config.heads:
+            self.module.load_state_dict(encoder.heads.state_dict())  # training goes on from the heads that are there
+            return
+        self.module.standardize_on(raw)
+        if config.start == "closed-form" and data.positives is not None:
+            anchors, positives = ([self.place[text] for text in side] for side in (data.anchors, data.positives))
+            self.module.fit_pairs(raw[:, anchors], raw[:, positives])
+
+    def _encode(self, texts: list[str], precision: str, known: Known, progress: Progress | None) -> np.ndarray:
+        fresh = [text for text in texts if text not in known]
+        raw = self.encoder.encode_layers(fresh, precision=precision, progress=progress)
+        if len(fresh) == len(texts):
+            return raw
+        place = {text: i for i, text in enumerate(fresh)}
+        return np.stack([known[text] if text in known else raw[:, place[text]] for text in texts], axis=1)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Through the heads: (L, N, D)."""
+        return self.module(self.raw[:, [self.place[text] for text in texts]])
+
+    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
+        """The backbone as it was, with the trained heads."""
+        return self.encoder.with_heads(self.module.requires_grad_(False), name=name, trained_dims=dims)
+
+
+class FullBackbone:
+    """A copy of the backbone, in length-sorted micro-batches so that short texts are not padded to the longest."""
+
+    def __init__(self, encoder: Encoder, recipe: Recipe, config: TrainConfig) -> None:
+        if encoder.heads is not None:
+            raise InputError(
+                f"{encoder.name} has heads: full training takes a model without (encoder.with_heads(None))"
+            )
+        self.encoder = encoder.trainable_copy()
+        self.module = self.encoder.model
+        self.precision, self.max_tokens = config.precision, min(config.max_tokens, encoder.max_length)
+        # explicit attention: its backward is cheaper than the fused kernel's on short texts on a CPU
+        self.module.set_attn_implementation("eager")
+        self.module.requires_grad_(True)
+        self.module.embeddings.requires_grad_(recipe.embeddings)
+        deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
+        self.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
+        self._run = running.EarlyExit(self.module, self.layers)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Through the blocks up to the deepest that the recipe needs: (L, N, D)."""
+        tokenizer, parts, order = self.encoder.tokenizer, [], []
+        ids = tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            for group in running.least_padding([len(i) for i in ids], max(1, len(texts) // 21)):
+                padded, mask = running.pad([ids[i] for i in group], tokenizer.pad_token_id or 0)
+                hidden = self._run(padded, mask)
+                parts.append(torch.stack([running.pool(h, mask, self.encoder.pooling) for h in hidden]))  # (L, b, D)
+                order.append(group)
+        return torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(order)))]
+
+    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
+        """The trained copy."""
+        self.module.requires_grad_(False)
+        self.module.set_attn_implementation("sdpa")
+        self.encoder.name, self.encoder.trained_dims = name, dims
+        return self.encoder
