@@ -34,6 +34,7 @@ from mrl_tutorial.evaluation.probes import few_shot_rows
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.evaluation.statistics import paired
+from mrl_tutorial.grid import Grid
 from mrl_tutorial.training.examples import unique_texts
 from mrl_tutorial.training.sweep_file import environment
 
@@ -185,6 +186,7 @@ def _scored(name: str, encoder: Encoder, seed: int, tasks: Mapping[str, Any]) ->
                 rows[:, few] = parts["train"]
                 parts["train"] = rows
             grid = evaluate_grid(task, embeddings=parts, split="test", layers=[1], dims=BASELINES[name].dims)
+            assert isinstance(grid, Grid)  # one measure was asked for
             found[f"{task_name}|{grid.metric}|{how}"] = grid.values[0] if grid.per_item is None else grid.per_item[0]
     return found
 

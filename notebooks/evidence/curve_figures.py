@@ -60,15 +60,15 @@ def side_by_side(
     figure, gap, shown = go.Figure(), 0.07, set()
     width = (1 - gap * (len(panels) - 1)) / len(panels)
     for i, (head, lines) in enumerate(panels.items()):
-        axes, start = (f"x{i + 1}", f"y{i + 1}"), i * (width + gap)
+        start = i * (width + gap)
         for name, values in lines.items():
             look = (looks or {}).get(name) or default_look(names.index(name))
             bars = (spread or {}).get(head, {}).get(name)
-            figure.add_trace(_line(dims, values, name, look, axes, bars) | {"showlegend": name not in shown})
+            figure.add_trace(_line(dims, values, name, look, i + 1, bars) | {"showlegend": name not in shown})
             shown.add(name)
         x_axis = plots.curve_x(dims, every=2 if len(panels) > 1 else 1) | {"title": {"text": x_title}}
-        figure.layout[f"xaxis{i + 1}"] = {**x_axis, "domain": [start, min(1.0, start + width)], "anchor": axes[1]}
-        figure.layout[f"yaxis{i + 1}"] = {**y, **({"title": None} if i else {}), "anchor": axes[0]}
+        figure.layout[f"xaxis{i + 1}"] = {**x_axis, "domain": [start, min(1.0, start + width)], "anchor": f"y{i + 1}"}
+        figure.layout[f"yaxis{i + 1}"] = {**y, **({"title": None} if i else {}), "anchor": f"x{i + 1}"}
         figure.add_annotation(**plots.heading(head, start + width / 2))
     figure.update_layout(**plots.style(title), height=460)
     below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "xanchor": "left"}
@@ -76,9 +76,9 @@ def side_by_side(
 
 
 def _line(
-    dims: Sequence[int], values: np.ndarray, name: str, look: Look, axes: tuple[str, str], bars: np.ndarray | None
+    dims: Sequence[int], values: np.ndarray, name: str, look: Look, place: int, bars: np.ndarray | None
 ) -> dict[str, Any]:
-    trace = plots.curve(dims, np.round(values, 4), name, look.color, look.dash, axes) | {"legendgroup": name}
+    trace = plots.curve(dims, np.round(values, 4), name, look.color, look.dash, place) | {"legendgroup": name}
     if look.symbol:
         trace |= {"mode": "lines+markers", "marker": {"symbol": look.symbol, "size": 9, "color": look.color}}
     if bars is not None:
