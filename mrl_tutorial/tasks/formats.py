@@ -62,7 +62,7 @@ def read_records(path: Path, remedy: str = "correct or remove the line") -> Iter
     """(line or row, object) of a `.jsonl`, `.jsonl.gz`, `.json` (a list of objects) or `.parquet` file. A line that is
     a bare list stands for {"set": the list}. Raises InputError naming file, line and remedy."""
     if path.suffix == ".parquet":
-        yield from enumerate(_read_parquet(path), start=1)
+        yield from enumerate(_parquet_rows(path), start=1)
         return
     whole = path.suffix == ".json"
     for number, text in [(1, "\n".join(line for _, line in read_lines(path)))] if whole else read_lines(path):
@@ -82,14 +82,15 @@ def read_records(path: Path, remedy: str = "correct or remove the line") -> Iter
             yield place, item if isinstance(item, dict) else {"set": item}
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    import pandas
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """By pyarrow, a batch of rows at a time: pandas turns whole numbers beside missing ones into fractions."""
+    import pyarrow.parquet
 
     try:
-        frame = pandas.read_parquet(path, dtype_backend="pyarrow")  # whole numbers stay whole beside missing ones
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a parquet file ({' '.join(str(error).split())}); write it again") from error
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def read_table(path: Path) -> Table:
@@ -183,7 +184,7 @@ def _object_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             header = list(record)
             yield 1, [str(name) for name in header]
         for name in header:
-            if isinstance(record.get(name), (dict, list, np.ndarray)):
+            if isinstance(record.get(name), (dict, list)):
                 raise InputError(f"{path}:{number}: {name!r} is not a text or a number; correct or remove the line")
         yield number, ["" if record.get(name) is None else str(record[name]) for name in header]
 

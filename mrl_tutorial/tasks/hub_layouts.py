@@ -15,7 +15,7 @@ from mrl_tutorial.tasks.formats import SPLIT_NAMES, read_records
 
 Fetched = Sequence[tuple[Path, tuple[str, ...]]]  # of each repository: its folder, patterns of its files
 Row = dict[str, Any]
-REMEDY = "delete the file, to have it fetched again"
+REMEDY = "delete the file to have it fetched again"
 
 
 def to_beir(fetched: Fetched, target: Path) -> None:
@@ -77,11 +77,11 @@ def _triplet(row: Row) -> Sequence[str] | None:
 
 def _first_text(value: Any) -> str:
     """The text of "text", ["instruction", "text"] or [["instruction", "text"], …]."""
-    if isinstance(value, str) or value is None:
-        return value or ""
-    if not len(value):
-        return ""
-    return str(value[-1]) if isinstance(value[0], str) else _first_text(value[0])
+    if isinstance(value, list):
+        if not value:
+            return ""
+        return _first_text(value[0]) if isinstance(value[0], list) else str(value[-1])
+    return str(value or "")
 
 
 CONVERTERS: dict[str, Callable[[Fetched, Path], None]] = {
