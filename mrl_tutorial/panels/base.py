@@ -45,9 +45,9 @@ class Panel:
         figure = go.Figure(self._shown)  # a copy
         figure.update_xaxes(**LABELS).update_yaxes(**LABELS)
         self.figure = go.Figure(figure) if os.environ.get("MRL_PLAIN") == "1" else go.FigureWidget(figure)
-        self._view = self.figure if isinstance(self.figure, go.FigureWidget) else w.Output()
+        self._canvas = self.figure if isinstance(self.figure, go.FigureWidget) else w.Output()
         self._paint()
-        self.box = w.VBox([w.HTML(STYLE), KeepWidth(), *controls, self.message, self._view, self.note, *below])
+        self.box = w.VBox([w.HTML(STYLE), KeepWidth(), *controls, self.message, self._canvas, self.note, *below])
         self.box.add_class("mrl-panel").add_class(f"mrl-{self.name}")
         for control in inputs(controls):
             control.observe(lambda _: self.show(), "value")
@@ -68,10 +68,10 @@ class Panel:
 
     def _paint(self) -> None:
         """Where a notebook shows no live figure ($MRL_PLAIN is 1): draw the whole figure anew."""
-        if isinstance(self._view, w.Output):
+        if isinstance(self._canvas, w.Output):
             page = self.figure.to_html(include_plotlyjs="cdn", full_html=False)
             data = {"application/vnd.plotly.v1+json": json.loads(self.figure.to_json()), "text/html": page}
-            self._view.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+            self._canvas.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -210,5 +210,6 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    # an array in one piece, as a message's buffer must be
-    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value)  # in one piece, as a message's buffer must be
+    return value if value is Undefined else copy.deepcopy(value)

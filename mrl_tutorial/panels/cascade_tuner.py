@@ -60,6 +60,8 @@ def tuner_picture(marks: Landmarks, now: Outcome) -> Picture:
     both = [now.final, now.visited]
     rule, ring = {"color": red, "dash": "dot"}, {"symbol": "circle-open", "color": red, "line": {"width": 3}}
     square, diamond = {"size": 9, "symbol": "square"}, {"size": 15, "symbol": "diamond", "color": blue}
+    shares = [f"{share:.0%}" for share in now.shares]
+    look = {"textposition": "outside", "cliponaxis": False, "hoverinfo": "skip"}
     data = [
         _points("one size for all", dims, single, line={"color": plots.INK, "width": 2, "dash": "dot"}, marker=square),
         _outcomes("one threshold for all sizes", marks.curve, mode="lines", line={"color": light, "width": 4}),
@@ -69,47 +71,20 @@ def tuner_picture(marks: Landmarks, now: Outcome) -> Picture:
         _points(
             "your cascade, every size charged", both, [now.accuracy] * 2, line=rule, marker={"size": [0, 15], **ring}
         ),
-        {
-            "type": "bar",
-            "x": [str(d) for d in dims],
-            "y": 100 * now.shares,
-            "text": [f"{share:.0%}" for share in now.shares],
-            "textposition": "outside",
-            "marker": {"color": red},
-            "showlegend": False,
-            "cliponaxis": False,
-            "hoverinfo": "skip",
-            "xaxis": "x2",
-            "yaxis": "y2",
-        },
+        plots.trace("bar", [str(d) for d in dims], 100 * now.shares, "", 2, text=shares, marker={"color": red}, **look),
     ]
     pad = 0.06 * (marks.oracle.accuracy - single.min())
     span = [float(np.log10(0.85 * dims[0])), float(np.log10(1.15 * sum(dims)))]
     ticks = {"tickvals": list(dims), "ticktext": [str(d) for d in dims], **plots.LABELS}
     heights = [single.min() - pad, marks.oracle.accuracy + pad]
     below = {"orientation": "h", "x": 0, "y": -0.27, "xanchor": "left", "yanchor": "top", "font": {"size": 14}}
-    layout = {
-        **plots.style(),
-        "height": 495,
-        "bargap": 0.25,
-        "legend": below,
-        "margin": {"l": 70, "r": 20, "t": 24, "b": 140},
-        "xaxis": {
-            "type": "log",
-            "title": {"text": "expected size (log scale)"},
-            **ticks,
-            "range": span,
-            "domain": [0, 0.56],
-        },
-        "yaxis": {"title": {"text": "accuracy"}, "range": heights, "showgrid": True},
-        "xaxis2": {
-            "title": {"text": "size at which items are answered"},
-            "type": "category",
-            "domain": [0.66, 1],
-            "anchor": "y2",
-        },
-        "yaxis2": {"title": {"text": "% of items"}, "range": [0, 110], "anchor": "x2"},
-    }
+    sizes = {"type": "log", "title": {"text": "expected size (log scale)"}, **ticks, "range": span}
+    accuracy = {"title": {"text": "accuracy"}, "range": heights, "showgrid": True}
+    stops = {"type": "category", "title": {"text": "size at which items are answered"}}
+    layout = {**plots.style(), "height": 495, "bargap": 0.25, "legend": below}
+    layout["margin"] = {"l": 70, "r": 20, "t": 24, "b": 140}
+    layout |= plots.subplot(1, (0, 0.56), sizes, accuracy)
+    layout |= plots.subplot(2, (0.66, 1), stops, {"title": {"text": "% of items"}, "range": [0, 110]})
     return {"data": data, "layout": layout}
 
 
@@ -121,7 +96,7 @@ def _points(
     name: str, x: Sequence, y: Sequence | np.ndarray, mode: str = "lines+markers", **look: Any
 ) -> dict[str, Any]:
     tip = "%{x:.1f} dimensions, accuracy %{y:.3f}<extra>%{fullData.name}</extra>"
-    return {"type": "scatter", "name": name, "x": list(x), "y": list(y), "mode": mode, "hovertemplate": tip, **look}
+    return plots.trace("scatter", list(x), list(y), name, mode=mode, hovertemplate=tip, **look)
 
 
 class CascadeTuner(Panel):

@@ -63,10 +63,10 @@ def explorer_picture(view: View) -> Picture:
     columns, every = np.array(view.dims) - 1, range(1, view.width + 1)
     limits = plots.limits_of(table[:, columns] for table in view.tables.values())  # one scale for every model
     trained = {name: dims for name, dims in view.trained.items() if name in view.tables}
-    curves = plots.curve_traces(every, {name: view.line(name) for name in view.slots}, trained, axes=("x2", "y2"))
+    curves = plots.curve_traces(every, {name: view.line(name) for name in view.slots}, trained, place=2)
     for name, line in zip(view.slots, curves[::2], strict=True):
         line["showlegend"] = name in view.tables
-    metric = plots.metric_title(view.metric)
+    metric, top = plots.metric_title(view.metric), plots.limits_of(view.tables.values())[1]
     value = f"{view.value:.3f}" if np.isfinite(view.value) else "not measured yet"
     heads = {HEAT[0]: f"<b>{view.model}</b>: {metric}, {view.items}"}
     heads[CURVE[0]] = f"layer {view.layer}, d = {view.dim}: {metric} <b>{value}</b>"
@@ -74,10 +74,8 @@ def explorer_picture(view: View) -> Picture:
     layout = {
         **plots.style(),
         "height": 430,
-        "xaxis": {**plots.heat_x(view.dims), "domain": HEAT},
-        "yaxis": plots.heat_y(view.layers),
-        "xaxis2": {**plots.curve_x(every, 2), "domain": CURVE, "anchor": "y2"},
-        "yaxis2": {**plots.curve_y(view.metric, plots.limits_of(view.tables.values())[1]), "anchor": "x2"},
+        **plots.subplot(1, HEAT, plots.heat_x(view.dims), plots.heat_y(view.layers)),
+        **plots.subplot(2, CURVE, plots.curve_x(every, 2), plots.curve_y(view.metric, top)),
         "legend": plots.legend(CURVE[0] + 0.005),
         "shapes": [*frame, plots.dim_rule(view.dim, "x2"), plots.point_mark(view.dim, view.value, "x2")],
         "annotations": [plots.heading(text, x, "left") for x, text in heads.items()],

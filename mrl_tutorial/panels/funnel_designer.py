@@ -58,9 +58,9 @@ def costs_table(
         rows.append([title, f"{one.recall:.1%}", f"{one.ndcg:.3f}", *figures])
     heads = ("of the ten", "nDCG@10", "MFLOPs", "to encode", "search ms", "GB held")
     words = (
-        "Of the ten: the share of the full model's ten best that is found. "
-        f"{whole['mflops'] / cost['mflops']:.1f} times fewer multiply-adds, {whole['ms'] / cost['ms']:.1f} times less time: "
-        "bytes moved at this machine's memory speed, one thread."
+        f"Of the ten: the share of the full model's ten best that is found. {whole['mflops'] / cost['mflops']:.1f} "
+        f"times fewer multiply-adds, {whole['ms'] / cost['ms']:.1f} times less time: bytes moved at this machine's "
+        "memory speed, one thread."
     )
     if n != held:
         words += f" Quality is that of {held:,} documents; {n:,} need a longer shortlist."
@@ -94,13 +94,10 @@ def path_traces(walk: Walk, layers: Sequence[int], dims: Sequence[int]) -> list[
     """The path on the heat map: a line, and numbered dots beside the cells' numbers, so that these stay readable."""
     x = [plots.column(s.dim, dims) - 0.34 for s in walk.stages]
     y = [(s.layer or layers[-1]) + 0.27 for s in walk.stages]
-    shared = {"type": "scatter", "hoverinfo": "skip", "showlegend": False, "x": x, "y": y}
     dot = {"size": 24, "color": "#FFFFFF", "line": {"color": plots.MARK, "width": 3}}
     numbers = {"text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)], "textfont": {"size": 15, "color": "#000000"}}
-    return [
-        {**shared, "mode": "lines", "line": {"color": plots.MARK, "width": 4}},
-        {**shared, "mode": "markers+text", "marker": dot, **numbers},
-    ]
+    line = plots.trace("scatter", x, y, mode="lines", line={"color": plots.MARK, "width": 4}, hoverinfo="skip")
+    return [line, plots.trace("scatter", x, y, mode="markers+text", marker=dot, hoverinfo="skip", **numbers)]
 
 
 def recall_traces(
@@ -109,46 +106,33 @@ def recall_traces(
     """Recall against multiply-adds over `n` documents: all two-stage paths, plain searches, and the present path."""
     two, one = [p for p in points if p[1]], [p for p in points if not p[1]]
     star = {"size": 20, "color": plots.MARK, "symbol": "diamond", "line": {"color": "#000000", "width": 2}}
+    gray, blue = {"size": 8, "color": plots.GRAY}, {"color": plots.COLORS[0], "width": 3}
     found = [
-        {
-            "name": "shortlist, then rerank at full width",
-            "x": [(n * d + k * width) / 1e6 for d, k, _ in two],
-            "y": [r for *_, r in two],
-            "text": [f"{d} dims, K {k}" for d, k, _ in two],
-            "mode": "markers",
-            "marker": {"size": 8, "color": plots.GRAY},
-        },
-        {
-            "name": "plain search at one width",
-            "x": [n * d / 1e6 for d, *_ in one],
-            "y": [r for *_, r in one],
-            "text": [f"{d} dims" for d, *_ in one],
-            "mode": "lines+markers",
-            "line": {"color": plots.COLORS[0], "width": 3},
-            "marker": {"size": 9},
-        },
-        {"name": "this path", "x": [mflops], "y": [recall], "text": ["this path"], "mode": "markers", "marker": star},
+        ("shortlist, then rerank at full width", [(n * d + k * width) / 1e6 for d, k, _ in two], [r for *_, r in two]),
+        ("plain search at one width", [n * d / 1e6 for d, *_ in one], [r for *_, r in one]),
+        ("this path", [mflops], [recall]),
+    ]
+    looks: list[dict[str, Any]] = [
+        {"mode": "markers", "marker": gray, "text": [f"{d} dims, K {k}" for d, k, _ in two]},
+        {"mode": "lines+markers", "line": blue, "marker": {"size": 9}, "text": [f"{d} dims" for d, *_ in one]},
+        {"mode": "markers", "marker": star, "text": ["this path"]},
     ]
     tip = "%{text}: %{y:.3f}<extra></extra>"
-    return [{"type": "scatter", "xaxis": "x2", "yaxis": "y2", "hovertemplate": tip, **trace} for trace in found]
+    pairs = zip(found, looks, strict=True)
+    return [plots.trace("scatter", x, y, name, 2, hovertemplate=tip, **look) for (name, x, y), look in pairs]
 
 
 def funnel_layout(layers: Sequence[int], dims: Sequence[int], n: int, full: float) -> dict[str, Any]:
     """Axes and headings. full: MFLOPs of a plain search at full width, which ends the axis."""
     reach = [float(np.log10(n * dims[0] / 2e6)), float(np.log10(2 * full))]
     work = {"title": {"text": f"MFLOPs a query, {n:,} documents"}, "type": "log", "dtick": 1, "range": reach}
-    found = {"title": {"text": "share of the full model's ten"}, "range": [-0.02, 1.05]}
+    found = {"title": {"text": "share of the full model's ten"}, "range": [-0.02, 1.05], "showgrid": True}
+    rows = {**plots.heat_y(layers), "range": [0.5, len(layers) + 0.62]}
     heads = (("the path (nDCG@10 of each cell alone)", 0.235), ("what it finds, what it costs", 0.78))
-    return {
-        **plots.style(),
-        "height": 400,
-        "legend": {**plots.legend(0.995), "y": 0.03, "xanchor": "right", "yanchor": "bottom"},
-        "xaxis": {**plots.heat_x(dims), "domain": [0, 0.47]},
-        "yaxis": {**plots.heat_y(layers), "range": [0.5, len(layers) + 0.62]},
-        "xaxis2": {**work, "domain": [0.56, 1], "anchor": "y2", "showgrid": True},
-        "yaxis2": {**found, "anchor": "x2", "showgrid": True},
-        "annotations": [plots.heading(*head) for head in heads],
-    }
+    layout = {**plots.style(), "height": 400, "annotations": [plots.heading(*head) for head in heads]}
+    layout["legend"] = {**plots.legend(0.995), "y": 0.03, "xanchor": "right", "yanchor": "bottom"}
+    layout |= plots.subplot(1, (0, 0.47), plots.heat_x(dims), rows)
+    return layout | plots.subplot(2, (0.56, 1), {**work, "showgrid": True}, found)
 
 
 class FunnelDesigner(Panel):

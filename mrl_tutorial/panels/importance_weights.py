@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import ipywidgets as w
 import numpy as np
 
-from mrl_tutorial.classification.baselines import Data, difference, from_task, own_heads
-from mrl_tutorial.classification.small_networks import Plan, Report, train_nets
+from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task, own_heads
+from mrl_tutorial.classification.small_networks import NetworkConfig, Report, train_networks
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.statistics import difference
 from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.base import Panel, Picture, choice_slider, row
 from mrl_tutorial.panels.job import Job
@@ -19,7 +20,7 @@ from mrl_tutorial.tasks.load import load_task
 
 CHOICES = {"0": 0.0, "1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0, "16": 16.0}
 WORDS = {value: words for words, value in CHOICES.items()}
-PLAN = Plan(epochs=20)
+PLAN = NetworkConfig(epochs=20)
 REST = 0.3  # seconds: training waits for a pause between slides, which it would slow down
 
 # -- what is shown ---------------------------------------------------------------------------------------------------
@@ -45,8 +46,8 @@ class Trained:
 
 
 def train_with(
-    data: Data,
-    plan: Plan,
+    data: LabeledVectors,
+    plan: NetworkConfig,
     weights: Sequence[float],
     base: Trained | None = None,
     report: Report | None = None,
@@ -62,12 +63,12 @@ def train_with(
     weights = tuple(float(x) for x in weights)
     rows = [train for train, _ in data.rounds]
     seeds = [100 * seed + r for r in range(len(rows))]
-    nets = train_nets(data.x, data.labels, rows, [weights] * len(rows), seeds, plan, report=report)
+    nets = train_networks(data.x, data.labels, rows, [weights] * len(rows), seeds, plan, report=report)
     if nets is None:
         return None
     right = own_heads(data, nets, 1)[0]
     other = right if base is None else base.right
-    gain = [difference(right[[j]], other[[j]], draws=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
+    gain = [difference(right[[j]], other[[j]], samples=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
     return Trained(weights, right, np.array(gain), time.perf_counter() - begun)
 
 
@@ -82,46 +83,31 @@ def weights_picture(dims: Sequence[int], chosen: Sequence[float], base: Trained,
     """
     color, opacity = plots.COLORS[0], 1.0 if tuple(chosen) == now.weights else 0.3
     x, gain = list(range(len(dims))), 100 * now.gain
-    line = {"type": "scatter", "x": x, "customdata": list(dims), "mode": "lines+markers"}
+    line = {"customdata": list(dims), "mode": "lines+markers"}
     line["hovertemplate"] = "%{customdata} dimensions: %{y:.3f}<extra></extra>"
     equal = {"line": {"color": "#666666", "width": 2, "dash": "dash"}, "marker": {"size": 8}}
     mine = {"line": {"color": color, "width": 4}, "marker": {"size": 11}, "opacity": opacity}
+    bars = {"customdata": list(dims), "marker": {"color": color}, "opacity": opacity}
+    bars["hovertemplate"] = "%{customdata} dimensions: %{y:+.1f} points<extra></extra>"
     reach = {"array": gain[:, 2] - gain[:, 0], "arrayminus": gain[:, 0] - gain[:, 1]}
-    bars = {
-        "type": "bar",
-        "x": x,
-        "y": gain[:, 0],
-        "customdata": list(dims),
-        "marker": {"color": color},
-        "opacity": opacity,
-        "error_y": {"type": "data", "symmetric": False, **reach, "thickness": 2, "color": plots.INK},
-        "hovertemplate": "%{customdata} dimensions: %{y:+.1f} points<extra></extra>",
-        "showlegend": False,
-        "xaxis": "x2",
-        "yaxis": "y2",
-    }
+    whiskers = {"type": "data", "symmetric": False, **reach, "thickness": 2, "color": plots.INK}
     data = [
-        {**line, "y": base.accuracy, "name": "all weights 1", **equal},
-        {**line, "y": now.accuracy, "name": "your weights", **mine},
-        bars,
+        plots.trace("scatter", x, base.accuracy, "all weights 1", **line, **equal),
+        plots.trace("scatter", x, now.accuracy, "your weights", **line, **mine),
+        plots.trace("bar", x, gain[:, 0], "", 2, error_y=whiskers, **bars),
     ]
     top = max(2.0, 1.1 * float(np.nanmax(np.abs(gain), initial=0.0)))
     low = min(0.8, 0.05 * np.floor(20 * np.nanmin([base.accuracy, now.accuracy])))
     ticks = {"tickvals": x, "range": [-0.5, len(dims) - 0.5], "tickangle": 0}
     names = [f"{m}<br>c = {WORDS.get(c, f'{c:g}')}" for m, c in zip(dims, chosen, strict=True)]
-    sizes, weighted = {"text": "size m (dimensions kept)"}, {"text": "size m, and its weight c"}
+    sizes = {"title": {"text": "size m (dimensions kept)"}, **ticks, "ticktext": [str(m) for m in dims]}
+    weighted = {"title": {"text": "size m, and its weight c"}, **ticks, "ticktext": names}
+    accuracy = {"title": {"text": "accuracy"}, "range": [low, 1.0], "showgrid": True}
     zero = {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": plots.INK}
-    points = {"title": {"text": "points against equal weights"}, "range": [-top, top], "showgrid": True}
-    layout = {
-        **plots.style(heading),
-        "margin": {"l": 70, "r": 20, "t": 60, "b": 80},
-        "height": 400,
-        "legend": {**plots.legend(0.43), "y": 0.04, "xanchor": "right", "yanchor": "bottom"},
-        "xaxis": {"domain": [0, 0.44], "title": sizes, **ticks, "ticktext": [str(m) for m in dims]},
-        "yaxis": {"title": {"text": "accuracy"}, "range": [low, 1.0], "showgrid": True},
-        "xaxis2": {"domain": [0.56, 1], "anchor": "y2", "title": weighted, **ticks, "ticktext": names},
-        "yaxis2": {"anchor": "x2", **points, **zero},
-    }
+    points = {"title": {"text": "points against equal weights"}, "range": [-top, top], "showgrid": True, **zero}
+    layout = {**plots.style(heading), "height": 400, "margin": {"l": 70, "r": 20, "t": 60, "b": 80}}
+    layout["legend"] = {**plots.legend(0.43), "y": 0.04, "xanchor": "right", "yanchor": "bottom"}
+    layout |= plots.subplot(1, (0, 0.44), sizes, accuracy) | plots.subplot(2, (0.56, 1), weighted, points)
     return {"data": data, "layout": layout}
 
 
@@ -134,7 +120,7 @@ class ImportanceWeights(Panel):
 
     name = "importance-weights"
 
-    def __init__(self, data: Data | None = None, plan: Plan = PLAN, *, seed: int = 0) -> None:
+    def __init__(self, data: LabeledVectors | None = None, plan: NetworkConfig = PLAN, *, seed: int = 0) -> None:
         self.data = from_task(load_task("digits")) if data is None else data
         self.plan, self.seed = plan, seed
         base = train_with(self.data, plan, [1.0] * len(plan.dims), seed=seed)

@@ -70,8 +70,8 @@ def map_picture(maps: PrefixMaps, labels: np.ndarray, show: Sequence, tips: Sequ
     for group, name, color, symbol, size in looks:
         look = {"mode": "markers", "marker": {"color": color, "symbol": symbol, "size": size}, "opacity": 0.85}
         words = {"name": name, "hovertext": [tips[i] for i in np.flatnonzero(group)], "hoverinfo": "text"}
-        data.append({"type": "scatter", **look, **words, "visible": bool(group.any())})
-    curve = plots.curve(maps.dims, maps.accuracy, "accuracy", plots.INK, axes=("x2", "y2"))
+        data.append(plots.trace("scatter", [], [], **look, **words, visible=bool(group.any())))
+    curve = plots.curve(maps.dims, maps.accuracy, "accuracy", plots.INK, place=2)
     tip = "d = %{customdata}: %{y:.3f}<extra></extra>"
     data.append({**curve, "mode": "lines+markers", "marker": {"size": 9}, "showlegend": False, "hovertemplate": tip})
     low, high = (corner.tolist() for corner in corners(maps.places))
@@ -83,8 +83,7 @@ def map_picture(maps: PrefixMaps, labels: np.ndarray, show: Sequence, tips: Sequ
         "height": 600,
         "xaxis": {**frame, "zeroline": False, "domain": [0, 0.64], "range": [low[0], high[0]]},
         "yaxis": {**frame, "zeroline": False, "range": [low[1], high[1]]},
-        "xaxis2": {**plots.curve_x(maps.dims, 2), "domain": [0.73, 1], "anchor": "y2"},
-        "yaxis2": {**purity, "domain": [0.56, 1], "anchor": "x2"},
+        **plots.subplot(2, (0.73, 1), plots.curve_x(maps.dims, 2), {**purity, "domain": [0.56, 1]}),
         "legend": {"x": 0.68, "y": 0.4, "xanchor": "left", "yanchor": "top", "itemsizing": "constant"},
     }
     return at_size({"data": data, "layout": layout}, maps, labels, show, 0)

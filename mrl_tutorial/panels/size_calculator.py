@@ -70,12 +70,7 @@ def size_picture(size: Size) -> Picture:
     data = [
         _bars(full, [r - 0.2 for r in rows], plots.GRAY, f"all {size.width:,}", [sizes.words(g) for g in full]),
         _bars(cut, [r + 0.2 for r in rows], colors, f"first {size.dim:,}", amounts),
-        {
-            **_bars(work, [0, 1, 2], [plots.GRAY, CUT, plots.COLORS[2]], "", [count(x) for x in work]),
-            "width": 0.55,
-            "xaxis": "x2",
-            "yaxis": "y2",
-        },
+        _bars(work, [0, 1, 2], [plots.GRAY, CUT, plots.COLORS[2]], "", [count(x) for x in work], place=2, width=0.55),
     ]
     low, high = min(-2, _decades(min(cut), max(full))[0]), 5  # the same for most sizes: bars move, machines stay
     names = [f"exact,<br>D = {size.width:,}", f"exact,<br>d = {size.dim:,}", f"shortlist<br>d, then {size.depth:,} × D"]
@@ -86,33 +81,23 @@ def size_picture(size: Size) -> Picture:
     )
     kinds = [f"<b>{t}</b>" if c else t for t, c in zip(TYPES, chosen, strict=True)]
     bare = {"ticks": "", "showline": False}
-    memory, queries = {"text": "GB in memory (log scale)"}, {"text": "multiply-adds (log scale)"}
+    memory = {**_log_axis(low, high, _gb), "title": {"text": "GB in memory (log scale)"}}
+    queries = {**_log_axis(*_decades(min(work), max(work)), count), "title": {"text": "multiply-adds (log scale)"}}
+    types = {"tickvals": list(rows), "ticktext": kinds, "range": [3.6, -0.6], **bare}
+    searches = {"tickvals": [0, 1, 2], "ticktext": names, "range": [2.6, -0.6], **bare}
     heads = [{**plots.heading(text, x, "left"), "yshift": 46} for text, x in ((title, 0), ("work of one query", 0.72))]
-    layout = {
-        **plots.style(),
-        "margin": {"t": 84, "l": 70, "b": 60, "r": 12},
-        "height": 450,
-        "showlegend": False,
-        "bargap": 0,
-        "xaxis": {**_log_axis(low, high, _gb), "domain": [0, 0.56], "title": memory},
-        "yaxis": {"tickvals": list(rows), "ticktext": kinds, "range": [3.6, -0.6], **bare},
-        "xaxis2": {
-            **_log_axis(*_decades(min(work), max(work)), count),
-            "domain": [0.72, 1],
-            "anchor": "y2",
-            "title": queries,
-        },
-        "yaxis2": {"tickvals": [0, 1, 2], "ticktext": names, "range": [2.6, -0.6], "anchor": "x2", **bare},
-        "annotations": [*heads, *(_machine(name, gb) for name, gb in MACHINES.items())],
-        "shapes": [{**plots.upright(gb), "layer": "below"} for gb in MACHINES.values()],
-    }
+    layout = {**plots.style(), "height": 450, "showlegend": False, "bargap": 0}
+    layout["margin"] = {"t": 84, "l": 70, "b": 60, "r": 12}
+    layout["annotations"] = [*heads, *(_machine(name, gb) for name, gb in MACHINES.items())]
+    layout["shapes"] = [{**plots.upright(gb), "layer": "below"} for gb in MACHINES.values()]
+    layout |= plots.subplot(1, (0, 0.56), memory, types) | plots.subplot(2, (0.72, 1), queries, searches)
     return {"data": data, "layout": layout}
 
 
-def _bars(x: list, y: list, color: str | list[str], name: str, text: list[str]) -> dict[str, Any]:
-    look = {"orientation": "h", "width": 0.36, "marker": {"color": color}, "cliponaxis": False, "hoverinfo": "skip"}
-    words = {"name": name, "text": text, "textposition": "outside", "textfont": {"size": plots.FONT}}
-    return {"type": "bar", "x": x, "y": y, **look, **words}
+def _bars(x: list, y: list, color: str | list[str], name: str, text: list[str], **options: Any) -> dict[str, Any]:
+    look = {"orientation": "h", "marker": {"color": color}, "cliponaxis": False, "hoverinfo": "skip", "width": 0.36}
+    words = {"text": text, "textposition": "outside", "textfont": {"size": plots.FONT}}
+    return plots.trace("bar", x, y, name, **{**look, **words, **options})
 
 
 def _decades(low: float, high: float) -> tuple[int, int]:

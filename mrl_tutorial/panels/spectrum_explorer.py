@@ -54,24 +54,17 @@ def spectrum_picture(data: SpectrumData, model: str, layer: int, dim: int) -> Pi
         *(_line(data.dims, data.quality[way][m, layer - 1], way, *look[:1], 3, look[1]) for way, *look in looks),
     ]
     at = data.dims.index(dim)
-    dots = {
-        "type": "scatter",
-        "x": np.repeat(plots.curve_place([dim]), len(WAYS)),
-        "y": [float(data.quality[way][m, layer - 1, at]) for way in WAYS],
-        "mode": "markers",
-        "marker": {"color": [color for _, color, _ in looks], "size": 11},
-        "showlegend": False,
-        "hoverinfo": "skip",
-        "xaxis": "x3",
-        "yaxis": "y3",
-    }
+    marker = {"color": [color for _, color, _ in looks], "size": 11}
+    heights = [float(data.quality[way][m, layer - 1, at]) for way in WAYS]
+    places = np.repeat(plots.curve_place([dim]), len(WAYS))
+    dots = plots.trace("scatter", places, heights, "", 3, mode="markers", marker=marker, hoverinfo="skip")
     layout = spectrum_layout(data, f"{model}, layer {layer}, {dim} of {data.width} dimensions")
     layout["shapes"] = [plots.dim_rule(dim, axis) for axis in ("x", "x2", "x3")]
     return {"data": [*lines, dots], "layout": layout}
 
 
 def _line(x: Iterable[int], y: np.ndarray, name: str, color: str, place: int, dash: str = "solid") -> dict[str, Any]:
-    line = plots.curve([int(d) for d in x], y, name, color, dash, axes=(f"x{place}", f"y{place}"))
+    line = plots.curve([int(d) for d in x], y, name, color, dash, place)
     return {**line, "showlegend": place == 3, "hovertemplate": f"{name}, %{{customdata}}: %{{y:.3g}}<extra></extra>"}
 
 
@@ -91,10 +84,10 @@ def spectrum_layout(data: SpectrumData, title: str) -> dict[str, Any]:
     layout["legend"] = plots.legend(DOMAINS[2][0] + 0.005)
     layout["annotations"] = []
     for i, (start, stop) in enumerate(DOMAINS):
-        n, label = str(i + 1), "dimensions (log scale)" if i else "component (log scale)"
+        label = "dimensions (log scale)" if i else "component (log scale)"
         axis = plots.curve_x(data.dims if i == 2 else range(1, data.width + 1), every=2)
-        layout[f"xaxis{n}"] = {**axis, "title": {"text": label}, "domain": [start, stop], "anchor": f"y{n}"}
-        layout[f"yaxis{n}"] = {**upright[i], "showgrid": True, "anchor": f"x{n}"}
+        x = {**axis, "title": {"text": label}}
+        layout |= plots.subplot(i + 1, (start, stop), x, {**upright[i], "showgrid": True})
         layout["annotations"].append(plots.heading(headings[i], (start + stop) / 2))
     return layout
 

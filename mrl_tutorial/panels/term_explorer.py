@@ -107,18 +107,17 @@ def terms_picture(anatomy: Anatomy, state: TermState) -> Picture:
     layout: dict[str, Any] = {**plots.style(), "height": 400, "annotations": [], "shapes": []}
     layout["margin"] = {"t": 50, "l": 50, "r": 10, "b": 60}
     for i, (name, values) in enumerate(term_tables(anatomy, state.weights).items()):
-        number, start = str(i + 1) if i else "", i * (width + GAP)
-        x, y = f"x{number}", f"y{number}"
-        heat, numbers = plots.heat_traces(values, layers, 0, max(float(values.max()), 1e-6), axes=(x, y))
+        start, n = i * (width + GAP), str(i + 1) if i else ""
+        heat, numbers = plots.heat_traces(values, layers, 0, max(float(values.max()), 1e-6), place=i + 1)
         numbers["text"] = [short(v).removeprefix("0") for v in values.ravel()]  # ".067": a cell is 40 pixels wide
         numbers["textfont"]["size"] = 14
         data += [heat, numbers]
         title = {"title": {"text": "coordinates up to" if i == 2 else "dimension"}}
         bare = {"title": None, "showticklabels": False} if i else {}  # the rows are those of the first
-        layout[f"xaxis{number}"] = {**plots.heat_x(dims), **title, "domain": [start, start + width], "anchor": y}
-        layout[f"yaxis{number}"] = {**plots.heat_y(layers), "anchor": x, **bare}
+        rows, columns = {**plots.heat_y(layers), **bare}, {**plots.heat_x(dims), **title}
+        layout |= plots.subplot(i + 1, (start, start + width), columns, rows)
         layout["annotations"].append(plots.heading(name, start + width / 2))
-        layout["shapes"].append({**frame, "xref": x, "yref": y})
+        layout["shapes"].append({**frame, "xref": f"x{n}", "yref": f"y{n}"})
     return {"data": data, "layout": layout}
 
 

@@ -84,33 +84,22 @@ def trap_picture(model: Truncation, d: int, way: str, metric: str = METRICS[0]) 
     share = model.lengths[d - 1]
     tip = "length %{x:.2f}: %{y:.0%} of the documents<extra></extra>"
     look = {"width": 1 / BINS, "marker": {"color": plots.COLORS[5], "line": {"width": 0}}, "hovertemplate": tip}
-    bars = {"type": "bar", "x": (np.arange(BINS) + 0.5) / BINS, "y": share, **look}
-    data.append({**bars, "showlegend": False, "xaxis": "x2", "yaxis": "y2"})
+    data.append(plots.trace("bar", (np.arange(BINS) + 0.5) / BINS, share, "", 2, **look))
     value = float(model.values[metric][WAYS.index(way), d - 1])
     low, middle, high = (float(x) for x in model.spread[d - 1])
     peak = max(0.2, 1.12 * float(share.max()))
     top = 1.08 * max(float(v.max()) for v in model.values.values())
-    layout = {
-        **plots.style(),
-        "margin": {"t": 50, "l": 62, "b": 56, "r": 20},
-        "height": 440,
-        "bargap": 0,
-        "legend": {**plots.legend(0.345), "y": 0.04, "yanchor": "bottom"},
-        "xaxis": {**plots.curve_x(dims), "domain": [0, 0.6]},
-        "yaxis": {"title": {"text": plots.metric_title(metric)}, "range": [-0.02, top], "showgrid": True},
-        "xaxis2": {"domain": [0.7, 1], "anchor": "y2", "range": [0, 1.02], "title": {"text": "length of unit vectors"}},
-        "yaxis2": {
-            "anchor": "x2",
-            "range": [0, peak],
-            "tickformat": ".0%",
-            "title": {"text": "share of the documents"},
-        },
-        "annotations": [
-            plots.heading(f"<b>{NAMES[way]}</b>, d = {d}: {plots.metric_title(metric)} {value:.3f}", 0, "left"),
-            plots.heading(f"cut to d = {d}: {low:.2f} … {high:.2f}", 0.7, "left"),
-        ],
-        "shapes": [plots.dim_rule(d), plots.point_mark(d, value), plots.upright(middle, "x2")],
-    }
+    quality = {"title": {"text": plots.metric_title(metric)}, "range": [-0.02, top], "showgrid": True}
+    lengths = {"range": [0, 1.02], "title": {"text": "length of unit vectors"}}
+    shares = {"range": [0, peak], "tickformat": ".0%", "title": {"text": "share of the documents"}}
+    layout = {**plots.style(), "height": 440, "bargap": 0, "margin": {"t": 50, "l": 62, "b": 56, "r": 20}}
+    layout |= plots.subplot(1, (0, 0.6), plots.curve_x(dims), quality) | plots.subplot(2, (0.7, 1), lengths, shares)
+    layout["legend"] = {**plots.legend(0.345), "y": 0.04, "yanchor": "bottom"}
+    layout["annotations"] = [
+        plots.heading(f"<b>{NAMES[way]}</b>, d = {d}: {plots.metric_title(metric)} {value:.3f}", 0, "left"),
+        plots.heading(f"cut to d = {d}: {low:.2f} … {high:.2f}", 0.7, "left"),
+    ]
+    layout["shapes"] = [plots.dim_rule(d), plots.point_mark(d, value), plots.upright(middle, "x2")]
     return {"data": data, "layout": layout}
 
 
@@ -118,9 +107,9 @@ class TruncationTrap(Panel):
     """What happens to a search when vectors are cut, by the order of cutting and normalizing (`truncation.WAYS`).
 
     queries (Q, D), documents (N, D): not normalized, if `raw` is to mean something. relevant: for each query a set of
-    document rows, or a dict. query_texts (Q,), document_texts (N,): with both, one query's top documents are shown. All is
-    measured once, at the start (500 x 5,000 x 384: some seconds), and kept in `model`. Raises InputError for what does
-    not fit together.
+    document rows, or a dict. query_texts (Q,), document_texts (N,): with both, one query's top documents are shown. All
+    is measured once, at the start (500 x 5,000 x 384: some seconds), and kept in `model`. Raises InputError for what
+    does not fit together.
     """
 
     name = "truncation-trap"

@@ -22,7 +22,23 @@ from mrl_tutorial.panels.trainer import train_for
 from mrl_tutorial.tasks.types import RetrievalTask, STSTask
 from tests.helpers.tiny import save_tiny
 
-WORDS = "vector norm inverse solve sparse dense graph node edge path sort merge frame row column".split()
+WORDS = [
+    "vector",
+    "norm",
+    "inverse",
+    "solve",
+    "sparse",
+    "dense",
+    "graph",
+    "node",
+    "edge",
+    "path",
+    "sort",
+    "merge",
+    "frame",
+    "row",
+    "column",
+]
 
 
 @pytest.fixture(autouse=True)

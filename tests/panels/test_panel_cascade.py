@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.classification.test_cascade import DIMS, made
 
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner
+from tests.classification.test_cascade import DIMS, made
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from exercises import retrieval as checks
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.panels.markup import number
 from mrl_tutorial.panels.funnel_designer import FunnelDesigner, two_stage_paths
+from mrl_tutorial.panels.markup import number
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Clock, Paths, draw_path, price
-from mrl_tutorial.retrieval.planner import measure_path
+from mrl_tutorial.retrieval.measure import measure_path
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 from mrl_tutorial.tasks.types import RetrievalTask
@@ -95,12 +95,6 @@ def test_fewer_queries_are_followed_than_there_are(task, embeddings):
     assert len(some.ids) == 7 and set(some.ids) <= set(task.judged("dev"))
     assert some.walk("toy", shortlist(8, 32, 20)).survivors[0].shape == (7, 20)
     assert some.grid("toy").shape == (LAYERS, 3)
-
-
-def test_best_settles_ties_by_column():
-    scores = np.array([[1, 3, 3, 3, 0], [2, 2, 2, 2, 2]], dtype=np.float32)
-    assert top_columns(scores, 2).tolist() == [[1, 2], [0, 1]]
-    assert top_columns(scores, 5).tolist() == [[1, 2, 3, 0, 4], [0, 1, 2, 3, 4]]
 
 
 def test_a_drawn_path_climbs_and_shrinks():

@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from mrl_tutorial.classification import baselines
-from mrl_tutorial.classification.small_networks import Plan, train_nets
+from mrl_tutorial.classification import labeled_vectors
+from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import importance_weights
 from mrl_tutorial.panels.importance_weights import ImportanceWeights, train_with
 
-PLAN = Plan(dims=(2, 4, 8), width=8, hidden=12, epochs=3, batch=16)
+PLAN = NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=3, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def data():
     labels = np.arange(120) % 4
     x = chance.normal(size=(4, 6))[labels] + 0.9 * chance.normal(size=(120, 6))
     rows = np.arange(120)
-    return baselines.scaled(
+    return labeled_vectors.scaled(
         "made-up points", x.astype(np.float32), labels, [(rows[40:], rows[:40]), (rows[:80], rows[80:])]
     )
 
@@ -46,7 +46,7 @@ def test_a_slide_trains_with_these_weights_and_shows_the_accuracy(panel, data):
     finish(panel)
     right = []
     for r, (train, test) in enumerate(data.rounds):
-        nets = train_nets(data.x, data.labels, [train], [[8, 1, 0.25]], [r], PLAN)
+        nets = train_networks(data.x, data.labels, [train], [[8, 1, 0.25]], [r], PLAN)
         right.append(nets.predict(data.x)[0][:, test] == data.labels[test])
     want = np.concatenate(right, 1).mean(1)
     assert np.allclose(panel.figure.data[1].y, want, atol=0.02)

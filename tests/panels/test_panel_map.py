@@ -48,7 +48,7 @@ def test_a_slide_sends_places_but_not_texts(monkeypatch):
     monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a))
     panel.dim.value = 1
     ((style, _, traces),) = sent
-    assert set(style) == {"x", "y"} and len(traces) == 5 and len(panel.figure.data[1].hovertext) == 30
+    assert set(style) == {"x", "y"} and len(traces) == 4 and len(panel.figure.data[1].hovertext) == 30
 
 
 def test_few_labels_are_all_colored_with_color_and_symbol():

@@ -91,7 +91,7 @@ def test_static_is_the_live_figure(data):
 
 def test_a_wrong_state_is_a_message_in_the_panel(data):
     panel = SpectrumExplorer.of(data)
-    panel.dim.options = [*panel.dim.options, ("5", 5)]
+    panel.dim.options = [*panel.dim.options, 5]
     before = panel.figure.layout.title.text
     panel.dim.value = 5
     assert 'role="alert"' in panel.message.value and panel.figure.layout.title.text == before

@@ -40,7 +40,9 @@ def test_the_template_is_that_of_simple_white_for_all_that_is_drawn(values):
     own = drawn.layout.template.to_plotly_json()
     assert own["layout"].items() <= {**white["layout"]}.items() and {"xaxis", "yaxis", "font"} <= set(own["layout"])
     package = Path(plots.__file__).parents[2]
-    code = "".join(path.read_text() for folder in (package, package.parent / "notebooks") for path in folder.rglob("*.py"))
+    code = "".join(
+        path.read_text() for folder in (package, package.parent / "notebooks") for path in folder.rglob("*.py")
+    )
     kinds = set(re.findall(r'"type": "(bar|heatmap|scatter|histogram|contour|table|pie)"', code))
     kinds |= {kind.lower() for kind in re.findall(r"go\.(Bar|Heatmap|Scatter|Histogram|Contour|Table|Pie)\(", code)}
     kinds |= set(re.findall(r"\.add_(bar|heatmap|scatter|histogram|contour|table|pie)\(", code))

@@ -6,4 +6,4 @@ from mrl_tutorial.panels.plots.curves import dim_rule, point_mark
 from mrl_tutorial.panels.plots.heatmaps import cell_frame, column, grid_heatmap, heat_traces, heat_x, heat_y
 from mrl_tutorial.panels.plots.heatmaps import heatmap, heatmaps, limits_of, number_colors, printed
 from mrl_tutorial.panels.plots.style import COLORS, DASHES, FONT, GRAY, INK, LABELS, MARK, SCALE
-from mrl_tutorial.panels.plots.style import heading, legend, metric_title, outline, style, upright
+from mrl_tutorial.panels.plots.style import heading, legend, metric_title, outline, style, subplot, trace, upright

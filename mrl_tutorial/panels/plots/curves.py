@@ -9,7 +9,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from mrl_tutorial.panels.plots.heatmaps import limits_of
-from mrl_tutorial.panels.plots.style import COLORS, DASHES, INK, LABELS, legend, metric_title, outline, style, upright
+from mrl_tutorial.panels.plots.style import (
+    COLORS,
+    DASHES,
+    INK,
+    LABELS,
+    legend,
+    metric_title,
+    outline,
+    style,
+    trace,
+    upright,
+)
 
 
 def curves(
@@ -40,19 +51,19 @@ def curve_traces(
     dims: Sequence[int],
     lines: Mapping[str, np.ndarray],
     trained: Mapping[str, Sequence[int]],
-    axes: tuple[str, str] = ("x", "y"),
+    place: int = 1,
 ) -> list[dict[str, Any]]:
     """Two traces for each model, as plain data: its line over all `dims`, and dots at its trained widths."""
     traces: list[dict[str, Any]] = []
     at = {d: i for i, d in enumerate(dims)}
     for i, (name, values) in enumerate(lines.items()):
         color = COLORS[i % len(COLORS)]
-        traces.append(curve(dims, values, name, color, DASHES[i % len(DASHES)], axes))
+        traces.append(curve(dims, values, name, color, DASHES[i % len(DASHES)], place))
         marked = [d for d in trained.get(name, ()) if d in at]
-        dots = {"x": curve_place(marked), "y": [values[at[d]] for d in marked], "name": f"{name}: trained widths"}
         look = {"mode": "markers", "marker": {"color": color, "size": 10}, "hoverinfo": "skip"}
-        on = {"showlegend": bool(marked), "xaxis": axes[0], "yaxis": axes[1]}
-        traces.append({"type": "scatter", **dots, **look, **on})
+        heights = [values[at[d]] for d in marked]
+        dots = trace("scatter", curve_place(marked), heights, f"{name}: trained widths", place, **look)
+        traces.append({**dots, "showlegend": bool(marked)})
     return traces
 
 
@@ -62,22 +73,13 @@ def curve(
     name: str,
     color: str,
     dash: str = "solid",
-    axes: tuple[str, str] = ("x", "y"),
+    place: int = 1,
     width: float = 3,
 ) -> dict[str, Any]:
     """One line over dimensions, as plain data. dims, values: (M,)."""
-    return {
-        "type": "scatter",
-        "x": curve_place(dims),
-        "y": values,
-        "customdata": list(dims),
-        "name": name,
-        "mode": "lines",
-        "line": {"color": color, "width": width, "dash": dash},
-        "hovertemplate": f"{name}, d = %{{customdata}}: %{{y:.3f}}<extra></extra>",
-        "xaxis": axes[0],
-        "yaxis": axes[1],
-    }
+    line = {"mode": "lines", "line": {"color": color, "width": width, "dash": dash}, "customdata": list(dims)}
+    tip = f"{name}, d = %{{customdata}}: %{{y:.3f}}<extra></extra>"
+    return trace("scatter", curve_place(dims), values, name, place, **line, hovertemplate=tip)
 
 
 def curve_place(dims: Sequence[int]) -> np.ndarray:

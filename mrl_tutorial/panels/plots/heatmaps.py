@@ -10,7 +10,18 @@ import plotly.graph_objects as go
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
-from mrl_tutorial.panels.plots.style import FONT, LABELS, MARK, SCALE, heading, metric_title, outline, style
+from mrl_tutorial.panels.plots.style import (
+    FONT,
+    LABELS,
+    MARK,
+    SCALE,
+    heading,
+    metric_title,
+    outline,
+    style,
+    subplot,
+    trace,
+)
 
 
 def heatmap(
@@ -69,12 +80,11 @@ def heatmaps(
     figure = go.Figure()
     width = (1 - 0.05 * (len(arrays) - 1)) / len(arrays)
     for i, (name, table) in enumerate(arrays.items()):
-        x, y = f"x{i + 1}", f"y{i + 1}"
         bar = metric_title(metric) if i == len(arrays) - 1 else None
-        figure.add_traces(heat_traces(table, layers, low, high, digits=digits, bar=bar, axes=(x, y)))
+        figure.add_traces(heat_traces(table, layers, low, high, digits=digits, bar=bar, place=i + 1))
         start = i * (width + 0.05)
-        figure.layout[f"xaxis{i + 1}"] = {**heat_x(dims), "domain": [start, start + width], "anchor": y}
-        figure.layout[f"yaxis{i + 1}"] = {**heat_y(layers), "anchor": x, **({"title": None} if i else {})}
+        rows = heat_y(layers) | ({"title": None} if i else {})
+        figure.update_layout(subplot(i + 1, (start, start + width), heat_x(dims), rows))
         figure.add_annotation(**heading(name, start + width / 2))
     figure.update_layout(**style(title), height=190 + (24 if title else 0) + 44 * len(layers))
     # a title needs room for the tables' own headings under it
@@ -89,27 +99,20 @@ def heat_traces(
     *,
     digits: int = 2,
     bar: str | None = None,
-    axes: tuple[str, str] = ("x", "y"),
+    place: int = 1,
 ) -> list[dict[str, Any]]:
     """The heat map, with its columns at x = 0 … M−1, and its printed numbers, as plain data.
 
     bar: title of the color bar, None for no bar.
     """
-    columns, on = list(range(values.shape[1])), {"xaxis": axes[0], "yaxis": axes[1], "hoverinfo": "skip"}
-    cells = {"x": columns, "y": list(layers), "z": values, "zmin": low, "zmax": high, "xgap": 2, "ygap": 2}
+    columns = list(range(values.shape[1]))
+    limits = {"zmin": low, "zmax": high, "xgap": 2, "ygap": 2, "hoverinfo": "skip"}
     scale = {"title": {"text": bar, "side": "right"}, "thickness": 14, "outlinewidth": 0}
-    heat = {"type": "heatmap", **cells, "colorscale": SCALE, "colorbar": scale, "showscale": bar is not None, **on}
-    numbers = {
-        "type": "scatter",
-        "mode": "text",
-        "x": columns * len(layers),
-        "y": np.repeat(layers, len(columns)),
-        "text": printed(values, digits),
-        "textfont": {"size": FONT, "color": number_colors(values, low, high)},
-        "showlegend": False,
-        **on,
-    }
-    return [heat, numbers]
+    colors = {"colorscale": SCALE, "colorbar": scale, "showscale": bar is not None}
+    x, y = columns * len(layers), np.repeat(layers, len(columns))
+    look = {"mode": "text", "textfont": {"size": FONT, "color": number_colors(values, low, high)}, "hoverinfo": "skip"}
+    heat = trace("heatmap", columns, list(layers), "", place, z=values, **limits, **colors)
+    return [heat, trace("scatter", x, y, "", place, text=printed(values, digits), **look)]
 
 
 def printed(values: np.ndarray, digits: int = 2) -> list[str]:

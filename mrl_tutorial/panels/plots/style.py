@@ -52,6 +52,19 @@ def style(title: str = "") -> dict[str, Any]:
     return shared
 
 
+def trace(kind: str, x: Any, y: Any, name: str = "", place: int = 1, **look: Any) -> dict[str, Any]:
+    """A trace as plain data, in the legend where it has a name. place: number of the subplot."""
+    number = place if place > 1 else ""
+    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+    return {"type": kind, "x": x, "y": y, "name": name, "showlegend": bool(name), **axes, **look}
+
+
+def subplot(n: int, domain: tuple[float, float], x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    """The axes of the n-th subplot from left to right; domain: where it begins and ends, as shares of the width."""
+    i = n if n > 1 else ""
+    return {f"xaxis{i}": {**x, "domain": domain, "anchor": f"y{i}"}, f"yaxis{i}": {**y, "anchor": f"x{i}"}}
+
+
 def legend(x: float) -> dict[str, Any]:
     """A legend inside the plot, with its upper left corner at `x` of the figure's width."""
     return {"x": x, "y": 0.99, "xanchor": "left", "yanchor": "top", "bgcolor": "rgba(255,255,255,0.8)"}
