@@ -7,23 +7,26 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+import platformdirs
 
 from mrl_tutorial.errors import InputError
 
 
 def cache_dir(*parts: str) -> Path:
-    """The cache folder (`$MRL_CACHE`, else `~/.cache/mrl-tutorial`), created; `parts` name a folder in it.
+    """The cache folder, created; `parts` name a folder in it.
 
-    Raises InputError where it cannot be made."""
-    base = os.environ.get("MRL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "mrl-tutorial"
+    It is `$MRL_CACHE`, else what the system keeps for that: `~/.cache/mrl-tutorial` (or `$XDG_CACHE_HOME`) on Linux.
+    Raises InputError where it cannot be made.
+    """
+    base = os.environ.get("MRL_CACHE") or platformdirs.user_cache_path("mrl-tutorial", appauthor=False)
     folder = Path(base).expanduser().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +37,11 @@ def cache_dir(*parts: str) -> Path:
 
 
 def key(*parts: Any) -> str:
-    """A 16-character key of everything given: strings, numbers, lists, dicts and numpy arrays."""
+    """A 16-character key of everything given: strings, numbers, lists, dicts and numpy arrays.
+
+    >>> key("model", [1, 2]) == key("model", [1, 2]) != key("model", [1, 3])
+    True
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -57,27 +64,33 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
             with np.load(path) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-            pass  # damaged: it is written anew
+            pass  # damaged: it is written again
     found = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
-        np.savez_compressed(temporary, **found)
+        np.savez_compressed(temporary, allow_pickle=False, **found)
     return found
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Write to the temporary path that this yields; it replaces `path` only when the block ends without an error."""
+    """Write to the temporary path that this yields; it replaces `path` only when the block ends without an error.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with whole_file(path) as temporary:
+    ...     _ = temporary.write_text("all of it")
+    >>> path.read_text()
+    'all of it'
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # same folder, so that the rename is atomic; same suffix, for writers that add one of their own
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
     try:
-        yield Path(name)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -85,25 +98,16 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary, old = (path.with_name(f".{path.name}.{uuid4().hex}") for _ in range(2))
+    temporary.mkdir()
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, path)
+            os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: str | Path, value: Any) -> None:

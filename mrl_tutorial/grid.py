@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -11,24 +11,27 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 
+#: which layers or dimensions: numbers, one number, "all", or None for the usual ones
+Choice = Iterable[int] | int | str | None
+
 
 def default_dims(width: int) -> tuple[int, ...]:
-    """Powers of two from 8 below `width`, then `width`: 8 16 32 64 128 256 384 for MiniLM."""
-    dims = []
-    d = 8
-    while d < width:
-        dims.append(d)
-        d *= 2
-    return (*dims, width)
+    """Powers of two from 8 below `width`, then `width`.
+
+    >>> default_dims(384)  # MiniLM
+    (8, 16, 32, 64, 128, 256, 384)
+    """
+    return (*(2**power for power in range(3, width.bit_length()) if 2**power < width), width)
 
 
-def check_cells(
-    layers: Sequence[int] | int | str | None, dims: Sequence[int] | int | str | None, n_layers: int, width: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def check_cells(layers: Choice, dims: Choice, n_layers: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Validate a choice of cells: `layers` in 1..n_layers (None or "all": every one), `dims` in 1..width
     (None: `default_dims`; "all": every dimension); one number is a choice of one. Returns both sorted, without repeats.
 
     Raises InputError naming the first value out of range.
+
+    >>> check_cells([3, 1], None, n_layers=6, width=32)
+    ((1, 3), (8, 16, 32))
     """
     chosen = _listed("layers", "all" if layers is None else layers, n_layers)
     widths = _listed("dims", default_dims(width) if dims is None else dims, width)
@@ -43,19 +46,17 @@ def check_cells(
     return tuple(sorted({int(x) for x in chosen})), tuple(sorted({int(x) for x in widths}))
 
 
-def _listed(what: str, given: Sequence[int] | int | str, most: int) -> tuple:
-    if isinstance(given, Real):
-        return (given,)
+def _listed(what: str, given: Iterable[int] | int | str, most: int) -> tuple[int, ...]:
     if isinstance(given, str):
         if given != "all":
             raise InputError(f'{what}={given!r} is no choice: give numbers, as in {what}=[1, {most}], or "all"')
         return tuple(range(1, most + 1))
-    return tuple(given)
+    return tuple(given) if isinstance(given, Iterable) else (given,)
 
 
-def _whole(value: object, most: int) -> bool:
+def _whole(value: Any, most: int) -> bool:
     """Whether `value` is a whole number in 1..most."""
-    return isinstance(value, Real) and 1 <= value <= most and value == int(value)
+    return isinstance(value, Real) and 1 <= float(value) <= most and float(value).is_integer()
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,16 @@ class Grid:
     """Quality (or loss, or cost) of every cell.
 
     values: (len(layers), len(dims)) float64. per_item: (len(layers), len(dims), items) float32, the same measure for
-    each query (retrieval) or text (accuracy: the share of draws that got it right; 1-NN), None where the measure has no
-    items (Spearman).
-    seconds: what took how long.
+    each query (retrieval) or text (accuracy: the share of training samples that got it right; 1-NN), None where the
+    measure has no items (Spearman). seconds: what took how long.
+
+    >>> grid = Grid("task", "model", "ndcg@10", "test", (1, 2), (8, 16), np.array([[0.1, 0.2], [0.3, 0.4]]))
+    >>> grid.at(layer=2, dim=8)
+    0.3
+    >>> print(grid.as_text())
+    layer \\ dim       8      16
+              1  0.1000  0.2000
+              2  0.3000  0.4000
     """
 
     task: str
@@ -84,7 +92,9 @@ class Grid:
         return float(self.values[i, j])
 
     def items(self, layer: int, dim: int) -> np.ndarray:
-        """One cell's values item by item, (items,). Raises InputError as `at` does, and where its measure has no items."""
+        """One cell's values item by item, (items,).
+
+        Raises InputError as `at` does, and where the measure has no items."""
         if self.per_item is None:
             raise InputError(f"{self.metric} has no value per item: choose a retrieval measure, accuracy or 1nn")
         return self.per_item[self._index(layer, dim)]
@@ -92,21 +102,25 @@ class Grid:
     def as_json(self) -> dict[str, Any]:
         """What `mrl-tutorial evaluate --json` writes."""
         return {
-            "task": self.task, "model": self.model, "metric": self.metric, "split": self.split,
-            "layers": list(self.layers), "dims": list(self.dims),
+            "task": self.task,
+            "model": self.model,
+            "metric": self.metric,
+            "split": self.split,
+            "layers": list(self.layers),
+            "dims": list(self.dims),
             "values": [[round(float(v), 6) for v in row] for row in self.values],
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
-        }  # fmt: skip
+        }
 
     def as_text(self) -> str:
         """The grid as a plain table, a row a layer, a column a dimension."""
         head = "layer \\ dim" + "".join(f"{d:>8}" for d in self.dims)
-        rows = [f"{layer:>11}" + "".join(f"{v:>8.4f}" for v in row) for layer, row in zip(self.layers, self.values)]
+        pairs = zip(self.layers, self.values, strict=True)
+        rows = [f"{layer:>11}" + "".join(f"{v:>8.4f}" for v in row) for layer, row in pairs]
         return "\n".join([head, *rows])
 
     def _index(self, layer: int, dim: int) -> tuple[int, int]:
         if layer not in self.layers or dim not in self.dims:
-            raise InputError(
-                f"cell ({layer}, {dim}) is not in this grid: it has layers {list(self.layers)}, dimensions {list(self.dims)}"
-            )
+            there = f"layers {list(self.layers)}, dimensions {list(self.dims)}"
+            raise InputError(f"cell ({layer}, {dim}) is not in this grid: it has {there}")
         return self.layers.index(layer), self.dims.index(dim)

@@ -44,11 +44,11 @@ class Anatomy:
     grams: tuple[np.ndarray, ...]
 
     def loss(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Sum over terms of weight times loss, (L, M). weights: term -> (L, M). Raises InputError for an unknown term."""
+        """Sum over terms of weight times loss, (L, M). weights: term -> (L, M). Raises InputError for unknown terms."""
         return (self._stack(weights) * self.values).sum(0)
 
     def gradient(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Length of the weighted total's gradient, (L, M): on layer l's embeddings of all texts, in block m's coordinates.
+        """Length of the weighted total's gradient on layer l's embeddings, in block m's coordinates: (L, M).
 
         Raises InputError as `loss`."""
         stacked = self._stack(weights)

@@ -26,8 +26,8 @@ def two_d_mse_v1(n_layers: int, width: int, dims: Sequence[int] | None = None) -
 
     Source: 2DMSE, arXiv 2402.14776 v1. Raises InputError where there is no such layer or dimension.
 
-    >>> two_d_mse_v1(6, 384).step_weights(np.random.default_rng(0))["main"].sum()
-    4.0
+    >>> int(two_d_mse_v1(6, 384).step_weights(np.random.default_rng(0))["main"].sum())  # four cells a step
+    4
     """
     columns = columns_of(dims, width, width)
     if n_layers < 2 or len(columns) < 2:

@@ -1,0 +1,51 @@
+"""The package's main names: each is where the top says, type checkers see the same, and importing stays quick."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import mrl_tutorial as mrl
+
+
+def seen_by_type_checkers() -> dict[str, str]:
+    """name -> module, from the imports under `if TYPE_CHECKING`."""
+    tree = ast.parse(Path(mrl.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    found = {}
+    for line in block.body:
+        assert isinstance(line, ast.ImportFrom)
+        for name in line.names:
+            assert name.asname == name.name  # which marks it as public
+            found[name.name] = line.module
+    return found
+
+
+def test_type_checkers_see_the_names_that_there_are():
+    assert sorted(seen_by_type_checkers()) == sorted(mrl.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(mrl.__all__))
+def test_a_name_is_what_its_module_has(name):
+    module = seen_by_type_checkers()[name]
+    if name == "panels":
+        assert mrl.panels is import_module("mrl_tutorial.panels")
+    else:
+        assert getattr(mrl, name) is getattr(import_module(module), name)
+    assert name in dir(mrl)
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'encoder_of_everything'"):
+        mrl.encoder_of_everything  # noqa: B018 (looking it up is the test)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, mrl_tutorial; print([m for m in ('torch', 'numpy', 'plotly', 'tqdm') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
