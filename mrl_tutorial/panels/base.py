@@ -192,15 +192,15 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Ite
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from changes(a, b, path + ".")
-        elif _records(a) and _records(b) and len(a) == len(b):
+        elif isinstance(a, list) and isinstance(b, list) and _alike(a, b):
             for i, (x, y) in enumerate(zip(a, b, strict=True)):
                 yield from changes(x, y, f"{path}[{i}].")
         elif not _same(a, b):
             yield path, b
 
 
-def _records(values: Any) -> bool:
-    return isinstance(values, (list, tuple)) and len(values) > 0 and all(isinstance(v, Mapping) for v in values)
+def _alike(a: list, b: list) -> bool:
+    return 0 < len(a) == len(b) and all(isinstance(v, Mapping) for v in (*a, *b))
 
 
 def _same(a: Any, b: Any) -> bool:

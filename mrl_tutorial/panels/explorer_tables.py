@@ -134,8 +134,9 @@ class ExplorerTables:
             if report(2 + done, total, f"measuring layer {layer} at every dimension") is False:
                 return
             self._measure(name, [layer], range(1, self.width + 1))
-        with files.whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{metric: self.tables[metric][name] for metric in self.metrics})  # type: ignore[arg-type]
+        found: dict[str, Any] = {metric: self.tables[metric][name] for metric in self.metrics}
+        with files.whole_file(path) as temporary:
+            np.savez(temporary, **found)
         report(total, total, "measured")
 
     def embedded(self, name: str) -> dict[str, np.ndarray]:
@@ -215,9 +216,10 @@ class ExplorerTables:
 
     def _measure(self, name: str, layers: Sequence[int] | None, dims: Sequence[int]) -> None:
         """Fill these cells of all tables of `name`."""
-        settings = {"metric": list(self.metrics), "split": self.split, "max_queries": self.max_queries}
+        settings: dict[str, Any] = {"metric": list(self.metrics), "split": self.split, "max_queries": self.max_queries}
         parts, quiet = self.embedded(name), lambda done, total, label: None  # the panel has a progress of its own
         grids = evaluate_grid(self.task, embeddings=parts, layers=layers, dims=list(dims), progress=quiet, **settings)
+        assert isinstance(grids, dict)  # several metrics
         tables = {}
         for metric, grid in grids.items():
             tables[metric] = self.tables[metric][name].copy()

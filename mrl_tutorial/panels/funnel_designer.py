@@ -95,7 +95,10 @@ def path_traces(walk: Walk, layers: Sequence[int], dims: Sequence[int]) -> list[
     x = [plots.column(s.dim, dims) - 0.34 for s in walk.stages]
     y = [(s.layer or layers[-1]) + 0.27 for s in walk.stages]
     dot = {"size": 24, "color": "#FFFFFF", "line": {"color": plots.MARK, "width": 3}}
-    numbers = {"text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)], "textfont": {"size": 15, "color": "#000000"}}
+    numbers: dict[str, Any] = {
+        "text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)],
+        "textfont": {"size": 15, "color": "#000000"},
+    }
     line = plots.trace("scatter", x, y, mode="lines", line={"color": plots.MARK, "width": 4}, hoverinfo="skip")
     return [line, plots.trace("scatter", x, y, mode="markers+text", marker=dot, hoverinfo="skip", **numbers)]
 

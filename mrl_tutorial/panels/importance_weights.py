@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as w
 import numpy as np
@@ -83,10 +84,10 @@ def weights_picture(dims: Sequence[int], chosen: Sequence[float], base: Trained,
     """
     color, opacity = plots.COLORS[0], 1.0 if tuple(chosen) == now.weights else 0.3
     x, gain = list(range(len(dims))), 100 * now.gain
-    line = {"customdata": list(dims), "mode": "lines+markers"}
+    line: dict[str, Any] = {"customdata": list(dims), "mode": "lines+markers"}
     line["hovertemplate"] = "%{customdata} dimensions: %{y:.3f}<extra></extra>"
-    equal = {"line": {"color": "#666666", "width": 2, "dash": "dash"}, "marker": {"size": 8}}
-    mine = {"line": {"color": color, "width": 4}, "marker": {"size": 11}, "opacity": opacity}
+    equal: dict[str, Any] = {"line": {"color": "#666666", "width": 2, "dash": "dash"}, "marker": {"size": 8}}
+    mine: dict[str, Any] = {"line": {"color": color, "width": 4}, "marker": {"size": 11}, "opacity": opacity}
     bars = {"customdata": list(dims), "marker": {"color": color}, "opacity": opacity}
     bars["hovertemplate"] = "%{customdata} dimensions: %{y:+.1f} points<extra></extra>"
     reach = {"array": gain[:, 2] - gain[:, 0], "arrayminus": gain[:, 0] - gain[:, 1]}

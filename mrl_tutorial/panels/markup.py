@@ -45,10 +45,10 @@ def table(
     >>> table([Column("n", number=True), "word"], [["1", "one"]]).count("<td")
     2
     """
-    columns = [c if isinstance(c, Column) else Column(c) for c in columns]
-    kinds = [' class="n"' if c.number else "" for c in columns]
-    widths = [f' style="width:{c.width}px"' if c.width else "" for c in columns]
-    lines = ["".join(f"<th{k}{w}>{c.title}</th>" for k, w, c in zip(kinds, widths, columns, strict=True))]
+    heads = [c if isinstance(c, Column) else Column(c) for c in columns]
+    kinds = [' class="n"' if c.number else "" for c in heads]
+    widths = [f' style="width:{c.width}px"' if c.width else "" for c in heads]
+    lines = ["".join(f"<th{k}{w}>{c.title}</th>" for k, w, c in zip(kinds, widths, heads, strict=True))]
     lines += ["".join(f"<td{k}>{cell}</td>" for k, cell in zip(kinds, row, strict=True)) for row in rows]
     starts = ['<tr class="yes">' if i - 1 in marked else "<tr>" for i in range(len(lines))]
     body = "".join(f"{start}{line}</tr>" for start, line in zip(starts, lines, strict=True))

@@ -68,9 +68,13 @@ def map_picture(maps: PrefixMaps, labels: np.ndarray, show: Sequence, tips: Sequ
     looks += [(g, n, c, s, 7) for g, n, c, s in zip(groups, names, HUES, SYMBOLS, strict=False)]
     data: list[dict[str, Any]] = []
     for group, name, color, symbol, size in looks:
-        look = {"mode": "markers", "marker": {"color": color, "symbol": symbol, "size": size}, "opacity": 0.85}
-        words = {"name": name, "hovertext": [tips[i] for i in np.flatnonzero(group)], "hoverinfo": "text"}
-        data.append(plots.trace("scatter", [], [], **look, **words, visible=bool(group.any())))
+        look: dict[str, Any] = {
+            "mode": "markers",
+            "marker": {"color": color, "symbol": symbol, "size": size},
+            "opacity": 0.85,
+        }
+        words: dict[str, Any] = {"hovertext": [tips[i] for i in np.flatnonzero(group).tolist()], "hoverinfo": "text"}
+        data.append(plots.trace("scatter", [], [], name, **look, **words, visible=bool(group.any())))
     curve = plots.curve(maps.dims, maps.accuracy, "accuracy", plots.INK, place=2)
     tip = "d = %{customdata}: %{y:.3f}<extra></extra>"
     data.append({**curve, "mode": "lines+markers", "marker": {"size": 9}, "showlegend": False, "hovertemplate": tip})

@@ -51,7 +51,7 @@ def spectrum_picture(data: SpectrumData, model: str, layer: int, dim: int) -> Pi
         _line(k, data.variances[m, -1][k - 1] / top, last, plots.GRAY, 1, "dot"),
         _line(k, data.explained(model, layer)[k - 1], "PCA", blue, 2),
         _line(k, data.in_prefix(model, layer)[k - 1], "prefix", red, 2, "dash"),
-        *(_line(data.dims, data.quality[way][m, layer - 1], way, *look[:1], 3, look[1]) for way, *look in looks),
+        *(_line(data.dims, data.quality[way][m, layer - 1], way, color, 3, dash) for way, color, dash in looks),
     ]
     at = data.dims.index(dim)
     marker = {"color": [color for _, color, _ in looks], "size": 11}

@@ -70,8 +70,12 @@ class TrainBox:
         if self.job is None or not self.job.running:
             self._busy(True)
             choice = self.choice
-            calls = {"on_progress": self.show, "on_done": self._ended, "on_error": self._failed}
-            self.job = Job(lambda report: self._work(choice, report), **calls).start()
+            self.job = Job(
+                lambda report: self._work(choice, report),
+                on_progress=self.show,
+                on_done=self._ended,
+                on_error=self._failed,
+            ).start()
 
     def stop(self) -> None:
         """What the Cancel button does: what has been trained so far is kept."""
