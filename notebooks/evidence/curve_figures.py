@@ -66,13 +66,14 @@ def side_by_side(
             bars = (spread or {}).get(head, {}).get(name)
             figure.add_trace(_line(dims, values, name, look, i + 1, bars) | {"showlegend": name not in shown})
             shown.add(name)
-        x_axis = plots.curve_x(dims, every=2 if len(panels) > 1 else 1) | {"title": {"text": x_title}}
+        crowded = len(panels) * len(dims) > 18
+        x_axis = plots.curve_x(dims, every=2 if crowded else 1) | {"title": {"text": x_title}}
         figure.layout[f"xaxis{i + 1}"] = {**x_axis, "domain": [start, min(1.0, start + width)], "anchor": f"y{i + 1}"}
         figure.layout[f"yaxis{i + 1}"] = {**y, **({"title": None} if i else {}), "anchor": f"x{i + 1}"}
         figure.add_annotation(**plots.heading(head, start + width / 2))
     figure.update_layout(**plots.style(title), height=460)
-    below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "xanchor": "left"}
-    return figure.update_layout(legend=below, margin={"t": 90 if title else 50, "b": 100})
+    below = {"orientation": "h", "x": 0, "y": -0.27, "yanchor": "top", "xanchor": "left"}
+    return figure.update_layout(legend=below, margin={"t": 90 if title else 50, "b": 130})
 
 
 def _line(
