@@ -1,5 +1,6 @@
-"""The contrastive loss of every cell, forward and backward: against a loop over cells (seconds), and against an einsum
-that keeps the coordinate axis (memory). Same inputs, same loss, same gradients, which is checked first."""
+"""The contrastive loss of every cell, forward and backward: the fused form against the plain one and loops over cells
+(seconds), and against an einsum that keeps the coordinate axis (memory). Same inputs, same loss, same gradients, which
+is checked first."""
 
 from __future__ import annotations
 
@@ -13,20 +14,25 @@ from benchmarks import as_text, interleave, ratios, spread
 from mrl_tutorial.files import write_json
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.contrastive import contrastive
+from mrl_tutorial.losses.contrastive import contrastive, cross_entropies
 
 TEMPERATURE = 0.05
 Loss = Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]
 
 
 def one_pass(queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Ours. queries (L, B, D), documents (L, N, D) -> scalar."""
+    """Ours as it trains, fused. queries (L, B, D), documents (L, N, D) -> scalar."""
     batch = Batch(queries, documents, temperature=TEMPERATURE)
     return contrastive(batch, batch.layers, dims).sum()
 
 
+def plain(queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The form to read, `contrastive.cross_entropies`: running sums of block products, and PyTorch's own backward."""
+    return cross_entropies(queries, documents, dims, TEMPERATURE).sum()
+
+
 def cell_loop(queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Cut, normalise, multiply, cross-entropy: a loop over layers and dimensions."""
+    """Cut, normalize, multiply, cross-entropy: a loop over layers and dimensions."""
     right = torch.arange(queries.shape[1])
     total = queries.new_zeros(())
     for q, d in zip(queries, documents, strict=True):
@@ -58,42 +64,44 @@ def coordinate_axis(queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -
     return F.cross_entropy(scores.flatten(0, 2), right, reduction="sum") / queries.shape[1]
 
 
+#: what is compared at the full batch; the coordinate axis would not fit there, and is compared with ours at a small one
+WAYS: dict[str, Loss] = {
+    "one pass": one_pass,
+    "plain form": plain,
+    "loop over cells": cell_loop,
+    "loop over dimensions": dim_loop,
+}
+SMALL_WAYS: dict[str, Loss] = {"one pass": one_pass, "coordinate axis": coordinate_axis}
+
+
 def run(json: str | None = None, quick: bool = False) -> dict:
     """Print the table and return it; write it to `json`. quick: a small shape, to see that it runs."""
-    if quick:
-        layers, width, batch, small, group, repeats = 3, 64, 16, 8, 4, 2
-    else:
-        layers, width, batch, small, group, repeats = 12, 768, 128, 32, 8, 7
-    dims = default_dims(width)
-    steps = {}
-    inputs = _inputs(layers, batch, group, width)
-    arms: dict[str, Loss] = {"one pass": one_pass, "loop over cells": cell_loop, "loop over dimensions": dim_loop}
-    difference = _agreement(arms, *_inputs(layers, small, group, width), dims)
-    for name, loss in arms.items():
-        steps[name] = _step(loss, *inputs, dims)
-    seconds = interleave(steps, repeats)
-    memory = {name: peak_bytes(step) for name, step in steps.items()}
-
-    inputs = _inputs(layers, small, group, width)
-    pair: dict[str, Loss] = {"one pass": one_pass, "coordinate axis": coordinate_axis}
-    difference = max(difference, _agreement(pair, *inputs, dims))
-    steps = {name: _step(loss, *inputs, dims) for name, loss in pair.items()}
-    small_seconds = interleave(steps, min(repeats, 3))
-    small_memory = {name: [float(peak_bytes(step)) for _ in range(min(repeats, 3))] for name, step in steps.items()}
-
+    layers, width, batch, small, group, repeats = (3, 64, 16, 8, 4, 2) if quick else (12, 768, 128, 32, 8, 7)
+    dims, few = default_dims(width), min(repeats, 3)
+    inputs, small_inputs = (_inputs(layers, size, group, width) for size in (batch, small))
+    difference = max(_agreement(ways, *small_inputs, dims) for ways in (WAYS, SMALL_WAYS))
+    steps, small_steps = _steps(WAYS, *inputs, dims), _steps(SMALL_WAYS, *small_inputs, dims)
+    seconds, small_seconds = interleave(steps, repeats), interleave(small_steps, few)
+    small_memory = {name: [float(peak_bytes(step)) for _ in range(few)] for name, step in small_steps.items()}
     result = {
-        "bench": "loss", "layers": layers, "width": width, "dims": list(dims), "documents_per_query": group,
-        "threads": torch.get_num_threads(), "repeats": repeats, "largest_relative_difference": difference,
+        "bench": "loss",
+        "layers": layers,
+        "width": width,
+        "dims": list(dims),
+        "documents_per_query": group,
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+        "largest_relative_difference": difference,
         "batch": batch,
         "seconds": {name: spread(values) for name, values in seconds.items()},
-        "times_faster": {name: ratios(seconds[name], seconds["one pass"]) for name in arms if name != "one pass"},
-        "peak_bytes": memory,
+        "times_faster": {name: ratios(seconds[name], seconds["one pass"]) for name in WAYS if name != "one pass"},
+        "peak_bytes": {name: peak_bytes(step) for name, step in steps.items()},
         "small_batch": small,
         "small_seconds": {name: spread(values) for name, values in small_seconds.items()},
         "small_peak_bytes": {name: spread(values) for name, values in small_memory.items()},
         "times_less_memory": ratios(small_memory["coordinate axis"], small_memory["one pass"]),
         "coordinate_axis_bytes_at_batch": 4 * layers * batch * batch * group * width,
-    }  # fmt: skip
+    }
     _print(result)
     if json:
         write_json(json, result)
@@ -120,14 +128,21 @@ def _inputs(layers: int, batch: int, group: int, width: int) -> tuple[Tensor, Te
     return queries, documents
 
 
-def _step(loss: Loss, queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> Callable[[], object]:
-    return lambda: torch.autograd.grad(loss(queries, documents, dims), (queries, documents))
+def _steps(
+    ways: dict[str, Loss], queries: Tensor, documents: Tensor, dims: tuple[int, ...]
+) -> dict[str, Callable[[], object]]:
+    """Forward and backward of each way."""
+
+    def step(loss: Loss) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(loss(queries, documents, dims), (queries, documents))
+
+    return {name: step(loss) for name, loss in ways.items()}
 
 
-def _agreement(arms: dict[str, Loss], queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> float:
+def _agreement(ways: dict[str, Loss], queries: Tensor, documents: Tensor, dims: tuple[int, ...]) -> float:
     """Largest relative difference from ours, of the loss and of both gradients."""
     results = []
-    for loss in arms.values():
+    for loss in ways.values():
         value = loss(queries, documents, dims)
         results.append([value.detach(), *torch.autograd.grad(value, (queries, documents))])
     ours = results[0]
