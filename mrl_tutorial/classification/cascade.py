@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
 
-if TYPE_CHECKING:
-    from mrl_tutorial.classification.small_networks import Nets
-
 GRID = np.linspace(0, 1, 101)
-NEVER = 1.01  # a threshold that no probability reaches: nobody stops here
+NEVER = 1.01  # a threshold that no probability reaches: no item stops here
+PRICES = tuple(np.geomspace(0.002, 1, 25))
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What every size says of every item. dims (M,); confidence (M, N), the largest class probability; right (M, N) bool;
-    n_classes. Made by `answers`."""
+    """What every size says of every item. Made by `answers`.
+
+    dims (M,); confidence (M, N), the largest class probability; right (M, N) bool; n_classes.
+    """
 
     dims: tuple[int, ...]
     confidence: np.ndarray
@@ -43,10 +42,14 @@ class Answers:
 
 
 def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) -> Answers:
-    """Confidence and rightness out of class probabilities (M, N, C) and integer labels (N,); of equals the first class
-    is answered.
+    """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,). Of equals the first class is
+    answered.
 
     Raises InputError where shapes disagree, sizes do not increase, a class does not exist, or a row is no distribution.
+
+    >>> a = answers(np.array([[[0.6, 0.4]], [[0.1, 0.9]]]), np.array([1]), [8, 16])
+    >>> a.confidence.tolist(), a.right.tolist()
+    ([[0.6], [0.9]], [[False], [True]])
     """
     p, labels, dims = np.asarray(probabilities), np.asarray(labels), tuple(int(d) for d in dims)
     if p.ndim != 3 or p.shape[:2] != (len(dims), len(labels)) or not p.size:
@@ -58,7 +61,7 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
     if not np.isfinite(p).all():
         size, item = np.argwhere(~np.isfinite(p).all(-1))[0]
         raise InputError(
-            f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: mend or drop the item"
+            f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: correct them, or drop the item"
         )
     if p.min() < 0 or np.abs(p.sum(-1) - 1).max() > 1e-3:
         raise InputError("probabilities must be 0 or more and sum to 1 over the classes: apply a softmax first")
@@ -67,16 +70,44 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
     return Answers(dims, p.max(-1), p.argmax(-1) == labels, p.shape[2])
 
 
-def probabilities(nets: Nets, x: np.ndarray) -> np.ndarray:
-    """Class probabilities of small networks at every nested size: x (N, F) or (G, N, F) -> (G, M, N, C) float32."""
-    return nets.logits(x).softmax(-1).numpy()
+@dataclass(frozen=True)
+class Outcome:
+    """What a cascade did. right (N,) bool; stop (N,): index of the size used; shares (M,): what each size answers."""
+
+    dims: tuple[int, ...]
+    right: np.ndarray
+    stop: np.ndarray
+    shares: np.ndarray
+    n_classes: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.mean())
+
+    @property
+    def final(self) -> float:
+        """Expected size if only the last size looked at is charged: what a tied classifier (MRL-E) reads."""
+        return expected_size(self.shares, self.dims)
+
+    @property
+    def visited(self) -> float:
+        """Expected size if every size looked at is charged: what separate classifiers (MRL) read."""
+        return expected_size(self.shares, np.cumsum(self.dims))
+
+    def multiply_adds(self, tied: bool) -> float:
+        """Multiply-adds of the classifier for an average item: coordinates read x classes."""
+        return self.n_classes * (self.final if tied else self.visited)
 
 
-def stops(confidence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
     """Index of the size at which each item is answered: the first whose confidence >= its threshold, else the last.
 
-    confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError for
-    another number of thresholds, and for NaN.
+    confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError
+    for another number of thresholds, and for NaN.
+
+    >>> stops(np.array([[0.9, 0.5], [0.4, 0.6]]), [0.8]).tolist()
+    [0, 1]
     """
     t = np.asarray(thresholds, dtype=float).ravel()
     sizes = len(confidence)
@@ -87,38 +118,14 @@ def stops(confidence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     return sure.argmax(0)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a cascade did. right (N,) bool; stop (N,) index of the size used; shares (M,) of items answered at each size;
-    final: expected size when only the last size looked at is charged; visited: when every size looked at is."""
+def run(a: Answers, thresholds: Sequence[float] | np.ndarray) -> Outcome:
+    """Send every item through the cascade. Raises InputError as `stops`.
 
-    dims: tuple[int, ...]
-    right: np.ndarray
-    stop: np.ndarray
-    shares: np.ndarray
-    n_classes: int
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.right.mean())
-
-    @property
-    def final(self) -> float:
-        """Sum of share x size: what a tied classifier (MRL-E) reads, which goes on where it stopped."""
-        return expected_size(self.shares, self.dims)
-
-    @property
-    def visited(self) -> float:
-        """Sum of share x (this size and all before it): what separate classifiers (MRL) read."""
-        return expected_size(self.shares, np.cumsum(self.dims))
-
-    def multiply_adds(self, tied: bool) -> float:
-        """Multiply-adds of the classifier for an average item: coordinates read x classes."""
-        return self.n_classes * (self.final if tied else self.visited)
-
-
-def run(a: Answers, thresholds: Sequence[float]) -> Outcome:
-    """Send every item through the cascade. Raises InputError as `stops`."""
+    >>> a = Answers((8, 16), np.array([[0.9, 0.5], [0.4, 0.6]]), np.array([[True, False], [True, True]]), 2)
+    >>> found = run(a, [0.8])
+    >>> found.accuracy, found.final, found.visited
+    (1.0, 12.0, 16.0)
+    """
     return _outcome(a, stops(a.confidence, thresholds))
 
 
@@ -127,8 +134,8 @@ def _outcome(a: Answers, stop: np.ndarray) -> Outcome:
     return Outcome(a.dims, right, stop, np.bincount(stop, minlength=len(a.dims)) / len(stop), a.n_classes)
 
 
-def expected_size(shares: np.ndarray, sizes: Sequence[float]) -> float:
-    """Sum over sizes of share x size. Raises InputError unless the shares are as many as sizes and sum to 1."""
+def expected_size(shares: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
+    """Sum over sizes of share x size. Raises InputError unless there is a share for each size and they sum to 1."""
     shares = np.asarray(shares, dtype=float)
     if shares.shape != np.shape(sizes) or shares.min(initial=0) < 0 or abs(shares.sum() - 1) > 1e-6:
         raise InputError(f"shares {shares.round(3).tolist()} of {len(sizes)} sizes must be 0 or more and sum to 1")
@@ -136,7 +143,7 @@ def expected_size(shares: np.ndarray, sizes: Sequence[float]) -> float:
 
 
 def oracle(a: Answers) -> Outcome:
-    """Each item at the smallest size that is right; one that no size gets right at the first. No cascade over these
+    """Each item at the smallest size that is right; one that no size gets right, at the first. No cascade over these
     classifiers can be more accurate, nor as accurate with less."""
     return _outcome(a, a.right.argmax(0))
 
@@ -147,8 +154,8 @@ def hopeless(a: Answers) -> float:
 
 
 def greedy_thresholds(a: Answers, grid: np.ndarray = GRID) -> np.ndarray:
-    """The paper's rule, (M - 1,): for each pair of neighbouring sizes, over all items, the smallest threshold with the
-    best accuracy if whoever reaches it is answered by the smaller size and everyone else by the larger one."""
+    """The paper's rule, (M - 1,): for each pair of neighboring sizes, over all items, the smallest threshold with the
+    best accuracy, if items that reach it are answered by the smaller size and all others by the larger one."""
     grid = _grid(grid)
     found = []
     for j in range(len(a.dims) - 1):
@@ -166,11 +173,11 @@ def shared_curve(a: Answers, grid: np.ndarray = GRID) -> list[Outcome]:
 def tuned_thresholds(
     a: Answers, price: float, grid: np.ndarray = GRID, *, visited: bool = False, rounds: int = 20
 ) -> np.ndarray:
-    """Thresholds (M - 1,) that minimise errors + price x expected size / largest size, by coordinate descent.
+    """Thresholds (M - 1,) that minimize errors + price x expected size / largest size, by coordinate descent.
 
     price: how much accuracy one may lose to save a whole full-size vector. visited: charge every size looked at. Each
     step sets one threshold to its best value on the grid, the smallest of equals, given all the others; starts from the
-    best shared threshold, so it is never worse than that one on the items given. Raises InputError for a negative price.
+    best shared threshold, so it is never worse than that one on these items. Raises InputError for a negative price.
     """
     if not price >= 0:
         raise InputError(f"price {price} must be 0 or more: 0 asks for accuracy alone")
@@ -197,9 +204,6 @@ def tuned_thresholds(
     return t
 
 
-PRICES = tuple(np.geomspace(0.002, 1, 25))
-
-
 def cheapest_thresholds(
     a: Answers, tolerance: float = 0.0, sureness: float = 0.0, grid: np.ndarray = GRID, *, visited: bool = False,
     shared: bool = False,
@@ -207,8 +211,8 @@ def cheapest_thresholds(
     """The cheapest thresholds found, (M - 1,), whose accuracy is at most `tolerance` below the largest size's.
 
     sureness: standard errors of the difference (over items, paired) that must fit into the tolerance too. Without them
-    the winner of a search looks better on these items than it will on others. Searched are shared thresholds, and, unless
-    shared=True, the greedy rule's and those tuned for 25 prices. Never to stop is always allowed. visited: charge every
+    the winner of a search looks better on these items than it will on others. Tried are shared thresholds and, unless
+    shared=True, the greedy rule's and those tuned for 25 prices; never to stop is always allowed. visited: charge every
     size looked at. Raises InputError for a negative tolerance or sureness.
     """
     if not (tolerance >= 0 and sureness >= 0):
@@ -223,24 +227,6 @@ def cheapest_thresholds(
         if difference.mean() - sureness * difference.std() / len(difference) ** 0.5 >= -tolerance - 1e-12:
             good.append((out.visited if visited else out.final, -out.accuracy, t))
     return min(good, key=lambda row: row[:2])[2]
-
-
-def reliability(
-    confidence: np.ndarray, right: np.ndarray, bins: int = 10
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Calibration: items by confidence in `bins` equal intervals of 0..1. Returns (count, mean confidence, share right),
-    each (bins,), NaN in an empty bin, and the expected calibration error: the mean of |confidence - right| over bins,
-    weighted by count. Raises InputError without items or bins, or where the shapes disagree."""
-    confidence, right = np.ravel(confidence), np.ravel(right)
-    if len(confidence) != len(right) or not len(right) or bins < 1:
-        raise InputError(
-            f"{len(confidence)} confidences, {len(right)} answers, {bins} bins: give as many of both, and 1 bin or more"
-        )
-    where = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(where, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(where, weights=v, minlength=bins) / count for v in (confidence, right))
-    return count, mean, share, float(np.nansum(np.abs(mean - share) * count) / count.sum())
 
 
 def _grid(grid: np.ndarray) -> np.ndarray:

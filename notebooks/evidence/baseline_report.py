@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from evidence.baselines_on_vectors import NAMES, spread
 from evidence.curve_figures import Look, side_by_side
-from mrl_tutorial.classification.baselines import NAMES, spread
 from mrl_tutorial.evaluation.statistics import MARGIN, difference
 from mrl_tutorial.panels import plots
 

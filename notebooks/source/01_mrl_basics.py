@@ -45,6 +45,7 @@ import plotly
 import torch
 import torch.nn.functional as F
 from evidence import baseline_report as report
+from evidence import baselines_on_vectors as baselines
 from evidence.ledger_rows import Ledger
 from exercises import nested_classifiers as check
 
@@ -59,9 +60,9 @@ from mrl_tutorial import (
     files,
     load_task,
 )
-from mrl_tutorial.classification import baselines
-from mrl_tutorial.classification.small_networks import Plan
-from mrl_tutorial.evaluation.prefix_quality import coarse_and_detail
+from mrl_tutorial.classification.labeled_vectors import from_task, own_heads
+from mrl_tutorial.classification.small_networks import NetworkConfig
+from mrl_tutorial.evaluation.statistics import difference
 from mrl_tutorial.losses.classification import classification
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -163,7 +164,7 @@ display(calculator, calculator.static())
 # every layer and size at once; with the same classifiers it must give the same number, which the end of the cell checks:
 
 # %%
-digits = baselines.from_task(load_task("digits"))  # pixels, centered
+digits = from_task(load_task("digits"))  # pixels, centered
 train_rows, test_rows = digits.rounds[0]
 x, y = torch.from_numpy(digits.x), torch.from_numpy(digits.labels)
 DIMS = (2, 4, 8, 16, 32, 64)
@@ -228,8 +229,8 @@ assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 # Networks this small are trained dozens at a time: they are batched into the same matrix products, in which none sees another.
 
 # %%
-plan = Plan(dims=DIMS, width=64, hidden=64, epochs=4 if FAST else 30)
-images = baselines.compare_arms(digits, plan, SEEDS)
+plan = NetworkConfig(dims=DIMS, width=64, hidden=64, epochs=4 if FAST else 30)
+images = baselines.compare_baselines(digits, plan, SEEDS)
 with pd.option_context("display.width", 160):
     for metric in ("linear", "1nn", "map@10"):
         display(report.table(DIMS, images, metric))
@@ -265,12 +266,12 @@ encoder = Encoder.load("all-MiniLM-L6-v2")
 vectors = encoder.encode_layers(list(corpus.corpus.values()))[-1]  # (documents, 384), last layer
 modules = baselines.from_corpus(corpus, vectors, "module")
 TEXT_DIMS = (8, 16, 32, 64, 128)
-text_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=3 if FAST else 20, lr=0.01)
+text_plan = NetworkConfig(dims=TEXT_DIMS, width=128, hidden=0, epochs=3 if FAST else 20, lr=0.01)
 print(
     f"{len(modules.rounds[0][0]):,} training and {len(modules.tested):,} test documents, {modules.labels.max() + 1} modules"
 )
 
-texts = baselines.compare_arms(modules, text_plan, SEEDS, ("MRL", "MRL-E", "alone", "prefix", "pca"))
+texts = baselines.compare_baselines(modules, text_plan, SEEDS, ("MRL", "MRL-E", "alone", "prefix", "pca"))
 texts["frozen"] = baselines.measure(
     modules, torch.from_numpy(modules.x)[None].expand(len(SEEDS), -1, -1), TEXT_DIMS, len(SEEDS)
 )
@@ -293,9 +294,9 @@ if bank_task is None:
     print("banking77 is not on this machine (or FAST is set): skipped")
 else:
     parts = {s: encoder.encode_layers(bank_task.splits[s][0], layers=[encoder.n_layers])[0] for s in ("train", "test")}
-    intents = baselines.from_task(bank_task, parts)
-    bank_plan = Plan(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01)
-    bank = baselines.compare_arms(intents, bank_plan, SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
+    intents = from_task(bank_task, parts)
+    bank_plan = NetworkConfig(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01)
+    bank = baselines.compare_baselines(intents, bank_plan, SEEDS, ("MRL", "alone", "prefix"), metrics=["1nn"])
     print(f"{len(intents.rounds[0][0]):,} training and {len(intents.tested):,} test texts")
     for metric in ("head", "1nn"):
         display(report.table(TEXT_DIMS, bank, metric))
@@ -393,7 +394,7 @@ ledger.settle(
 m3 = {s: report.gaps(sets[s][0], sets[s][1]["MRL-E"]["head"], sets[s][1]["MRL"]["head"]) for s in ("digits", "pydocs")}
 count = {}
 for s, p, classes in (("digits", plan, 10), ("pydocs", text_plan, int(modules.labels.max()) + 1)):
-    tied = Plan(dims=p.dims, width=p.width, tied=True)
+    tied = NetworkConfig(dims=p.dims, width=p.width, tied=True)
     count[s] = p.classifier_parameters(classes), tied.classifier_parameters(classes)
     print(
         f"{s}: {count[s][0]:,} numbers in the classifiers of MRL, {count[s][1]:,} in MRL-E's: {count[s][1] / count[s][0]:.0%}"
@@ -420,8 +421,8 @@ ledger.settle(
 
 # %% tags=["claim-M4"]
 every = list(range(1, 65)) if not FAST else [*range(2, 64, 3), 64]
-mrl = baselines.nets(digits, plan, np.ones(6), SEEDS)
-fixed = baselines.nets(digits, plan, np.eye(6)[-1], SEEDS)
+mrl = baselines.networks(digits, plan, np.ones(6), SEEDS)
+fixed = baselines.networks(digits, plan, np.eye(6)[-1], SEEDS)
 key = files.key("every size", digits.key(), str(plan), SEEDS, every)
 walk = files.remembered("small-nets", key, lambda: {
     name: baselines.measure(digits, nets.features(digits.x), every, len(SEEDS), ["1nn"])["1nn"].mean((0, 2))
@@ -519,23 +520,23 @@ def blocks_of(data, nets, groups, blocks):
     out = {"coarse": [], "detail": []}
     for r, (tr, te) in enumerate(data.rounds):
         z = nets.features(data.x)[r :: len(data.rounds)]
-        for k, v in coarse_and_detail(z[:, tr], data.labels[tr], z[:, te], data.labels[te], groups, blocks).items():
+        for k, v in baselines.coarse_and_detail(z[:, tr], data.labels[tr], z[:, te], data.labels[te], groups, blocks).items():
             out[k].append(v)
     return {k: np.concatenate(v, axis=2) for k, v in out.items()}
 
 
-text_mrl = baselines.nets(modules, text_plan, np.ones(5), SEEDS)
+text_mrl = baselines.networks(modules, text_plan, np.ones(5), SEEDS)
 parts = {"digits": [(0, 8), (8, 16), (56, 64)], "pydocs": [(0, 16), (16, 32), (112, 128)]}
 rows, ratio = [], {}
 for s, data, nets, groups in (("digits", digits, mrl, loop), ("pydocs", modules, text_mrl, package)):
-    whole = blocks_of(data, nets, groups, [(0, nets.plan.width)])
+    whole = blocks_of(data, nets, groups, [(0, nets.config.width)])
     seen = blocks_of(data, nets, groups, parts[s])
     for j, (a, b) in enumerate(parts[s]):
         rows.append((s, f"{a + 1} to {b}", *(float(np.nanmean(seen[k][:, j])) for k in seen),
                      *(float(np.nanmean(seen[k][:, j]) / np.nanmean(whole[k])) for k in seen)))  # fmt: skip
     for k in seen:
         ok = ~np.isnan(seen[k][0, 0])
-        ratio[s, k] = baselines.difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
+        ratio[s, k] = difference(seen[k][:, 0][:, ok], seen[k][:, -1][:, ok])
 display(
     pd.DataFrame(rows, columns=["set", "coordinates", "coarse", "detail", "coarse, of full", "detail, of full"]).round(
         3
@@ -586,7 +587,7 @@ display(prefix_map, prefix_map.static())
 # and forget to normalize again, and not to normalize at all. A fourth line takes the vectors that were normalized too early, but compares by distance.
 
 # %% tags=["claim-Z3"]
-boosted = baselines.nets(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
+boosted = baselines.networks(digits, plan, [16, 1, 1, 1, 1, 1], SEEDS)  # trained with very unequal weights
 full_vectors, cut_vectors = boosted.features(digits.x), boosted.features(digits.x, 8)
 same = bool(torch.equal(full_vectors[..., :8], cut_vectors))
 unit = F.normalize(full_vectors, dim=-1)[..., :8]  # normalized, then cut
@@ -637,7 +638,7 @@ display(trap, trap.static())
 # 2. Press **All 1**, then set the weights of 4, 8, 16 and 32 to 0. Are the sizes in between really needed?
 
 # %%
-weights = ImportanceWeights(digits, Plan(dims=DIMS, width=64, hidden=64, epochs=3 if FAST else 20))
+weights = ImportanceWeights(digits, NetworkConfig(dims=DIMS, width=64, hidden=64, epochs=3 if FAST else 20))
 display(weights)
 
 chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
@@ -663,11 +664,11 @@ picture(
 # transformer. We ask of both that MRL keeps clearly more than a plain prefix at the smallest size, and that it costs nothing at full size.
 
 # %% tags=["claim-M9", "claim-Z5"]
-equal = baselines.own_heads(digits, mrl, len(SEEDS))
+equal = own_heads(digits, mrl, len(SEEDS))
 m9 = {}
 for c in (4, 16):
-    heavier = baselines.nets(digits, plan, [c, 1, 1, 1, 1, 1], SEEDS)
-    m9[c] = report.gaps(DIMS, baselines.own_heads(digits, heavier, len(SEEDS)), equal)
+    heavier = baselines.networks(digits, plan, [c, 1, 1, 1, 1, 1], SEEDS)
+    m9[c] = report.gaps(DIMS, own_heads(digits, heavier, len(SEEDS)), equal)
     print(f"size 2 weighs {c}: accuracy of the own classifiers against equal weights")
     print(m9[c].round(4).to_string(index=False))
 buys = [c for c in m9 if m9[c].better.iloc[0]]

@@ -40,13 +40,14 @@ import pandas as pd
 import plotly
 import plotly.graph_objects as go
 import torch
+from evidence.calibration import reliability
 from evidence.ledger_rows import Ledger
 from exercises import cascades as check
 from plotly.subplots import make_subplots
 
 from mrl_tutorial import Encoder, InputError, cell_price, files, load_task
 from mrl_tutorial.classification import cascade
-from mrl_tutorial.classification.small_networks import Plan, train_nets
+from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
 from mrl_tutorial.evaluation.statistics import bootstrap
 from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner
@@ -85,11 +86,11 @@ def trained(x, y, parts, plan):
         train_rows, seeds = [part[0] for part in parts], [part[3] for part in parts]
 
         def answered(here=here, weights=weights, train_rows=train_rows, seeds=seeds):
-            nets = train_nets(x, y, train_rows, np.tile(weights, (len(parts), 1)), seeds, here)
+            nets = train_networks(x, y, train_rows, np.tile(weights, (len(parts), 1)), seeds, here)
             found = {}
             for g, (_, held, test, _) in enumerate(parts):
                 for name, rows in (("held", held), ("test", test)):
-                    a = cascade.answers(cascade.probabilities(nets.pick([g]), x[rows])[0], y[rows], plan.dims)
+                    a = cascade.answers(nets.pick([g]).probabilities(x[rows])[0], y[rows], plan.dims)
                     found |= {f"{g}-{name}-confidence": a.confidence, f"{g}-{name}-right": a.right}
             return found
 
@@ -117,7 +118,7 @@ for seed in SEEDS:
         train = np.random.default_rng(seed).permutation(train)
         parts.append((train[len(train) // 5 :], train[: len(train) // 5], test, seed))
 
-runs = {"digits": trained(x, y, parts, Plan(epochs=3 if FAST else 30))}
+runs = {"digits": trained(x, y, parts, NetworkConfig(epochs=3 if FAST else 30))}
 
 
 def accuracies(runs):
@@ -172,7 +173,7 @@ def calibration(runs, kind, title):
         confidence, right = (
             np.concatenate([getattr(run["test"], what)[j] for run in runs[kind]]) for what in ("confidence", "right")
         )
-        count, mean, share, error = cascade.reliability(confidence, right)
+        count, mean, share, error = reliability(confidence, right)
         enough = count >= 30
         figure.add_scatter(x=mean[enough], y=share[enough], mode="lines+markers",
                            name=f"{dims[j]} dimensions, ECE {error:.3f}", line={"color": color, "width": 3})  # fmt: skip
@@ -271,7 +272,7 @@ if FAST:
     task = task.smaller(500)
 encoder = Encoder.load("all-MiniLM-L6-v2")
 vectors = encoder.encode_layers(list(task.corpus.values()))[-1]
-TEXT = Plan(dims=(8, 16, 32, 64, 128, 256), width=256, hidden=0, epochs=2 if FAST else 12, batch=256, lr=2e-3)
+TEXT = NetworkConfig(dims=(8, 16, 32, 64, 128, 256), width=256, hidden=0, epochs=2 if FAST else 12, batch=256, lr=2e-3)
 
 
 def text_runs(x, y, train, dev, test):

@@ -9,14 +9,14 @@ from benchmarks.browser import open_and_run, wait_for, write_notebook
 CELL = """
 import numpy as np
 from mrl_tutorial import ImportanceWeights
-from mrl_tutorial.nested_arms import scaled
-from mrl_tutorial.small_nets import Plan
+from mrl_tutorial.classification.labeled_vectors import scaled
+from mrl_tutorial.classification.small_networks import NetworkConfig
 chance = np.random.default_rng(0)
 labels = np.arange(200) % 4
 x = (chance.normal(size=(4, 6))[labels] + 0.9 * chance.normal(size=(200, 6))).astype(np.float32)
 half, rest = np.arange(100), np.arange(100, 200)
 data = scaled("made-up points", x, labels, [(rest, half), (half, rest)])
-panel = ImportanceWeights(data, Plan(dims=(2, 4, 8), width=8, hidden=12, epochs=5, batch=16))
+panel = ImportanceWeights(data, NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=5, batch=16))
 panel
 """
 PANEL = ".mrl-importance-weights"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrl_tutorial.classification import cascade
-from mrl_tutorial.classification.small_networks import Plan, train_nets
+from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
 from mrl_tutorial.errors import InputError
 
 DIMS = (8, 16, 32, 64)
@@ -107,11 +107,15 @@ def test_bad_input_is_named(change, message):
 def test_bad_thresholds_prices_and_targets_are_named():
     a = cascade.answers(*made(), DIMS)
     for call in (
-        lambda: cascade.run(a, [0.5]), lambda: cascade.run(a, [0.5, np.nan, 0.5]), lambda: cascade.tuned_thresholds(a, -1),
-        lambda: cascade.tuned_thresholds(a, np.nan), lambda: cascade.greedy_thresholds(a, []),
-        lambda: cascade.cheapest_thresholds(a, -0.1), lambda: cascade.cheapest_thresholds(a, 0, -1), lambda: cascade.expected_size([0.5, 0.4], [1, 2]),
-        lambda: cascade.reliability(np.zeros(0), np.zeros(0)), lambda: cascade.reliability(np.ones(3), np.ones(2)),
-    ):  # fmt: skip
+        lambda: cascade.run(a, [0.5]),
+        lambda: cascade.run(a, [0.5, np.nan, 0.5]),
+        lambda: cascade.tuned_thresholds(a, -1),
+        lambda: cascade.tuned_thresholds(a, np.nan),
+        lambda: cascade.greedy_thresholds(a, []),
+        lambda: cascade.cheapest_thresholds(a, -0.1),
+        lambda: cascade.cheapest_thresholds(a, 0, -1),
+        lambda: cascade.expected_size([0.5, 0.4], [1, 2]),
+    ):
         with pytest.raises(InputError):
             call()
 
@@ -190,22 +194,19 @@ def test_oracle_bounds_every_cascade():
         assert cascade.run(a, rng.random(3)).accuracy <= best.accuracy
 
 
-def test_reliability_by_hand():
-    count, mean, share, error = cascade.reliability(np.array([0.05, 0.55, 0.55, 1.0]), np.array([0, 1, 0, 1]), bins=2)
-    assert count.tolist() == [1, 3] and mean == pytest.approx([0.05, 0.7]) and share == pytest.approx([0, 2 / 3])
-    assert error == pytest.approx((0.05 + 3 * (0.7 - 2 / 3)) / 4)
-    count, mean, *_ = cascade.reliability(np.array([0.9]), np.array([True]))
-    assert count[9] == 1 and np.isnan(mean[:9]).all()
-
-
 @pytest.mark.parametrize("tied", [False, True])
 def test_probabilities_of_networks_agree_with_their_answers(tied):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.integers(0, 3, 50)
-    nets = train_nets(
-        x, y, [np.arange(50)] * 2, np.ones((2, 3)), [0, 1], Plan(dims=(2, 4, 8), width=8, hidden=5, tied=tied, epochs=2)
+    nets = train_networks(
+        x,
+        y,
+        [np.arange(50)] * 2,
+        np.ones((2, 3)),
+        [0, 1],
+        NetworkConfig(dims=(2, 4, 8), width=8, hidden=5, tied=tied, epochs=2),
     )
-    p = cascade.probabilities(nets, x)
+    p = nets.probabilities(x)
     assert p.shape == (2, 3, 50, 3) and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert np.array_equal(p.argmax(-1), nets.predict(x))
     assert len(cascade.answers(p[0], y, (2, 4, 8)).take(np.arange(10)).right[0]) == 10
