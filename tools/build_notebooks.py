@@ -241,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(f"{'notebook':<28}{'minutes':>9}{'slowest s':>11}{'peak GB':>10}{'kB':>9}", flush=True)
     failed = [line for line in (build(source, out) for source in chosen) if line]
-    print("\n".join(failed) if failed else f"{len(chosen)} notebooks built in {out}")
+    print("\n".join(failed) if failed else f"built in {out}: {len(chosen)}")
     return 1 if failed else 0
 
 
