@@ -160,7 +160,7 @@ def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
         return None
     terms = [[_named(term), np.asarray(grid).tolist()] for term, grid in recipe.weights.items()]
     named = {term: {name: _named(value) for name, value in given.items()} for term, given in options.items()}
-    cells = [list(recipe.layers or ()), list(recipe.dims or ())]
+    cells = [list(recipe.layers), list(recipe.dims)]
     rate = recipe.learned.rate if recipe.learned else None
     return [recipe.name, cells, terms, named, _named(recipe.sampler), rate, key]
 

@@ -36,9 +36,13 @@ class NonFiniteLoss(ArithmeticError):
 
 @dataclass
 class TrainResult:
-    """What training gave. losses: term -> (L, M), mean loss of each cell over the last steps, NaN where unweighted.
-    history: total loss of each step. seconds: of training, encoding excluded. finished: False if it was cancelled.
-    layer_weights: what a recipe with learned ones arrived at, one for each row of its grids, else None."""
+    """What training gave.
+
+    losses: term -> (L, M), the mean loss of each cell over the last steps, NaN where it has no weight. history: the
+    total loss of each step. seconds: of training, encoding excluded. finished: False if it was canceled. classifier:
+    what was trained beside the model on a classification task. layer_weights: what learned ones arrived at, one for
+    each row of the grids.
+    """
 
     encoder: Encoder
     losses: dict[str, np.ndarray]
@@ -84,11 +88,10 @@ def train(
     check_recipe(recipe, config.what, data, task.name)
     ticker = Ticker(progress)
     try:
-        model: Trainable
-        if config.what == "full":
-            model = FullBackbone(encoder, recipe, config)
-        else:
-            model = FrozenLayers(encoder, data, config, known, ticker)
+        full = config.what == "full"
+        model: Trainable = (
+            FullBackbone(encoder, recipe, config) if full else FrozenLayers(encoder, data, config, known, ticker)
+        )
         training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config))
         training.loop(ticker, on_step)
     finally:
@@ -111,14 +114,14 @@ class Training:
         if data.classes:
             width, n_layers = model.encoder.width, model.encoder.n_layers
             with seeded(config.seed):
-                self.classifier = NestedClassifier(width, recipe.dims or (), data.classes, n_layers, config.tied)
+                self.classifier = NestedClassifier(width, recipe.dims, data.classes, n_layers, config.tied)
             parameters |= {f"classifier.{name}": p for name, p in self.classifier.named_parameters()}
         groups: list[dict[str, Any]] = [{"params": list(parameters.values()), "rate": config.lr}]
         self.learned = recipe.layer_weights()
         if recipe.learned is not None and self.learned is not None:
             parameters["layers.theta"] = self.learned.theta
             groups.append({"params": [self.learned.theta], "rate": recipe.learned.rate, "weight_decay": 0.0})
-        self.optimizer = torch.optim.AdamW(groups, lr=config.lr or 0.0, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
         self.checkpoint = Checkpoint(folder, parameters, self.optimizer, config.steps)
         self.run = self.checkpoint.load()
 
@@ -163,7 +166,7 @@ class Training:
     def result(self, name: str) -> TrainResult:
         """What the run has come to so far."""
         pushed = np.any([np.asarray(grid).any(axis=0) for grid in self.recipe.weights.values()], axis=0)
-        dims = tuple(int(d) for d, on in zip(self.recipe.dims or (), pushed, strict=True) if on)
+        dims = tuple(int(d) for d, on in zip(self.recipe.dims, pushed, strict=True) if on)
         run, learned = self.run, self.learned
         return TrainResult(
             self.model.result(name, dims), run.losses(), run.history, run.seconds, run.step,
@@ -210,9 +213,9 @@ def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, 
         name = term_name(key)
         used = torch.as_tensor(grid).detach().numpy() != 0
         for i, j in np.argwhere(used & ~np.isfinite(tables[name])):
-            layer, dim = (recipe.layers or ())[i], (recipe.dims or ())[j]
+            cell = f"cell (layer {recipe.layers[i]}, dimension {recipe.dims[j]})"
             raise NonFiniteLoss(
-                f"step {step + 1}: term {name!r} is {tables[name][i, j]} in cell (layer {layer}, dimension {dim}): "
+                f"step {step + 1}: term {name!r} is {tables[name][i, j]} in {cell}: "
                 "lower the learning rate, raise the temperature, or look at that term"
             )
     raise NonFiniteLoss(f"step {step + 1}: the sum of all terms is {float(loss)}: lower the weights")
@@ -233,12 +236,14 @@ def _folder(encoder: Encoder, task: Any, data: Examples, recipe: Recipe, config:
 def _write(result: TrainResult, config: TrainConfig, task: str) -> None:
     """The model's folder, with a note on how it was trained."""
     folder = result.encoder.save(config.out or "")
-    learned = None if result.layer_weights is None else result.layer_weights.tolist()
+    weights = None if result.layer_weights is None else result.layer_weights.tolist()
+    run = {"steps": result.steps, "seconds": round(result.seconds, 1), "history": result.history}
     note = {
-        "recipe": result.recipe.name, "task": task, "what": config.what,
-        "heads": config.heads if config.what == "heads" else None, "steps": result.steps,
-        "batch_size": config.batch_size, "lr": config.lr, "seed": config.seed, "temperature": config.temperature,
-        "precision": config.precision, "seconds": round(result.seconds, 1), "history": result.history,
-        "layer_weights": learned,
-    }  # fmt: skip
+        **asdict(config),
+        "out": str(folder),
+        "recipe": result.recipe.name,
+        "task": task,
+        **run,
+        "layer_weights": weights,
+    }
     files.write_json(folder / "train.json", note)

@@ -3,70 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import pandas as pd
 
-from mrl_tutorial.errors import InputError, with_changes
-from mrl_tutorial.evaluation.embeddings import task_inputs
-from mrl_tutorial.evaluation.quality import check_metrics, evaluate_grid
+from mrl_tutorial.errors import with_changes
+from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.training.config import TrainConfig
-from mrl_tutorial.training.examples import examples
-from mrl_tutorial.training.loop import NonFiniteLoss, check_recipe, train
+from mrl_tutorial.training.loop import NonFiniteLoss, train
+from mrl_tutorial.training.sweep_config import PLAIN, Candidate, Cells, SweepConfig, check_sweep, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, one_line, read_sweep, resume, write
-
-PLAIN = "plain"
-Cells = tuple[tuple[int, ...], tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """What `sweep` compares. Raises InputError for a value that is impossible.
-
-    what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models.
-    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names, of which each task gets those that suit it;
-    default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's header.
-    """
-
-    what: str = "heads"
-    heads: str = "shared"
-    seeds: int = 3
-    steps: int = 150
-    batch_size: int = 64
-    lr: float | None = None
-    metric: Sequence[str] | None = None
-    split: str = "test"
-    layers: Sequence[int] | str | None = None
-    dims: Sequence[int] | str | None = None
-    precision: str = "auto"
-    cache: bool = True
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.seeds != int(self.seeds) or self.seeds < 1:
-            raise InputError(f"seeds {self.seeds} is impossible: give a whole number from 1 up")
-        self.training()  # checks the rest
-
-    def training(self) -> TrainConfig:
-        """How each recipe is trained."""
-        names = ("what", "heads", "steps", "batch_size", "lr", "precision", "cache")
-        return TrainConfig(**{name: getattr(self, name) for name in names})
-
-
-class Candidate(NamedTuple):
-    """One recipe of a sweep; cell: the only one that it is scored in, None for all."""
-
-    name: str
-    cell: tuple[int, int] | None = None
 
 
 class Outcome(NamedTuple):
@@ -80,9 +32,16 @@ class Outcome(NamedTuple):
 
 
 def sweep(
-    encoder: Encoder, task: Any, recipes: Sequence[str], config: SweepConfig | None = None, *, out: str | Path,
-    eval_tasks: Sequence[Any] | None = None, report: Callable[[str], object] | None = None, **changes: Any,
-) -> pd.DataFrame:  # fmt: skip
+    encoder: Encoder,
+    task: Any,
+    recipes: Sequence[str],
+    config: SweepConfig | None = None,
+    *,
+    out: str | Path,
+    eval_tasks: Sequence[Any] | None = None,
+    report: Callable[[str], object] | None = None,
+    **changes: Any,
+) -> pd.DataFrame:
     """Train each recipe with several seeds on `task`, score every cell on `eval_tasks` (default: `task`), and write a
     row for each cell to `out`. Returns what `read_sweep(out)` finds there.
 
@@ -98,7 +57,7 @@ def sweep(
     scored = list(eval_tasks or [task])
     cells = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
     candidates = expand(recipes, cells)
-    metrics = _check(encoder, task, scored, candidates, config)
+    metrics = check_sweep(encoder, task, scored, candidates, config)
     settings = _settings(encoder, task, scored, metrics, recipes, config)
     header, frame = resume(Path(out), settings, config.command)
     done = set(zip(frame.recipe, frame.seed, strict=True))
@@ -106,51 +65,43 @@ def sweep(
     for number, (entry, seed) in enumerate(runs, 1):
         if (entry.name, seed) in done:
             continue
-        trained, seconds, problem, fixed = _train(encoder, task, entry, seed, config)
-        rows = []
-        for where, names in zip(scored, metrics, strict=True):
-            chosen = cells if entry.cell is None else ((entry.cell[0],), (entry.cell[1],))
-            grids = None if problem else score(where, trained, names, chosen, fixed, config)
-            rows += _rows(grids, names, chosen, {"task": where.name, "split": config.split})
+        outcome = _train(encoder, task, entry, seed, config)
+        chosen = cells if entry.cell is None else ((entry.cell[0],), (entry.cell[1],))
+        rows = [
+            {**_given(entry, seed, config, outcome), "task": where.name, **row}
+            for where, names in zip(scored, metrics, strict=True)
+            for row in score(where, outcome, names, chosen, config)
+        ]
         # a run's rows appear together, so that a run is in the file entirely or not at all
-        new = pd.DataFrame(rows).assign(**_given(entry, seed, config), seconds=round(seconds, 2))[COLUMNS]
+        new = pd.DataFrame(rows, columns=COLUMNS)
         frame = pd.concat([frame, new]) if len(frame) else new
         write(Path(out), header, frame)
+        run = f"{entry.name}, seed {seed}"
         if report is not None:
-            last = rows[-1]
-            cell = f"{last['task']}, layer {last['layer']}, dimension {last['dim']}"
-            outcome = f"no value: {problem}" if problem else f"{last['metric']} {last['value']:.4f} ({cell})"
-            report(f"{number}/{len(runs)} {entry.name}, seed {seed}: {seconds:.0f} s, {outcome}")
-        elif problem:
-            warnings.warn(f"{entry.name}, seed {seed}: {problem}", stacklevel=2)
+            report(f"{number}/{len(runs)} {run}: {outcome.seconds:.0f} s, {_said(rows[-1], outcome)}")
+        elif outcome.problem:
+            warnings.warn(f"{run}: {outcome.problem}", stacklevel=2)
     return read_sweep(out)[0]
 
 
-def expand(recipes: Sequence[str], cells: Cells) -> list[Candidate]:
-    """Recipe names to candidates, without repeats, "plain" first; separate:* becomes one for each of layers x dims.
-
-    >>> [entry.name for entry in expand(["mrl", "separate:*"], ((1, 2), (8,)))]
-    ['plain', 'mrl', 'separate:1,8', 'separate:2,8']
-    """
-    found = [Candidate(PLAIN)]
-    for name in recipes:
-        separate = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
-        chosen = [(layer, dim) for layer in cells[0] for dim in cells[1]] if name == "separate:*" else []
-        if separate:
-            chosen = [(int(separate[1]), int(separate[2]))]
-        found += [Candidate(f"separate:{layer},{dim}", (layer, dim)) for layer, dim in chosen] or [Candidate(name)]
-    return list(dict.fromkeys(found))
-
-
-def score(
-    task: Any, encoder: Encoder, metrics: Sequence[str], cells: Cells, fixed: bool, config: SweepConfig
-) -> dict[str, Grid]:
-    """Every cell of a model, for each metric; fixed: with documents from the last layer, where the task has some."""
-    found = evaluate_grid(
-        task, encoder, metric=list(metrics), split=config.split, layers=cells[0], dims=cells[1],
-        precision=config.precision, fixed_document=fixed and task.kind in ("retrieval", "pairs"),
-    )  # fmt: skip
-    return cast("dict[str, Grid]", found)  # as for every list of metrics
+def score(task: Any, outcome: Outcome, metrics: Sequence[str], cells: Cells, config: SweepConfig) -> list[dict]:
+    """Every cell of a trained model on one task: rows of metric, layer, dim and value (NaN where training failed)."""
+    options: dict[str, Any] = {
+        "split": config.split,
+        "layers": cells[0],
+        "dims": cells[1],
+        "precision": config.precision,
+    }
+    fixed = outcome.fixed and task.kind in ("retrieval", "pairs")
+    grids = {}
+    if not outcome.problem:
+        found = evaluate_grid(task, outcome.encoder, metric=list(metrics), fixed_document=fixed, **options)
+        grids = cast("dict[str, Grid]", found)  # as for every list of metrics
+    rows = []
+    for name, layer, dim in product(metrics, *cells):
+        value = round(grids[name].at(layer, dim), 6) if grids else math.nan
+        rows.append({"metric": name, "layer": layer, "dim": dim, "value": value})
+    return rows
 
 
 def _train(encoder: Encoder, task: Any, entry: Candidate, seed: int, config: SweepConfig) -> Outcome:
@@ -168,23 +119,21 @@ def _train(encoder: Encoder, task: Any, entry: Candidate, seed: int, config: Swe
     return Outcome(trained, result.seconds, fixed=fixed)
 
 
-def _given(entry: Candidate, seed: int, config: SweepConfig) -> dict[str, Any]:
+def _said(row: dict[str, Any], outcome: Outcome) -> str:
+    """What came out, and of one cell how much, for the line of a report."""
+    cell = f"{row['task']}, layer {row['layer']}, dimension {row['dim']}"
+    return f"no value: {outcome.problem}" if outcome.problem else f"{row['metric']} {row['value']:.4f} ({cell})"
+
+
+def _given(entry: Candidate, seed: int, config: SweepConfig, outcome: Outcome) -> dict[str, Any]:
     """The columns that say how a run was trained."""
+    given = {"recipe": entry.name, "seed": seed, "split": config.split, "seconds": round(outcome.seconds, 2)}
     if entry.name == PLAIN:
-        zero = {"steps": 0, "batch_size": 0, "lr": math.nan}
-        return {"recipe": PLAIN, "what": "none", "heads": "none", "seed": seed, **zero}
+        return {**given, "what": "none", "heads": "none", "steps": 0, "batch_size": 0, "lr": math.nan}
     training = config.training().with_defaults("")
     heads = training.heads if training.what == "heads" else "none"
     budget = {"steps": training.steps, "batch_size": training.batch_size, "lr": training.lr}
-    return {"recipe": entry.name, "what": training.what, "heads": heads, "seed": seed, **budget}
-
-
-def _rows(grids: dict[str, Grid] | None, metrics: Sequence[str], cells: Cells, given: dict) -> list[dict]:
-    return [
-        {**given, "metric": name, "layer": layer, "dim": dim,
-         "value": math.nan if grids is None else round(grids[name].at(layer, dim), 6)}
-        for name in metrics for layer in cells[0] for dim in cells[1]
-    ]  # fmt: skip
+    return {**given, "what": training.what, "heads": heads, **budget}
 
 
 def _settings(
@@ -204,38 +153,3 @@ def _settings(
         "dims": ", ".join(map(str, dims)), "precision": training.precision,
     }  # fmt: skip
     return {name: one_line(value) for name, value in found.items()}
-
-
-def _check(
-    encoder: Encoder, task: Any, scored: Sequence[Any], candidates: Sequence[Candidate], config: SweepConfig
-) -> list[list[str]]:
-    """The metrics of each scored task. Everything that would stop a later run stops the sweep here."""
-    if encoder.heads is not None:
-        raise InputError(f"{encoder.name} has heads: a sweep starts from a model without (encoder.with_heads(None))")
-    data = examples(task)
-    for entry in candidates:
-        if entry.name != PLAIN:
-            recipe = get_recipe(entry.name, encoder.n_layers, encoder.width)
-            check_recipe(recipe, config.what, data, task.name)
-    if len({t.name for t in scored}) < len(scored):
-        raise InputError(f"two tasks to score are called alike ({', '.join(t.name for t in scored)}): rename one")
-    for where in scored:
-        inputs = task_inputs(where.as_retrieval(config.split) if where.kind == "pairs" else where, config.split)
-        if any(isinstance(x, np.ndarray) for x in inputs.values()):
-            raise InputError(f"{where.name} holds vectors, which no encoder makes: score tasks with texts")
-    return _metrics(["retrieval" if t.kind == "pairs" else t.kind for t in scored], config.metric or [])
-
-
-def _metrics(kinds: Sequence[str], wanted: Sequence[str]) -> list[list[str]]:
-    """For each kind of task the metrics that suit it, or its own. Raises InputError for one that suits none."""
-    found: list[list[str]] = [[] for _ in kinds]
-    for name in wanted:
-        errors = []
-        for names, kind in zip(found, kinds, strict=True):
-            try:
-                names += [x for x in check_metrics(kind, name) if x not in names]
-            except InputError as error:
-                errors.append(error)
-        if len(errors) == len(kinds):
-            raise errors[0]
-    return [names or check_metrics(kind, None) for names, kind in zip(found, kinds, strict=True)]

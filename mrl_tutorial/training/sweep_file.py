@@ -1,11 +1,11 @@
-"""The csv file of a sweep: '#' lines that say how it was made, then a row a cell; read, continued, summarised."""
+"""The csv file of a sweep: '#' lines that say how it was made, then a row for each cell."""
 
 from __future__ import annotations
 
 import io
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +41,7 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
         frame = pd.read_csv(io.StringIO("".join(lines[n:])), keep_default_na=False, dtype=str)
         frame = frame.replace({"value": {"": "nan"}, "lr": {"": "nan"}}).astype(numbers)
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): mend the row, or delete the file") from None
+        raise InputError(f"{path} is damaged ({error}): correct the row, or delete the file") from None
     return frame, header
 
 
@@ -55,6 +55,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     One row for each recipe, what, heads, task, split, metric, layer and dim, with mean, spread (NaN for one seed),
     seeds (how many gave a value) and diverged (how many did not). All separate:l,d make one recipe, "separate".
+
+    >>> rows = [dict.fromkeys(COLUMNS, 1) | {"recipe": "mrl", "seed": seed, "value": seed / 10} for seed in (1, 3)]
+    >>> table = summary(pd.DataFrame(rows))
+    >>> float(table["mean"][0].round(2)), float(table.spread[0].round(2)), int(table.seeds[0])
+    (0.2, 0.14, 2)
     """
     frame = frame.assign(recipe=frame.recipe.str.replace(r"^separate:.*", "separate", regex=True))
     groups = frame.groupby(KEY, sort=False)["value"]
@@ -64,16 +69,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def environment() -> dict[str, str]:
     """Versions, threads and processor of this machine, as a sweep's header says them."""
-
-    def number(package: str) -> str:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            return f"{package} (not installed)"
-
     own = [f"mrl-tutorial {__version__}", f"python {platform.python_version()}"]
+    others = [f"{package} {version(package)}" for package in ("torch", "transformers", "numpy", "scikit-learn")]
     return {
-        "versions": ", ".join([*own, *map(number, ("torch", "transformers", "numpy", "scikit-learn"))]),
+        "versions": ", ".join([*own, *others]),
         "threads": str(torch.get_num_threads()),
         "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
     }
@@ -88,7 +87,7 @@ def _processor() -> str:
 
 
 def resume(path: Path, settings: dict[str, str], command: str) -> tuple[dict[str, str], pd.DataFrame]:
-    """Header and rows to go on from. Raises InputError where the file is another's."""
+    """Header and rows to go on from. Raises InputError where the file is that of another sweep."""
     here = environment()
     if not path.exists():
         header = {"command": one_line(command or "mrl_tutorial.training.sweep.sweep in Python"), **settings, **here}
@@ -108,7 +107,7 @@ def resume(path: Path, settings: dict[str, str], command: str) -> tuple[dict[str
 
 def write(path: Path, header: dict[str, str], frame: pd.DataFrame) -> None:
     """Header and rows as one file, whole or not at all."""
-    lines = [f"{FIRST}: one row a cell\n", *(f"# {name}: {value}\n" for name, value in header.items())]
+    lines = [f"{FIRST}: one row for each cell\n", *(f"# {name}: {value}\n" for name, value in header.items())]
     with files.whole_file(path) as temporary:
         temporary.write_text("".join(lines) + frame.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
 

@@ -15,15 +15,9 @@ from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.checkpoints import recipe_key
 from mrl_tutorial.training.loop import train
-from tests.helpers.tiny import save_tiny
 from tests.training.test_training import OPTIONS, pairs_task
 
 NAMES = ("2dmse-v1", "2dmse-v1-st", "mrl")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
 
 
 def with_term(scale: float) -> Recipe:
@@ -42,8 +36,7 @@ def steps_of(recipe: Recipe, encoder: Encoder, **options) -> tuple[list[int], li
     return steps, result.history
 
 
-def test_an_edited_term_is_never_taken_for_the_run_before(tmp_path):
-    encoder = Encoder.load(save_tiny(tmp_path / "bert"))
+def test_an_edited_term_is_never_taken_for_the_run_before(encoder, tmp_path):
     whole = list(range(1, OPTIONS["steps"] + 1))
     first, second = (steps_of(with_term(scale), encoder) for scale in (1.0, 2.0))
     assert first[0] == second[0] == whole and second[1][0] == pytest.approx(2 * first[1][0])

@@ -19,11 +19,6 @@ from tests.recipes.test_published_recipes import DIMS, WIDTH
 from tests.training.test_training import OPTIONS, pairs_task, parameters
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("model") / "bert")

@@ -20,21 +20,12 @@ from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.types import ClassificationTask, RetrievalTask, STSTask
 from mrl_tutorial.training import sweep as room
 from mrl_tutorial.training.loop import NonFiniteLoss, train
-from mrl_tutorial.training.sweep import SweepConfig, expand, score, sweep
+from mrl_tutorial.training.sweep import Outcome, score, sweep
+from mrl_tutorial.training.sweep_config import SweepConfig, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep, summary
 from tests.helpers.tiny import SENTENCES, save_tiny
 
 LAYERS, DIMS = (1, 2, 3), (8, 16, 32)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.load(save_tiny(tmp_path_factory.mktemp("model") / "bert"))
 
 
 def retrieval(name="toy") -> RetrievalTask:
@@ -350,10 +341,12 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
     trained = train(encoder, retrieval(), recipe, what="heads", steps=3, batch_size=4, lr=0.01, seed=0).encoder
     config = SweepConfig(precision="fp32")
     fixed, paired = (
-        score(retrieval(), trained, ["ndcg@10"], (LAYERS, DIMS), on, config)["ndcg@10"].values for on in (True, False)
+        [row["value"] for row in score(retrieval(), Outcome(trained, fixed=on), ["ndcg@10"], (LAYERS, DIMS), config)]
+        for on in (True, False)
     )
     want = evaluate_grid(retrieval(), trained, layers=LAYERS, dims=DIMS, precision="fp32", fixed_document=True).values
-    assert np.array_equal(fixed, want) and not np.array_equal(fixed, paired)
+    np.testing.assert_allclose(fixed, want.ravel(), atol=1e-6)
+    assert fixed != paired
 
 
 def test_fewer_documents_to_score(encoder, tmp_path, monkeypatch):

@@ -19,17 +19,7 @@ from mrl_tutorial.training import trainables
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
 from mrl_tutorial.training.loop import NonFiniteLoss, train
-from tests.helpers.tiny import SENTENCES, WORDS, save_tiny
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.load(save_tiny(tmp_path_factory.mktemp("model") / "bert"))
+from tests.helpers.tiny import SENTENCES, WORDS
 
 
 def pairs_task(n=40, negatives=0):

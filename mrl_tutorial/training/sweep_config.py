@@ -1,0 +1,114 @@
+"""What a sweep compares: its settings and candidates, checked before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.embeddings import task_inputs
+from mrl_tutorial.evaluation.quality import check_metrics
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.recipes.registry import get_recipe
+from mrl_tutorial.training.config import TrainConfig
+from mrl_tutorial.training.examples import examples
+from mrl_tutorial.training.loop import check_recipe
+
+PLAIN = "plain"  # the model as it is
+Cells = tuple[tuple[int, ...], tuple[int, ...]]  # layers, dims
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What `sweep` compares. Raises InputError for a value that is impossible.
+
+    what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models.
+    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names, of which each task gets those that suit it;
+    default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's header.
+    """
+
+    what: str = "heads"
+    heads: str = "shared"
+    seeds: int = 3
+    steps: int = 150
+    batch_size: int = 64
+    lr: float | None = None
+    metric: Sequence[str] | None = None
+    split: str = "test"
+    layers: Sequence[int] | str | None = None
+    dims: Sequence[int] | str | None = None
+    precision: str = "auto"
+    cache: bool = True
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seeds != int(self.seeds) or self.seeds < 1:
+            raise InputError(f"seeds {self.seeds} is impossible: give a whole number from 1 up")
+        self.training()  # checks the rest
+
+    def training(self) -> TrainConfig:
+        """How each recipe is trained."""
+        names = ("what", "heads", "steps", "batch_size", "lr", "precision", "cache")
+        return TrainConfig(**{name: getattr(self, name) for name in names})
+
+
+class Candidate(NamedTuple):
+    """One recipe of a sweep; cell: the only one that it is scored in, None for all."""
+
+    name: str
+    cell: tuple[int, int] | None = None
+
+
+def expand(recipes: Sequence[str], cells: Cells) -> list[Candidate]:
+    """Recipe names to candidates, without repeats, "plain" first; separate:* becomes one for each of layers x dims.
+
+    >>> [entry.name for entry in expand(["mrl", "separate:*"], ((1, 2), (8,)))]
+    ['plain', 'mrl', 'separate:1,8', 'separate:2,8']
+    """
+    found = [Candidate(PLAIN)]
+    for name in recipes:
+        separate = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
+        chosen = [(layer, dim) for layer in cells[0] for dim in cells[1]] if name == "separate:*" else []
+        if separate:
+            chosen = [(int(separate[1]), int(separate[2]))]
+        found += [Candidate(f"separate:{layer},{dim}", (layer, dim)) for layer, dim in chosen] or [Candidate(name)]
+    return list(dict.fromkeys(found))
+
+
+def check_sweep(
+    encoder: Encoder, task: Any, scored: Sequence[Any], candidates: Sequence[Candidate], config: SweepConfig
+) -> list[list[str]]:
+    """The metrics of each scored task. Raises InputError for everything that would stop a later run."""
+    if encoder.heads is not None:
+        raise InputError(f"{encoder.name} has heads: a sweep starts from a model without (encoder.with_heads(None))")
+    data = examples(task)
+    for entry in candidates:
+        if entry.name != PLAIN:
+            recipe = get_recipe(entry.name, encoder.n_layers, encoder.width)
+            check_recipe(recipe, config.what, data, task.name)
+    if len({t.name for t in scored}) < len(scored):
+        raise InputError(f"two tasks to score are called alike ({', '.join(t.name for t in scored)}): rename one")
+    for where in scored:
+        inputs = task_inputs(where.as_retrieval(config.split) if where.kind == "pairs" else where, config.split)
+        if any(isinstance(x, np.ndarray) for x in inputs.values()):
+            raise InputError(f"{where.name} holds vectors, which no encoder makes: score tasks with texts")
+    return _metrics(["retrieval" if t.kind == "pairs" else t.kind for t in scored], config.metric or [])
+
+
+def _metrics(kinds: Sequence[str], wanted: Sequence[str]) -> list[list[str]]:
+    """For each kind of task the metrics that suit it, or its own. Raises InputError for one that suits none."""
+    found: list[list[str]] = [[] for _ in kinds]
+    for name in wanted:
+        errors = []
+        for names, kind in zip(found, kinds, strict=True):
+            try:
+                names += [x for x in check_metrics(kind, name) if x not in names]
+            except InputError as error:
+                errors.append(error)
+        if len(errors) == len(kinds):
+            raise errors[0]
+    return [names or check_metrics(kind, None) for names, kind in zip(found, kinds, strict=True)]
