@@ -1,32 +1,35 @@
 """Ways to search at equal quality: exact, HNSW, IVF-PQ, shortlist and rerank, funnel, binary; real and fitted vectors.
 
-Each way has settings, cheapest first. Taken is the first that reaches TUNED (recall@10 or nDCG@10 of exact search's own
-ten) on the first half of the queries, so as to be within half a point of exact search on the other, where it is timed.
-Coordinates are turned by PCA: full-width cosines stay, and prefixes carry what training for prefixes would put there.
+Each way has settings, cheapest first. The first that reaches TUNED (recall@10 or nDCG@10 of exact search's own ten) on
+the first half of the queries is timed on the other half, where it should be within half a point of exact search. All
+vectors are rotated by PCA: cosines at full width stay, and prefixes carry what training for prefixes would put there.
 One way shows the coordinates as they were.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from benchmarks.fitted import fit, rotation, shape, unit
+from benchmarks.fitted import fit, rotation, shape
 from benchmarks.sentences import load_sentences
 from mrl_tutorial.files import write_json
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.exact import Workers
-from mrl_tutorial.retrieval.retriever import Retriever, Stage, funnel, shortlist
+from mrl_tutorial.retrieval.retriever import Retriever
+from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
+from mrl_tutorial.topk import unit
 
 THREADS = 2
 EQUAL = 0.995
 TUNED = 0.998  # asked for on the first half of the queries, to have EQUAL on the second
 BATCH = 256
-SENTENCES = 160_000  # at most, drawn from all that there are
+SENTENCES = 160_000  # at most, a sample of all that there are
 
 
 def run(json: str | None = None, quick: bool = False) -> dict:
@@ -37,20 +40,22 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     print(f"{len(sentences):,} sentences of installed documentation", flush=True)
     encoder = Encoder.load()
     plain = unit(np.asarray(encoder.encode_layers(sentences, layers=[encoder.n_layers])[0]))  # (N, D), cached
-    turn = rotation(plain)
+    axes = rotation(plain)
     n_queries, rng = (60, 400)[not quick], np.random.default_rng(0)
     order = rng.permutation(len(plain))
     asked, kept = order[:n_queries], np.sort(order[n_queries:])
-    turned = unit(plain @ turn)
+    rotated = unit(plain @ axes)
     machine = roofline(quick)
-    parts = [compare("real sentences", turned[kept], turned[asked], machine, quick, plain=(plain[kept], plain[asked]))]
-    draw = fit(turned, 32 if quick else 2048)
+    parts = [
+        compare("real sentences", rotated[kept], rotated[asked], machine, quick, plain=(plain[kept], plain[asked]))
+    ]
+    sample = fit(rotated, 32 if quick else 2048)
     size = 4000 if quick else 1_000_000
-    drawn = draw(size + n_queries, 1)
-    parts.append(compare("vectors fitted to them", drawn[n_queries:], drawn[:n_queries], machine, quick))
+    sampled = sample(size + n_queries, 1)
+    parts.append(compare("vectors fitted to them", sampled[n_queries:], sampled[:n_queries], machine, quick))
     result = {
         "bench": "retrieval", "encoder": encoder.name, "threads": THREADS, "equal": EQUAL, "machine": machine,
-        "shape": {"real": shape(turned[kept]), "fitted": shape(drawn[n_queries:][: len(kept)])}, "parts": parts,
+        "shape": {"real": shape(rotated[kept]), "fitted": shape(sampled[n_queries:][: len(kept)])}, "parts": parts,
     }  # fmt: skip
     real, made = result["shape"]["real"], result["shape"]["fitted"]
     print("\nfitted against real: " + ", ".join(f"{name} {made[name]:.3f} against {real[name]:.3f}" for name in real))
@@ -62,15 +67,15 @@ def run(json: str | None = None, quick: bool = False) -> dict:
 def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
     """Name -> settings, cheapest first."""
     graphs = (64, 128) if n <= 500_000 else (64,)  # a graph over a million vectors takes minutes to build
-    keeps = [20, 50, 100, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200]
+    depths = [20, 50, 100, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200]
     small = [d for d in (16, 32, 64, 96, 128, 192) if d < width]
     searches = [16, 32, 64, 128, 256, 512, 1024, 2048]
 
-    def two(engine: str, rescore: str) -> list[tuple[Stage, ...]]:
-        made = [shortlist(d, width, k, engine=engine, rescore=rescore) for d in small for k in keeps]
+    def two(engine: str, rerank: str) -> list[tuple[Stage, ...]]:
+        made = [shortlist(d, width, k, engine=engine, rerank=rerank) for d in small for k in depths]
         one = 4 if engine == "float32" else 1
-        # a survivor, kept, fetched from anywhere in memory and sorted, takes about as long as 12 kB in a row
-        return sorted(made, key=lambda s: n * s[0].dim * one + s[0].keep * 12_000)
+        # a survivor, fetched from anywhere in memory and sorted, takes about as long as 12 kB in a row
+        return sorted(made, key=lambda s: n * s[0].dim * one + s[0].depth * 12_000)
 
     return {
         "exact": [(Stage(width),)],
@@ -82,16 +87,16 @@ def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
         ],
         "two stages": two("float32", "float32"),
         "two stages, int8 scan": two("faiss-int8", "float32"),
-        "two stages, int8": two("faiss-int8", "int8-turned"),
+        "two stages, int8": two("faiss-int8", "int8-rotated"),
         "funnel": [
             funnel((d, 2 * d, 4 * d, width), (8 * k, 4 * k, k))
             for d in small if 4 * d < width for k in (25, 50, 100, 200)
         ],
         "HNSW, small + rerank": [
-            shortlist(d, width, k, engine="hnsw", options={"ef": k}) for d in graphs if d < width for k in keeps
+            shortlist(d, width, k, engine="hnsw", options={"ef": k}) for d in graphs if d < width for k in depths
         ],
-        "binary + rerank": [shortlist(width, width, k, engine="binary") for k in keeps],
-        "binary + int8": [shortlist(width, width, k, engine="binary", rescore="int8-turned") for k in keeps],
+        "binary + rerank": [shortlist(width, width, k, engine="binary") for k in depths],
+        "binary + int8": [shortlist(width, width, k, engine="binary", rerank="int8-rotated") for k in depths],
     }  # fmt: skip
 
 
@@ -105,18 +110,18 @@ def compare(name: str, documents: np.ndarray, queries: np.ndarray, machine: dict
     settings = ways(n, width)
     if quick:
         settings = {way: paths[:: max(1, len(paths) // 3)] for way, paths in settings.items()}
-    arms, rows = {}, []
+    tuned, rows = {}, []
     for way, paths in settings.items():
         if not paths or (way == "IVF-PQ + rerank" and not 39 * 256 <= n <= 500_000):
             continue  # too narrow, too few to train on, or minutes of training
-        arms[way] = _tune(base, paths, queries[:half], truth[:half]), queries
+        tuned[way] = _tune(base, paths, queries[:half], truth[:half]), queries
     if plain is not None:
         other = Retriever(plain[0], [Stage(width)], threads=THREADS)
         found = _tune(other, settings["two stages"], plain[1][:half], truth[:half])
-        arms["two stages, not turned"] = found, plain[1]
+        tuned["two stages, not rotated"] = found, plain[1]
     print(f"\n{name}: {n:,} x {width}, {len(queries) - half} queries, {THREADS} threads", flush=True)
-    timed = _time({way: (retriever, q[half:]) for way, (retriever, q) in arms.items()}, quick)
-    for way, (retriever, q) in arms.items():
+    timed = _time({way: (retriever, q[half:]) for way, (retriever, q) in tuned.items()}, quick)
+    for way, (retriever, q) in tuned.items():
         recall, ndcg = quality(retriever.search(q[half:], 10).rows, truth[half:])
         rows.append({
             "way": way, "path": "; ".join(str(replace(stage, layer=None)) for stage in retriever.stages),
@@ -144,27 +149,32 @@ def quality(rows: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 def roofline(quick: bool) -> dict[str, float]:
     """What this machine reads from memory and multiplies on THREADS threads, best of five: bytes and multiply-adds a
     second."""
-    workers, rng = Workers(THREADS), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     x = rng.standard_normal((2**16 if quick else 2**20, 256), dtype=np.float32)  # 1 GiB: far beyond any cache
     q = rng.standard_normal((BATCH, 256), dtype=np.float32)
-    work = {
-        "bytes_per_second": (
-            lambda part: [x[a : a + 4096] @ q[0] for a in range(part.start, part.stop, 4096)], x.nbytes,
-        ),
-        "multiply_adds_per_second": (
-            lambda part: [x[:2048] @ q.T for _ in range(8)], 8 * THREADS * 2048 * 256 * BATCH,
-        ),
-    }  # fmt: skip
-    rates = {}
-    with workers.alone():
-        for what, (job, amount) in work.items():
-            seconds = []
-            for _ in range(5):
-                began = time.perf_counter()
-                workers.map(job, workers.parts(len(x)))
-                seconds.append(time.perf_counter() - began)
-            rates[what] = amount / min(seconds)
-    return rates
+    edges = [len(x) * i // THREADS for i in range(THREADS + 1)]
+
+    def read(first: int, last: int) -> None:
+        for a in range(first, last, 4096):
+            x[a : min(a + 4096, last)] @ q[0]
+
+    def multiply(first: int, last: int) -> None:
+        for _ in range(8):
+            x[:2048] @ q.T
+
+    def rate(job: Callable[[int, int], None], amount: int) -> float:
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            list(pool.map(job, edges[:-1], edges[1:]))
+            seconds.append(time.perf_counter() - began)
+        return amount / min(seconds)
+
+    with threadpool_limits(1), ThreadPoolExecutor(THREADS) as pool:
+        return {
+            "bytes_per_second": rate(read, x.nbytes),
+            "multiply_adds_per_second": rate(multiply, 8 * THREADS * 2048 * 256 * BATCH),
+        }
 
 
 def _tune(base: Retriever, paths: Sequence[tuple[Stage, ...]], queries: np.ndarray, truth: np.ndarray) -> Retriever:
@@ -175,31 +185,31 @@ def _tune(base: Retriever, paths: Sequence[tuple[Stage, ...]], queries: np.ndarr
         reached = max(quality(retriever.search(queries, 10).rows, truth))
         if reached > most:
             best, most = retriever, reached
-        if reached >= TUNED or any(stage.keep is not None and stage.keep >= base.n for stage in path):
+        if reached >= TUNED or any(stage.depth is not None and stage.depth >= base.n for stage in path):
             break
     return best
 
 
-def _time(arms: dict[str, tuple[Retriever, np.ndarray]], quick: bool) -> dict[str, dict[str, float]]:
+def _time(tuned: dict[str, tuple[Retriever, np.ndarray]], quick: bool) -> dict[str, dict[str, float]]:
     """Milliseconds of single queries (p50, p95) and queries a second in batches, taken in turns."""
-    singles: dict[str, list[float]] = {way: [] for way in arms}
-    batches: dict[str, list[float]] = {way: [] for way in arms}
-    for turn in range(2 if quick else 4):
-        for way, (retriever, queries) in arms.items():
+    singles: dict[str, list[float]] = {way: [] for way in tuned}
+    batches: dict[str, list[float]] = {way: [] for way in tuned}
+    for around in range(2 if quick else 4):
+        for way, (retriever, queries) in tuned.items():
             many = np.resize(queries, (BATCH, queries.shape[1]))
             began = time.perf_counter()
             retriever.search(many, 10)
-            if turn:
+            if around:
                 batches[way].append(BATCH / (time.perf_counter() - began))
             for query in queries[:20] if quick else queries:
                 began = time.perf_counter()
                 retriever.search(query, 10)
-                if turn:
+                if around:
                     singles[way].append(1e3 * (time.perf_counter() - began))
     return {
         way: {"p50_ms": float(np.quantile(singles[way], 0.5)), "p95_ms": float(np.quantile(singles[way], 0.95)),
               "per_second": float(np.median(batches[way]))}
-        for way in arms
+        for way in tuned
     }  # fmt: skip
 
 

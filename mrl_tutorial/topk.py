@@ -58,12 +58,12 @@ class ExactIndex:
         self.reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k best documents by the queries' first d coordinates: rows (B, K) int64, scores (B, K) float64, best first.
+        """The k best documents by the queries' first d coordinates: rows (B, K) int64 and scores (B, K) float64.
 
-        queries: (B, >= d). K = min(k, N). Equal scores rank in the order of rows.
+        queries: (B, >= d). K = min(k, N). Best first; equal scores rank in the order of rows.
         """
         k, width = min(k, self.n), min(k + SPARE, self.n)
-        q = _prepared(queries[:, : self.dim], self.cosine)
+        q = prepared(queries[:, : self.dim], self.cosine)
         rows, scores = np.empty((len(q), k), dtype=np.int64), np.empty((len(q), k))
         for start in range(0, len(q), 256):
             part = q[start : start + 256]
@@ -121,7 +121,7 @@ def rerank(
     """
     k = min(k, rows.shape[1])
     found, scores = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
-    for i, query in enumerate(_prepared(queries, cosine)):
+    for i, query in enumerate(prepared(queries, cosine)):
         best = _settle(query, rows[i][rows[i] >= 0], vectors, k, cosine)
         found[i, : len(best[0])], scores[i, : len(best[0])] = best
     return found, scores
@@ -143,7 +143,8 @@ def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(taken, order, 1)
 
 
-def _prepared(queries: np.ndarray, cosine: bool) -> np.ndarray:
+def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
+    """Queries (B, d) as scores are settled with them: float64, for cosines at length 1 (zero vectors stay zero)."""
     q = np.asarray(queries, dtype=np.float64)
     return q * inverse_lengths(q)[:, None] if cosine else q
 

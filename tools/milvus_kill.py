@@ -2,7 +2,7 @@
 
     python tools/milvus_kill.py [number of vectors] [--json FILE]
 
-The vectors are drawn to the spectrum and the clusters of pydocs' own (`benchmarks.fitted`). Two-stage search in
+The vectors are sampled with the spectrum and the clusters of pydocs' own (`benchmarks.fitted`). Two-stage search in
 Milvus (64, then 200 survivors at full width) is compared with exact search and with the course's own engine.
 """
 
@@ -19,16 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fitted import fit, rotation, unit
+from benchmarks.fitted import fit, rotation
 from mrl_tutorial import Encoder, Retriever, embed_task, exact_search, load_task, shortlist
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.milvus import MilvusStore
+from mrl_tutorial.topk import unit
 
-DS, KEEP, QUERIES, BATCH = 64, 200, 200, 2000
+DS, DEPTH, QUERIES, BATCH = 64, 200, 200, 2000
 LOADER = f"""
 import os, signal, sys
 import numpy as np
-from mrl_tutorial.milvus import MilvusStore
+from mrl_tutorial.retrieval.milvus import MilvusStore
 
 def progress(done, total, label):
     if done >= int(sys.argv[3]):
@@ -36,7 +37,12 @@ def progress(done, total, label):
 
 MilvusStore(sys.argv[1], ds={DS}).load(np.load(sys.argv[2], mmap_mode="r"), batch={BATCH}, progress=progress)
 """
-COUNTER = f"import sys; from mrl_tutorial.retrieval.milvus import MilvusStore; print(MilvusStore(sys.argv[1], ds={DS}).count())"
+COUNTER = f"""
+import sys
+from mrl_tutorial.retrieval.milvus import MilvusStore
+
+print(MilvusStore(sys.argv[1], ds={DS}).count())
+"""
 
 
 def main() -> None:
@@ -47,8 +53,8 @@ def main() -> None:
     args = p.parse_args()
     task, encoder = load_task("pydocs"), Encoder.load()
     own = unit(np.asarray(embed_task(task, encoder, "test")["documents"][-1]))
-    drawn = fit(unit(own @ rotation(own)), 256)(args.vectors + QUERIES, 1)
-    queries, documents = drawn[:QUERIES], np.ascontiguousarray(drawn[QUERIES:])
+    sampled = fit(unit(own @ rotation(own)), 256)(args.vectors + QUERIES, 1)
+    queries, documents = sampled[:QUERIES], np.ascontiguousarray(sampled[QUERIES:])
     found: dict = {"vectors": len(documents), "width": documents.shape[1], "kills": []}
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "x.npy", documents)
@@ -66,17 +72,21 @@ def main() -> None:
         found["written_after"] = store.load(documents, batch=BATCH)
         found["seconds_after"] = round(time.perf_counter() - began, 1)
         found["held"], found["written_again"] = store.count(), store.load(documents, batch=BATCH)
-        print(f"resumed: {found['written_after']:,} written in {found['seconds_after']} s, {found['held']:,} held of {len(documents):,}; "
-              f"loading once more writes {found['written_again']}")  # fmt: skip
+        print(
+            f"resumed: {found['written_after']:,} written in {found['seconds_after']} s, {found['held']:,} held of "
+            f"{len(documents):,}; loading once more writes {found['written_again']}"
+        )
         truth = exact_search(queries, documents, 10).rows
-        ours = Retriever(documents, shortlist(DS, documents.shape[1], KEEP)).search(queries, 10).rows
-        theirs = store.search(queries, 10, keep=KEEP).rows
+        ours = Retriever(documents, shortlist(DS, documents.shape[1], DEPTH)).search(queries, 10).rows
+        theirs = store.search(queries, 10, depth=DEPTH).rows
         store.close()
     for name, rows in (("milvus", theirs), ("in process", ours)):
         found[f"recall@10 {name}"] = float((rows[:, :, None] == truth[:, None]).any(2).mean())
     found["equal"] = float((theirs == ours).all(1).mean())
-    print(f"recall@10 against exact search: Milvus {found['recall@10 milvus']:.4f}, in process {found['recall@10 in process']:.4f}; "
-          f"the very same list for {found['equal']:.1%} of {QUERIES} queries")  # fmt: skip
+    print(
+        f"recall@10 against exact search: Milvus {found['recall@10 milvus']:.4f}, in process "
+        f"{found['recall@10 in process']:.4f}; the very same list for {found['equal']:.1%} of {QUERIES} queries"
+    )
     if args.json:
         write_json(args.json, {"command": f"python tools/milvus_kill.py {args.vectors}", **found})
 

@@ -84,19 +84,21 @@ def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
     return total
 
 
-def adaptive_flops(n: int, ds: int, keep: int, dr: int) -> int:
-    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `keep` again at `dr`."""
-    return rerank_flops(n, ds, [(keep, dr)])
+def adaptive_flops(n: int, ds: int, depth: int, dr: int) -> int:
+    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `depth` again at `dr`."""
+    return rerank_flops(n, ds, [(depth, dr)])
 
 
-def funnel_flops(n: int, dims: Sequence[int], keeps: Sequence[int]) -> int:
-    """Multiply-adds of one query of a funnel: `n` documents at dims[0], then the best keeps[i] at dims[i + 1].
+def funnel_flops(n: int, dims: Sequence[int], depths: Sequence[int]) -> int:
+    """Multiply-adds of one query of a funnel: `n` documents at dims[0], then the best depths[i] at dims[i + 1].
 
     Raises InputError unless there is one shortlist fewer than dimensions, and shortlists shrink.
     """
-    if len(keeps) != len(dims) - 1:
-        raise InputError(f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(keeps)}: the last has none")
-    return rerank_flops(n, dims[0], zip(keeps, dims[1:], strict=True))
+    if len(depths) != len(dims) - 1:
+        raise InputError(
+            f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(depths)}: the last has none"
+        )
+    return rerank_flops(n, dims[0], zip(depths, dims[1:], strict=True))
 
 
 def cell_price(

@@ -1,200 +1,193 @@
-"""Approximate nearest neighbours in process, through FAISS where it is installed."""
+"""How the documents of a first stage are stored and searched, and the int8 codes that a later stage may rerank with.
+
+Every index takes raw vectors (N, D), uses their first `dim` coordinates in a copy that holds nothing else, and scores
+by the cosine of those prefixes, or with cosine=False by their inner product. "float32" is exact and needs nothing; all
+others are FAISS's.
+"""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.codes import quantize
-from mrl_tutorial.retrieval.exact import BLOCK, FullScan, Workers, inverse_lengths
+from mrl_tutorial.retrieval.approximate import Approximate, Cost, faiss_threads, floats, load_faiss
+from mrl_tutorial.topk import SPARE, ExactIndex, prepared, rerank
+
+RERANKING = ("float32", "int8", "int8-rotated")
+# engine -> its options and their defaults; 0 leaves the choice to the number of documents
+OPTIONS: dict[str, dict[str, int]] = {
+    "float32": {},
+    "int8": {},
+    "binary": {},
+    "faiss-int8": {},
+    "faiss-flat": {},
+    "hnsw": {"links": 32, "build": 40, "ef": 64},
+    "ivfpq": {"lists": 0, "probe": 16, "codes": 0},
+}
+ENGINES = tuple(OPTIONS)
+SEARCHED = ("ef", "probe")  # options of a search; the others shape the index
 
 
-class Faiss:
-    """An index of FAISS over the prefixes: "faiss-flat", "hnsw" or "ivfpq". Options and their defaults: OPTIONS."""
-
-    OPTIONS: dict[str, dict[str, int]] = {
-        "faiss-flat": {}, "hnsw": {"links": 32, "build": 40, "ef": 64}, "ivfpq": {"lists": 0, "probe": 16, "codes": 0},
-    }  # fmt: skip
-    SEARCHED = ("ef", "probe")  # options of a search; the others shape the index
-
-    def __init__(self, kind: str, documents: np.ndarray, dim: int, *, cosine: bool, options: Mapping[str, int],
-                 workers: Workers):  # fmt: skip
-        self.faiss, self.kind, self.cosine = _faiss(kind), kind, cosine
-        self.n, self.dim = len(documents), dim
-        self.options = {**self.OPTIONS[kind], **check_options(kind, options, self.OPTIONS[kind])}
-        self.measured = float("nan")
-        with _Threads(self.faiss, workers.threads):
-            self.index = self._build(self._unit(documents))
-
-    def _build(self, x: np.ndarray):
-        faiss, o = self.faiss, self.options
-        metric = faiss.METRIC_L2 if self.cosine else faiss.METRIC_INNER_PRODUCT  # of unit vectors: the same order
-        if self.kind == "faiss-flat":
-            index = faiss.IndexFlat(self.dim, metric)
-        elif self.kind == "hnsw":
-            index = faiss.IndexHNSWFlat(self.dim, o["links"], metric)
-            index.hnsw.efConstruction = o["build"]
-        else:
-            least = 39 * 256  # what FAISS asks for to train 256 centroids
-            if self.n < least:
-                raise InputError(f"engine 'ivfpq' needs {least} documents to train, here are {self.n}: use 'float32'")
-            lists = o["lists"] or min(int(4 * self.n**0.5), self.n // 39)
-            codes = o["codes"] or next(m for m in range(max(1, self.dim // 4), 0, -1) if self.dim % m == 0)
-            if self.dim % codes:
-                raise InputError(f"codes {codes} do not divide dimension {self.dim}: give a divisor of it")
-            quantizer = faiss.IndexFlat(self.dim, metric)
-            index = faiss.IndexIVFPQ(quantizer, self.dim, lists, codes, 8, metric)
-            index.train(x[:: max(1, self.n // (256 * max(lists, 256)))])
-        index.add(x)
-        return index
-
-    def with_options(self, options: Mapping[str, int]) -> Faiss:
-        """The same index searched with other SEARCHED options."""
-        other = copy.copy(self)
-        other.options = {**self.OPTIONS[self.kind], **check_options(self.kind, options, self.OPTIONS[self.kind])}
-        return other
+class Index(Protocol):
+    """Documents (N, dim) of a first stage."""
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the index: vectors or codes, and links or lists."""
-        if self.kind == "hnsw":
-            graph = self.index.hnsw
-            links = graph.neighbors.size() * 4 + graph.offsets.size() * 8 + graph.levels.size() * 4
-            return self.n * self.dim * 4 + links
-        if self.kind == "ivfpq":
-            return self.n * (self.index.code_size + 8) + self.index.nlist * self.dim * 4 + 256 * self.dim * 4
-        return self.n * self.dim * 4
+    def cost(self) -> Cost:
+        """Bytes held, and what a query costs."""
 
-    @property
-    def flops(self) -> float:
-        """Multiply-adds of a query. hnsw: as the last search needed (nan before); ivfpq: a table look-up is one."""
-        if self.kind == "hnsw":
-            return self.measured * self.dim
-        if self.kind == "ivfpq":
-            visited = min(1.0, self.options["probe"] / self.index.nlist) * self.n
-            return self.index.nlist * self.dim + 256 * self.dim + visited * self.index.pq.M
-        return self.n * self.dim
-
-    @property
-    def read(self) -> float:
-        """Bytes that a single query reads."""
-        if self.kind == "hnsw":
-            return self.measured * (self.dim * 4 + 4)
-        if self.kind == "ivfpq":
-            visited = min(1.0, self.options["probe"] / self.index.nlist) * self.n
-            return self.index.nlist * self.dim * 4 + visited * (self.index.code_size + 8)
-        return self.nbytes
-
-    def search(self, queries: np.ndarray, keep: int, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
-        """queries (B, >= d) raw -> rows (B, K), scores (B, K); row -1, score -inf where the index found fewer."""
-        keep, faiss = min(keep, self.n), self.faiss
-        q = self._unit(queries)
-        if self.kind == "hnsw":
-            self.index.hnsw.efSearch = max(self.options["ef"], keep)
-            faiss.cvar.hnsw_stats.reset()
-        elif self.kind == "ivfpq":
-            self.index.nprobe = min(self.options["probe"], self.index.nlist)
-        with _Threads(faiss, workers.threads):
-            distances, rows = self.index.search(q, keep)
-        if self.kind == "hnsw" and len(q):
-            self.measured = faiss.cvar.hnsw_stats.ndis / len(q)
-        scores = 1 - distances.astype(np.float64) / 2 if self.cosine else distances.astype(np.float64)
-        scores[rows < 0] = -np.inf
-        return rows.astype(np.int64), scores
-
-    def _unit(self, x: np.ndarray) -> np.ndarray:
-        x = np.array(x[:, : self.dim], dtype=np.float32, order="C")
-        if self.cosine:
-            for a in range(0, len(x), BLOCK):
-                x[a : a + BLOCK] *= inverse_lengths(x[a : a + BLOCK])[:, None]
-        return x
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Raw queries (B, >= dim) -> rows (B, K) int64, scores (B, K) float64, best first, K = min(k, N)."""
 
 
-class FaissInt8(FullScan):
-    """int8 codes (codes.quantize) scanned by FAISS without turning a block of them into float32 first: about a pass
-    over their bytes.
+def build_index(
+    name: str,
+    documents: np.ndarray,
+    dim: int,
+    *,
+    cosine: bool = True,
+    options: Mapping[str, int] | None = None,
+    threads: int = 1,
+) -> Index:
+    """The index `name` (one of ENGINES) over the first `dim` coordinates of documents (N, D).
 
-    Scores are inner products of the (unit) query with the vectors that the codes stand for, in float32, and equal ones
-    come in FAISS's order: a first stage's ranking, not an exact one.
+    options: of "hnsw" links, build, ef; of "ivfpq" lists, probe, codes. threads: of FAISS. Raises InputError for an
+    unknown index or option, too few documents to train on, and where FAISS is not installed.
+
+    >>> index = build_index("float32", np.eye(3), 2)
+    >>> index.search(np.array([[0.1, 1.0, 0.0]]), 1)[0].tolist(), index.cost.flops
+    ([[1]], 6)
     """
-
-    NAME = "faiss-int8"
-
-    def __init__(self, documents: np.ndarray, dim: int, *, cosine: bool, workers: Workers):
-        self.faiss, self.cosine = _faiss(self.NAME), cosine
-        self.n, self.dim = len(documents), dim
-        codes, self.scale = quantize(documents, dim, unit=cosine)
-        # trained on these two, its 256 levels are the whole numbers from -128 to 127
-        ends = np.repeat(np.float32([[-128.5], [126.5]]), dim, axis=1)
-        # a slice of the documents for each thread: FAISS itself shares out queries only, and one query is one thread's
-        self.slices = []
-        for part in workers.parts(self.n):
-            # not QT_8bit_direct_signed: FAISS 1.15.1 rounds the query to whole numbers there where 32 divides dim
-            index = self.faiss.IndexScalarQuantizer(
-                dim, self.faiss.ScalarQuantizer.QT_8bit_uniform, self.faiss.METRIC_INNER_PRODUCT
-            )
-            index.train(ends)
-            for a in range(part.start, part.stop, BLOCK):
-                index.add(codes[a : min(a + BLOCK, part.stop)].astype(np.float32))
-            self.slices.append((part.start, index))
-
-    @property
-    def nbytes(self) -> int:
-        return self.n * self.dim + self.scale.nbytes
-
-    def search(self, queries: np.ndarray, keep: int, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
-        """queries (B, >= d) raw -> rows (B, K), scores (B, K), best first, K = min(keep, N)."""
-        q = queries[:, : self.dim].astype(np.float32)
-        if self.cosine:
-            q *= inverse_lengths(q)[:, None]
-        q = np.ascontiguousarray(q * self.scale)
-
-        def ask(piece):
-            start, index = piece
-            scores, rows = index.search(q, min(keep, index.ntotal))
-            return scores, rows + start
-
-        if len(q) > 1:  # FAISS shares out the queries
-            with _Threads(self.faiss, workers.threads):
-                found = [ask(piece) for piece in self.slices]
-        else:
-            found = workers.map(ask, self.slices)
-        scores, rows = (np.hstack(x) for x in zip(*found, strict=True))
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
-        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1).astype(np.float64)
+    if name not in ENGINES:
+        raise InputError(f"engine {name!r} is unknown: choose one of {', '.join(ENGINES)}")
+    settings, prefixes = all_options(name, options or {}), documents[:, :dim]
+    if name == "float32":
+        return Float32(prefixes, cosine=cosine)
+    if name == "binary":
+        return Binary(prefixes, threads=threads)
+    if name in ("int8", "faiss-int8"):
+        return Int8(prefixes, cosine=cosine, threads=threads, settled=name == "int8")
+    return Approximate(name, floats(prefixes, cosine), cosine=cosine, threads=threads, options=settings)
 
 
-def check_options(name: str, given: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
-    """`given`, where all of it is in `known`, whole and from 1 on. Raises InputError naming what is not."""
+def all_options(name: str, given: Mapping[str, int]) -> dict[str, int]:
+    """Every option of an engine, as given or by default. Raises InputError for one that is unknown or impossible."""
+    known = OPTIONS[name]
     for option, value in given.items():
         if option not in known:
             raise InputError(f"engine {name!r} has no option {option!r}: it has {', '.join(known) or 'none'}")
-        least = min(known[option], 1)  # 0 leaves the choice to the engine
+        least = min(known[option], 1)
         if value != int(value) or value < least:
             raise InputError(f"option {option} = {value} is impossible: give a whole number from {least} on")
-    return dict(given)
+    return {**known, **given}
 
 
-def _faiss(kind: str):
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(f"engine {kind!r} needs FAISS: pip install faiss-cpu, or use 'float32'") from error
-    return faiss
+class Float32(ExactIndex):
+    """Exact search over float32 vectors; for cosines, the inverse length of each is kept beside it."""
+
+    @property
+    def cost(self) -> Cost:
+        """Every document at every coordinate."""
+        nbytes = self.documents.nbytes + (0 if self.inverse is None else self.inverse.nbytes)
+        return Cost(nbytes, self.n * self.dim, nbytes)
 
 
-class _Threads:
-    """FAISS on so many threads inside the block: its number is one for the process."""
+class Int8:
+    """A byte a coordinate, FAISS's scalar quantizer: 256 even steps between each coordinate's smallest and largest.
 
-    def __init__(self, faiss, threads: int):
-        self.faiss, self.threads = faiss, threads
+    A score is the inner product of the (unit) query with the vector that the codes stand for. settled: in float64,
+    equal scores in the order of rows; else as FAISS gives them, in float32.
+    """
 
-    def __enter__(self):
-        self.before = self.faiss.omp_get_max_threads()
-        self.faiss.omp_set_num_threads(self.threads)
+    def __init__(self, documents: np.ndarray, *, cosine: bool, threads: int, settled: bool):
+        faiss, x = load_faiss("int8" if settled else "faiss-int8"), floats(documents, cosine)
+        self.n, self.dim = x.shape
+        self.cosine, self.threads, self.settled = cosine, threads, settled
+        self.index = faiss.index_factory(self.dim, "SQ8", faiss.METRIC_INNER_PRODUCT)
+        with faiss_threads(threads):
+            self.index.train(x)
+            self.index.add(x)
+        self.reach = float(np.sqrt(np.square(x).sum(1).max()))
 
-    def __exit__(self, *error):
-        self.faiss.omp_set_num_threads(self.before)
+    @property
+    def cost(self) -> Cost:
+        """A byte for each coordinate, and the range of each."""
+        nbytes = self.n * self.dim + 8 * self.dim
+        return Cost(nbytes, self.n * self.dim, nbytes)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As Index.search."""
+        k, q = min(k, self.n), prepared(queries[:, : self.dim], self.cosine)
+        small, width = q.astype(np.float32), min(k + SPARE * self.settled, self.n)
+        with faiss_threads(self.threads):
+            rough, candidates = self.index.search(small, width)
+        if not self.settled:
+            return candidates, rough.astype(np.float64)
+        rows, scores = rerank(q, candidates, self.index.reconstruct_batch, k, cosine=False)
+        floor = rough[:, k - 1] - 2.0**-20 * (self.dim + 8) * self.reach * np.sqrt((q**2).sum(1))
+        for i in np.flatnonzero((rough[:, -1] >= floor) & (width < self.n)):  # too close to tell from what was left out
+            below = float(np.nextafter(floor[i], -np.inf, dtype=np.float32))  # FAISS gives what lies above
+            _, _, near = self.index.range_search(small[i : i + 1], below)
+            best = rerank(q[i : i + 1], near[None], self.index.reconstruct_batch, k, cosine=False)
+            rows[i], scores[i] = best[0][0], best[1][0]
+        return rows, scores
+
+
+class Binary:
+    """A bit a coordinate, set above 0; the score is the number of agreeing signs less that of differing ones.
+
+    Equal scores, of which there are many, rank in the order of rows.
+    """
+
+    def __init__(self, documents: np.ndarray, *, threads: int):
+        self.n, self.dim = documents.shape
+        self.threads = threads
+        bits = np.packbits(documents > 0, axis=1)  # padded with zeros, which always agree
+        self.index = load_faiss("binary").IndexBinaryFlat(8 * bits.shape[1])
+        self.index.add(bits)
+
+    @property
+    def cost(self) -> Cost:
+        """An operation on 64 bits counts as one multiply-add."""
+        nbytes = self.n * self.index.code_size
+        return Cost(nbytes, self.n * -(-self.dim // 64), nbytes)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As Index.search."""
+        with faiss_threads(self.threads):
+            far, rows = self.index.search(np.packbits(queries[:, : self.dim] > 0, axis=1), min(k, self.n))
+        return rows, (self.dim - 2 * far).astype(np.float64)
+
+
+class Codes:
+    """int8 codes (N, D), a byte a coordinate, of documents that a later stage reranks.
+
+    rotated: codes of the vectors after a random rotation. It makes all coordinates alike, whatever they were before
+    (after PCA, say, their spreads differ widely), so that a few extreme values no longer make the steps coarse
+    (cf. J. Gao and C. Long, RaBitQ, arXiv 2405.12497). Queries are rotated alike, so products stay.
+    Raises InputError where FAISS is not installed.
+    """
+
+    def __init__(self, documents: np.ndarray, *, cosine: bool = True, rotated: bool = False, seed: int = 0):
+        faiss, width = load_faiss("int8-rotated" if rotated else "int8"), documents.shape[1]
+        self.rotation = None
+        x = floats(documents, cosine)
+        if rotated:
+            self.rotation = faiss.RandomRotationMatrix(width, width)
+            self.rotation.init(seed)
+            x = self.rotation.apply(x)
+        self.quantizer = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit)
+        self.quantizer.train(x)
+        self.codes = self.quantizer.sa_encode(x)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors that the codes of rows (c,) stand for, (c, D) float32; rotated ones stay rotated."""
+        return self.quantizer.sa_decode(self.codes[rows])
+
+    def rotate(self, queries: np.ndarray) -> np.ndarray:
+        """Queries (B, D) as they are compared with `vectors`."""
+        if self.rotation is None:
+            return queries
+        return self.rotation.apply(np.ascontiguousarray(queries, dtype=np.float32))

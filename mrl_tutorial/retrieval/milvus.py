@@ -1,8 +1,8 @@
-"""The two-stage search on Milvus: a file on this machine by default, a server or cluster by its address.
+"""Two-stage search on Milvus: a file on this machine by default, a server or cluster by its address.
 
 Milvus holds two vectors of each document: the short prefix, which it searches, and the long one, which comes back for
-the shortlist and is scored here as in retrieval.py. Loading writes numbered rows batch by batch and asks Milvus which
-are there, so a load that was killed goes on where it stopped, and one that was finished does nothing.
+the shortlist and is reranked here. Loading writes numbered rows in batches and asks Milvus which ones are there. So a
+load that was killed goes on where it stopped, and a finished one does nothing when it is repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,43 +18,62 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import key
 from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
-from mrl_tutorial.retrieval.engines import Flat
-from mrl_tutorial.retrieval.exact import Workers, inverse_lengths, rescore
-from mrl_tutorial.retrieval.milvus_link import Link, pymilvus
-from mrl_tutorial.retrieval.retriever import Found, check_vectors
+from mrl_tutorial.retrieval.checks import check_ids, check_vectors
+from mrl_tutorial.retrieval.milvus_link import Link, load_pymilvus
+from mrl_tutorial.retrieval.retriever import Found
+from mrl_tutorial.topk import inverse_lengths, rerank
 
 ASKED = 16  # queries in a call: their shortlists' long vectors come back in one message
-LONGEST = 16_384  # of a shortlist, Milvus's own limit
+LONGEST = 16_384  # depth, Milvus's own limit
 ID_BYTES = 512
 
 
 class MilvusStore:
-    """One corpus in Milvus, searched at its first `ds` coordinates, reranked at its first `dr` (None: all).
+    """One corpus in Milvus, searched at its first `ds` coordinates and reranked at its first `dr` (None: all).
 
     uri: a file name ending in .db (embedded Milvus Lite), or the address of a server or cluster, with `token`.
     collection: its name there; `<collection>_about` notes what it was loaded from. index: how Milvus searches the short
-    vectors (FLAT is exact; HNSW, IVF_FLAT, DISKANN and others by its version). A call that fails because the connection
-    was lost is tried `tries` times, after `wait` seconds, then twice as long each time. connect: makes the client.
-    Raises InputError without pymilvus, and where Milvus does not answer or refuses.
+    vectors (FLAT is exact; HNSW, IVF_FLAT, DISKANN and others by its version). link: another connection, for another
+    number of tries. Raises InputError without pymilvus, and where Milvus does not answer or refuses.
+
+    >>> store = MilvusStore("course.db", ds=64)  # nothing is opened yet
+    >>> store.load(documents, ids)  # doctest: +SKIP
+    6306
+    >>> store.search(queries, k=10, depth=100).names()  # doctest: +SKIP
     """
 
-    def __init__(self, uri: str | Path = "mrl-tutorial.db", token: str = "", *, collection: str = "documents",
-                 ds: int = 64, dr: int | None = None, cosine: bool = True, index: str = "FLAT", tries: int = 5,
-                 wait: float = 0.5, connect: Callable[[], Any] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        uri: str | Path = "mrl-tutorial.db",
+        token: str = "",
+        *,
+        collection: str = "documents",
+        ds: int = 64,
+        dr: int | None = None,
+        cosine: bool = True,
+        index: str = "FLAT",
+        link: Link | None = None,
+    ):
         self.uri, self.collection, self.about = str(uri), collection, f"{collection}_about"
         if "://" not in self.uri and not self.uri.endswith(".db"):
             raise InputError(f"{self.uri!r} is no address, and no file name ending in .db: give one or the other")
         self.ds, self.dr, self.cosine, self.index = ds, dr, cosine, index
-        self._link, self._workers = Link(self.uri, token, tries, wait, connect), Workers(1)
+        self._link = link or Link(self.uri, token)
 
-    def load(self, documents: np.ndarray, ids: Sequence[str] | None = None, *, batch: int = 2000,
-             progress: Callable[[int, int, str], None] | None = None) -> int:  # fmt: skip
-        """Bring documents (N, D) into Milvus; returns how many rows had to be written. Running it again is harmless.
+    def load(
+        self,
+        documents: np.ndarray,
+        ids: Sequence[str] | None = None,
+        *,
+        batch: int = 2000,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> int:
+        """Bring documents (N, D) into Milvus; returns how many rows had to be written. Repeating it is harmless.
 
         ids: unique, at most 512 bytes each (None: their numbers). progress(done, total, label) per batch. Raises
         InputError for bad vectors or ids, and where the collection holds something else.
         """
-        ids, about = self._check(documents, ids)
+        names, about = self._check(documents, ids)
         if batch < 1:
             raise InputError(f"batch {batch} is impossible: give 1 or more")
         self._prepare(about)
@@ -64,7 +82,7 @@ class MilvusStore:
             for start in range(0, n, batch):
                 stop = min(start + batch, n)
                 if self._count(f"row >= {start} and row < {stop}") < stop - start:
-                    self._link.call("upsert", self.collection, self._rows(documents, ids, start, stop))
+                    self._link.call("upsert", self.collection, self._rows(documents, names, start, stop))
                     written += stop - start
                 ticker(stop, n, "loading")
         finally:
@@ -75,43 +93,46 @@ class MilvusStore:
             raise InputError(f"Milvus holds {held} rows of {n}: load again; if it stays so, drop() and load anew")
         return written
 
-    def search(self, queries: np.ndarray, k: int = 10, keep: int = 200) -> Found:
-        """The `keep` nearest by the short vectors, reranked by the long ones: the best `k`. queries (B, D) or (D,).
+    def search(self, queries: np.ndarray, k: int = 10, depth: int = 200) -> Found:
+        """The `depth` nearest by the short vectors, of which the best `k` by the long ones. queries (B, D) or (D,).
 
-        Ties rank in the order of rows. Raises InputError for nothing loaded, k below 1 or above `keep`, a shortlist
-        that Milvus cannot give, a wrong width, NaN.
+        Ties rank in the order of rows. Raises InputError where nothing is loaded, for k below 1 or above `depth`, a
+        depth that Milvus cannot give, a wrong width, NaN.
         """
         about = self._noted()
         if about is None:
             raise InputError(f"{self.uri} has no collection {self.collection!r}: load() it first")
-        if not 1 <= k <= keep:
-            raise InputError(f"k {k} is impossible with a shortlist of {keep}: give 1 to {keep}")
-        if (keep := min(keep, about["n"])) > LONGEST:
-            raise InputError(f"a shortlist of {keep} is beyond Milvus's limit: give at most {LONGEST}")
+        if not 1 <= k <= depth:
+            raise InputError(f"k {k} is impossible with a shortlist of {depth}: give 1 to {depth}")
+        if (depth := min(depth, about["n"])) > LONGEST:
+            raise InputError(f"a shortlist of {depth} is beyond Milvus's limit: give at most {LONGEST}")
         q = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if q.ndim != 2 or q.shape[1] != about["width"]:
             raise InputError(f"queries have shape {np.shape(queries)}: give (queries, {about['width']})")
-        check_vectors(q, "queries") if len(q) else None
-        k = min(k, keep)
+        if len(q):
+            check_vectors(q, "queries")
+        k = min(k, depth)
         rows, scores = np.full((len(q), k), -1, dtype=np.int64), np.full((len(q), k), -np.inf)
-        short, seconds = np.full((len(q), keep), -1, dtype=np.int64), [0.0, 0.0]
+        short, seconds = np.full((len(q), depth), -1, dtype=np.int64), [0.0, 0.0]
         names: dict[int, str] = {}
         for start in range(0, len(q), ASKED):
             began = time.perf_counter()
+            asked = list(_unit(q[start : start + ASKED], about["ds"], about["cosine"]))
             lists = self._link.call(
-                "search", self.collection, data=list(_unit(q[start : start + ASKED], about["ds"], about["cosine"])),
-                anns_field="short", limit=keep, output_fields=["id", "long"], search_params={"metric_type": "IP"},
+                "search", self.collection, data=asked, anns_field="short", limit=depth,
+                output_fields=["id", "long"], search_params={"metric_type": "IP"},
             )  # fmt: skip
-            seconds[0] += time.perf_counter() - began
-            began = time.perf_counter()
+            searched = time.perf_counter()
             for i, hits in enumerate(lists, start):
                 short[i, : len(hits)] = [hit["row"] for hit in hits]
-                names.update((hit["row"], hit["entity"]["id"]) for hit in hits)
-                rows[i], scores[i] = self._rerank(q[i], hits, k, about)
-            seconds[1] += time.perf_counter() - began
+                names |= {hit["row"]: hit["entity"]["id"] for hit in hits}
+                long = {hit["row"]: hit["entity"]["long"] for hit in hits}
+                rows[i], scores[i] = _rerank(q[i, : about["dr"]], short[i], long, k, about["cosine"])
+            seconds[0] += searched - began
+            seconds[1] += time.perf_counter() - searched
         if np.ndim(queries) == 1:
             rows, scores, short = rows[0], scores[0], short[0]
-        return _Named(rows, scores, (short, rows), tuple(seconds), names)
+        return Found(rows, scores, (short, rows), tuple(seconds), names)
 
     def count(self) -> int:
         """Rows that the collection holds."""
@@ -128,28 +149,26 @@ class MilvusStore:
         self._link.close()
 
     def _check(self, documents: np.ndarray, ids: Sequence[str] | None) -> tuple[list[str], dict]:
-        """Ids of the documents, and the notes that go with them."""
+        """Ids of the documents, and the notes that are kept with them."""
         if documents.ndim != 2:
             raise InputError(f"documents have shape {documents.shape}: give (documents, width), of one layer")
         if not len(documents):
             raise InputError("the corpus is empty: give at least one document")
-        width = documents.shape[1]
+        n, width = documents.shape
         dr = self.dr or width
         check_dims([self.ds], width)
         check_dims([dr], width)
         check_vectors(documents, "documents")
-        names = [str(i) for i in range(len(documents))] if ids is None else list(ids)
-        if len(names) != len(documents):
-            raise InputError(f"{len(names)} ids for {len(documents)} documents: give one each")
-        if len(set(names)) != len(names):
-            raise InputError("the corpus repeats a document id: ids must be unique")
-        if (longest := max(names, key=len)) and len(longest.encode()) > ID_BYTES:
+        names = [str(i) for i in range(n)] if ids is None else list(ids)
+        check_ids(names, n)
+        longest = max(names, key=lambda name: len(name.encode()))
+        if len(longest.encode()) > ID_BYTES:
             raise InputError(f"id {longest[:40]!r}... is too long: give at most {ID_BYTES} bytes")
         mark = key(np.asarray(documents), names, self.ds, dr, self.cosine)
-        return names, {"n": len(names), "width": width, "ds": self.ds, "dr": dr, "cosine": self.cosine, "mark": mark}
+        return names, {"n": n, "width": width, "ds": self.ds, "dr": dr, "cosine": self.cosine, "mark": mark}
 
     def _prepare(self, about: dict) -> None:
-        """Both collections, made where they are not there. The notes come first: rows without notes are not ours."""
+        """Make both collections where they are missing. The notes come first: rows without notes are not ours."""
         noted = self._noted()
         if noted is None and self._link.call("has_collection", self.collection):
             raise InputError(f"collection {self.collection!r} was not written by this package: give another name")
@@ -165,6 +184,7 @@ class MilvusStore:
             self._create(self.collection, {"short": about["ds"], "long": about["dr"]}, self.index)
 
     def _noted(self) -> dict | None:
+        """What the notes say, None where there are none."""
         if not self._link.call("has_collection", self.about):
             return None
         self._link.call("load_collection", self.about)
@@ -174,7 +194,7 @@ class MilvusStore:
         return json.loads(notes[0]["id"]) if notes else None
 
     def _create(self, name: str, vectors: dict[str, int], index: str) -> None:
-        milvus = pymilvus()
+        milvus = load_pymilvus()
         schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("row", milvus.DataType.INT64, is_primary=True)
         schema.add_field("id", milvus.DataType.VARCHAR, max_length=ID_BYTES)
@@ -184,31 +204,24 @@ class MilvusStore:
             indexes.add_index(field, index_type="FLAT" if i else index, metric_type="IP")
         self._link.call("create_collection", name, schema=schema, index_params=indexes, consistency_level="Strong")
 
-    def _rows(self, documents: np.ndarray, ids: list[str], start: int, stop: int) -> list[dict]:
+    def _rows(self, documents: np.ndarray, names: list[str], start: int, stop: int) -> list[dict]:
         x = np.asarray(documents[start:stop], dtype=np.float32)
         short, long = _unit(x, self.ds, self.cosine), np.ascontiguousarray(x[:, : self.dr])
-        return [{"row": start + i, "id": ids[start + i], "short": short[i], "long": long[i]} for i in range(len(x))]
-
-    def _rerank(self, query: np.ndarray, hits: list, k: int, about: dict) -> tuple[np.ndarray, np.ndarray]:
-        hits = sorted(hits, key=lambda hit: hit["row"])  # ties rank in the order of rows
-        rows, scores = np.full(k, -1, dtype=np.int64), np.full(k, -np.inf)
-        if hits:
-            vectors = np.array([hit["entity"]["long"] for hit in hits], dtype=np.float32)
-            long = Flat(vectors, about["dr"], cosine=about["cosine"])
-            place, best = rescore(long, long.prepare(query[None]), np.arange(len(hits))[None], k, self._workers)
-            rows[: place.shape[1]], scores[: place.shape[1]] = [hits[p]["row"] for p in place[0]], best[0]
-        return rows, scores
+        return [{"row": start + i, "id": names[start + i], "short": short[i], "long": long[i]} for i in range(len(x))]
 
     def _count(self, where: str) -> int:
         return int(self._link.call("query", self.collection, filter=where, output_fields=["count(*)"])[0]["count(*)"])
 
 
-class _Named(Found):
-    """What Milvus found: ids come with the rows. ids: row -> id."""
-
-    def names(self) -> list:
-        named = [[self.ids.get(int(r)) for r in rows] for rows in np.atleast_2d(self.rows)]
-        return named[0] if self.rows.ndim == 1 else named
+def _rerank(
+    query: np.ndarray, rows: np.ndarray, long: dict[int, list[float]], k: int, cosine: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best rows of one query, and their scores; `long`: row -> vector."""
+    found, scores = rerank(
+        query[None], rows[None], lambda some: np.array([long[row] for row in some.tolist()], dtype=np.float32), k,
+        cosine=cosine,
+    )  # fmt: skip
+    return found[0], scores[0]
 
 
 def _unit(x: np.ndarray, dim: int, cosine: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A Milvus client that outlives lost connections, and says in one line what else went wrong."""
+"""A Milvus client that survives lost connections, and says in one line what else went wrong."""
 
 from __future__ import annotations
 
@@ -8,21 +8,30 @@ from typing import Any
 
 from mrl_tutorial.errors import InputError
 
-# of pymilvus and gRPC: the connection is gone, and the same call may succeed later
+# errors of pymilvus and gRPC that mean: the connection is gone, and the same call may succeed later
 _DROPPED = {"RpcError", "ConnectError", "MilvusUnavailableException", "ConnectionNotExistException"}
 _DROPPED_CODES = {2, 14}  # pymilvus "fail connecting", gRPC UNAVAILABLE
 
 
 class Link:
-    """A client of the Milvus at `uri`, made when first needed and again after it was lost.
+    """A client of the Milvus at `uri`, made when it is first needed, and again after it was lost.
 
-    tries, wait: a call that fails because the connection was lost is repeated after `wait` seconds, then twice as long
-    each time. connect: makes the client (None: pymilvus does).
+    A call that fails because the connection was lost is tried `tries` times: after `wait` seconds, then after twice as
+    long each time. connect: makes the client (None: pymilvus does).
     """
 
-    def __init__(self, uri: str, token: str, tries: int, wait: float, connect: Callable[[], Any] | None):
+    def __init__(
+        self,
+        uri: str,
+        token: str = "",
+        *,
+        tries: int = 5,
+        wait: float = 0.5,
+        connect: Callable[[], Any] | None = None,
+    ):
         self.uri, self.tries, self.wait = uri, max(1, tries), wait
-        self._connect, self._client = connect or (lambda: pymilvus().MilvusClient(uri=uri, token=token)), None
+        self._connect = connect or (lambda: load_pymilvus().MilvusClient(uri=uri, token=token))
+        self._client: Any = None
 
     def close(self) -> None:
         """Give the connection back; the next call opens another."""
@@ -31,8 +40,9 @@ class Link:
             self._client = None
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
-        """The client's `method`, which must be one that may be repeated. Raises InputError where Milvus refuses, or has
-        not answered after the last try."""
+        """The result of the client's `method`, which must be one that may be repeated. Raises InputError where Milvus
+        refuses, or has not answered after the last try."""
+        reason = ""
         for attempt in range(self.tries):
             try:
                 if self._client is None:
@@ -48,8 +58,8 @@ class Link:
                 if attempt + 1 < self.tries:
                     time.sleep(self.wait * 2**attempt)
         raise InputError(
-            f"Milvus at {self.uri} did not answer {self.tries} times ({reason}): see that it runs and that address and "
-            "token are right, then repeat: a load goes on where it stopped"
+            f"Milvus at {self.uri} did not answer {self.tries} times ({reason}): make sure that it runs and that "
+            "address and token are right, then repeat: a load goes on where it stopped"
         )
 
 
@@ -62,10 +72,10 @@ def _is_dropped(error: Exception) -> bool:
     return "MilvusException" in kinds and getattr(error, "code", None) in _DROPPED_CODES
 
 
-def pymilvus():
+def load_pymilvus() -> Any:
     """The module. Raises InputError where it is not installed."""
     try:
         import pymilvus
     except ImportError as error:
-        raise InputError("Milvus needs pymilvus: pip install 'pymilvus[milvus-lite]'") from error
+        raise InputError('Milvus needs pymilvus: pip install "mrl-tutorial[milvus]"') from error
     return pymilvus

@@ -1,15 +1,15 @@
-"""A path of search over the grid, evaluated for many queries at once: what the funnel designer shows, without widgets.
+"""Paths of search over the grid, tried on many queries at once: what the funnel designer shows, without widgets.
 
-Scores of a cell are one matrix product, made when first needed and kept for the cells used last; so is the sorted head
-of each cell's ranking, of which a first stage takes the best. Later stages look the survivors' scores up.
+The scores of a cell are one matrix product, kept for the cells used last; so is the head of each cell's ranking, of
+which a first stage takes the best. Later stages look the survivors' scores up.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,17 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings
-from mrl_tutorial.evaluation.quality import evaluate_grid, subsample
+from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.ranks import one_thread
-from mrl_tutorial.grid import default_dims
+from mrl_tutorial.grid import Grid, default_dims
+from mrl_tutorial.retrieval.checks import check_stages
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
-from mrl_tutorial.retrieval.exact import inverse_lengths
-from mrl_tutorial.retrieval.stages import Stage, check_stages, funnel
+from mrl_tutorial.retrieval.stages import Stage, funnel
+from mrl_tutorial.topk import inverse_lengths, top_columns
 
 K = 10  # documents that a path returns
-LONGEST = 800  # of a shortlist
+LONGEST = 800  # depth
 HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
 
 
@@ -33,8 +35,8 @@ HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
 class Walk:
     """What a path does. stages: with their layers filled in.
 
-    survivors: rows that each stage kept, best first, (Q, keep). recall: share of the full model's ten that the path
-    returns. ndcg: nDCG@10 against the judgements. kept: after each stage, the share of relevant documents still there.
+    survivors: rows that each stage handed on, best first, (Q, depth). recall: share of the full model's ten that the
+    path returns. ndcg: nDCG@10 against the judgements. kept: after each stage, the share of relevant documents left.
     """
 
     stages: tuple[Stage, ...]
@@ -44,14 +46,18 @@ class Walk:
     kept: tuple[float, ...]
 
 
-def drawn(first: tuple[int, int], keep: int, last: tuple[int, int], middle: int = 0,
-          dims: Sequence[int] | None = None) -> tuple[Stage, ...]:  # fmt: skip
+def draw_path(
+    first: tuple[int, int], depth: int, last: tuple[int, int], middle: int = 0, dims: Sequence[int] | None = None
+) -> tuple[Stage, ...]:
     """The path from cell `first` (layer, dim) to cell `last` with `middle` cells between them, evenly spaced in layer
-    and in log2 of dimension and shortlist, as the MRL paper's funnel halves and doubles (2205.13147, section 4.3.1).
+    and in log2 of dimension and depth, as the MRL paper's funnel halves and doubles (2205.13147, section 4.3.1).
 
     dims: what the middle stages' dimensions are rounded to (None: whole numbers). Cells that repeat the one before them
     are left out; first == last is a plain search of that cell. Raises InputError where the last cell is no larger than
-    the first (its layer lower, or its dimension at the same layer), and for a shortlist below 10.
+    the first (its layer lower, or its dimension at the same layer), and for a depth below 10.
+
+    >>> [(s.layer, s.dim, s.depth) for s in draw_path((1, 16), 160, (3, 64), 1)]
+    [(1, 16, 160), (2, 32, 40), (3, 64, None)]
     """
     (l1, d1), (l2, d2) = first, last
     if first == last:
@@ -60,18 +66,18 @@ def drawn(first: tuple[int, int], keep: int, last: tuple[int, int], middle: int 
         raise InputError(
             f"reranking at layer {l2}, {d2} dims what layer {l1}, {d1} dims found adds nothing: rerank at more"
         )
-    if keep < K:
-        raise InputError(f"a shortlist of {keep} cannot give {K} documents: keep {K} or more")
-    path = [(l1, d1, keep)]
+    if depth < K:
+        raise InputError(f"a shortlist of {depth} cannot give {K} documents: hand on {K} or more")
+    cells, depths = [(l1, d1)], [depth]
     for share in np.linspace(0, 1, middle + 2)[1:-1]:
-        layer = round(l1 + share * (l2 - l1))
-        dim = _between(d1, d2, share)
+        layer, dim = round(l1 + share * (l2 - l1)), _between(d1, d2, share)
         if dims is not None:
             dim = min(dims, key=lambda d: abs(np.log2(d / dim)))
-        if (layer, dim) not in ((l2, d2), path[-1][:2]):
-            path.append((layer, dim, max(K, _between(keep, K, share))))
-    path.append((l2, d2, None))
-    return funnel([d for _, d, _ in path], [k for *_, k in path[:-1]], layers=[layer for layer, *_ in path])
+        if (layer, dim) not in ((l2, d2), cells[-1]):
+            cells.append((layer, dim))
+            depths.append(max(K, _between(depth, K, share)))
+    cells.append((l2, d2))
+    return funnel([dim for _, dim in cells], depths, layers=[layer for layer, _ in cells])
 
 
 def _between(a: int, b: int, share: float) -> int:
@@ -86,8 +92,14 @@ class Paths:
     Raises InputError for no model, models of different shapes, and what check_embeddings refuses.
     """
 
-    def __init__(self, task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], *, split: str = "dev",
-                 queries: int = 150):  # fmt: skip
+    def __init__(
+        self,
+        task: Any,
+        embeddings: Mapping[str, Mapping[str, np.ndarray]],
+        *,
+        split: str = "dev",
+        queries: int = 150,
+    ):
         if task.kind != "retrieval":
             raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
         if not embeddings:
@@ -108,38 +120,30 @@ class Paths:
         self._position = self._judged.order[self._judged.column]  # row of each judged pair's document
         self._held: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._heads: dict[tuple, np.ndarray] = {}
-        self._grids: dict[str, np.ndarray] = {}
-        self._full: dict[str, np.ndarray] = {}
 
     def grid(self, name: str) -> np.ndarray:
         """nDCG@10 of a plain search of every cell over these queries, (layers, default dims)."""
-        if name not in self._grids:
-            parts = {"queries": self._queries[name], "documents": self._documents[name]}
-            some = _Some(self.task, self.split, self.ids)
-            self._grids[name] = evaluate_grid(some, embeddings=parts, split=self.split, metric=f"ndcg@{K}").values
-        return self._grids[name]
+        parts = {"queries": self._queries[name], "documents": self._documents[name]}
+        some = replace(self.task, splits={self.split: self.ids})
+        grid = evaluate_grid(some, embeddings=parts, split=self.split, metric=f"ndcg@{K}")
+        assert isinstance(grid, Grid)  # of one metric
+        return grid.values
 
     def full(self, name: str) -> np.ndarray:
         """The full model's ten best documents of every query, best first, (Q, 10)."""
-        if name not in self._full:
-            self._full[name] = self._head(name, self.n_layers, self.width, K)
-        return self._full[name]
+        return self._head(name, self.n_layers, self.width, K)
 
     def walk(self, name: str, stages: Sequence[Stage]) -> Walk:
         """Send every query down the path. Raises InputError as stages.check_stages does."""
         stages = check_stages(stages, self.n_layers, self.width)
-        rows, survivors = None, []
-        for stage in stages:
-            keep = min(stage.keep or K, self.n)
-            if rows is None:
-                rows = self._head(name, stage.layer, stage.dim, keep)
-            else:
-                rows = np.sort(rows, axis=1)  # ties rank in the order of rows
-                left = np.take_along_axis(self._scores(name, stage.layer, stage.dim), rows, 1)
-                rows = np.take_along_axis(rows, _best(left, min(keep, left.shape[1])), 1)
+        rows = self._head(name, stages[0].row + 1, stages[0].dim, stages[0].depth or K)
+        survivors = [rows]
+        for stage in stages[1:]:
+            rows = np.sort(rows, axis=1)  # ties rank in the order of rows
+            left = np.take_along_axis(self._scores(name, stage.row + 1, stage.dim), rows, 1)
+            rows = np.take_along_axis(rows, top_columns(left, stage.depth or K), 1)
             survivors.append(rows)
-        truth = self.full(name)
-        recall = float((truth[:, :, None] == rows[:, None, :K]).any(2).mean())
+        recall = float((self.full(name)[:, :, None] == rows[:, None, :K]).any(2).mean())
         kept = tuple(float(self._hits(found).any(1).mean()) for found in survivors)
         ranks = metrics.found_ranks(rows[:, :K], self._judged)
         ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self._judged).mean())
@@ -156,61 +160,28 @@ class Paths:
         return self._position[self._judged.query == query]
 
     def _hits(self, rows: np.ndarray) -> np.ndarray:
-        """(P, keep): where each judged pair's document stands in the rows of its query."""
+        """(P, depth): where each judged pair's document stands in the rows of its query."""
         return rows[self._judged.query] == self._position[:, None]
 
-    def _head(self, name: str, layer: int, dim: int, keep: int) -> np.ndarray:
-        """The `keep` best rows of a cell, best first, (Q, keep)."""
+    def _head(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
+        """The `depth` best rows of a cell, best first, (Q, min(depth, N))."""
         cell = name, layer, dim
-        if cell not in self._heads or self._heads[cell].shape[1] < keep:
-            self._heads[cell] = _best(self._scores(*cell), min(max(keep, LONGEST), self.n)).astype(np.int32)
-        return self._heads[cell][:, :keep].astype(np.int64)
+        if cell not in self._heads or self._heads[cell].shape[1] < min(depth, self.n):
+            self._heads[cell] = top_columns(self._scores(*cell), max(depth, LONGEST)).astype(np.int32)
+        return self._heads[cell][:, :depth].astype(np.int64)
 
     def _scores(self, name: str, layer: int, dim: int) -> np.ndarray:
         """Cosines (Q, N) float32 of one cell."""
         cell = name, layer, dim
         if cell not in self._held:
-            q = self._queries[name][layer - 1][:, :dim]
-            x = np.asarray(self._documents[name][layer - 1][:, :dim])
+            q, x = (parts[name][layer - 1][:, :dim] for parts in (self._queries, self._documents))
             with one_thread():
                 scores = q @ x.T
-            scores *= inverse_lengths(x)
-            scores *= inverse_lengths(q)[:, None]
-            self._held[cell] = scores
+            self._held[cell] = scores * inverse_lengths(x) * inverse_lengths(q)[:, None]
             if len(self._held) > HELD:
                 self._held.popitem(last=False)
         self._held.move_to_end(cell)
         return self._held[cell]
-
-
-@dataclass(frozen=True)
-class _Some:
-    """A retrieval task with some of its queries, for evaluate_grid."""
-
-    task: Any
-    split: str
-    ids: list[str]
-    kind: str = "retrieval"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
-
-    def judged(self, split: str) -> list[str]:
-        return self.ids
-
-
-def _best(scores: np.ndarray, keep: int) -> np.ndarray:
-    """Columns of the `keep` largest of each line, best first, ties in the order of columns: (Q, N) -> (Q, keep)."""
-    n = scores.shape[1]
-    if keep < n:
-        taken = np.sort(np.argpartition(scores, n - keep, axis=1)[:, n - keep :], axis=1)
-        worst = np.take_along_axis(scores, taken, 1).min(1, keepdims=True)
-        for i in np.flatnonzero((scores >= worst).sum(1) > keep):  # a tie across the edge
-            taken[i] = np.sort(np.argsort(-scores[i], kind="stable")[:keep])
-    else:
-        taken = np.broadcast_to(np.arange(n), scores.shape)
-    order = np.argsort(-np.take_along_axis(scores, taken, 1), axis=1, kind="stable")
-    return np.take_along_axis(taken, order, 1)
 
 
 @dataclass(frozen=True)
@@ -236,23 +207,27 @@ class Clock:
         return cls(x.nbytes / scan, some * 1024 / gather, 10 * small)
 
 
-def _quickest(job, times: int = 5) -> float:
+def _quickest(job: Callable[[], object]) -> float:
     seconds = []
-    for _ in range(times):
+    for _ in range(5):
         began = time.perf_counter()
         job()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 
 
-def price(stages: Sequence[Stage], n: int, clock: Clock, geometry: Geometry | None = None,
-          tokens: int = 16) -> dict[str, float]:  # fmt: skip
-    """What a path over `n` float32 documents costs a query: mflops (multiply-adds of the search), encode_mflops (of
-    encoding the query of `tokens` tokens; nan without a geometry), ms (bytes over the clock's rates), and gb held
-    (10^9 bytes: the scanned prefixes, and the widest vector of each layer that rescores)."""
+def price(
+    stages: Sequence[Stage], n: int, clock: Clock, geometry: Geometry | None = None, tokens: int = 16
+) -> dict[str, float]:
+    """What a path over `n` float32 documents costs a query.
+
+    Keys: mflops (multiply-adds of the search), encode_mflops (of encoding the query of `tokens` tokens; nan without a
+    geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of
+    each layer that reranks).
+    """
     first, *later = stages
-    lefts = [min(stage.keep or K, n) for stage in stages[:-1]]
-    moved = sum(left * bytes_per_vector(stage.dim) for left, stage in zip(lefts, later, strict=True))
+    steps = [(min(before.depth or K, n), stage) for before, stage in zip(stages, later, strict=False)]
+    moved = sum(left * bytes_per_vector(stage.dim) for left, stage in steps)
     wide: dict[int, int] = {}
     for stage in later:
         wide[stage.layer or 0] = max(wide.get(stage.layer or 0, 0), stage.dim)
@@ -262,5 +237,5 @@ def price(stages: Sequence[Stage], n: int, clock: Clock, geometry: Geometry | No
         deepest = max(stage.layer or geometry.n_layers for stage in stages)
         encode = encode_flops(deepest, geometry.width, geometry.intermediate, tokens) / 1e6
     seconds = n * bytes_per_vector(first.dim) / clock.scan + moved / clock.gather + len(stages) * clock.stage
-    flops = rerank_flops(n, first.dim, [(left, stage.dim) for left, stage in zip(lefts, later, strict=True)])
+    flops = rerank_flops(n, first.dim, [(left, stage.dim) for left, stage in steps])
     return {"mflops": flops / 1e6, "encode_mflops": encode, "ms": 1e3 * seconds, "gb": held / 1e9}

@@ -19,7 +19,7 @@ LINK_BYTES = 4  # a neighbour is a 4-byte number, as in faiss and hnswlib
 class Size:
     """A collection of `n` vectors of `width` coordinates, of which the first `dim` are kept in type `dtype`.
 
-    links: M of an HNSW graph over the kept vectors, 0 for none. keep: length K of the shortlist that a cheap search at
+    links: M of an HNSW graph over the kept vectors, 0 for none. depth: length K of the shortlist that a cheap search at
     `dim` hands to the full width. Raises InputError where these do not go together.
     """
 
@@ -28,15 +28,15 @@ class Size:
     dim: int
     dtype: str = "float32"
     links: int = 0
-    keep: int = 100
+    depth: int = 100
 
     def __post_init__(self) -> None:
         if self.dim > self.width:
             raise InputError(
                 f"cannot keep {self.dim:,} of {self.width:,} dimensions: choose a dimension up to the full width"
             )
-        if self.keep > self.n:
-            raise InputError(f"a shortlist of {self.keep:,} cannot be taken from {self.n:,} vectors: shorten it")
+        if self.depth > self.n:
+            raise InputError(f"a shortlist of {self.depth:,} cannot be taken from {self.n:,} vectors: shorten it")
         _ = self.total_gb  # checks the rest
 
     @property
@@ -77,7 +77,7 @@ class Size:
     @property
     def shortlist(self) -> int:
         """Multiply-adds of one query of adaptive retrieval, N d + K D (2205.13147, section 4.3.1)."""
-        return adaptive_flops(self.n, self.dim, self.keep, self.width)
+        return adaptive_flops(self.n, self.dim, self.depth, self.width)
 
     def gb(self, dim: int, dtype: str) -> float:
         """GB of the collection with the same links, at another dimension and type."""

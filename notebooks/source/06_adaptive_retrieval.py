@@ -741,7 +741,7 @@ for name, path in forms.items():
         print(f"{name:<34} {error}")
         continue
     held = {what: size / n for what, size in made.nbytes.items()}
-    read = (made.index.nbytes / n * 1e7 + (made.bytes_read() - made.index.read)) / 1e6
+    read = (made.index.cost.nbytes / n * 1e7 + (made.bytes_read() - made.index.cost.read)) / 1e6
     read = f"{read:>24,.0f} MB" if "HNSW" not in name else f"{'not a scan':>27}"
     quality = measure_path(task, last, path, "dev").mean()
     print(

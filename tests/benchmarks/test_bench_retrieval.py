@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import fitted, sentences
 from benchmarks import retrieval as bench
+from mrl_tutorial.topk import unit
 
 SOURCE = '''
 def solve(a):
@@ -47,29 +48,29 @@ def test_no_sentence_twice_and_the_cache_is_used(tmp_path, monkeypatch):
     assert first == [
         "This is said in both of the files.", "This is only in a of the two.", "This is only in b of the two."
     ]  # fmt: skip
-    monkeypatch.setattr(sentences, "_read_elsewhere", lambda files: pytest.fail("read again"))
+    monkeypatch.setattr(sentences, "read_sentences", lambda files: pytest.fail("read again"))
     assert sentences.load_sentences() == first
 
 
 def test_rotation_keeps_cosines_and_orders_coordinates():
     rng = np.random.default_rng(0)
-    x = fitted.unit(rng.standard_normal((500, 20)) @ rng.standard_normal((20, 20)))
-    turned = x @ fitted.rotation(x)
-    np.testing.assert_allclose(turned @ turned.T, x @ x.T, atol=1e-5)
-    assert (np.diff((turned**2).mean(0)) <= 1e-9).all()
+    x = unit(rng.standard_normal((500, 20)) @ rng.standard_normal((20, 20)))
+    rotated = x @ fitted.rotation(x)
+    np.testing.assert_allclose(rotated @ rotated.T, x @ x.T, atol=1e-5)
+    assert (np.diff((rotated**2).mean(0)) <= 1e-9).all()
 
 
 def test_fitted_vectors_have_the_spectrum_and_the_clusters():
     rng = np.random.default_rng(0)
-    centres = 4 * rng.standard_normal((6, 24)) * np.linspace(1.5, 0.2, 24)
-    x = fitted.unit(centres[rng.integers(0, 6, 6000)] + rng.standard_normal((6000, 24)) * np.linspace(1, 0.1, 24))
-    drawn = fitted.fit(x, 6)(6000, 1)
-    real, made = fitted.shape(x), fitted.shape(drawn)
+    centers = 4 * rng.standard_normal((6, 24)) * np.linspace(1.5, 0.2, 24)
+    x = unit(centers[rng.integers(0, 6, 6000)] + rng.standard_normal((6000, 24)) * np.linspace(1, 0.1, 24))
+    sampled = fitted.fit(x, 6)(6000, 1)
+    real, made = fitted.shape(x), fitted.shape(sampled)
     assert made["participation_ratio"] == pytest.approx(real["participation_ratio"], rel=0.05)
     assert made["nearest"] == pytest.approx(real["nearest"], abs=0.02)
-    spectrum = [np.linalg.eigvalsh(np.cov(v.T))[::-1][:10] for v in (x, drawn)]
+    spectrum = [np.linalg.eigvalsh(np.cov(v.T))[::-1][:10] for v in (x, sampled)]
     np.testing.assert_allclose(spectrum[1], spectrum[0], rtol=0.15)
-    assert np.array_equal(drawn, fitted.fit(x, 6)(6000, 1))
+    assert np.array_equal(sampled, fitted.fit(x, 6)(6000, 1))
 
 
 def test_quality_of_a_list_against_exact_search():

@@ -13,7 +13,9 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.milvus import MilvusStore
-from mrl_tutorial.retrieval.retriever import Retriever, shortlist
+from mrl_tutorial.retrieval.milvus_link import Link
+from mrl_tutorial.retrieval.retriever import Retriever
+from mrl_tutorial.retrieval.stages import shortlist
 
 RNG = np.random.default_rng(2)
 N, D = 1500, 24
@@ -52,14 +54,18 @@ def test_a_lost_connection_is_tried_again(monkeypatch):
         made.append(1)
         return Client(world, fail=3)
 
-    assert MilvusStore(connect=connect, wait=0.5).count() == 3
+    assert MilvusStore(link=Link("here", connect=connect, wait=0.5)).count() == 3
     assert slept == [0.5, 1, 2] and len(made) == 4
 
 
 def test_a_connection_that_stays_lost_says_what_to_do(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    store = MilvusStore("http://host:19530", "user:secret", connect=lambda: Client({}, fail=99), tries=4)
-    with pytest.raises(InputError, match="http://host:19530 did not answer 4 times .gone.: see that it runs") as error:
+    uri, token = "http://host:19530", "user:secret"
+    link = Link(uri, token, connect=lambda: Client({}, fail=99), tries=4)
+    store = MilvusStore(uri, token, link=link)
+    with pytest.raises(
+        InputError, match=r"http://host:19530 did not answer 4 times .gone.: make sure that it runs"
+    ) as error:
         store.count()
     assert "\n" not in str(error.value) and "secret" not in str(error.value)
 
@@ -68,7 +74,8 @@ def test_a_refusal_is_not_repeated(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waited"))
     world = {}
     with pytest.raises(InputError, match="refused has_collection: auth check failure"):
-        MilvusStore(connect=lambda: Client(world, fail=9, error=RuntimeError("auth check failure"))).count()
+        link = Link("here", connect=lambda: Client(world, fail=9, error=RuntimeError("auth check failure")))
+        MilvusStore(link=link).count()
     assert world["calls"] == 1
 
 
@@ -79,7 +86,7 @@ def test_an_address_or_a_file():
 
 def test_without_pymilvus_it_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(InputError, match="pip install 'pymilvus"):
+    with pytest.raises(InputError, match="needs pymilvus: pip install"):
         MilvusStore(tmp_path / "x.db").count()
 
 
@@ -106,7 +113,7 @@ def bad(row, column, value):
 def test_bad_input_is_named_before_anything_is_written(call, words):
     world = {}
     with pytest.raises(InputError, match=words):
-        call(MilvusStore(ds=8, connect=lambda: Client(world)))
+        call(MilvusStore(ds=8, link=Link("here", connect=lambda: Client(world))))
     assert set(world) <= {"calls"}
 
 
@@ -127,14 +134,14 @@ def test_two_stages_equal_those_in_process(store, cosine):
     assert store.load(DOCUMENTS, ids, batch=400, progress=lambda *args: seen.append(args)) == N
     assert seen[-1] == (N, N, "loading") and len(seen) == 4
     expected = Retriever(DOCUMENTS, shortlist(8, D, 60), ids=ids, cosine=cosine).search(QUERIES, 10)
-    found = store.search(QUERIES, 10, keep=60)
+    found = store.search(QUERIES, 10, depth=60)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert found.names() == expected.names()
-    single = store.search(QUERIES[3], 10, keep=60)
+    single = store.search(QUERIES[3], 10, depth=60)
     np.testing.assert_array_equal(single.rows, expected.rows[3])
     assert single.names() == expected.names()[3]
-    assert store.search(QUERIES, 10, keep=5 * N).rows.shape == (40, 10)
+    assert store.search(QUERIES, 10, depth=5 * N).rows.shape == (40, 10)
 
 
 def test_loading_again_writes_nothing_and_other_vectors_are_refused(store):
@@ -160,7 +167,7 @@ def test_what_a_search_cannot_do_is_said(store):
 KILLED = """
 import os, signal, sys
 import numpy as np
-from mrl_tutorial.milvus import MilvusStore
+from mrl_tutorial.retrieval.milvus import MilvusStore
 
 def progress(done, total, label):
     if done >= int(sys.argv[3]):
@@ -181,4 +188,4 @@ def test_a_killed_load_loses_and_doubles_nothing(store, tmp_path):
     assert 0 < store.load(DOCUMENTS, batch=100) < N
     assert store.count() == N
     expected = Retriever(DOCUMENTS, shortlist(8, D, 60)).search(QUERIES, 10)
-    np.testing.assert_array_equal(store.search(QUERIES, 10, keep=60).rows, expected.rows)
+    np.testing.assert_array_equal(store.search(QUERIES, 10, depth=60).rows, expected.rows)

@@ -51,7 +51,7 @@ def measured(stages, split, metric="ndcg@10", k=10) -> float:
 
 
 def test_every_plan_gives_what_its_path_gives():
-    planned = plan_retrieval(TASK, EMBEDDINGS, layers="all", dims=[4, 16], rescore_dims=[16, D], keeps=(10, 40))
+    planned = plan_retrieval(TASK, EMBEDDINGS, layers="all", dims=[4, 16], rerank_dims=[16, D], depths=(10, 40))
     assert len(planned.tried) == 1 + 12 + 2 * sum(
         len({(to, dr, t) for to in {layer, 2} for dr in (16, D) for t in ("float32", "int8")} - {(layer, dim, engine)})
         for layer in (1, 2) for dim in (4, 16) for engine in ("float32", "int8", "binary")
@@ -65,7 +65,7 @@ def test_every_plan_gives_what_its_path_gives():
 
 
 def test_full_size_is_the_grids_last_cell():
-    planned = plan_retrieval(TASK, EMBEDDINGS, dims=[8], keeps=(20,))
+    planned = plan_retrieval(TASK, EMBEDDINGS, dims=[8], depths=(20,))
     for split, value in (("dev", planned.full.dev), ("test", planned.full.test)):
         grid = evaluate_grid(TASK, embeddings=EMBEDDINGS[split], split=split)
         assert value == pytest.approx(grid.at(2, D), abs=1e-6)
@@ -87,7 +87,7 @@ def test_the_chosen_plan_is_the_cheapest_that_is_good_enough():
 
 def test_flops_are_the_papers_formula_and_may_hold_the_encoding():
     geometry = costs.Geometry(L, D, 4 * D)
-    options = {"layers": "all", "dims": [8], "keeps": (50,), "engines": ["float32"], "rescoring": ["float32"]}
+    options = {"layers": "all", "dims": [8], "depths": (50,), "engines": ["float32"], "reranking": ["float32"]}
     plain = plan_retrieval(TASK, EMBEDDINGS, **options).tried
     encoded = plan_retrieval(TASK, EMBEDDINGS, **options, geometry=geometry, tokens=9).tried
     for a, b in zip(plain, encoded, strict=True):
@@ -100,7 +100,7 @@ def test_flops_are_the_papers_formula_and_may_hold_the_encoding():
 
 
 def test_scores_that_do_not_fit_are_gathered(monkeypatch):
-    options = {"layers": "all", "dims": [8], "keeps": (20, 50)}
+    options = {"layers": "all", "dims": [8], "depths": (20, 50)}
     whole = plan_retrieval(TASK, EMBEDDINGS, **options)
     for limit in (1, 60 * N):  # none fits; one at a time
         monkeypatch.setattr("mrl_tutorial.retrieval.planner.DENSE", limit)
@@ -109,8 +109,8 @@ def test_scores_that_do_not_fit_are_gathered(monkeypatch):
 
 
 def test_shortlists_longer_than_the_corpus_and_shorter_than_the_list():
-    planned = plan_retrieval(TASK, EMBEDDINGS, 1.0, dims=[4], keeps=(5, 10**6), engines=["float32"])
-    kept = {plan.stages[0].keep for plan in planned.tried if len(plan.stages) == 2}
+    planned = plan_retrieval(TASK, EMBEDDINGS, 1.0, dims=[4], depths=(5, 10**6), engines=["float32"])
+    kept = {plan.stages[0].depth for plan in planned.tried if len(plan.stages) == 2}
     assert kept == {N}
     two = [plan for plan in planned.tried if len(plan.stages) == 2 and plan.stages[1].engine == "float32"]
     assert two[0].dev == pytest.approx(planned.full.dev, abs=1e-9)
@@ -118,8 +118,8 @@ def test_shortlists_longer_than_the_corpus_and_shorter_than_the_list():
 
 def test_what_cannot_rescore_is_refused_before_any_search(monkeypatch):
     monkeypatch.setattr(Retriever, "search", lambda *given: pytest.fail("searched"))
-    with pytest.raises(InputError, match="int8-turned"):
-        plan_retrieval(TASK, EMBEDDINGS, rescoring=("float32", "int8-turned"), rescore_dims=[D, 16])
+    with pytest.raises(InputError, match="int8-rotated"):
+        plan_retrieval(TASK, EMBEDDINGS, reranking=("float32", "int8-rotated"), rerank_dims=[D, 16])
 
 
 def _with(split, part, change):
@@ -143,9 +143,9 @@ def _nan(x):
         (lambda: plan_retrieval(TASK, EMBEDDINGS, dims=[33]), "dimension 33"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, layers=[3]), "layer 3"),
         (lambda: plan_retrieval(TASK, EMBEDDINGS, engines=["flat"]), "'flat' cannot be stage 1"),
-        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["binary"]), "'binary' cannot be stage 2"),
-        (lambda: plan_retrieval(TASK, EMBEDDINGS, rescoring=["int8-turned"], rescore_dims=[16]), "full width, 32, not"),
-        (lambda: plan_retrieval(TASK, EMBEDDINGS, keeps=()), "nothing to choose from"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, reranking=["binary"]), "'binary' cannot be stage 2"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, reranking=["int8-rotated"], rerank_dims=[16]), "full width, 32, not"),
+        (lambda: plan_retrieval(TASK, EMBEDDINGS, depths=()), "nothing to choose from"),
         (lambda: plan_retrieval(TASK, {"dev": EMBEDDINGS["dev"]}), "lack the split 'test'"),
         (lambda: plan_retrieval(TASK, _with("test", "queries", lambda x: x[:, :5])), "hold 5 items, the task has 60"),
         (lambda: plan_retrieval(TASK, _with("dev", "documents", _nan)), r"NaN or infinity \(row 3\)"),

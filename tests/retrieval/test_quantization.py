@@ -1,14 +1,14 @@
-"""Ways of storing vectors, measured: against a loop in float64, and at their edges."""
+"""Ways to store vectors, measured: against a loop in float64, and at their edges."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from evidence.stores import Measured, Store, measure_stores, signs
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.statistics import pareto
-from mrl_tutorial.retrieval.quantization import Measured, Store, measure_stores, signs
 from mrl_tutorial.tasks.types import RetrievalTask
 
 N, Q, D = 60, 25, 24
@@ -41,22 +41,23 @@ def test_float_int8_and_binary_against_a_loop(dim):
     full, codes, bits = measure_stores(TASK, PARTS, [Store(dim), Store(dim, "int8"), Store(dim, "binary")])
     q, d = QUERIES[0, :, :dim], DOCUMENTS[0, :, :dim]
     np.testing.assert_allclose(full.items, loop(unit(q) @ unit(d).T), atol=1e-6)
-    scale = np.abs(unit(d)).max(0) / 127
-    np.testing.assert_allclose(codes.items, loop(unit(q) @ unit(np.rint(unit(d) / scale) * scale).T), atol=1e-6)
+    low, reach = unit(d).min(0), np.ptp(unit(d), axis=0)
+    steps = np.floor((unit(d) - low) / reach * 255)  # 256 even steps, each stands for its middle
+    np.testing.assert_allclose(codes.items, loop(unit(q) @ (low + (steps + 0.5) / 255 * reach).T), atol=1e-6)
     agree = ((q > 0)[:, None] == (d > 0)[None]).sum(-1)
     np.testing.assert_allclose(bits.items, loop(agree), atol=1e-6)
     grid = evaluate_grid(TASK, embeddings=PARTS, dims=[dim])
     np.testing.assert_allclose(full.items, grid.per_item[0, 0], atol=1e-6)
 
 
-def test_rescoring_settles_the_order_of_the_best():
-    dim, keep = 16, 20
-    (got,) = measure_stores(TASK, PARTS, [Store(dim, "binary", "float32", keep)])
+def test_reranking_settles_the_order_of_the_best():
+    dim, depth = 16, 20
+    (got,) = measure_stores(TASK, PARTS, [Store(dim, "binary", "float32", depth)])
     q, d = QUERIES[0, :, :dim], DOCUMENTS[0, :, :dim]
     agree = ((q > 0)[:, None] == (d > 0)[None]).sum(-1)
     scores = unit(q) @ unit(d).T
     for i in range(Q):
-        short = np.lexsort((np.arange(N), -agree[i]))[:keep]
+        short = np.lexsort((np.arange(N), -agree[i]))[:depth]
         out = np.setdiff1d(np.arange(N), short)
         scores[i, out] = -2
     np.testing.assert_allclose(got.items, np.where(scores.diagonal() > -2, loop(scores), 0), atol=1e-6)
@@ -74,7 +75,7 @@ def test_what_was_measured_before_is_read_from_the_cache(tmp_path, monkeypatch):
             np.testing.assert_array_equal(kept.items, fresh.items)
     assert len(steps) == 2  # of the first time
     measure_stores(
-        TASK, PARTS, [Store(8), Store(13, "binary", "int8", keep=99)], cache=True, progress=lambda *x: steps.append(x)
+        TASK, PARTS, [Store(8), Store(13, "binary", "int8", depth=99)], cache=True, progress=lambda *x: steps.append(x)
     )
     assert len(steps) == 4
 
@@ -113,7 +114,7 @@ def test_front_and_comparison():
 def test_refusals():
     with pytest.raises(InputError, match="float32, int8, binary"):
         Store(8, "int4")
-    with pytest.raises(InputError, match="rescored by 'binary'"):
+    with pytest.raises(InputError, match="reranked by 'binary'"):
         Store(8, "binary", "binary")
     with pytest.raises(InputError, match="1 or more"):
         Store(0)

@@ -7,8 +7,9 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.codes import quantize, quantize_turned
-from mrl_tutorial.retrieval.retriever import Retriever, Stage, exact_search, funnel, shortlist
+from mrl_tutorial.retrieval.indexes import Codes
+from mrl_tutorial.retrieval.retriever import Retriever, exact_search
+from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 
 RNG = np.random.default_rng(1)
 L, N, D, B = 3, 2000, 32, 12
@@ -23,13 +24,13 @@ def score(query, document) -> float:
 
 
 def walk(queries, documents, path, k):
-    """Rows of every query after stages (document layer, query layer, dim, keep), one query and document at a time."""
+    """Rows of every query after stages (document layer, query layer, dim, depth), one query and document at a time."""
     found = []
     for b in range(queries.shape[1]):
         left = list(range(documents.shape[1]))
-        for layer, asked, dim, keep in path:
+        for layer, asked, dim, depth in path:
             scores = {n: score(queries[asked - 1, b, :dim], documents[layer - 1, n, :dim]) for n in left}
-            left = sorted(left, key=lambda n, s=scores: (-round(s[n], 13), n))[: keep or k]
+            left = sorted(left, key=lambda n, s=scores: (-round(s[n], 13), n))[: depth or k]
         found.append(left[:k])
     return np.array(found)
 
@@ -59,21 +60,21 @@ def test_query_of_an_early_layer_against_fixed_documents():
 
 
 @pytest.mark.parametrize("engine", ["float32", "int8", "binary", "faiss-int8", "faiss-flat"])
-@pytest.mark.parametrize("keep", [N, 5 * N])
-def test_a_shortlist_of_everything_is_exact_search(engine, keep):
-    if engine.startswith("faiss"):
+@pytest.mark.parametrize("depth", [N, 5 * N])
+def test_a_shortlist_of_everything_is_exact_search(engine, depth):
+    if engine != "float32":
         pytest.importorskip("faiss")
     exact = exact_search(QUERIES[-1], DOCUMENTS[-1], 50)
-    found = Retriever(DOCUMENTS[-1], shortlist(4, D, keep, engine=engine), threads=2).search(QUERIES[-1], 50)
+    found = Retriever(DOCUMENTS[-1], shortlist(4, D, depth, engine=engine), threads=2).search(QUERIES[-1], 50)
     np.testing.assert_array_equal(found.rows, exact.rows)
     np.testing.assert_array_equal(found.scores, exact.scores)
     np.testing.assert_array_equal(exact.rows, walk(QUERIES, DOCUMENTS, [(L, L, D, None)], 50))
-    through = Retriever(DOCUMENTS[-1], funnel((4, 8, D), (keep, keep), engine=engine)).search(QUERIES[-1], 50)
+    through = Retriever(DOCUMENTS[-1], funnel((4, 8, D), (depth, depth), engine=engine)).search(QUERIES[-1], 50)
     np.testing.assert_array_equal(through.rows, exact.rows)
 
 
 def test_single_queries_batches_and_threads_agree():
-    for stages in (funnel((4, 8, D), (90, 40)), shortlist(8, D, 60, engine="int8", rescore="int8"), [Stage(D)]):
+    for stages in (funnel((4, 8, D), (90, 40)), shortlist(8, D, 60, engine="int8", rerank="int8"), [Stage(D)]):
         batch = Retriever(DOCUMENTS, stages, threads=2).search(QUERIES, 10)
         one = Retriever(DOCUMENTS, stages)
         for b in range(B):
@@ -89,12 +90,14 @@ def test_single_queries_batches_and_threads_agree():
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_rescoring_with_codes(cosine):
+def test_reranking_with_codes(cosine):
     """Binary or float shortlist, int8 after it: scores are those of the vectors that the codes stand for."""
-    codes, scale = quantize(DOCUMENTS[-1], D, unit=cosine)
-    stands = codes.astype(np.float64) * scale
+    pytest.importorskip("faiss")
+    stands = Codes(DOCUMENTS[-1], cosine=cosine).vectors(np.arange(N)).astype(np.float64)
+    true = DOCUMENTS[-1] / np.linalg.norm(DOCUMENTS[-1], axis=1, keepdims=True) if cosine else DOCUMENTS[-1]
+    assert (np.abs(stands - true) <= 0.51 / 255 * np.ptp(true, axis=0)).all()  # half a step of 256
     for engine in ("float32", "binary"):
-        retriever = Retriever(DOCUMENTS, shortlist(16, D, 200, engine=engine, rescore="int8"), cosine=cosine)
+        retriever = Retriever(DOCUMENTS, shortlist(16, D, 200, engine=engine, rerank="int8"), cosine=cosine)
         found = retriever.search(QUERIES, 10)
         for b in range(B):
             left = np.sort(found.survivors[0][b])
@@ -108,37 +111,37 @@ def test_rescoring_with_codes(cosine):
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_rescoring_with_turned_codes(cosine):
-    """The rotation is one, so the scores are those of the true vectors up to the rounding, and the rounding is
-    finer where a few extreme values would set every scale."""
+def test_reranking_with_rotated_codes(cosine):
+    """The rotation keeps products, so the scores are those of the true vectors up to the rounding, and the rounding is
+    finer where a few extreme values would set every step."""
+    pytest.importorskip("faiss")
     uneven = (RNG.standard_t(4, (2000, D)) * 2.0 ** -np.arange(D) + 0.01 * RNG.normal(size=(2000, D))).astype(
         np.float32
     )
     asked = uneven[:40] + 0.02 * RNG.normal(size=(40, D)).astype(np.float32)
-    codes, scale, turn = quantize_turned(uneven, unit=cosine)
-    np.testing.assert_allclose(turn.T @ turn, np.eye(D), atol=1e-5)
-    stands = codes.astype(np.float64) * scale @ turn.T.astype(np.float64)
-    found = Retriever(uneven, shortlist(D, D, 2000, rescore="int8-turned"), cosine=cosine).search(asked, 10)
+    codes = Codes(uneven, cosine=cosine, rotated=True)
+    rotation = codes.rotate(np.eye(D, dtype=np.float32)).astype(np.float64)
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(D), atol=1e-5)
+    stands = codes.vectors(np.arange(2000)) @ rotation.T
+    found = Retriever(uneven, shortlist(D, D, 2000, rerank="int8-rotated"), cosine=cosine).search(asked, 10)
     scores = asked.astype(np.float64) @ stands.T
     if cosine:
         scores /= np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(stands, axis=1)
     np.testing.assert_allclose(found.scores, np.take_along_axis(scores, found.rows, 1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.scores[:, 0], scores.max(1), rtol=1e-4)
-    spikes = RNG.standard_t(2, (2000, D)).astype(np.float32)  # where a few extreme values set every scale
+    spikes = RNG.standard_t(2, (2000, D)).astype(np.float32)  # a few extreme values set every step
     unit = spikes / np.linalg.norm(spikes, axis=1, keepdims=True)
 
-    def off(stands):  # of vectors, up to their length
+    def off(codes, back):  # of vectors, up to their length
+        stands = codes.vectors(np.arange(2000)) @ back
         return np.square(stands / np.linalg.norm(stands, axis=1, keepdims=True) - unit).mean()
 
-    codes, scale, turn = quantize_turned(spikes)
-    shared, steps = quantize(unit @ turn, D)  # turned, but a step for each coordinate
-    plain, coarse = quantize(spikes, D)
-    assert off(codes * scale @ turn.T) < off(shared * steps @ turn.T) < off(plain * coarse)
-    assert (quantize_turned(np.zeros((3, D), np.float32))[0] == 0).all()
+    rotated = Codes(spikes, rotated=True)
+    assert off(rotated, rotated.rotate(np.eye(D, dtype=np.float32)).T) < off(Codes(spikes), np.eye(D))
     with pytest.raises(InputError, match="full width"):
-        Retriever(uneven, [Stage(D, 50), Stage(D - 1, engine="int8-turned")])
+        Retriever(uneven, [Stage(D, 50), Stage(D - 1, engine="int8-rotated")])
     with pytest.raises(InputError, match="cannot be stage 1"):
-        Retriever(uneven, [Stage(D, engine="int8-turned")])
+        Retriever(uneven, [Stage(D, engine="int8-rotated")])
 
 
 def test_ties_in_a_shortlist_rank_in_the_order_of_rows():
@@ -157,7 +160,7 @@ def test_later_coordinates_are_read_of_survivors_alone():
     documents = DOCUMENTS[-1].copy()
     retriever = Retriever(documents, shortlist(8, D, 25))
     before = retriever.search(QUERIES[-1], 10)
-    assert retriever.engines[0].values.shape == (N, 8) and retriever.engines[0].values.flags.c_contiguous
+    assert retriever.index.documents.shape == (N, 8) and retriever.index.documents.flags.c_contiguous
     survivors = np.unique(before.survivors[0])
     gone = np.setdiff1d(np.arange(N), survivors)
     documents[gone] = np.nan  # would spoil what reads it
@@ -175,7 +178,7 @@ def test_memory_mapped_documents(tmp_path):
 def test_other_stages_share_what_is_built():
     retriever = Retriever(DOCUMENTS, shortlist(8, D, 25))
     other = retriever.with_stages(shortlist(8, 16, 50))
-    assert other.engines[0] is retriever.engines[0] and len(retriever.stages) == 2
+    assert other.index is retriever.index and len(retriever.stages) == 2
     alone = Retriever(DOCUMENTS, shortlist(8, 16, 50))
     np.testing.assert_array_equal(other.search(QUERIES).rows, alone.search(QUERIES).rows)
 
@@ -183,8 +186,8 @@ def test_other_stages_share_what_is_built():
 def test_an_approximate_index_that_finds_too_few_says_so():
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
-    centres = 20 * rng.standard_normal((40, 16)).repeat(250, 0)
-    documents = (centres + rng.standard_normal((10_000, 16))).astype(np.float32)
+    centers = 20 * rng.standard_normal((40, 16)).repeat(250, 0)
+    documents = (centers + rng.standard_normal((10_000, 16))).astype(np.float32)
     stages = shortlist(16, 16, 2000, engine="ivfpq", options={"lists": 40, "probe": 1, "codes": 4})
     found = Retriever(documents, stages, ids=[str(i) for i in range(10_000)]).search(documents[:4], 1000)
     missing = found.rows < 0
@@ -198,11 +201,11 @@ def test_what_a_path_costs():
     retriever = Retriever(DOCUMENTS[-1], stages)
     assert retriever.flops() == costs.funnel_flops(N, (4, 8, 16, D), (100, 50, 20))
     assert retriever.bytes_read() == 4 * (N * 4 + N + 100 * 8 + 50 * 16 + 20 * D)  # and N norms
-    assert retriever.nbytes == {"scan": 4 * N * 5, "rescore": 4 * N * D}
+    assert retriever.nbytes == {"scan": 4 * N * 5, "rerank": 4 * N * D}
     assert retriever.with_stages(shortlist(8, D, 5 * N)).flops() == N * 8 + N * D  # more than all are all
-    binary = retriever.with_stages(shortlist(D, D, 50, engine="binary", rescore="int8"))
-    assert binary.nbytes == {"scan": 8 * N, "rescore": N * D} and binary.flops() == N + 50 * D
-    assert Retriever(DOCUMENTS[-1], [Stage(D)]).nbytes["rescore"] == 0
+    binary = retriever.with_stages(shortlist(D, D, 50, engine="binary", rerank="int8"))
+    assert binary.nbytes == {"scan": D // 8 * N, "rerank": N * D} and binary.flops() == N + 50 * D
+    assert Retriever(DOCUMENTS[-1], [Stage(D)]).nbytes["rerank"] == 0
 
 
 def test_more_asked_for_than_there_is():
@@ -237,10 +240,10 @@ def _spoiled(value):
         (lambda x: Retriever(x, [Stage(8, layer=2)]), "layer 2 does not exist"),
         (lambda x: Retriever(DOCUMENTS, [Stage(8, query_layer=4)]), "layer 4 does not exist"),
         (lambda x: Retriever(x, [Stage(8, engine="flat")]), "'flat' cannot be stage 1: choose one of float32"),
-        (lambda x: Retriever(x, shortlist(8, 32, 9, rescore="binary")), "'binary' cannot be stage 2"),
-        (lambda x: Retriever(x, [Stage(8), Stage(32)]), "stage 1 keeps no number"),
-        (lambda x: Retriever(x, funnel((8, 16, 32), (20, 30))), "stage 2 keeps 30"),
-        (lambda x: Retriever(x, shortlist(8, 32, 0)), "stage 1 keeps 0"),
+        (lambda x: Retriever(x, shortlist(8, 32, 9, rerank="binary")), "'binary' cannot be stage 2"),
+        (lambda x: Retriever(x, [Stage(8), Stage(32)]), "stage 1 has no depth"),
+        (lambda x: Retriever(x, funnel((8, 16, 32), (20, 30))), "stage 2 hands on 30"),
+        (lambda x: Retriever(x, shortlist(8, 32, 0)), "stage 1 hands on 0"),
         (lambda x: funnel((8, 16), (20, 30)), "2 dimensions need 1 shortlists"),
         (lambda x: funnel((8, 16), (20,), layers=(1,)), "as many layers"),
         (lambda x: Retriever(x, [Stage(8)], ids=["a"] * N), "repeats a document id"),

@@ -33,7 +33,7 @@ def test_one_cut_to_a_share():
 
 
 def test_multiply_adds():
-    size = Size(1_000_000, 768, 64, keep=200)
+    size = Size(1_000_000, 768, 64, depth=200)
     assert (size.exact, size.cut, size.shortlist) == (768_000_000, 64_000_000, 64_000_000 + 200 * 768)
 
 
@@ -75,10 +75,10 @@ def test_sizes_in_words(gb, shown):
     "wrong, message",
     [
         ({"dim": 1024}, "cannot keep 1,024 of 768"),
-        ({"keep": 10**6}, "shortlist of 1,000,000"),
+        ({"depth": 10**6}, "shortlist of 1,000,000"),
         ({"dtype": "float8"}, "float8"),
         ({"links": 1}, "M = 1"),
-        ({"n": 0, "keep": 0}, "n 0 is impossible"),
+        ({"n": 0, "depth": 0}, "n 0 is impossible"),
     ],
 )
 def test_impossible_sizes_are_named(wrong, message):
@@ -88,4 +88,4 @@ def test_impossible_sizes_are_named(wrong, message):
 
 def test_negative_price():
     with pytest.raises(InputError, match="price of -1"):
-        Size(10, 8, 8, keep=1).month(-1)
+        Size(10, 8, 8, depth=1).month(-1)
