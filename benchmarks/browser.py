@@ -15,14 +15,23 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mrl_tutorial.errors import InputError
 from tools.chromium import REMEDY, find_chromium
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
 CHROMIUM_ARGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 START_SECONDS = 90
 PROMPT = "mrl_tutorial.panels.server.PromptConnection"
 
@@ -63,11 +72,19 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterato
     folder, token = Path(folder).resolve(), secrets.token_hex(8)
     log = folder / "server.log"
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
+        f"--IdentityProvider.token={token}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=",
         f"--ServerApp.kernel_websocket_connection_class={PROMPT}",
-    ]  # fmt: skip
+    ]
     # server and kernels import this very package, also from a folder where it is not installed
     here = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as out:
@@ -99,7 +116,7 @@ def _await(lab: Lab, server: subprocess.Popen, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def chromium_page(width: int = 1400, height: int = 1500) -> Iterator:
+def chromium_page(width: int = 1400, height: int = 1500) -> Iterator[Page]:
     """A playwright page in headless Chromium. Raises InputError where playwright or a Chromium is missing."""
     path = find_chromium()
     if path is None:
@@ -127,7 +144,7 @@ def write_notebook(path: str | Path, *cells: str) -> Path:
     return path
 
 
-def open_and_run(page, lab: Lab, name: str) -> None:
+def open_and_run(page: Page, lab: Lab, name: str) -> None:
     """Open a notebook in JupyterLab, wait for its kernel, and run all its cells (does not wait for them to end).
 
     Raises InputError where the kernel does not come up.
@@ -147,9 +164,17 @@ def open_and_run(page, lab: Lab, name: str) -> None:
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
 
-def wait_for(page, selector: str, seconds: float) -> None:
+def wait_for(page: Page, selector: str, seconds: float) -> None:
     """Wait until `selector` is on the page. Raises InputError with its last line when a cell ends in an error first."""
     failed = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
     page.wait_for_selector(f"{selector}, {failed}", state="attached", timeout=seconds * 1000)
     if page.locator(failed).count():
-        raise InputError(f"a cell failed: {page.locator(failed).first.text_content().strip().splitlines()[-1]}")
+        words = page.locator(failed).first.text_content() or ""
+        raise InputError(f"a cell failed: {words.strip().splitlines()[-1]}")
+
+
+def handle(page: Page, panel: str, slider: str) -> Locator:
+    """The handle of the slider with that label, in the panel of that name (its css class without "mrl-")."""
+    label = page.locator(f'.widget-label:text-is("{slider}")')
+    rows = page.locator(f".mrl-{panel} .widget-hslider, .mrl-{panel} .widget-inline-hbox", has=label)
+    return rows.locator(".noUi-handle").first

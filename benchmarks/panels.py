@@ -10,12 +10,15 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
+from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
 from benchmarks.slider import LIMIT_MS, summary
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import write_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 class Entry(NamedTuple):
@@ -30,65 +33,84 @@ class Entry(NamedTuple):
     before: str = ""
 
 
+SPECTRUM = """
+import numpy as np
+from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
+from mrl_tutorial.panels.spectrum_tables import DIMS, WAYS, SpectrumData
+rng = np.random.default_rng(0)
+variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
+quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
+coordinates = rng.exponential(size=variances.shape)
+SpectrumExplorer.of(
+    SpectrumData(("plain", "MRL"), (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev")
+)
+"""
+TERMS = """
+import torch
+from mrl_tutorial import Batch, TermExplorer
+from mrl_tutorial.recipes.anatomy import dissect
+rng = torch.Generator().manual_seed(0)
+TermExplorer(dissect(Batch(*(torch.randn(6, 16, 384, generator=rng) for _ in range(2)))))
+"""
+CASCADE = """
+import numpy as np
+from mrl_tutorial import CascadeTuner
+from mrl_tutorial.classification import cascade
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 20, 1265)
+logits = rng.normal(size=(6, 1265, 20))
+logits[:, np.arange(1265), labels] += np.linspace(0.5, 3, 6)[:, None]
+p = np.exp(logits)
+CascadeTuner(cascade.answers(p / p.sum(-1, keepdims=True), labels, (8, 16, 32, 64, 128, 256)))
+"""
+TRAP = """
+import numpy as np
+from mrl_tutorial import TruncationTrap
+rng = np.random.default_rng(0)
+documents = rng.normal(size=(5000, 384))
+queries = documents[:200] + rng.normal(size=(200, 384))
+texts = [f"document {i} with a title of some length" for i in range(5000)]
+TruncationTrap(queries, documents, [{i} for i in range(200)], texts[:200], texts)
+"""
+# a slide costs the same wherever the points are, so UMAP is left out
+MAP = """
+import numpy as np
+from mrl_tutorial import PrefixMap
+from mrl_tutorial.panels import prefix_map_layout
+
+def first_two(prefixes, seed, path, progress):
+    np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+
+prefix_map_layout.compute_places = first_two
+vectors, labels = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12
+PrefixMap(vectors, labels, [f"text {i} with some words in it" for i in range(1500)])
+"""
+# as many layers, documents and queries as in notebook 06
+FUNNEL = """
+import numpy as np
+from mrl_tutorial import FunnelDesigner
+from mrl_tutorial.tasks.types import RetrievalTask
+rng = np.random.default_rng(0)
+documents = rng.normal(size=(6, 6300, 384)).astype(np.float32)
+queries = (documents[:, :150] + 2 * rng.normal(size=(6, 150, 384))).astype(np.float32)
+ids = [f"q{i}" for i in range(150)]
+task = RetrievalTask("random", "", {f"d{i}": "" for i in range(6300)}, {q: f"query {q}" for q in ids},
+                     {q: {f"d{q[1:]}": 1} for q in ids}, {"dev": ids})
+FunnelDesigner(task, {"random": {"queries": queries, "documents": documents}})
+"""
+SIZE = "from mrl_tutorial import SizeCalculator\nSizeCalculator()"
+WEIGHTS = "from mrl_tutorial import ImportanceWeights\nImportanceWeights()"
+
 PANELS: dict[str, Entry] = {
-    "spectrum explorer": Entry(
-        "import numpy as np\nfrom mrl_tutorial.panels.spectrum_explorer import DIMS, WAYS, SpectrumData, SpectrumExplorer\n"
-        "rng = np.random.default_rng(0)\nv = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]\n"
-        "q = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}\n"
-        "x = rng.exponential(size=v.shape)\n"
-        "SpectrumExplorer.of(SpectrumData(('plain', 'MRL'), (*DIMS, 384), v, x, q, 'ndcg@10', 'dev'))",
-        "dimension",
-        "spectrum-explorer",
-    ),
-    "term explorer": Entry(
-        "import torch\nfrom mrl_tutorial import Batch, TermExplorer\nfrom mrl_tutorial.recipes.anatomy import dissect\n"
-        "draw = torch.Generator().manual_seed(0)\n"
-        "TermExplorer(dissect(Batch(*(torch.randn(6, 16, 384, generator=draw) for _ in range(2)))))",
-        "contrastive",
-        "term-explorer",
-    ),
-    "cascade tuner": Entry(
-        "import numpy as np\nfrom mrl_tutorial import CascadeTuner, cascade\n"
-        "rng = np.random.default_rng(0)\ny = rng.integers(0, 20, 1265)\nz = rng.normal(size=(6, 1265, 20))\n"
-        "z[:, np.arange(1265), y] += np.linspace(0.5, 3, 6)[:, None]\np = np.exp(z)\n"
-        "CascadeTuner(cascade.answers(p / p.sum(-1, keepdims=True), y, (8, 16, 32, 64, 128, 256)))",
-        "all sizes",
-        "cascade-tuner",
-    ),
-    "size calculator": Entry("from mrl_tutorial import SizeCalculator\nSizeCalculator()", "vectors", "size-calculator"),
-    "truncation trap": Entry(
-        "import numpy as np\nfrom mrl_tutorial import TruncationTrap\n"
-        "rng = np.random.default_rng(0)\nx = rng.normal(size=(5000, 384))\nq = x[:200] + rng.normal(size=(200, 384))\n"
-        "texts = [f'document {i} with a title of some length' for i in range(5000)]\n"
-        "TruncationTrap(q, x, [{i} for i in range(200)], texts[:200], texts)",
-        "dimension d",
-        "truncation-trap",
-    ),
-    "importance weights": Entry(  # training waits for a pause; the slide itself is what is timed
-        "from mrl_tutorial import ImportanceWeights\nImportanceWeights()",
-        "c for size 2",
-        "importance-weights",
-        True,
-    ),
-    "prefix map": Entry(  # a slide costs the same wherever the points are, so UMAP is left out
-        "import numpy as np\nfrom mrl_tutorial import PrefixMap, maps\n"
-        "maps._beside = lambda unit, seed, path, progress: np.savez(path, places=np.stack([x[:, :2] for x in unit]))\n"
-        "x, y = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12\n"
-        "PrefixMap(x, y, [f'text {i} with some words in it' for i in range(1500)])",
-        "dimension d",
-        "prefix-map",
-        before="End",
-    ),
-    "funnel designer": Entry(  # as many layers, documents and queries as in notebook 06
-        "import numpy as np\nfrom mrl_tutorial import FunnelDesigner\nfrom mrl_tutorial.tasks.types import RetrievalTask\n"
-        "rng = np.random.default_rng(0)\nx = rng.normal(size=(6, 6300, 384)).astype(np.float32)\n"
-        "q = (x[:, :150] + 2 * rng.normal(size=(6, 150, 384))).astype(np.float32)\n"
-        "task = RetrievalTask('drawn', '', {f'd{i}': '' for i in range(6300)}, {f'q{i}': f'query {i}' for i in range(150)},\n"
-        "                     {f'q{i}': {f'd{i}': 1} for i in range(150)}, {'dev': [f'q{i}' for i in range(150)]})\n"
-        "FunnelDesigner(task, {'drawn': {'queries': q, 'documents': x}})",
-        "shortlist dims",
-        "funnel-designer",
-    ),
+    "spectrum explorer": Entry(SPECTRUM, "dimension", "spectrum-explorer"),
+    "term explorer": Entry(TERMS, "contrastive", "term-explorer"),
+    "cascade tuner": Entry(CASCADE, "all sizes", "cascade-tuner"),
+    "size calculator": Entry(SIZE, "vectors", "size-calculator"),
+    "truncation trap": Entry(TRAP, "dimension d", "truncation-trap"),
+    # training waits for a pause, and the slide itself is what is timed
+    "importance weights": Entry(WEIGHTS, "c for size 2", "importance-weights", first=True),
+    "prefix map": Entry(MAP, "dimension d", "prefix-map", before="End"),
+    "funnel designer": Entry(FUNNEL, "shortlist dims", "funnel-designer"),
 }
 
 # plotly says when it has drawn; an observer of every attribute that a drawing changes would itself take time
@@ -137,9 +159,7 @@ def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str]
         row = found[title]
         print(f"{title:<20}{row['n']:>5}{row['p50']:>9.0f}{row['p95']:>9.0f}{row['max']:>9.0f}", flush=True)
     result = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "limit_ms": LIMIT_MS, "panels": found}
-    print(
-        f"from key press to the last change of the picture; {result['cores']} cores, load {result['load']:.1f} at the end"
-    )
+    print(f"from key press to the picture's last change; {result['cores']} cores, load {result['load']:.1f} at the end")
     if json:
         write_json(json, result)
     return result
@@ -163,7 +183,7 @@ def measure(entry: Entry, presses: int, picture: str | Path | None = None) -> li
     return taken[4:]
 
 
-def press(page, entry: Entry, key: str) -> float:
+def press(page: Page, entry: Entry, key: str) -> float:
     """Press a key; milliseconds until the picture has changed. Raises InputError where it does not."""
     page.evaluate(WATCH, [entry.name, entry.first])
     page.keyboard.press(key)
@@ -171,10 +191,3 @@ def press(page, entry: Entry, key: str) -> float:
     if taken is None:
         raise InputError(f"the panel {entry.name} did not change within 5 s of {key} on {entry.slider!r}")
     return taken
-
-
-def handle(page, name: str, slider: str):
-    """The handle of a panel's slider with that label."""
-    row = page.locator(f".mrl-{name} .widget-hslider, .mrl-{name} .widget-inline-hbox",
-                       has=page.locator(f'.widget-label:text-is("{slider}")'))  # fmt: skip
-    return row.locator(".noUi-handle").first

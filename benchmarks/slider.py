@@ -11,11 +11,15 @@ import platform
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
+from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
 from mrl_tutorial.files import write_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 LIMIT_MS = 100
 READY_SECONDS = 1800  # the first run encodes the task
@@ -76,11 +80,10 @@ def run(json: str | Path | None = None, quick: bool = False) -> dict:
                 "layer": slide(page, "layer", 3, presses),
                 "key held": held(page, 128, 5 if quick else 20),
             }
-    result = {
-        "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0],
-        "ready_seconds": round(ready, 1), "limit_ms": LIMIT_MS,
-        **{name: summary(values) for name, values in found.items()},
-    }  # fmt: skip
+    result: dict[str, Any] = {name: summary(values) for name, values in found.items()}
+    result["cpu"] = platform.processor() or platform.machine()
+    result |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    result |= {"ready_seconds": round(ready, 1), "limit_ms": LIMIT_MS}
     print(f"{'slider':<12}{'n':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}")
     for name in found:
         row = result[name]
@@ -91,26 +94,29 @@ def run(json: str | Path | None = None, quick: bool = False) -> dict:
     return result
 
 
-def slide(page, slider: str, start: int, presses: int) -> list[float]:
-    """Milliseconds of each single press, to and fro around `start`, on the slider of that name."""
-    handle(page, slider).focus()
-    at, taken, upper = start, [], {"layer": 6, "dimension": 140}[slider]
-    step = 1
+def slide(page: Page, slider: str, start: int, presses: int) -> list[float]:
+    """Milliseconds of each single press, to and fro around `start`, on the slider of that name; ends at `start`."""
+    handle(page, "explorer", slider).focus()
+    at, step, taken, upper = start, 1, [], {"layer": 6, "dimension": 140}[slider]
+
+    def go(to: int) -> float:
+        words = f"layer {to}, " if slider == "layer" else f"layer 3, d = {to}:"
+        return press(page, "ArrowRight" if to > at else "ArrowLeft", words)
+
     for _ in range(presses):
         step = -1 if at + step > upper else 1 if at + step < start - 2 else step
+        taken.append(go(at + step))
         at += step
-        words = f"layer {at}, " if slider == "layer" else f"layer 3, d = {at}:"
-        taken.append(press(page, "ArrowRight" if step > 0 else "ArrowLeft", words))
     while at != start:
-        press(page, "ArrowRight" if at < start else "ArrowLeft", f"layer {at + (1 if at < start else -1)}, "
-              if slider == "layer" else f"layer 3, d = {at + (1 if at < start else -1)}:")  # fmt: skip
-        at += 1 if at < start else -1
+        step = 1 if at < start else -1
+        go(at + step)
+        at += step
     return taken
 
 
-def held(page, start: int, times: int) -> list[float]:
+def held(page: Page, start: int, times: int) -> list[float]:
     """Milliseconds from the last of 15 presses, 33 ms apart as a held key repeats, to the frame that shows the end."""
-    handle(page, "dimension").focus()
+    handle(page, "explorer", "dimension").focus()
     taken = []
     for turn in range(times):
         key, end = ("ArrowRight", start + 15) if turn % 2 == 0 else ("ArrowLeft", start)
@@ -121,7 +127,7 @@ def held(page, start: int, times: int) -> list[float]:
     return taken
 
 
-def press(page, key: str, words: str) -> float:
+def press(page: Page, key: str, words: str) -> float:
     """Press a key; milliseconds until a frame shows `words` over the curve, documents and price as well."""
     page.evaluate(WATCH, words)
     page.keyboard.press(key)
@@ -131,12 +137,6 @@ def press(page, key: str, words: str) -> float:
         raise TimeoutError(f"no frame showed {words!r} within 20 s of {key}; the figure shows {seen}")
     page.wait_for_timeout(60)
     return taken
-
-
-def handle(page, slider: str):
-    """The handle of the slider with that label."""
-    row = page.locator(".mrl-explorer .widget-hslider", has=page.locator(f'.widget-label:text-is("{slider}")'))
-    return row.locator(".noUi-handle")
 
 
 def summary(values: list[float]) -> dict[str, float]:

@@ -97,10 +97,10 @@ class GridExplorer(Panel):
             except InputError as error:
                 self.documents.value = ""
                 self.say(str(error))
+        self.write(price_html(self._price()))
 
     def picture(self) -> Picture:
-        """Heat map and curves; writes the price of the cell."""
-        self.write(price_html(self._price()))
+        """Heat map and curves."""
         return explorer_picture(self._view())
 
     def static(self) -> go.Figure:

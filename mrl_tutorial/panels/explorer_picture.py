@@ -135,7 +135,7 @@ def price_html(rows: Sequence[PriceRow]) -> str:
     for _, amount, share in rows:
         bar = f'<span class="bar" style="width:{max(1, round(40 * share))}px"></span>'
         cells.append(f"<b>{html.escape(amount)}</b> &nbsp;{bar}{percent(share)}")
-    return table([what for what, _, _ in rows], [cells])
+    return table([what for what, _, _ in rows], [cells], name="mrl-price")
 
 
 def static_figure(view: View, ranking: Ranking | None, price: Sequence[PriceRow]) -> go.Figure:

@@ -13,9 +13,14 @@ Report = Callable[[float, str], bool]
 class Job:
     """Runs `work(report)` in a thread. report(share, label) -> False once the job was cancelled.
 
-    rest: seconds to wait before the work begins; cancelled meanwhile, its result is None. on_progress(share, label),
-    on_done(result) and on_error(exception) are called on the kernel's event loop where there
+    rest: seconds to wait before the work begins; the result of a job that is cancelled meanwhile is None.
+    on_progress(share, label), on_done(result) and on_error(exception) are called on the kernel's event loop where there
     is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's thread.
+
+    >>> job = Job(lambda report: 6 * 7, on_progress=print, on_done=print, on_error=print).start()
+    >>> job.wait(5)
+    42
+    True
     """
 
     def __init__(

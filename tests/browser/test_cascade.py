@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
 
 NAME = "cascade-tuner"
 CELL = """import numpy as np
-from mrl_tutorial import CascadeTuner, cascade
+from mrl_tutorial import CascadeTuner
+from mrl_tutorial.classification import cascade
 
 rng = np.random.default_rng(0)
 y = rng.integers(0, 8, 400)
@@ -74,6 +74,7 @@ def test_nothing_is_small_or_cut_off(page, panel):
     )
     assert len(sizes) > 20 and min(sizes) >= 14
     cut = page.evaluate(
-        f"() => [...document.querySelectorAll('.mrl-{NAME} .widget-label')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
+        f"() => [...document.querySelectorAll('.mrl-{NAME} .widget-label')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth + 1).length"
     )
     assert cut == 0

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for
-from benchmarks.slider import handle, press
+from benchmarks.browser import handle, open_and_run, wait_for
+from benchmarks.slider import press
 
 
 def headings(page) -> list[str]:
@@ -63,9 +63,9 @@ def test_the_panel_fits_its_column_and_nothing_is_small(page, panel):
 @pytest.mark.parametrize("key, step", [("ArrowRight", 1), ("ArrowLeft", -1)])
 def test_arrow_keys_slide(page, key, step):
     layer, dim = cell(page)
-    handle(page, "dimension").focus()
+    handle(page, "explorer", "dimension").focus()
     press(page, key, f"layer {layer}, d = {dim + step}:")
-    handle(page, "layer").focus()
+    handle(page, "explorer", "layer").focus()
     press(page, key, f"layer {layer + step}, d = {dim + step}:")
     assert cell(page) == (layer + step, dim + step)
 
@@ -115,7 +115,7 @@ def test_a_wrong_query_is_a_message_in_the_panel(page):
     alert.wait_for()
     assert "the query is empty" in alert.text_content()
     layer, dim = cell(page)
-    handle(page, "dimension").focus()
+    handle(page, "explorer", "dimension").focus()
     page.keyboard.press("ArrowRight")
     wait_for_heading(page, f"layer {layer}, d = {dim + 1}:")
     control(page, "examples").select_option(index=1)
@@ -130,7 +130,7 @@ def test_train_while_sliding(page):
     button.click()
     page.wait_for_selector('.mrl-explorer button:has-text("Cancel"):not([disabled])')
     layer, dim = cell(page)
-    handle(page, "dimension").focus()
+    handle(page, "explorer", "dimension").focus()
     press(page, "ArrowRight", f"layer {layer}, d = {dim + 1}:")
     page.wait_for_selector('.mrl-explorer [role="status"]:text-is("done")', timeout=300_000)
     wait_for_heading(page, "trained here")

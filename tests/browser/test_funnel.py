@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
 from tools.chromium import REMEDY, find_chromium
 
 NAME = "funnel-designer"
 CELL = """
 import numpy as np
 from mrl_tutorial import FunnelDesigner
-from mrl_tutorial.kinds import RetrievalTask
+from mrl_tutorial.tasks.types import RetrievalTask
 rng = np.random.default_rng(0)
 x = rng.normal(size=(3, 1200, 64)).astype(np.float32)
 q = (x[:, :40] + 1.5 * rng.normal(size=(3, 40, 64))).astype(np.float32)
@@ -53,15 +52,15 @@ def slide(page, slider: str, key: str, part: str = ".mrl-stages") -> tuple[str, 
 
 def test_every_slider_answers_the_keyboard(page):
     assert "1,200 → 100" in text(page, ".mrl-stages")
-    before, after = slide(page, "shortlist K", "ArrowRight")
+    _, after = slide(page, "shortlist K", "ArrowRight")
     assert "1,200 → 200" in after
-    before, after = slide(page, "shortlist dims", "ArrowLeft")
+    _, after = slide(page, "shortlist dims", "ArrowLeft")
     assert "layer 3, 16 dims" in after
-    before, after = slide(page, "stages between", "ArrowRight")
+    _, after = slide(page, "stages between", "ArrowRight")
     assert after.count("→") == 3
-    before, after = slide(page, "shortlist layer", "ArrowLeft")
+    _, after = slide(page, "shortlist layer", "ArrowLeft")
     assert "layer 2, 16 dims" in after
-    before, after = slide(page, "price it for", "ArrowRight", ".mrl-cost")
+    _, after = slide(page, "price it for", "ArrowRight", ".mrl-cost")
     assert "for 100,000 documents" in after
 
 
@@ -97,7 +96,7 @@ def test_nothing_is_small_and_the_figure_fits(page):
     inside, figure = panel.bounding_box(), page.locator(f".mrl-{NAME} .main-svg").first.bounding_box()
     assert 0.9 * inside["width"] < figure["width"] <= inside["width"] + 1
     sizes = page.evaluate(
-        f"""() => [...document.querySelectorAll('.mrl-{NAME} text, .mrl-{NAME} td, .mrl-{NAME} th, .mrl-{NAME} .widget-label')]
+        f"""() => [...document.querySelectorAll('.mrl-{NAME} :is(text, td, th, .widget-label)')]
                  .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
     )
     assert len(sizes) > 40 and min(sizes) >= 14

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
 
 NAME = "prefix-map"
 CELL = """
 import numpy as np
-from mrl_tutorial import PrefixMap, maps
-maps._beside = lambda unit, seed, path, progress: np.savez(path, places=np.stack([x[:, :2] for x in unit]))
+from mrl_tutorial import PrefixMap
+from mrl_tutorial.panels import prefix_map_layout
+
+def first_two(prefixes, seed, path, progress):
+    np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+
+prefix_map_layout.compute_places = first_two
 rng = np.random.default_rng(0)
 labels = np.arange(300) % 10
 vectors = 2 * rng.normal(size=(10, 32))[labels] + rng.normal(size=(300, 32))

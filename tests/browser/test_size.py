@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
 
 NAME = "size-calculator"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
 from tools.chromium import REMEDY, find_chromium
 
 CELL = """
 import numpy as np
-from mrl_tutorial.panels.spectrum import DIMS, WAYS, SpectrumData, SpectrumExplorer
+from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
+from mrl_tutorial.panels.spectrum_tables import DIMS, WAYS, SpectrumData
 
 rng = np.random.default_rng(0)
 variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
 from tools.chromium import REMEDY, find_chromium
 
 CELL = """
 import torch
 from mrl_tutorial import Batch, TermExplorer
-from mrl_tutorial.anatomy import dissect
+from mrl_tutorial.recipes.anatomy import dissect
 draw = torch.Generator().manual_seed(0)
 TermExplorer(dissect(Batch(torch.randn(6, 8, 384, generator=draw), torch.randn(6, 8, 384, generator=draw))))
 """
@@ -62,7 +61,8 @@ def test_a_key_on_a_term_changes_the_numbers(page):
     handle(page, "term-explorer", "contrastive").focus()
     page.keyboard.press("ArrowLeft")  # the term with the largest numbers: a soft one may change no printed digit
     page.wait_for_function(
-        f"(before) => [...document.querySelectorAll('{PANEL} .scatterlayer text')].map((t) => t.textContent).join() !== before",
+        f"(before) => [...document.querySelectorAll('{PANEL} .scatterlayer text')]"
+        ".map((t) => t.textContent).join() !== before",
         arg=",".join(before),
     )
     assert numbers(page) != before
@@ -78,6 +78,7 @@ def test_a_key_on_the_layer_moves_frame_and_table(page):
 def test_another_recipe_sets_its_terms(page):
     slider(page, "recipe").select_option(label="starbucks")
     page.wait_for_function(
-        f"() => [...document.querySelectorAll('{PANEL} .widget-readout')].filter((e) => e.textContent === '× 1').length === 2"
+        f"() => [...document.querySelectorAll('{PANEL} .widget-readout')]"
+        ".filter((e) => e.textContent === '× 1').length === 2"
     )
     assert page.locator(f'{PANEL} [role="alert"]').count() == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for, write_notebook
-from benchmarks.panels import PANELS, WATCH, handle, press
+from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
+from benchmarks.panels import PANELS, WATCH, press
 from mrl_tutorial.errors import InputError
 
 ENTRY = PANELS["truncation trap"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.browser import open_and_run, wait_for, write_notebook
-from benchmarks.panels import handle
+from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
 
 NAME = "truncation-trap"
 CELL = """
@@ -45,7 +44,7 @@ def test_arrow_keys_move_mark_and_lengths(page, panel):
     before = bars(page)
     handle(page, NAME, "dimension d").focus()
     page.keyboard.press("ArrowRight")
-    wait_for_heading(page, "cut, then normalise, d = 9:")
+    wait_for_heading(page, "cut, then normalize, d = 9:")
     wait_for_heading(page, "cut to d = 9:")
     assert len(before) == 50 and bars(page) != before
     page.keyboard.press("ArrowLeft")
@@ -53,13 +52,13 @@ def test_arrow_keys_move_mark_and_lengths(page, panel):
 
 
 def test_ways_are_buttons(page, panel):
-    panel.locator('button:text-is("no normalising")').press("Enter")
-    wait_for_heading(page, "no normalising, d = 8:")
-    page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} u').textContent === 'no normalising'")
-    assert not shown(page, "cut, then normalise, d = 8:")
-    panel.locator('button:text-is("cut, then normalise")').press("Enter")
-    wait_for_heading(page, "cut, then normalise, d = 8:")
-    assert not shown(page, "no normalising, d = 8:")
+    panel.locator('button:text-is("no normalizing")').press("Enter")
+    wait_for_heading(page, "no normalizing, d = 8:")
+    page.wait_for_function(f"() => document.querySelector('.mrl-{NAME} u').textContent === 'no normalizing'")
+    assert not shown(page, "cut, then normalize, d = 8:")
+    panel.locator('button:text-is("cut, then normalize")').press("Enter")
+    wait_for_heading(page, "cut, then normalize, d = 8:")
+    assert not shown(page, "no normalizing, d = 8:")
 
 
 def test_the_measure_switches(page, panel):

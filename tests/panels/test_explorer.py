@@ -163,8 +163,7 @@ def test_example_fills_the_query_box(panel):
 
 def test_examples_are_queries_that_the_full_model_answers_first(panel, task):
     last, width = panel.model.layers[-1], panel.model.width
-    solved = [q for q in task.judged("dev")
-              if panel.model.rank("plain", task.queries[q], last, width).hits[0].relevant]  # fmt: skip
+    solved = [q for q in task.judged("dev") if panel.model.rank("plain", task.queries[q], last, width).hits[0].relevant]
     examples = panel.model.examples(3)
     assert len(examples) == 3 and len(set(examples)) == 3
     assert set(examples) <= {task.queries[q] for q in (solved if len(solved) >= 3 else task.judged("dev"))}

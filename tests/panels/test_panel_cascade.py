@@ -78,7 +78,7 @@ def test_another_case_after_a_slide_sends_only_what_differs(panel, cases, monkey
     monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a) or send(self, *a))
     panel.case.value = "case 1"
     agrees(panel, cases["case 1"], [0.6] * 3)
-    ((style, layout, traces),) = sent
+    ((style, layout, _),) = sent
     assert set(style) <= {"x", "y", "text"} and set(layout) <= {"xaxis.range", "yaxis.range"}
     assert panel.figure.layout.xaxis.ticklabeloverflow == "allow"
 

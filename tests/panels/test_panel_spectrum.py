@@ -20,9 +20,13 @@ RNG = np.random.default_rng(0)
 DOCUMENTS = (RNG.normal(size=(LAYERS, N, D)) * np.geomspace(2, 0.2, D) + 0.3).astype(np.float32)
 PARTS = {"queries": DOCUMENTS[:, :Q] + 0.5 * RNG.normal(size=(LAYERS, Q, D)).astype(np.float32), "documents": DOCUMENTS}
 TASK = RetrievalTask(
-    "toy", "made up", corpus={f"d{i:02d}": f"text {i}" for i in range(N)}, queries={f"q{i:02d}": "?" for i in range(Q)},
-    qrels={f"q{i:02d}": {f"d{i:02d}": 1} for i in range(Q)}, splits={"dev": [f"q{i:02d}" for i in range(Q)]},
-)  # fmt: skip
+    "toy",
+    "made up",
+    corpus={f"d{i:02d}": f"text {i}" for i in range(N)},
+    queries={f"q{i:02d}": "?" for i in range(Q)},
+    qrels={f"q{i:02d}": {f"d{i:02d}": 1} for i in range(Q)},
+    splits={"dev": [f"q{i:02d}" for i in range(Q)]},
+)
 OTHER = {part: x[..., ::-1].copy() for part, x in PARTS.items()}
 
 

@@ -130,7 +130,15 @@ def test_nothing_is_smaller_than_fourteen_points(values):
     assert min(figure.layout.font.size, figure.data[1].textfont.size, figure.layout.title.font.size) >= 14
 
 
-@pytest.mark.parametrize("name, title", [("ndcg@10", "nDCG@10"), ("map", "MAP"), ("recall@100", "recall@100"),
-                                         ("1nn", "1-NN accuracy"), ("spearman", "Spearman")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, title",
+    [
+        ("ndcg@10", "nDCG@10"),
+        ("map", "MAP"),
+        ("recall@100", "recall@100"),
+        ("1nn", "1-NN accuracy"),
+        ("spearman", "Spearman"),
+    ],
+)
 def test_metric_titles(name, title):
     assert plots.metric_title(name) == title

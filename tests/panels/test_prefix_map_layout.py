@@ -62,7 +62,7 @@ def test_accuracy_is_that_of_scikit_learns_neighbours(d):
     unit = prefix_map_layout.unit_prefix(x, d)
     near = NearestNeighbors(n_neighbors=2, metric="cosine").fit(x[:, :d].astype(float))
     if d > 1:  # a cosine of single coordinates is 1 or -1: any of many may be called nearest
-        nearest = [[j for j in row if j != i][0] for i, row in enumerate(near.kneighbors(return_distance=False))]
+        nearest = [next(j for j in row if j != i) for i, row in enumerate(near.kneighbors(return_distance=False))]
         assert prefix_map_layout.nearest_label_accuracy(unit, y) == pytest.approx(np.mean(y[nearest] == y))
     loop = []
     for i in range(len(x)):
