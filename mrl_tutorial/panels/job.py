@@ -17,10 +17,9 @@ class Job:
     on_progress(share, label), on_done(result) and on_error(exception) are called on the kernel's event loop where there
     is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's thread.
 
-    >>> job = Job(lambda report: 6 * 7, on_progress=print, on_done=print, on_error=print).start()
-    >>> job.wait(5)
-    42
-    True
+    >>> found = []
+    >>> Job(lambda report: 6 * 7, on_progress=print, on_done=found.append, on_error=print).start().wait(5), found
+    (True, [42])
     """
 
     def __init__(

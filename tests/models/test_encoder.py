@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -89,6 +91,41 @@ def test_hooks_are_removed_when_the_forward_pass_fails(bert):
         bb.EarlyExit(encoder.model, [1, 2, 3])(torch.full((1, 3), 10_000))
     _, blocks = bb.find_blocks(encoder.model)
     assert not any(b._forward_hooks or b._forward_pre_hooks for b in blocks)
+
+
+def test_two_threads_read_one_model_each_its_own_layers(bert):
+    encoder = Encoder.load(bert)
+    batches = [encoder.tokenize([text]) for text in SENTENCES]
+    alone = {layer: [bb.EarlyExit(encoder.model, [1, layer])(torch.tensor(ids)) for ids in batches] for layer in (2, 3)}
+    both = Barrier(2)
+
+    def read(layer):
+        run = bb.EarlyExit(encoder.model, [1, layer])
+        both.wait(10)
+        return [run(torch.tensor(ids)) for ids in batches]
+
+    with torch.no_grad(), ThreadPoolExecutor(2) as pool:
+        for layer, found in zip((2, 3), pool.map(read, (2, 3)), strict=True):
+            for got, want in zip(found, alone[layer], strict=True):
+                torch.testing.assert_close(got, want)
+
+
+def test_closed_form_heads_are_regularized_canonical_correlation():
+    """W + I maps to directions v with C_xy v = r C_xx v, scaled by sqrt(r) and ordered by r; C_xx is shrunk."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(1, 200, 5))
+    anchors, positives = (np.float32(shared + 0.5 * rng.normal(size=shared.shape)) for _ in range(2))
+    heads = Heads(1, 5, "per-layer").standardize_on(np.concatenate([anchors, positives], 1))
+    weight = heads.fit_pairs(anchors, positives).weight[0].detach().double().numpy() + np.eye(5)
+    mean, scale = heads.mean[0].double().numpy(), heads.scale[0].double().numpy()
+    q, p = ((x[0] - mean) / scale for x in (anchors, positives))
+    q, p = q - q.mean(0), p - p.mean(0)
+    own = (q.T @ q + p.T @ p) / (2 * len(q))
+    own += 0.3 * np.trace(own) / 5 * np.eye(5)
+    cross = (q.T @ p + p.T @ q) / (2 * len(q))
+    strengths = np.sort(np.linalg.eigvals(np.linalg.solve(own, cross)).real)[::-1]
+    np.testing.assert_allclose(weight.T @ own @ weight, np.diag(strengths), atol=1e-5)
+    np.testing.assert_allclose(weight.T @ cross @ weight, np.diag(strengths**2), atol=1e-5)
 
 
 def test_order_is_kept_whatever_the_lengths(bert):
