@@ -1,5 +1,4 @@
 """Figures of the lessons and the panels, and the pieces that they are made of."""
-# ruff: noqa: F401, I001 - this file only hands names on, a line for each group
 
 from mrl_tutorial.panels.plots.curves import curve, curve_place, curve_traces, curve_x, curve_y, curves
 from mrl_tutorial.panels.plots.curves import dim_rule, point_mark
