@@ -38,7 +38,7 @@ class NestedClassifier(nn.Module):
         self.bias = nn.ParameterList(torch.empty(n_layers, n_classes).uniform_(-1, 1) / d**0.5 for d in sizes)
 
     def forward(self, x: Tensor, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
-        """Logits of raw (not normalised) prefixes. x (len(layers), B, D) -> (len(layers), len(dims), B, n_classes).
+        """Logits of raw (not normalized) prefixes. x (len(layers), B, D) -> (len(layers), len(dims), B, n_classes).
 
         Raises InputError for a layer or a dimension without a head.
         """

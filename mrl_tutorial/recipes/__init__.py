@@ -1,0 +1,1 @@
+"""What to train: loss-weight grids over terms, by name or your own."""

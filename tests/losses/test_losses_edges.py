@@ -116,7 +116,7 @@ def test_without_gradient_nothing_is_kept():
 
 @pytest.mark.parametrize(("n", "width"), [(40, 12), (12, 40), (12, 12)])
 def test_pca_is_scikit_learns_up_to_sign(n, width):
-    x = vectors(n, width) * torch.linspace(3, 0.5, width) + 5  # off centre
+    x = vectors(n, width) * torch.linspace(3, 0.5, width) + 5  # off center
     k = min(n - 1, width)
     found, right = principal_axes(x, k).numpy(), PCA(k, svd_solver="full").fit(x.numpy()).components_.T
     np.testing.assert_allclose(np.abs((found * right).sum(0)), 1, atol=1e-9)

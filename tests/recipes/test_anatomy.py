@@ -17,8 +17,8 @@ L, B, D, DIMS = 3, 5, 16, (4, 8, 16)
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    draw = torch.Generator().manual_seed(1)
-    return Batch(torch.randn(L, B, D, generator=draw), torch.randn(L, B + 2, D, generator=draw))
+    rng = torch.Generator().manual_seed(1)
+    return Batch(torch.randn(L, B, D, generator=rng), torch.randn(L, B + 2, D, generator=rng))
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def blocks(gradient: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("names", [(n,) for n in PARTS] + [tuple(PARTS)], ids=lambda n: "+".join(n))
 def test_loss_and_gradient_are_those_of_the_whole(batch, anatomy, names):
-    draw = np.random.default_rng(0)
-    weights = {name: draw.uniform(0, 2, (L, 3)) for name in names}
+    rng = np.random.default_rng(0)
+    weights = {name: rng.uniform(0, 2, (L, 3)) for name in names}
     loss, gradient = total(batch, weights)
     assert anatomy.loss(weights).sum() == pytest.approx(float(loss), rel=1e-5)
     np.testing.assert_allclose(anatomy.gradient(weights), blocks(gradient), rtol=2e-3, atol=1e-5)

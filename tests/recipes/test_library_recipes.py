@@ -79,10 +79,10 @@ def test_2dmse_v1_st_is_matryoshka2dloss(folder, columns, dims, per_layer, per_d
 def test_2dmse_v1_st_samples_what_its_mean_says():
     for options in ({}, {"layers_per_step": 2, "dims_per_step": 2}):
         recipe = get_recipe("2dmse-v1-st", L, WIDTH, **options)
-        rng, mean, draws = np.random.default_rng(0), dict.fromkeys(recipe.weights, 0.0), 2000
-        for _ in range(draws):
+        rng, mean, steps = np.random.default_rng(0), dict.fromkeys(recipe.weights, 0.0), 2000
+        for _ in range(steps):
             for key, grid in recipe.step_weights(rng).items():
-                mean[key] = mean[key] + grid / draws
+                mean[key] = mean[key] + grid / steps
         for key, grid in recipe.weights.items():
             np.testing.assert_allclose(mean[key], grid, atol=0.05)
     everything = get_recipe("2dmse-v1-st", L, WIDTH, layers_per_step=-1, dims_per_step=-1)

@@ -36,7 +36,7 @@ def assert_same(total, expected, leaves, rtol=1e-9):
 
 
 def their_pca(x, k):
-    """x U_k S_k, U and S of softmax(x'x / sqrt(D)) taken row by row, from torch's randomised SVD."""
+    """x U_k S_k, U and S of softmax(x'x / sqrt(D)) taken row by row, from torch's randomized SVD."""
     x = x.detach()
     width = x.shape[1]
     a = torch.empty(width, width, dtype=x.dtype)
@@ -92,7 +92,7 @@ def test_code_pca_is_not_pca():
             code_pca(x, k)
 
 
-def test_align_to_code_pca_is_detached_and_cut_from_one_draw():
+def test_align_to_code_pca_is_detached_and_cut_from_one_decomposition():
     q, d = inputs()
     torch.manual_seed(3)
     table = align(Batch(q, d), [2, 4], [8, 16], target="code-pca")

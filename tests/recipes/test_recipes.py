@@ -1,4 +1,4 @@
-"""Recipes against their formulas, written out one cell at a time; drawing; validation; zero weights."""
+"""Recipes against their formulas, written out one cell at a time; sampling; validation; zero weights."""
 
 from __future__ import annotations
 
@@ -139,15 +139,15 @@ def test_a_teacher_or_a_function_of_ones_own_may_need_the_last_layer():
 def test_2dmse_samples_a_layer_below_the_last_and_a_dimension_below_the_width():
     recipe = get_recipe("2dmse-v1", L, WIDTH)
     rng, seen, mean = np.random.default_rng(0), set(), {"main": 0.0, "kl-features": 0.0}
-    draws = 3000
-    for _ in range(draws):
+    steps = 3000
+    for _ in range(steps):
         weights = recipe.step_weights(rng)
         main, kl = weights["main"], weights["kl-features"]
         (n,), (d,) = np.flatnonzero(kl[:, -1]), np.flatnonzero(kl[-2::-1].any(0)[:-1])
         assert kl.sum() == 2 and kl[n, d] == kl[n, -1] == 1 and not kl[-1].any()
         assert main.sum() == 4 and main[-1, -1] == main[n, -1] == main[-1, d] == main[n, d] == 1
         seen.add((n, d))
-        mean = {key: mean[key] + weights[key] / draws for key in mean}
+        mean = {key: mean[key] + weights[key] / steps for key in mean}
     assert seen == {(n, d) for n in range(L - 1) for d in range(len(DIMS) - 1)}
     for key, grid in recipe.weights.items():  # the fixed grids are what the sampler takes on average
         np.testing.assert_allclose(mean[key], grid, atol=0.05)
