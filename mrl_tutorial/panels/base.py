@@ -44,8 +44,12 @@ class Panel:
         self._shown = self.picture()
         figure = go.Figure(self._shown)  # a copy
         figure.update_xaxes(**LABELS).update_yaxes(**LABELS)
-        self.figure = go.Figure(figure) if os.environ.get("MRL_PLAIN") == "1" else go.FigureWidget(figure)
-        self._canvas = self.figure if isinstance(self.figure, go.FigureWidget) else w.Output()
+        if os.environ.get("MRL_PLAIN") == "1":
+            self.figure, self._canvas = figure, w.Output()
+        else:
+            self.figure = self._canvas = go.FigureWidget(figure)
+            # a FigureWidget has no public way to set plotly's configuration
+            self.figure._config = {"responsive": True, "displayModeBar": False}
         self._paint()
         self.box = w.VBox([w.HTML(STYLE), KeepWidth(), *controls, self.message, self._canvas, self.note, *below])
         self.box.add_class("mrl-panel").add_class(f"mrl-{self.name}")

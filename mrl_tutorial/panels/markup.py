@@ -24,7 +24,6 @@ STYLE = """<style>
 .mrl-panel .widget-label,.mrl-panel .widget-readout,.mrl-panel input,.mrl-panel select,.mrl-panel button,
 .mrl-panel .widget-label-basic span{font-size:15px!important}
 .mrl-panel .mrl{overflow-x:auto}
-.mrl-panel .modebar{display:none!important}
 </style>"""
 
 
