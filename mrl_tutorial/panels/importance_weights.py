@@ -21,7 +21,7 @@ from mrl_tutorial.tasks.load import load_task
 
 CHOICES = {"0": 0.0, "1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0, "16": 16.0}
 WORDS = {value: words for words, value in CHOICES.items()}
-PLAN = NetworkConfig(epochs=20)
+CONFIG = NetworkConfig(epochs=20)
 REST = 0.3  # seconds: training waits for a pause between slides, which it would slow down
 
 # -- what is shown ---------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ class Trained:
 
 def train_with(
     data: LabeledVectors,
-    plan: NetworkConfig,
+    config: NetworkConfig,
     weights: Sequence[float],
     base: Trained | None = None,
     report: Report | None = None,
@@ -64,10 +64,10 @@ def train_with(
     weights = tuple(float(x) for x in weights)
     rows = [train for train, _ in data.rounds]
     seeds = [100 * seed + r for r in range(len(rows))]
-    nets = train_networks(data.x, data.labels, rows, [weights] * len(rows), seeds, plan, report=report)
-    if nets is None:
+    networks = train_networks(data.x, data.labels, rows, [weights] * len(rows), seeds, config, report=report)
+    if networks is None:
         return None
-    right = own_heads(data, nets, 1)[0]
+    right = own_heads(data, networks, 1)[0]
     other = right if base is None else base.right
     gain = [difference(right[[j]], other[[j]], samples=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
     return Trained(weights, right, np.array(gain), time.perf_counter() - begun)
@@ -121,22 +121,22 @@ class ImportanceWeights(Panel):
 
     name = "importance-weights"
 
-    def __init__(self, data: LabeledVectors | None = None, plan: NetworkConfig = PLAN, *, seed: int = 0) -> None:
+    def __init__(self, data: LabeledVectors | None = None, config: NetworkConfig = CONFIG, *, seed: int = 0) -> None:
         self.data = from_task(load_task("digits")) if data is None else data
-        self.plan, self.seed = plan, seed
-        base = train_with(self.data, plan, [1.0] * len(plan.dims), seed=seed)
+        self.config, self.seed = config, seed
+        base = train_with(self.data, config, [1.0] * len(config.dims), seed=seed)
         assert base is not None  # without a report nobody can cancel
         self.base = self.now = base
         self.known = {base.weights: base}
         self.job: Job | None = None
         self._training: tuple[float, ...] | None = None
         self._cancelled = False
-        self.sliders = [choice_slider(f"c for size {m}", list(CHOICES.items()), 1.0) for m in plan.dims]
+        self.sliders = [choice_slider(f"c for size {m}", list(CHOICES.items()), 1.0) for m in config.dims]
         self.bar = w.FloatProgress(value=0, min=0, max=1, layout={"width": "220px", "visibility": "hidden"})
         self.cancel = w.Button(description="Cancel", icon="stop", disabled=True)
         self.equal = w.Button(description="All 1")
-        self.boost = w.Button(description=f"Boost size {plan.dims[0]}")
-        rest = [1.0] * (len(plan.dims) - 1)
+        self.boost = w.Button(description=f"Boost size {config.dims[0]}")
+        rest = [1.0] * (len(config.dims) - 1)
         self.cancel.on_click(lambda _: self.stop())
         self.equal.on_click(lambda _: self.choose([1.0, *rest]))
         self.boost.on_click(lambda _: self.choose([4.0, *rest]))
@@ -163,7 +163,7 @@ class ImportanceWeights(Panel):
         if now.weights != self.weights and self._cancelled:
             state = "cancelled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
-        return weights_picture(self.plan.dims, self.weights, self.base, now, heading)
+        return weights_picture(self.config.dims, self.weights, self.base, now, heading)
 
     def show(self) -> None:
         """Show the new weights at once, and have them trained."""
@@ -195,7 +195,7 @@ class ImportanceWeights(Panel):
         self._busy(weights is not None)
         if weights is not None:
             self.job = Job(
-                lambda report: train_with(self.data, self.plan, weights, self.base, report, self.seed),
+                lambda report: train_with(self.data, self.config, weights, self.base, report, self.seed),
                 on_progress=lambda share, label: self.bar.set_trait("value", share),
                 on_done=self._ended,
                 on_error=self._failed,

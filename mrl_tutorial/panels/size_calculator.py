@@ -127,6 +127,9 @@ class SizeCalculator(Panel):
 
     links: M of an HNSW graph, 0 for none. depth: the shortlist's length. price: of a GB for a month, the reader's to
     fill in. Raises InputError for a start that `Size` refuses.
+
+    >>> SizeCalculator(n=10_000_000, width=768, dim=64).size.total_gb
+    2.56
     """
 
     name = "size-calculator"

@@ -642,16 +642,13 @@ weights = ImportanceWeights(digits, NetworkConfig(dims=DIMS, width=64, hidden=64
 display(weights)
 
 chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
-from mrl_tutorial.panels.importance_weights import picture, train_with
+import plotly.graph_objects as go
 
-boost = train_with(digits, weights.plan, chosen, weights.base)
-picture(
-    DIMS,
-    chosen,
-    weights.base,
-    boost,
-    f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s",
-)
+from mrl_tutorial.panels.importance_weights import train_with, weights_picture
+
+boost = train_with(digits, weights.config, chosen, weights.base)
+words = f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s"
+go.Figure(weights_picture(DIMS, chosen, weights.base, boost, words))
 
 # %% [markdown]
 # **What to see.** Left the accuracy of the own classifiers, right the percentage points gained or lost at each size against equal weights; the bars' whiskers are 95 % intervals over images. The one

@@ -14,7 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import importance_weights
 from mrl_tutorial.panels.importance_weights import ImportanceWeights, train_with
 
-PLAN = NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=3, batch=16)
+CONFIG = NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=3, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def data():
 
 @pytest.fixture
 def panel(data):
-    return ImportanceWeights(data, PLAN)
+    return ImportanceWeights(data, CONFIG)
 
 
 def finish(panel, seconds: float = 30.0) -> None:
@@ -46,7 +46,7 @@ def test_a_slide_trains_with_these_weights_and_shows_the_accuracy(panel, data):
     finish(panel)
     right = []
     for r, (train, test) in enumerate(data.rounds):
-        nets = train_networks(data.x, data.labels, [train], [[8, 1, 0.25]], [r], PLAN)
+        nets = train_networks(data.x, data.labels, [train], [[8, 1, 0.25]], [r], CONFIG)
         right.append(nets.predict(data.x)[0][:, test] == data.labels[test])
     want = np.concatenate(right, 1).mean(1)
     assert np.allclose(panel.figure.data[1].y, want, atol=0.02)
@@ -97,7 +97,7 @@ def test_what_was_trained_before_is_shown_at_once(panel):
 def test_cancel_keeps_the_last_result(panel, monkeypatch):
     begun = threading.Event()
 
-    def endless(data, plan, weights, base, report, seed):
+    def endless(data, config, weights, base, report, seed):
         begun.set()
         while report(0.5, "training"):
             time.sleep(0.002)
@@ -135,11 +135,11 @@ def test_static_twin_is_a_whole_figure(panel):
 
 
 def test_gain_is_paired_and_wrong_weights_are_named(data):
-    base = train_with(data, PLAN, [1, 1, 1])
+    base = train_with(data, CONFIG, [1, 1, 1])
     assert (base.gain == 0).all()
-    other = train_with(data, PLAN, [4, 0, 1], base)
+    other = train_with(data, CONFIG, [4, 0, 1], base)
     assert (
         np.allclose(other.gain[[0, 2], 0], (other.right - base.right).mean(1)[[0, 2]]) and np.isnan(other.gain[1]).all()
     )
     with pytest.raises(InputError, match="all weights"):
-        train_with(data, PLAN, [0, 0, 0])
+        train_with(data, CONFIG, [0, 0, 0])

@@ -97,7 +97,7 @@ def test_column_is_exact_on_columns_and_between_them_in_between():
 
 
 @pytest.mark.parametrize("dim, columns", [(16, (1, 1)), (20, (1, 2)), (48, (3, 3)), (1, (0, 0))])
-def test_frame_surrounds_the_cell_or_both_neighbours(dim, columns):
+def test_frame_surrounds_the_cell_or_both_neighbors(dim, columns):
     frame, tick = plots.cell_frame(2, dim, DIMS)
     assert (frame["x0"] + 0.5, frame["x1"] - 0.5) == columns
     assert (frame["y0"], frame["y1"]) == (1.5, 2.5)

@@ -1,4 +1,4 @@
-"""Maps: neighbours against scikit-learn, thinning against counts, and one small real run that is aligned and cached."""
+"""Maps: neighbors against scikit-learn, thinning against counts, and one small real run that is aligned and cached."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_real_run_gives_a_place_to_every_point_at_every_size(real):
     assert np.allclose(first.places.mean((0, 1)), 0, atol=1e-3)
 
 
-def test_neighbours_on_the_last_map_are_of_one_blob(real):
+def test_neighbors_on_the_last_map_are_of_one_blob(real):
     _, y, first, *_ = real
     near = NearestNeighbors(n_neighbors=6).fit(first.places[-1]).kneighbors(return_distance=False)
     assert (y[near] == y[:, None]).mean() > 0.9
@@ -57,7 +57,7 @@ def test_maps_of_neighboring_sizes_lie_over_each_other(real):
 
 
 @pytest.mark.parametrize("d", [1, 5, 16])
-def test_accuracy_is_that_of_scikit_learns_neighbours(d):
+def test_accuracy_is_that_of_scikit_learns_neighbors(d):
     x, y = blobs(seed=3)
     unit = prefix_map_layout.unit_prefix(x, d)
     near = NearestNeighbors(n_neighbors=2, metric="cosine").fit(x[:, :d].astype(float))
