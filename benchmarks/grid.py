@@ -1,10 +1,13 @@
-"""The quality grid from one encoding: seconds to score every cell from cached embeddings, what encoding all layers adds
-to encoding the last, and both against sentence-transformers' evaluator called once a width, whose figures agree."""
+"""The quality grid from one encoding, against sentence-transformers' evaluator called once for each width.
+
+Timed are the scoring of every cell from cached embeddings, and what encoding all layers adds to encoding the last one.
+Both sides' figures agree.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +21,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.embeddings import embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.files import write_json
+from mrl_tutorial.grid import Grid
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.tasks.load import load_task
 
@@ -29,7 +33,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
 
     SciFact where `$MRL_DATA` has it, else pydocs. Raises InputError without sentence-transformers.
     """
-    InformationRetrievalEvaluator = _evaluator_class()
+    evaluator_class = _evaluator_class()
     encoder = Encoder.load()
     has_scifact = (Path(os.environ.get("MRL_DATA", "-")) / "scifact").is_dir()
     task = load_task("scifact" if has_scifact and not quick else "pydocs")
@@ -41,18 +45,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     def ours(**cells: Any) -> Callable[[], object]:
         return lambda: evaluate_grid(task, embeddings=embedded, metric=METRICS, **cells)
 
-    judged = task.judged("test")
-    relevant = {q: {d for d, grade in task.qrels[q].items() if grade > 0} for q in judged}
-    queries = {q: task.queries[q] for q in judged}
-    vectors = {part: torch.from_numpy(np.array(x[-1])) for part, x in embedded.items()}  # (N, D), encoded once
-    evaluators = {
-        d: InformationRetrievalEvaluator(queries, task.corpus, relevant, truncate_dim=d, write_csv=False) for d in dims
-    }
-    model = _Encoded(vectors)
-
-    def theirs() -> list[dict]:
-        return [evaluator(model) for evaluator in evaluators.values()]
-
+    theirs = _evaluators(evaluator_class, task, embedded, dims)
     difference = _difference(evaluate_grid(task, embeddings=embedded, layers=[n_layers], metric="mrr@10"), theirs())
     seconds = interleave(
         {"all cells": ours(), "last layer": ours(layers=[n_layers]), "evaluator": theirs,
@@ -64,9 +57,10 @@ def run(json: str | None = None, quick: bool = False) -> dict:
          "last layer": lambda: encoder.encode_layers(texts, layers=[n_layers], precision="fp32", cache=False)},
         2 * repeats,
     )  # fmt: skip
-    scale = (len(task.corpus) + len(queries)) / len(texts)
+    n_queries = len(task.judged("test"))
+    scale = (len(task.corpus) + n_queries) / len(texts)
     result = {
-        "bench": "grid", "task": task.name, "queries": len(queries), "documents": len(task.corpus), "layers": n_layers,
+        "bench": "grid", "task": task.name, "queries": n_queries, "documents": len(task.corpus), "layers": n_layers,
         "dims": list(dims), "metrics": METRICS, "threads": torch.get_num_threads(), "repeats": repeats,
         "cells": n_layers * len(dims), "largest_difference": difference, "encoded_sample": len(texts),
         "score_seconds": {name: spread(values) for name, values in seconds.items()},
@@ -76,11 +70,11 @@ def run(json: str | None = None, quick: bool = False) -> dict:
             "last layer, every width": ratios(seconds["evaluator"], seconds["last layer"]),
             "all layers, extrapolated": ratios([n_layers * s for s in seconds["evaluator"]], seconds["all cells"]),
         },
-        # encoding once and scoring, sample scaled up to the task; sentence-transformers encodes anew for every layer
+        # encoding once and scoring, with the sample scaled up to the task; theirs encodes anew for every layer
         "with_encoding_extrapolated": ratios(
             [n_layers * e + sum(range(1, n_layers + 1)) / n_layers * scale * t
-             for e, t in zip(seconds["evaluator"], encoding["last layer"])],
-            [s + scale * t for s, t in zip(seconds["all cells"], encoding["all layers"])],
+             for e, t in zip(seconds["evaluator"], encoding["last layer"], strict=False)],
+            [s + scale * t for s, t in zip(seconds["all cells"], encoding["all layers"], strict=False)],
         ),
     }  # fmt: skip
     _print(result)
@@ -89,7 +83,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     return result
 
 
-def _evaluator_class():
+def _evaluator_class() -> Any:
     for home in ("sentence_transformers.sentence_transformer.evaluation", "sentence_transformers.evaluation"):
         try:
             return import_module(home).InformationRetrievalEvaluator  # moved in version 6
@@ -107,10 +101,10 @@ class _Encoded:
         self.vectors = vectors
         self.model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *args: None)
 
-    def encode_query(self, texts, *, truncate_dim=None, **options) -> torch.Tensor:
+    def encode_query(self, texts: Any, *, truncate_dim: int | None = None, **options: Any) -> torch.Tensor:
         return self.vectors["queries"][:, :truncate_dim]
 
-    def encode_document(self, texts, *, truncate_dim=None, **options) -> torch.Tensor:
+    def encode_document(self, texts: Any, *, truncate_dim: int | None = None, **options: Any) -> torch.Tensor:
         return self.vectors["documents"][:, :truncate_dim]
 
     @staticmethod
@@ -120,14 +114,27 @@ class _Encoded:
         return cos_sim(a, b)
 
 
-def _difference(grid, theirs: list[dict]) -> float:
-    """Largest difference in MRR@10, which both sides define alike on graded judgements too."""
-    return max(abs(grid.at(grid.layers[-1], d) - t["cosine_mrr@10"]) for d, t in zip(grid.dims, theirs))
+def _evaluators(
+    evaluator_class: Any, task: Any, embedded: dict[str, np.ndarray], dims: Sequence[int]
+) -> Callable[[], list[dict]]:
+    """One evaluator for each width, called in turn on the vectors (L, N, D) of the last layer, encoded once."""
+    judged = task.judged("test")
+    relevant = {q: {d for d, grade in task.qrels[q].items() if grade > 0} for q in judged}
+    queries = {q: task.queries[q] for q in judged}
+    evaluators = [evaluator_class(queries, task.corpus, relevant, truncate_dim=d, write_csv=False) for d in dims]
+    model = _Encoded({part: torch.from_numpy(np.array(x[-1])) for part, x in embedded.items()})
+    return lambda: [evaluator(model) for evaluator in evaluators]
 
 
-def _smaller(task, n: int):
+def _difference(grid: Grid, theirs: list[dict]) -> float:
+    """Largest difference in MRR@10, which both sides define alike, also on graded judgments."""
+    return max(abs(grid.at(grid.layers[-1], d) - t["cosine_mrr@10"]) for d, t in zip(grid.dims, theirs, strict=True))
+
+
+def _smaller(task: Any, n: int) -> Any:
     """The task on `n` documents: those that the first queries judge, then others."""
-    chosen, wanted = [], {}
+    chosen: list[str] = []
+    wanted: dict[str, None] = {}
     for q in task.judged("test"):
         if len(wanted) + len(task.qrels[q]) > n // 2:
             break

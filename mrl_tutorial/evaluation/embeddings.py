@@ -118,7 +118,7 @@ def check_finite(by_layer: Mapping[int, Mapping[str, np.ndarray]]) -> None:
     """Raises InputError naming layer, part and item of the first NaN or infinity in layer -> part -> (N, D)."""
     for layer, parts in by_layer.items():
         for part, x in parts.items():
-            finite = np.isfinite(x).all(axis=1)
+            finite = np.isfinite(x)
             if not finite.all():
-                where = f"layer {layer}, item {int(np.argmin(finite))}"
+                where = f"layer {layer}, item {int(np.argmin(finite.all(axis=1)))}"
                 raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): correct it, or leave it out")

@@ -134,7 +134,8 @@ def sts_scores(first: np.ndarray, second: np.ndarray, dims: Sequence[int], cosin
     >>> sts_scores(np.array([[3.0, 4.0]]), np.array([[3.0, 0.0]]), [1, 2]).tolist()
     [[1.0], [0.6000000238418579]]
     """
-    a, b = (torch.from_numpy(np.asarray(x, np.float64)) for x in (first, second))
+    # coordinates first in memory: a block of coordinates is then one stretch
+    a, b = (torch.from_numpy(np.array(x.T, np.float64, order="C")).T for x in (first, second))
     return pair_scores(a, b, dims, cosine=cosine).float().numpy()
 
 

@@ -112,8 +112,10 @@ class RankCounter:
         torch.eq(scores[:, low:high], own, out=self.tied)
         better[:, low:high].addcmul_(self.tied, self.left)
         # sums of ones are exact in float32 up to 2^24
-        counts = [part.sum(1).long() for part in better.split(2**24, dim=1)]
-        return 1 + torch.stack(counts).sum(0)
+        ranks = torch.ones(len(better), dtype=torch.int64)
+        for part in better.split(2**24, dim=1):
+            ranks += part.sum(1).long()
+        return ranks
 
 
 def score_blocks(
@@ -130,7 +132,7 @@ def score_blocks(
         # A cosine of single coordinates is +1 or -1: many true ties, which rounding would break at random.
         # Cosines do not change with a vector's length; with a first coordinate of +1 or -1 they are exact.
         first = columns[0].abs()
-        columns /= torch.where(first > 1e-6 * columns.norm(dim=0), first, 1)
+        columns /= torch.where(first > 1e-6 * torch.from_numpy(documents).norm(dim=1), first, 1)
     twins, firsts = repeats(documents)
     size = max(1, BLOCK // columns.shape[1])
     for start in range(0, len(queries), size):
