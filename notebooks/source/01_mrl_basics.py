@@ -42,6 +42,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly
+import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from evidence import baseline_report as report
@@ -64,6 +65,7 @@ from mrl_tutorial.classification.labeled_vectors import from_task, own_heads
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.evaluation.statistics import difference
 from mrl_tutorial.losses.classification import classification
+from mrl_tutorial.panels.importance_weights import train_with, weights_picture
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("01")  # what this notebook finds out about the claims that it examines
@@ -200,9 +202,7 @@ for i, head in enumerate(heads):
 
 with torch.no_grad():
     by_hand = nested_cross_entropy(features, y[test_rows])
-    term = classification(
-        Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS
-    )
+    term = classification(Batch(features[None], labels=y[test_rows], classifier=classifier), layers=[1], dims=DIMS)
 print("by size:", term.numpy().round(3), " sum:", round(float(term.sum()), 5), " by hand:", round(float(by_hand), 5))
 assert torch.allclose(term.sum(), by_hand, atol=1e-5)
 
@@ -520,7 +520,9 @@ def blocks_of(data, nets, groups, blocks):
     out = {"coarse": [], "detail": []}
     for r, (tr, te) in enumerate(data.rounds):
         z = nets.features(data.x)[r :: len(data.rounds)]
-        for k, v in baselines.coarse_and_detail(z[:, tr], data.labels[tr], z[:, te], data.labels[te], groups, blocks).items():
+        for k, v in baselines.coarse_and_detail(
+            z[:, tr], data.labels[tr], z[:, te], data.labels[te], groups, blocks
+        ).items():
             out[k].append(v)
     return {k: np.concatenate(v, axis=2) for k, v in out.items()}
 
@@ -642,10 +644,6 @@ weights = ImportanceWeights(digits, NetworkConfig(dims=DIMS, width=64, hidden=64
 display(weights)
 
 chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
-import plotly.graph_objects as go
-
-from mrl_tutorial.panels.importance_weights import train_with, weights_picture
-
 boost = train_with(digits, weights.config, chosen, weights.base)
 words = f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s"
 go.Figure(weights_picture(DIMS, chosen, weights.base, boost, words))
