@@ -83,11 +83,11 @@ def read_json(path: Path) -> Any:
 
 def _pooling(folder: Path) -> str:
     config = read_json(folder / "1_Pooling" / "config.json")
-    mode = config.get("pooling_mode")  # a word in newer versions, one truth value for each mode in older ones
-    chosen = (
-        [mode] if mode else [NAMES.get(key, key) for key, on in config.items() if key[:12] == "pooling_mode" and on]
-    )
-    chosen = ["last" if name == "lasttoken" else name for name in chosen] or ["mean"]
+    # newer versions write one word, older ones a truth value for each mode
+    chosen = [NAMES.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    if "pooling_mode" in config:
+        chosen = ["last" if config["pooling_mode"] == "lasttoken" else config["pooling_mode"]]
+    chosen = chosen or ["mean"]
     if len(chosen) > 1 or chosen[0] not in POOLINGS:
         raise InputError(
             f"{folder} pools by {' and '.join(chosen)}: only {', '.join(POOLINGS)} are supported (give pooling=)"

@@ -22,14 +22,20 @@ class TrainConfig:
     """What `train` trains, and how. Raises InputError for a value that is impossible.
 
     what: "heads" (linear heads on frozen embeddings) or "full" (every transformer block; token embeddings stay frozen,
-    unless the recipe has layer 0). heads: "shared" or "per-layer". start: of new heads, "zero" (nothing but the recipe
-    shapes them; default for shared heads) or "closed-form" (`Heads.fit_pairs`; default for per-layer heads).
-    lr: the learning rate at its highest, default `RATES`. temperature, symmetric: of the contrastive loss.
-    max_tokens: where texts are cut in full training. tied: one classifier whose columns are sliced (MRL-E).
-    precision: "fp32", "bf16", or "auto" (bf16 where the processor has it). split: the examples to train on.
-    out: also write a folder that `Encoder.load` accepts. name: of the trained encoder.
-    cache: keep the run's state and result in the cache. key: a name for functions of your own in the recipe, which
-    stands for them there (see `checkpoints.recipe_key`).
+    unless the recipe has layer 0).
+    heads: "shared" or "per-layer".
+    start: how new heads begin, "zero" (nothing but the recipe shapes them; default for shared heads) or "closed-form"
+    (`Heads.fit_pairs`; default for per-layer heads where the task has pairs).
+    lr: the highest learning rate. Default: `RATES`.
+    temperature, symmetric: of the contrastive loss.
+    max_tokens: where texts are cut in full training.
+    tied: on a classification task, one classifier whose columns are sliced (MRL-E).
+    precision: "fp32", "bf16", or "auto" (bf16 where the processor is fast at it).
+    split: the examples to train on.
+    out: also write a folder that `Encoder.load` accepts.
+    name: of the trained encoder.
+    cache: keep the run's state and result on disk.
+    key: a name that stands for the recipe's functions of your own on disk (see `checkpoints.recipe_key`).
 
     >>> TrainConfig(steps=10).with_defaults("retrieval").lr
     0.003

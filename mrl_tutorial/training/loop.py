@@ -158,21 +158,20 @@ class Training:
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """The examples `chosen`, embedded by the model as it is now."""
-        return make_batch(
-            self.model, self.data, chosen, classifier=self.classifier, temperature=self.config.temperature,
-            symmetric=self.config.symmetric, cosine=self.model.encoder.similarity == "cosine",
-        )  # fmt: skip
+        config, cosine = self.config, self.model.encoder.similarity == "cosine"
+        options = {"temperature": config.temperature, "symmetric": config.symmetric, "cosine": cosine}
+        return make_batch(self.model, self.data, chosen, classifier=self.classifier, **options)
 
     def result(self, name: str) -> TrainResult:
         """What the run has come to so far."""
         pushed = np.any([np.asarray(grid).any(axis=0) for grid in self.recipe.weights.values()], axis=0)
         dims = tuple(int(d) for d, on in zip(self.recipe.dims, pushed, strict=True) if on)
-        run, learned = self.run, self.learned
+        encoder, run = self.model.result(name, dims), self.run
+        finished = run.step == self.config.steps
+        learned = None if self.learned is None else self.learned().detach().numpy()
         return TrainResult(
-            self.model.result(name, dims), run.losses(), run.history, run.seconds, run.step,
-            run.step == self.config.steps, self.recipe, self.classifier,
-            None if learned is None else learned().detach().numpy(),
-        )  # fmt: skip
+            encoder, run.losses(), run.history, run.seconds, run.step, finished, self.recipe, self.classifier, learned
+        )
 
 
 def learning_rate(step: int, steps: int) -> float:

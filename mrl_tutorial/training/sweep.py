@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -95,8 +95,7 @@ def score(task: Any, outcome: Outcome, metrics: Sequence[str], cells: Cells, con
     fixed = outcome.fixed and task.kind in ("retrieval", "pairs")
     grids = {}
     if not outcome.problem:
-        found = evaluate_grid(task, outcome.encoder, metric=list(metrics), fixed_document=fixed, **options)
-        grids = cast("dict[str, Grid]", found)  # as for every list of metrics
+        grids = evaluate_grid(task, outcome.encoder, metric=list(metrics), fixed_document=fixed, **options)
     rows = []
     for name, layer, dim in product(metrics, *cells):
         value = round(grids[name].at(layer, dim), 6) if grids else math.nan
