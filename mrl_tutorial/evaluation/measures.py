@@ -28,20 +28,17 @@ Measure = Callable[[Vectors, Vectors], Tables]  # of one layer's vectors, and th
 
 @dataclass(frozen=True)
 class GridConfig:
-    """What `evaluate_grid` measures.
+    """Where and how `evaluate_grid` measures.
 
-    metric: one or several. Retrieval, pairs and vectors: ndcg@k, mrr@k, map, map@k, recall@k, precision@k. STS:
-    spearman. Classification: accuracy (MTEB's protocol: the mean of `n_experiments` logistic regressions, each on
-    `samples_per_label` texts per class; a cross-validated task: one on all the other folds) and 1nn. Default: ndcg@10,
-    recall@10 for vectors, spearman, accuracy.
     layers, dims: the cells. Default: all layers, `default_dims`; "all" takes every one.
     fixed_document: take the documents' vectors from the last layer, cut to the query's dimension.
     cosine: False for dot products of raw prefixes. Default: what the encoder says, else cosine.
     max_queries: measure at most that many items, always the same ones for one seed.
+    samples_per_label, n_experiments: accuracy is the mean of so many logistic regressions, each on so many texts per
+    class (MTEB's protocol); for a cross-validated task, of one on all the other folds.
     cache: read what was measured before from the cache; the grid's seconds are then those of reading.
     """
 
-    metric: str | Sequence[str] | None = None
     split: str = "test"
     layers: Sequence[int] | str | None = None
     dims: Sequence[int] | str | None = None

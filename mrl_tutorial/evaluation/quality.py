@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -22,12 +22,22 @@ VERSION = 1  # of how cells are measured: what the cache holds from another one 
 LIBRARIES = [np.__version__, version("scikit-learn")]
 
 
+@overload
 def evaluate_grid(
-    task: Any, encoder: Any = None, config: GridConfig | None = None, *,
+    task: Any, encoder: Any = None, config: GridConfig | None = None, *, metric: str | None = None, **changes: Any
+) -> Grid: ...
+@overload
+def evaluate_grid(
+    task: Any, encoder: Any = None, config: GridConfig | None = None, *, metric: list[str], **changes: Any
+) -> dict[str, Grid]: ...
+def evaluate_grid(
+    task: Any, encoder: Any = None, config: GridConfig | None = None, *, metric: str | list[str] | None = None,
     embeddings: Mapping[str, np.ndarray] | None = None, progress: Progress | None = None, **changes: Any,
 ) -> Grid | dict[str, Grid]:  # fmt: skip
     """Measure every chosen cell of a task: a Grid, or for a list of metrics {metric: Grid}.
 
+    metric: retrieval, pairs and vectors ndcg@k, mrr@k, map, map@k, recall@k, precision@k; STS spearman; classification
+    accuracy and 1nn. Default: ndcg@10, recall@10 for vectors, spearman, accuracy.
     config, changes: a `GridConfig`, and its settings by name, as in `evaluate_grid(task, encoder, dims="all")`.
     embeddings: what `embed_task` gives for this split, in place of `encoder`; row 0 is layer 1.
     progress: called as progress(done, total, label) after each encoded batch and each scored layer.
@@ -45,7 +55,7 @@ def evaluate_grid(
         config = replace(config, cosine=getattr(encoder, "similarity", "cosine") != "dot")
     if task.kind == "pairs":
         task = task.as_retrieval(config.split)
-    names = check_metrics(task.kind, config.metric)
+    names = check_metrics(task.kind, metric)
     sizes = {part: _count(items) for part, items in task_inputs(task, config.split).items()}
     given = None if embeddings is None else check_embeddings(embeddings, sizes)
     n_layers, width = _shape(task, config.split, encoder, given)
@@ -77,7 +87,7 @@ def evaluate_grid(
         items = tables[name] if tables[name].ndim == 3 else None
         values = tables[name].astype(np.float64) if items is None else items.mean(-1, dtype=np.float64)
         grids[name] = Grid(task.name, model, name, config.split, layers, dims, values, items, seconds)
-    return grids[names[0]] if config.metric is None or isinstance(config.metric, str) else grids
+    return grids[names[0]] if metric is None or isinstance(metric, str) else grids
 
 
 def _fill(

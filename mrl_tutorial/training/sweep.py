@@ -13,7 +13,7 @@ import pandas as pd
 
 from mrl_tutorial.errors import with_changes
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.grid import Grid, check_cells
+from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.loop import NonFiniteLoss, train

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics, ranks
 from mrl_tutorial.evaluation.embeddings import embed_task
-from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.measures import GridConfig, subsample
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.encoder import Encoder
@@ -100,6 +100,15 @@ def test_all_dimensions_agree_with_single_ones():
     for d in every.dims:
         one = evaluate_grid(task, embeddings=embeddings, dims=[d], layers=[2], metric="mrr@10")
         np.testing.assert_array_equal(one.per_item[0, 0], every.per_item[0, d - 1])
+
+
+def test_settings_come_as_a_config_or_by_name():
+    task, embeddings = retrieval(seed=1)
+    config = GridConfig(dims=[4, 8], layers=[2])
+    found = evaluate_grid(task, config=config, embeddings=embeddings, layers=[1])
+    assert (found.layers, found.dims) == ((1,), (4, 8))
+    by_name = evaluate_grid(task, embeddings=embeddings, dims=[4, 8], layers=[1])
+    np.testing.assert_array_equal(found.values, by_name.values)
 
 
 def test_small_blocks_and_the_sorting_path_give_the_same_ranks(monkeypatch):
@@ -234,6 +243,7 @@ def test_bootstrap_reads_the_items():
         ({"layers": [4]}, "layer 4"),
         ({"dims": [25]}, "dimension 25"),
         ({"max_queries": 0}, "max_queries 0"),
+        ({"dim": [8]}, "no setting 'dim': choose from split, layers, dims"),
     ],
 )
 def test_bad_arguments_are_refused_before_encoding(change, words):
