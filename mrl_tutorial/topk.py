@@ -8,6 +8,7 @@ float64 search, ties included. It does not depend on blocks, threads or the numb
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -38,7 +39,8 @@ def unit(x: np.ndarray) -> np.ndarray:
 class ExactIndex:
     """Documents (N, d), read as float32, ready for exact searches. A zero vector scores 0.
 
-    cosine: score by the cosine, else by the inner product. Raises nothing itself: check vectors for NaN before.
+    cosine: score by the cosine, else by the inner product. threads: share out the documents of a search. Vectors are
+    not checked: NaN must be kept away.
 
     >>> index = ExactIndex(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
     >>> rows, scores = index.search(np.array([[0.0, 1.0]]), 2)
@@ -46,10 +48,10 @@ class ExactIndex:
     ([[1, 2]], [[1.0, 0.707]])
     """
 
-    def __init__(self, documents: np.ndarray, *, cosine: bool = True):
+    def __init__(self, documents: np.ndarray, *, cosine: bool = True, threads: int = 1):
         self.documents = np.ascontiguousarray(documents, dtype=np.float32)
         self.n, self.dim = self.documents.shape
-        self.cosine = cosine
+        self.cosine, self.threads = cosine, threads
         step = max(1, SCORES // self.dim)
         blocks = [inverse_lengths(self.documents[a : a + step]) for a in range(0, self.n, step)]
         inverse = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
@@ -68,8 +70,7 @@ class ExactIndex:
         for start in range(0, len(q), 256):
             part = q[start : start + 256]
             rough, candidates = self._candidates(part.astype(np.float32), width)
-            error = (self.dim + 8) * 2.0**-24 * self.reach * np.sqrt((part**2).sum(1))  # of a float32 score
-            floor = rough[:, k - 1] - 2 * error
+            floor = rough[:, k - 1] - 2 * _error(part, self.reach)
             for i, query in enumerate(part):
                 found = candidates[i]
                 if width < self.n and rough[i, -1] >= floor[i]:  # too close to tell from what was left out
@@ -79,15 +80,28 @@ class ExactIndex:
 
     def _candidates(self, q: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """The `width` best by float32: scores (B, width), falling, and rows (B, width)."""
+        count = min(self.threads, 1 + self.n // 4096)
+        edges = [self.n * i // count for i in range(count + 1)]
+        if count == 1:
+            best, rows = self._best_of(q, width, 0, self.n)
+        else:
+            with ThreadPoolExecutor(count) as pool:
+                found = list(pool.map(lambda first, last: self._best_of(q, width, first, last), edges, edges[1:]))
+            best, rows = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        top = best.topk(width)
+        return top.values.numpy(), rows.gather(1, top.indices).numpy()
+
+    def _best_of(self, q: np.ndarray, width: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same for the documents from start to stop, or all of them where there are fewer than `width`."""
         best, rows = torch.empty(len(q), 0), torch.empty(len(q), 0, dtype=torch.int64)
         step = max(512, SCORES // max(1, len(q)))
-        for first in range(0, self.n, step):
-            scores = torch.from_numpy(self._scores(q, first, min(first + step, self.n)))
+        for first in range(start, stop, step):
+            scores = torch.from_numpy(self._scores(q, first, min(first + step, stop)))
             found = scores.topk(min(width, scores.shape[1]))
             best, rows = torch.cat([best, found.values], 1), torch.cat([rows, found.indices + first], 1)
             top = best.topk(min(width, best.shape[1]))
             best, rows = top.values, rows.gather(1, top.indices)
-        return best.numpy(), rows.numpy()
+        return best, rows
 
     def _scores(self, q: np.ndarray, first: int, last: int) -> np.ndarray:
         """float32 scores (B, last - first) of consecutive documents."""
@@ -122,7 +136,10 @@ def rerank(
     k = min(k, rows.shape[1])
     found, scores = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
     for i, query in enumerate(prepared(queries, cosine)):
-        best = _settle(query, rows[i][rows[i] >= 0], vectors, k, cosine)
+        own = rows[i][rows[i] >= 0]
+        if len(own) > k:
+            own = own[_near(query, np.asarray(vectors(own), dtype=np.float32), k, cosine)]
+        best = _settle(query, own, vectors, k, cosine)
         found[i, : len(best[0])], scores[i, : len(best[0])] = best
     return found, scores
 
@@ -147,6 +164,19 @@ def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
     """Queries (B, d) as scores are settled with them: float64, for cosines at length 1 (zero vectors stay zero)."""
     q = np.asarray(queries, dtype=np.float64)
     return q * inverse_lengths(q)[:, None] if cosine else q
+
+
+def _error(queries: np.ndarray, reach: float) -> np.ndarray:
+    """How far a float32 score of queries (..., d) may be off, (...); reach: the length of the longest document."""
+    return (queries.shape[-1] + 8) * 2.0**-24 * reach * np.sqrt((queries**2).sum(-1))
+
+
+def _near(query: np.ndarray, x: np.ndarray, k: int, cosine: bool) -> np.ndarray:
+    """Which documents x (C, d) may be among the k best for a prepared query (d,), by their float32 scores: (C,)."""
+    inverse = inverse_lengths(x)
+    scores = x @ query.astype(np.float32) * (inverse if cosine else 1)
+    reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
+    return scores >= np.partition(scores, -k)[-k] - 2 * _error(query, reach)
 
 
 def _settle(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from mrl_tutorial.topk import SPARE, ExactIndex, rerank, top_columns, top_k, unit
 from tests.helpers.exact import best
@@ -28,13 +27,8 @@ def test_it_is_exact_search(batch, dim, cosine):
 def test_blocks_and_threads_change_nothing(monkeypatch):
     whole = top_k(QUERIES[:40], DOCUMENTS, 30)
     monkeypatch.setattr("mrl_tutorial.topk.SCORES", 40 * 700)
-    before = torch.get_num_threads()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        try:
-            rows, scores = top_k(QUERIES[:40], DOCUMENTS, 30)
-        finally:
-            torch.set_num_threads(before)
+    for threads in (1, 2, 3):
+        rows, scores = ExactIndex(DOCUMENTS, threads=threads).search(QUERIES[:40], 30)
         np.testing.assert_array_equal(rows, whole[0])
         np.testing.assert_array_equal(scores, whole[1])
 

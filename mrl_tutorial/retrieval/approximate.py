@@ -27,6 +27,11 @@ class Approximate:
 
     x: (N, d) as `floats` gives them. options: as in indexes.OPTIONS, all of them. Raises InputError for too few
     documents to train on.
+
+    >>> x = floats(np.random.default_rng(0).normal(size=(200, 8)), cosine=True)
+    >>> graph = Approximate("hnsw", x, cosine=True, threads=1, options={"links": 8, "build": 40, "ef": 32})
+    >>> graph.search(x[[7]], 1)[0].tolist(), graph.cost.flops < 200 * 8
+    ([[7]], True)
     """
 
     def __init__(self, kind: str, x: np.ndarray, *, cosine: bool, threads: int, options: Mapping[str, int]):

@@ -53,8 +53,8 @@ def build_index(
 ) -> Index:
     """The index `name` (one of ENGINES) over the first `dim` coordinates of documents (N, D).
 
-    options: of "hnsw" links, build, ef; of "ivfpq" lists, probe, codes. threads: of FAISS. Raises InputError for an
-    unknown index or option, too few documents to train on, and where FAISS is not installed.
+    options: of "hnsw" links, build, ef; of "ivfpq" lists, probe, codes. threads: of every search. Raises InputError for
+    an unknown engine or option, too few documents to train on, and where FAISS is not installed.
 
     >>> index = build_index("float32", np.eye(3), 2)
     >>> index.search(np.array([[0.1, 1.0, 0.0]]), 1)[0].tolist(), index.cost.flops
@@ -64,7 +64,7 @@ def build_index(
         raise InputError(f"engine {name!r} is unknown: choose one of {', '.join(ENGINES)}")
     settings, prefixes = all_options(name, options or {}), documents[:, :dim]
     if name == "float32":
-        return Float32(prefixes, cosine=cosine)
+        return Float32(prefixes, cosine=cosine, threads=threads)
     if name == "binary":
         return Binary(prefixes, threads=threads)
     if name in ("int8", "faiss-int8"):
@@ -99,6 +99,10 @@ class Int8:
 
     A score is the inner product of the (unit) query with the vector that the codes stand for. settled: in float64,
     equal scores in the order of rows; else as FAISS gives them, in float32.
+
+    >>> index = build_index("int8", np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), 2)
+    >>> index.search(np.array([[0.5, 0.9]]), 2)[0].tolist()
+    [[1, 2]]
     """
 
     def __init__(self, documents: np.ndarray, *, cosine: bool, threads: int, settled: bool):
@@ -125,20 +129,28 @@ class Int8:
             rough, candidates = self.index.search(small, width)
         if not self.settled:
             return candidates, rough.astype(np.float64)
-        rows, scores = rerank(q, candidates, self.index.reconstruct_batch, k, cosine=False)
+        rows, scores = rerank(q, candidates, self._vectors, k, cosine=False)
         floor = rough[:, k - 1] - 2.0**-20 * (self.dim + 8) * self.reach * np.sqrt((q**2).sum(1))
         for i in np.flatnonzero((rough[:, -1] >= floor) & (width < self.n)):  # too close to tell from what was left out
             below = float(np.nextafter(floor[i], -np.inf, dtype=np.float32))  # FAISS gives what lies above
             _, _, near = self.index.range_search(small[i : i + 1], below)
-            best = rerank(q[i : i + 1], near[None], self.index.reconstruct_batch, k, cosine=False)
+            best = rerank(q[i : i + 1], near[None], self._vectors, k, cosine=False)
             rows[i], scores[i] = best[0][0], best[1][0]
         return rows, scores
+
+    def _vectors(self, rows: np.ndarray) -> np.ndarray:
+        with faiss_threads(1):
+            return self.index.reconstruct_batch(rows)
 
 
 class Binary:
     """A bit a coordinate, set above 0; the score is the number of agreeing signs less that of differing ones.
 
     Equal scores, of which there are many, rank in the order of rows.
+
+    >>> index = build_index("binary", np.array([[1.0, -2.0, 3.0], [-1.0, -1.0, -1.0], [5.0, -1.0, 2.0]]), 3)
+    >>> [found.tolist() for found in index.search(np.array([[1.0, 1.0, 1.0]]), 3)]
+    [[[0, 2, 1]], [[1.0, 1.0, -3.0]]]
     """
 
     def __init__(self, documents: np.ndarray, *, threads: int):
@@ -168,6 +180,11 @@ class Codes:
     (after PCA, say, their spreads differ widely), so that a few extreme values no longer make the steps coarse
     (cf. J. Gao and C. Long, RaBitQ, arXiv 2405.12497). Queries are rotated alike, so products stay.
     Raises InputError where FAISS is not installed.
+
+    >>> x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    >>> codes = Codes(x, cosine=False, rotated=True)
+    >>> codes.codes.dtype, bool(np.allclose(codes.vectors(np.arange(5)), codes.rotate(x[:5]), atol=0.02))
+    (dtype('uint8'), True)
     """
 
     def __init__(self, documents: np.ndarray, *, cosine: bool = True, rotated: bool = False, seed: int = 0):
@@ -184,7 +201,8 @@ class Codes:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors that the codes of rows (c,) stand for, (c, D) float32; rotated ones stay rotated."""
-        return self.quantizer.sa_decode(self.codes[rows])
+        with faiss_threads(1):  # a few rows at a time: threads would wait for each other
+            return self.quantizer.sa_decode(self.codes[rows])
 
     def rotate(self, queries: np.ndarray) -> np.ndarray:
         """Queries (B, D) as they are compared with `vectors`."""

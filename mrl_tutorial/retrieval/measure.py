@@ -1,4 +1,4 @@
-"""The quality of a path of search, measured on a task's judgements."""
+"""The quality of a path of search, measured on a task's judgments."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def measure_path(
     """The measure of every query of `split` when it goes down a path: (Q,), to be averaged or compared in pairs.
 
     embeddings: as in `plan_retrieval`, at least for that split. Raises InputError as plan_retrieval and Retriever do.
+
+    >>> from mrl_tutorial.tasks.types import RetrievalTask
+    >>> documents, queries = {"a": "", "b": ""}, {"q": ""}
+    >>> task = RetrievalTask("tiny", "made", documents, queries, {"q": {"b": 1}}, {"test": ["q"]})
+    >>> x = np.array([[[1.0, 0.5], [1.0, -0.5]]])
+    >>> parts = {"test": {"queries": x[:, 1:], "documents": x}}
+    >>> [measure_path(task, parts, [Stage(dim)]).round(2).tolist() for dim in (1, 2)]
+    [[0.63], [1.0]]
     """
     part = Judged.of(task, embeddings, split, metric)
     found = Retriever(part.documents, stages, cosine=cosine, threads=threads).search(part.queries, part.k)
@@ -44,11 +52,11 @@ def measure_path(
 
 @dataclass(frozen=True)
 class Judged:
-    """One split's vectors and judgements. queries (L, Q, D), documents (L, N, D); k: the metric's cut-off."""
+    """One split's vectors and judgments. queries (L, Q, D), documents (L, N, D); k: the metric's cut-off."""
 
     queries: np.ndarray
     documents: np.ndarray
-    judgements: metrics.Judgments
+    judgments: metrics.Judgments
     metric: str
     k: int
 
@@ -61,11 +69,11 @@ class Judged:
         if split not in embeddings:
             raise InputError(f"embeddings lack the split {split!r}: give dev and test, as embed_splits does")
         ids = task.judged(split)
-        judgements = metrics.judge(ids, list(task.corpus), task.qrels)
+        judgments = metrics.judge(ids, list(task.corpus), task.qrels)
         parts = check_embeddings(embeddings[split], {"queries": len(ids), "documents": len(task.corpus)})
         for layer, vectors in enumerate(parts["queries"], start=1):
             check_vectors(vectors, f"{split} queries, layer {layer}")
-        return cls(parts["queries"], parts["documents"], judgements, metric, k)
+        return cls(parts["queries"], parts["documents"], judgments, metric, k)
 
     def measure(self, rows: np.ndarray) -> float:
         """The mean measure of found rows (Q, k), best first."""
@@ -73,4 +81,4 @@ class Judged:
 
     def items(self, rows: np.ndarray) -> np.ndarray:
         """The measure of each query, (Q,)."""
-        return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judgements), self.judgements)
+        return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judgments), self.judgments)

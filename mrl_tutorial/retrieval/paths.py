@@ -20,7 +20,7 @@ from mrl_tutorial.evaluation.embeddings import check_embeddings
 from mrl_tutorial.evaluation.measures import subsample
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.ranks import one_thread
-from mrl_tutorial.grid import Grid, default_dims
+from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.checks import check_stages
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
 from mrl_tutorial.retrieval.stages import Stage, funnel
@@ -36,7 +36,7 @@ class Walk:
     """What a path does. stages: with their layers filled in.
 
     survivors: rows that each stage handed on, best first, (Q, depth). recall: share of the full model's ten that the
-    path returns. ndcg: nDCG@10 against the judgements. kept: after each stage, the share of relevant documents left.
+    path returns. ndcg: nDCG@10 against the judgments. kept: after each stage, the share of relevant documents left.
     """
 
     stages: tuple[Stage, ...]
@@ -125,9 +125,7 @@ class Paths:
         """nDCG@10 of a plain search of every cell over these queries, (layers, default dims)."""
         parts = {"queries": self._queries[name], "documents": self._documents[name]}
         some = replace(self.task, splits={self.split: self.ids})
-        grid = evaluate_grid(some, embeddings=parts, split=self.split, metric=f"ndcg@{K}")
-        assert isinstance(grid, Grid)  # of one metric
-        return grid.values
+        return evaluate_grid(some, embeddings=parts, split=self.split, metric=f"ndcg@{K}").values
 
     def full(self, name: str) -> np.ndarray:
         """The full model's ten best documents of every query, best first, (Q, 10)."""
@@ -224,6 +222,10 @@ def price(
     Keys: mflops (multiply-adds of the search), encode_mflops (of encoding the query of `tokens` tokens; nan without a
     geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of
     each layer that reranks).
+
+    >>> cost = price(funnel([64, 384], [100]), 1_000_000, Clock(scan=1e10, gather=1e9, stage=1e-4))
+    >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)
+    (64.0384, 25.95, 1.792)
     """
     first, *later = stages
     steps = [(min(before.depth or K, n), stage) for before, stage in zip(stages, later, strict=False)]

@@ -218,11 +218,12 @@ class Retriever:
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
-        """NumPy and PyTorch on `threads` threads inside the block."""
+        """NumPy and PyTorch on one thread inside the block: the index shares its work out itself, and a rerank is many
+        short operations, which are slower where threads wait for each other after each."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(1)
         try:
-            with self._pools.limit(limits=self.threads, user_api="blas"):
+            with self._pools.limit(limits=1, user_api="blas"):
                 yield
         finally:
             torch.set_num_threads(before)

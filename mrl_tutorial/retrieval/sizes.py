@@ -21,6 +21,10 @@ class Size:
 
     links: M of an HNSW graph over the kept vectors, 0 for none. depth: length K of the shortlist that a cheap search at
     `dim` hands to the full width. Raises InputError where these do not go together.
+
+    >>> size = Size(1_000_000, width=768, dim=64)
+    >>> size.total_gb, size.full_gb
+    (0.256, 3.072)
     """
 
     n: int
@@ -107,7 +111,11 @@ def fits(gb: float) -> list[str]:
 
 
 def words(gb: float) -> str:
-    """GB as a size to read: 30.72 GB, 76.8 MB, 1,536 GB."""
+    """GB as a size to read.
+
+    >>> words(30.72), words(0.0768), words(1536)
+    ('30.72 GB', '76.8 MB', '1,536 GB')
+    """
     for size, unit in ((1.0, "GB"), (1e-3, "MB"), (1e-6, "kB")):
         if gb >= size:
             number = gb / size

@@ -463,7 +463,7 @@ print(
 #   each vector as a few bytes (`codes`: how many); then reranked. It needs some ten thousand vectors to be trained on, and for
 #   a million the training takes minutes: it is timed in between only;
 # - *two stages*, with float32; with an *int8 scan*, every number of the short vectors rounded to one byte; and with *int8* in both
-#   stages. *int8-turned* rotates the vectors at random before rounding, which hurts them less;
+#   stages. *int8-rotated* rotates the vectors at random before rounding, which hurts them less;
 # - *funnel*: four stages, at some width, at twice and at four times that, and at full width;
 # - *binary*: one bit a coordinate, its sign; then reranked with float32 or int8.
 #
@@ -508,8 +508,8 @@ if here:
 # ## The clock, at a size where it matters
 # The same comparison on a larger scale takes long, so it was run once, by the command that the next cell prints, and stored with
 # the course. *Real*: sentences from the documentation of installed Python packages. *Fitted*: many more vectors, drawn at random
-# to have the spectrum and the clusters of the real ones. Both are turned by PCA (notebook 05), a rotation after which the first
-# coordinates carry most, as training for prefixes would do it; cosines at full width do not change by that. The row "not turned"
+# to have the spectrum and the clusters of the real ones. Both are rotated by PCA (notebook 05), so that the first
+# coordinates carry most, as training for prefixes would do it; cosines at full width do not change by that. The row "not rotated"
 # is the model as it comes. How alike real and fitted vectors are is printed first: participation ratio (over how many directions
 # they spread), the share of the first 64 of them, and the mean cosine of a vector with its nearest other.
 #
