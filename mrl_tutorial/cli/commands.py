@@ -245,5 +245,9 @@ def _encoder(args: argparse.Namespace) -> Encoder:
 
 
 def _holds_vectors(task: Task) -> bool:
-    inputs = next(iter(task.splits.values()))[0] if task.kind == "classification" else None
-    return task.kind == "vectors" or (inputs is not None and not isinstance(inputs, list))
+    from mrl_tutorial.tasks.types import ClassificationTask, VectorsTask
+
+    if isinstance(task, ClassificationTask):
+        inputs, _ = next(iter(task.splits.values()))
+        return not isinstance(inputs, list)
+    return isinstance(task, VectorsTask)

@@ -14,7 +14,7 @@ def test_bench_agrees_with_sentence_transformers_and_writes_what_it_prints(monke
     from benchmarks import grid as bench
 
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-    words = "apple river stone cloud engine violin market winter copper garden".split()
+    words = ["apple", "river", "stone", "cloud", "engine", "violin", "market", "winter", "copper", "garden"]
     corpus = {f"d{i}": f"{a} and {b}" for i, (a, b) in enumerate((a, b) for a in words for b in words if a != b)}
     queries = {f"q{i}": text.replace(" and", " near the") for i, text in enumerate(list(corpus.values())[::5])}
     qrels = {q: {f"d{5 * i}": 1, f"d{5 * i + 1}": 2, f"d{5 * i + 2}": 0} for i, q in enumerate(queries)}

@@ -26,7 +26,7 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys, mrl_tutorial.cli.parser; print([m for m in ('numpy', 'torch', 'transformers') if m in sys.modules])"
+    code = "import sys, mrl_tutorial.cli; print([m for m in ('numpy', 'torch', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -105,7 +105,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
         support.writable(str(tmp_path))
     with pytest.raises(InputError, match="is a file"):
         support.writable(str(tmp_path / "file"), folder=True)
-    with pytest.raises(InputError, match="not a folder|cannot write|no folder"):
+    with pytest.raises(InputError, match=r"not a folder|cannot write|no folder"):
         support.writable(str(tmp_path / "file" / "x.json"))
 
 

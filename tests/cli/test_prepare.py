@@ -9,9 +9,7 @@ from mrl_tutorial import Encoder, GridExplorer, evaluate_grid, train
 from mrl_tutorial.cli import parser
 from mrl_tutorial.tasks import load
 from mrl_tutorial.tasks.types import RetrievalTask
-from tests.helpers.tiny import save_tiny
-
-WORDS = "vector norm inverse solve sparse dense graph node edge path sort merge frame row column".split()
+from tests.helpers.tiny import WORDS, save_tiny
 
 
 def test_prepare_leaves_nothing_to_encode(tmp_path, monkeypatch, capsys):

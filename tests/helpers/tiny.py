@@ -16,11 +16,23 @@ from transformers import (
     RobertaModel,
 )
 
-WORDS = "a an the matrix vector norm inverse solve eigenvalue sparse dense graph node edge path sort merge frame row column".split()
+VOCABULARY = (
+    "a an the matrix vector norm inverse solve eigenvalue sparse "
+    "dense graph node edge path sort merge frame row column"
+)
+WORDS = VOCABULARY.split()
 SENTENCES = [
-    "the norm of a vector", "solve the sparse matrix", "sort a frame by column", "merge the row", "a path in a graph",
-    "an edge joins the node", "the inverse of a dense matrix", "the eigenvalue of the matrix", "a node", "sort the path by norm of edge row",
-]  # fmt: skip
+    "the norm of a vector",
+    "solve the sparse matrix",
+    "sort a frame by column",
+    "merge the row",
+    "a path in a graph",
+    "an edge joins the node",
+    "the inverse of a dense matrix",
+    "the eigenvalue of the matrix",
+    "a node",
+    "sort the path by norm of edge row",
+]
 
 
 def save_tiny(folder: Path, family: str = "bert", *, layers: int = 3, width: int = 32, seed: int = 0) -> Path:
@@ -43,11 +55,19 @@ def save_tiny(folder: Path, family: str = "bert", *, layers: int = 3, width: int
     ).save_pretrained(folder)
     torch.manual_seed(seed)
     config_type, model_type = {
-        "bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel), "mpnet": (MPNetConfig, MPNetModel),
-    }[family]  # fmt: skip
+        "bert": (BertConfig, BertModel),
+        "roberta": (RobertaConfig, RobertaModel),
+        "mpnet": (MPNetConfig, MPNetModel),
+    }[family]
     config = config_type(
-        vocab_size=len(special) + len(WORDS), hidden_size=width, num_hidden_layers=layers, num_attention_heads=4,
-        intermediate_size=2 * width, max_position_embeddings=64, pad_token_id=special.index("[PAD]"), initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=len(special) + len(WORDS),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+        pad_token_id=special.index("[PAD]"),
+        initializer_range=0.3,
+    )
     model_type(config).save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""The plan of the house: ten rooms, imports that point down, files and functions that a reader takes in at one glance."""
+"""The plan of the house: ten rooms, imports that point down, files and functions that a reader takes in."""
 
 from __future__ import annotations
 
