@@ -1,8 +1,8 @@
 """The contrastive loss again, forward and backward in one pass: the numbers of `contrastive.cross_entropies`.
 
-Kept because it is measured to be two to four times as fast and to need less than half the memory (`mrl-tutorial bench
-loss`). That matters where the loss is most of a step: training heads on frozen embeddings, and batches with many
-documents a query. Beside a whole backbone it does not. The plain form is in `contrastive.py`; read that one first.
+It is two to five times as fast and needs less than half the memory (`mrl-tutorial bench loss`). That matters where the
+loss is much of a step: when heads are trained on frozen embeddings, and with many documents a query. Beside a whole
+backbone it does not. The plain form is in `contrastive.py`; read that one first.
 """
 
 from __future__ import annotations

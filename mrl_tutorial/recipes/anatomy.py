@@ -48,9 +48,7 @@ class Anatomy:
         return (self._stack(weights) * self.values).sum(0)
 
     def gradient(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Length of the weighted total's gradient on layer l's embeddings, in block m's coordinates: (L, M).
-
-        Raises InputError as `loss`."""
+        """Length of the weighted total's gradient on layer l's embeddings, in block m's coordinates: (L, M)."""
         stacked = self._stack(weights)
         squares = []
         for where, gram in zip(self.landing, self.grams, strict=True):
@@ -68,8 +66,7 @@ class Anatomy:
     def agreement(self, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
         """Cosine between the gradients of two weighted losses on each layer's embeddings, (L,).
 
-        1 where they push the same way, -1 where they undo each other, NaN where one of them does not push. Raises
-        InputError as `loss`."""
+        1 where they push the same way, -1 where they undo each other, NaN where one of them does not push."""
         a, b, found = self._stack(one), self._stack(other), []
         for where, gram in zip(self.landing, self.grams, strict=True):
             u, v, whole = a[tuple(where.T)], b[tuple(where.T)], gram.sum(0)
@@ -105,6 +102,8 @@ def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequenc
     parts = PARTS if parts is None else parts
     dims = default_dims(batch.width) if dims is None else tuple(dims)
     layers = tuple(batch.layers)
+    texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
+    leaves = replace(batch, queries=texts[0], documents=texts[1] if len(texts) > 1 else None)
     rows: list[list[np.ndarray]] = [[] for _ in layers]  # gradients that land there, each (texts, D)
     landing: list[list[tuple[int, int, int]]] = [[] for _ in layers]
     values = np.empty((len(parts), len(layers), len(dims)))
@@ -113,10 +112,11 @@ def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequenc
             raise InputError(f"unknown term {term!r}: give one of {', '.join(TERMS)}")
         function = TERMS[term] if isinstance(term, str) else term
         for i, layer in enumerate(layers):
-            found, gradients = _cells_of_a_layer(batch, function, layer, dims, options)
-            values[t, i] = found
-            for m, gradient in enumerate(gradients):
-                for r, row in enumerate(gradient):
+            table = function(leaves, [layer], dims, **options)[0]  # (M,)
+            values[t, i] = table.detach()
+            for m, loss in enumerate(table if table.requires_grad else ()):
+                found = torch.autograd.grad(loss, texts, retain_graph=True, allow_unused=True, materialize_grads=True)
+                for r, row in enumerate(torch.cat(found, 1).numpy()):
                     if row.any():
                         rows[r].append(row)
                         landing[r].append((t, i, m))
@@ -127,20 +127,6 @@ def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequenc
         grams.append(np.stack([(x @ x.T).astype(np.float64) for x in blocks]))
     where = tuple(np.array(cells, dtype=int).reshape(-1, 3) for cells in landing)
     return Anatomy(tuple(parts), layers, dims, values, where, tuple(grams))
-
-
-def _cells_of_a_layer(
-    batch: Batch, term: Term, layer: int, dims: Sequence[int], options: Mapping[str, Any]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Losses (M,) of one layer's cells, and each one's gradient on all layers' embeddings, (L, texts, D)."""
-    texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
-    copy = replace(batch, queries=texts[0], documents=texts[1] if len(texts) > 1 else None)
-    table = term(copy, [layer], dims, **options)[0]
-    gradients = []
-    for loss in table if table.requires_grad else ():
-        found = torch.autograd.grad(loss, texts, retain_graph=True, allow_unused=True, materialize_grads=True)
-        gradients.append(torch.cat(found, 1).numpy())
-    return table.detach().numpy(), gradients
 
 
 def recipe_parts(recipe: Recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
