@@ -1,8 +1,8 @@
-"""A path -> a task: a folder in BEIR layout, a folder of tables, one table, or a `.npy` of vectors."""
+"""Paths -> a task: a folder in BEIR layout, a folder of tables, one table, or a `.npy` of vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, columns_of_scores, read_stsb, read_table
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, Reshape, is_number, read_lines, read_table
 from mrl_tutorial.tasks.splits import cut_by_hash, limit_train, normalized, with_dev
-from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask
+from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Task
 from mrl_tutorial.tasks.vectors import task_of_vectors
 
 
-def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Any:
+def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Task:
     """The task that a file or folder holds, by its layout. Raises InputError naming file, line and remedy.
 
     limit: at most so many training rows of a task of pairs."""
@@ -24,47 +24,51 @@ def task_from_path(path: Path, name: str, origin: str, limit: int | None = None)
         if path.suffix == ".npy":
             return task_of_vectors(path, name, origin)
         if path.suffix in TABLES:
-            return task_from_tables({"all": path}, name, origin, limit)
+            return task_from_tables({"all": [path]}, name, origin, limit)
         raise InputError(f"{path}: cannot be read as a task; give a {', '.join(TABLES)} or .npy, or a folder")
-    if (path / "corpus.jsonl").exists() or (path / "queries.jsonl").exists():
-        return read_beir(path, name, origin)
-    if any(path.glob("sts-*.csv")):
-        return STSTask(name, origin, read_stsb(path))
-    tables = {
-        SPLIT_NAMES[file.stem]: file
-        for file in sorted(path.iterdir())
-        if file.suffix in TABLES and file.stem in SPLIT_NAMES
-    }
-    if not tables:
-        raise InputError(
-            f"{path}: no task in this folder; it needs corpus.jsonl, queries.jsonl, qrels/, or train.csv, test.csv"
-        )
-    return task_from_tables(tables, name, origin, limit)
+    corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"
+    if corpus.exists() or queries.exists():
+        qrels = sorted((path / "qrels").glob("*.tsv")) or sorted(path.glob("qrels*.tsv"))
+        if not qrels:
+            raise InputError(f"{path}: no qrels/*.tsv; give query-id, corpus-id, score, e.g. in qrels/test.tsv")
+        return read_beir([corpus], [queries], qrels, name, origin)
+    if released := sorted(path.glob("sts-*.csv")):
+        splits = {file.stem.removeprefix("sts-"): columns_of_scores(_read_stsb(file)) for file in released}
+        return STSTask(name, origin, {SPLIT_NAMES.get(split, split): scored for split, scored in splits.items()})
+    named = [file for file in sorted(path.iterdir()) if file.suffix in TABLES and file.stem in SPLIT_NAMES]
+    if not named:
+        needed = "corpus.jsonl, queries.jsonl, qrels/, or train.csv, test.csv"
+        raise InputError(f"{path}: no task in this folder; it needs {needed}")
+    return task_from_tables({SPLIT_NAMES[file.stem]: [file] for file in named}, name, origin, limit)
 
 
-def task_from_tables(paths: dict[str, Path], name: str, origin: str, limit: int | None) -> Any:
-    """A task of tables by split; a single one is cut by the hash of its text, or of its set of texts."""
-    tables = {split: read_table(path) for split, path in paths.items()}
-    warnings = [warning for table in tables.values() for warning in table.warnings]
-    kind, *others = {table.kind: None for table in tables.values()}
+def task_from_tables(
+    paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None
+) -> Task:
+    """A task of tables by split; a single split is cut by the hash of its text, or of its set of texts.
+
+    limit: as for `task_from_path`. reshape: as for `read_table`, which raises InputError for malformed rows.
+    """
+    tables = {split: [read_table(path, reshape) for path in its] for split, its in paths.items()}
+    warnings = [warning for its in tables.values() for table in its for warning in table.warnings]
+    kind, *others = {table.kind: None for its in tables.values() for table in its}
     if others:
-        mixed = ", ".join(f"{paths[split].name} {table.kind}" for split, table in tables.items())
+        mixed = ", ".join(f"{paths[split][0].name} {its[0].kind}" for split, its in tables.items())
         raise InputError(f"{origin}: different kinds of files ({mixed}); give one kind")
 
     def text(row: Sequence[Any]) -> str:
         return " | ".join(map(str, row)) if kind == "sets" else normalized(str(row[0]))
 
-    splits = {split: table.rows for split, table in tables.items()}
+    splits = {split: [row for table in its for row in table.rows] for split, its in tables.items()}
     if len(splits) == 1:
         rows = next(iter(splits.values()))
         splits = cut_by_hash(rows, text)
         if empty := [split for split, found in splits.items() if not found]:
-            raise InputError(
-                f"{origin}: {len(rows)} rows are too few to cut by hash (no {empty[0]}); give train.csv and test.csv"
-            )
+            problem = f"{len(rows)} rows are too few to cut by hash (no {empty[0]})"
+            raise InputError(f"{origin}: {problem}; give train.csv and test.csv")
     splits = with_dev(splits, text)
     if kind == "classification":
-        return _classification(splits, name, origin, warnings)
+        return ClassificationTask.of_rows(name, origin, splits, warnings)
     if kind == "sts":
         scored = {split: columns_of_scores(rows) for split, rows in splits.items()}
         return STSTask(name, origin, scored, warnings=warnings)
@@ -75,26 +79,27 @@ def task_from_tables(paths: dict[str, Path], name: str, origin: str, limit: int 
 
 def pairs_of_sets(rows: Sequence[Sequence[str]], split: str) -> list[tuple[Any, ...]]:
     """(anchor, positive) of texts that mean the same: the 1st and 2nd, 3rd and 4th, … to train on; of a held-out set
-    the 1st and 2nd alone, so that an anchor has one positive.
-
-    >>> pairs_of_sets(["abcde"], "train"), pairs_of_sets(["abcde"], "test")
-    ([('a', 'b'), ('c', 'd')], [('a', 'b')])
-    """
+    the 1st and 2nd alone, so that an anchor has one positive."""
     return [(row[i], row[i + 1]) for row in rows for i in (range(0, len(row) - 1, 2) if split == "train" else (0,))]
 
 
-def _classification(
-    splits: dict[str, list[tuple[Any, ...]]], name: str, origin: str, warnings: list[str]
-) -> ClassificationTask:
-    """The task of rows (text, label). Raises InputError where there is only one label."""
-    classes = sorted({row[1] for rows in splits.values() for row in rows})
-    if len(classes) < 2:
-        raise InputError(f"{origin}: only one label ({classes[0]!r}); a classification task needs two or more")
-    number = {label: index for index, label in enumerate(classes)}
-    if unseen := sorted(set(classes) - {row[1] for row in splits.get("train", ())}):
-        warnings.append(f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted")
-    labelled = {
-        split: ([row[0] for row in rows], np.array([number[row[1]] for row in rows], np.int64))
-        for split, rows in splits.items()
-    }
-    return ClassificationTask(name, origin, labelled, classes, warnings=warnings)
+def columns_of_scores(rows: Sequence[tuple[Any, ...]]) -> tuple[list[str], list[str], np.ndarray]:
+    """Rows (first, second, score) as three columns, the scores (N,) float64."""
+    return [row[0] for row in rows], [row[1] for row in rows], np.array([row[2] for row in rows], np.float64)
+
+
+def _read_stsb(path: Path) -> list[tuple[str, str, float]]:
+    """(first, second, score) of a file of STS-B as released: tab-separated, no header, no quoting; field 5 is the score
+    (0 to 5), 6 and 7 the sentences, some lines have two more."""
+    rows = []
+    for number, line in read_lines(path):
+        fields = [field.strip() for field in line.split("\t")]
+        if fields == [""]:
+            continue
+        if len(fields) < 7 or not is_number(fields[4]) or not fields[5] or not fields[6]:
+            problem = "field 5 must be a score, 6 and 7 sentences, separated by tabs"
+            raise InputError(f"{path}:{number}: {problem}; correct the line")
+        rows.append((fields[5], fields[6], float(fields[4])))
+    if not rows:
+        raise InputError(f"{path}: is empty; give score and sentences in fields 5 to 7")
+    return rows

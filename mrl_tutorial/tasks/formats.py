@@ -1,7 +1,7 @@
-"""Files of one table or array: csv, tsv, json lines, parquet; STS-B as released; `.npy` of vectors.
+"""Files of texts: lines, records, and tables of csv, tsv, json lines or parquet.
 
-Every problem names file and line and says what to do: an InputError where a result would be wrong without the line, a
-counted warning where it is right to drop it.
+A problem is an InputError naming file, line and remedy where a result would be wrong without the line, and a counted
+warning where it is right to drop it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import gzip
 import io
 import json
 import math
+import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -27,16 +27,16 @@ FIRST = {"anchor", "query", "question", "sentence1", "text1", "premise"}
 SECOND = {"positive", "pos", "document", "answer", "sentence2", "text2", "passage"}
 SCORE = {"score", "similarity", "similarity_score"}
 TEXT = {"text", "sentence", "document", "query", "utterance"}
-LABEL = {"label", "category", "class", "intent", "label_text", "target"}
+LABEL = {"label", "category", "class", "intent", "target"}
+
+Record = dict[str, Any]
+Reshape = Callable[[Record], Record | None]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The complete rows of a file, and what they are.
-
-    kind: "classification" (text, label) · "sts" (first, second, float) · "pairs" (anchor, positive, *negatives) ·
-    "sets" (texts that mean the same).
-    """
+    """The complete rows of a file, by kind: "classification" (text, label), "sts" (first, second, float), "pairs"
+    (anchor, positive, *negatives) or "sets" (texts that mean the same)."""
 
     kind: str
     rows: list[tuple[Any, ...]]
@@ -53,14 +53,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', '') or error}); check the file"
-        ) from error
+        reason = getattr(error, "strerror", "") or error
+        raise InputError(f"{path}: cannot be read ({reason}); check the file") from error
 
 
-def read_records(path: Path, remedy: str = "correct or remove the line") -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     """(line or row, object) of a `.jsonl`, `.jsonl.gz`, `.json` (a list of objects) or `.parquet` file. A line that is
-    a bare list stands for {"set": the list}. Raises InputError naming file, line and remedy."""
+    a bare list stands for {"set": the list}. Raises InputError for what is none of these."""
     if path.suffix == ".parquet":
         yield from enumerate(_parquet_rows(path), start=1)
         return
@@ -71,67 +70,74 @@ def read_records(path: Path, remedy: str = "correct or remove the line") -> Iter
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise InputError(
-                f"{path}:{getattr(error, 'lineno', 1) + number - 1}: not a json object; {remedy}"
-            ) from error
+            line = getattr(error, "lineno", 1) + number - 1
+            raise InputError(f"{path}:{line}: not a json object; correct or remove the line") from error
         if whole and not isinstance(value, list):
             raise InputError(f"{path}: not a list; give a list of objects")
         for place, item in enumerate(value, start=1) if whole else [(number, value)]:
             if not isinstance(item, (dict, list)):
-                raise InputError(f"{path}:{place}: not a json object; {remedy}")
+                raise InputError(f"{path}:{place}: not a json object; correct or remove the line")
             yield place, item if isinstance(item, dict) else {"set": item}
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """By pyarrow, a batch of rows at a time: pandas turns whole numbers beside missing ones into fractions."""
-    import pyarrow.parquet
+def _parquet_rows(path: Path) -> list[Record]:
+    """The rows of a parquet file, whole numbers kept whole beside missing ones. Raises InputError for another file."""
+    import datasets  # takes two seconds
 
+    bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a parquet file ({' '.join(str(error).split())}); write it again") from error
+        with tempfile.TemporaryDirectory(dir=files.cache_dir("parquet")) as folder:
+            return datasets.Dataset.from_parquet(str(path), cache_dir=folder, keep_in_memory=True).to_list()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(f"{path}: not a parquet file ({reason}); write it again") from error
+    finally:
+        datasets.logging.set_verbosity(level)
+        if not bars:
+            datasets.enable_progress_bars()
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, reshape: Reshape | None = None) -> Table:
     """A file of `TABLES`; its header (or its objects' names) says what the rows are. A csv or tsv of two columns
-    without a known header holds pairs. Raises InputError naming file and line for a malformed row."""
+    without a known header holds pairs.
+
+    reshape: gives what to read in place of each object, or None to skip it. Raises InputError naming file and line.
+    """
     separated = path.suffix in (".csv", ".tsv")
-    rows = _separated_rows(path) if separated else _object_rows(path)
-    first = next(rows, None)
-    if first is None:
+    body = list(_separated_rows(path) if separated else _object_rows(path, reshape))
+    if not body:
         raise InputError(f"{path}: is empty; give a header and rows")
-    header = [name.strip().lower().lstrip("#").strip() for name in first[1]]
+    header = [name.strip().lower().lstrip("#").strip() for name in body[0][1]]
     kind, columns = _columns(header)
     warnings: list[str] = []
     found: list[tuple[Any, ...]] = []
-    dropped: list[int] = []
-    body = list(rows)
-    if not kind and separated and len(header) == 2:
-        kind, columns, body = "pairs", [0, 1], [first, *body]
+    empty: list[str] = []
+    if kind:
+        del body[0]
+    elif separated and len(header) == 2:
+        kind, columns = "pairs", [0, 1]
         warnings.append(f"{path.name}: no known header, so the first line is data; read as anchor,positive")
-    if not kind:
+    else:
         raise InputError(
             f"{path}:1: columns {', '.join(header[:6])} are not known; separate by commas and name them "
             "text,label or anchor,positive (and negative…) or sentence1,sentence2,score"
         )
     for number, fields in body:
         if len(fields) != len(header):
-            raise InputError(
-                f"{path}:{number}: {len(fields)} fields where line 1 has {len(header)}; quote texts with separators"
-            )
+            problem = f"{len(fields)} fields where line 1 has {len(header)}"
+            raise InputError(f"{path}:{number}: {problem}; quote texts with separators")
         values = [fields[column].strip() for column in columns]
         if kind == "sts" and not is_number(values[2]):
             raise InputError(f"{path}:{number}: score {values[2]!r} is not a number; correct the line")
         if "" in (values[:2] if kind == "pairs" else values):
-            dropped.append(number)
+            empty.append(f"line {number}")
         elif kind == "sts":
             found.append((values[0], values[1], float(values[2])))
         else:
             found.append(tuple(value for value in values if value))
-    if dropped:
-        rows_dropped = count_of(len(dropped), "row", "rows")
-        warnings.append(f"{path.name}: dropped {rows_dropped} with an empty field (first: line {dropped[0]})")
+    warnings += dropped(path, empty, "row with an empty field", "rows with an empty field")
     if not found:
         raise InputError(f"{path}: holds no complete row below its header; give some")
     return Table(kind, found, warnings)
@@ -143,7 +149,8 @@ def _columns(header: list[str]) -> tuple[str, list[int]]:
     def place(names: set[str]) -> int | None:
         return next((index for index, name in enumerate(header) if name in names), None)
 
-    first, second, score, text, label = map(place, (FIRST, SECOND, SCORE, TEXT, LABEL))
+    first, second, score, text = map(place, (FIRST, SECOND, SCORE, TEXT))
+    label = place({"label_text"} if "label_text" in header else LABEL)  # beside it, "label" is its number
     if first is not None and second is not None:
         if score is not None:
             return "sts", [first, second, score]
@@ -156,16 +163,15 @@ def _columns(header: list[str]) -> tuple[str, list[int]]:
 
 
 def _separated_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, fields) of every row of a csv or tsv that is not empty.
-
-    By the csv module: pandas gives no line numbers, and accepts a stray quote and a short row in silence."""
+    """(line on which it begins, fields) of every row that is not empty. By the csv module: pandas gives no line
+    numbers, and accepts a stray quote and a short row in silence."""
     text = "\n".join(line for _, line in read_lines(path))
     if "\0" in text:
         raise InputError(f"{path}: holds zero bytes, so it is not a text file; export it as UTF-8 csv")
     if path.suffix == ".tsv":
         reader = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(io.StringIO(text), strict=True)  # a stray quote is an error, not a field of half the file
+    else:  # strict: a stray quote is an error, not a field of half the file
+        reader = csv.reader(io.StringIO(text), strict=True)
     begin = 1
     try:
         for fields in reader:
@@ -176,62 +182,33 @@ def _separated_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}:{begin}: {error}; close the quote, and write a quote inside a text twice") from error
 
 
-def _object_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _object_rows(path: Path, reshape: Reshape | None) -> Iterator[tuple[int, list[str]]]:
     """The names of the first object, then (line, values) of every object; a name that one lacks is an empty field."""
     header: list[str] = []
-    for number, record in read_records(path):
+    for number, item in read_records(path):
+        if (record := reshape(item) if reshape else item) is None:
+            continue
         if not header:
             header = list(record)
-            yield 1, [str(name) for name in header]
+            yield 1, header
         for name in header:
             if isinstance(record.get(name), (dict, list)):
                 raise InputError(f"{path}:{number}: {name!r} is not a text or a number; correct or remove the line")
         yield number, ["" if record.get(name) is None else str(record[name]) for name in header]
 
 
-def read_stsb(folder: Path) -> dict[str, tuple[list[str], list[str], np.ndarray]]:
-    """STS-B as released: sts-{train,dev,test}.csv, tab-separated, no header, no quoting; field 5 is the score (0 to 5),
-    6 and 7 the sentences, some lines have two more. -> split -> (first, second, scores (N,) float64)."""
-    splits: dict[str, tuple[list[str], list[str], np.ndarray]] = {}
-    for path in sorted(folder.glob("sts-*.csv")):
-        rows = []
-        for number, line in read_lines(path):
-            fields = [field.strip() for field in line.split("\t")]
-            if fields == [""]:
-                continue
-            if len(fields) < 7 or not is_number(fields[4]) or not fields[5] or not fields[6]:
-                raise InputError(
-                    f"{path}:{number}: field 5 must be a score, 6 and 7 sentences, separated by tabs; correct the line"
-                )
-            rows.append((fields[5], fields[6], float(fields[4])))
-        if not rows:
-            raise InputError(f"{path}: is empty; give score and sentences in fields 5 to 7")
-        split = path.stem.removeprefix("sts-")
-        splits[SPLIT_NAMES.get(split, split)] = columns_of_scores(rows)
-    return splits
-
-
-def columns_of_scores(rows: Sequence[tuple[str, str, float]]) -> tuple[list[str], list[str], np.ndarray]:
-    """Rows (first, second, score) as three columns, the scores (N,) float64."""
-    return [row[0] for row in rows], [row[1] for row in rows], np.array([row[2] for row in rows], np.float64)
-
-
 def is_number(text: str) -> bool:
-    """Whether the text is a finite number.
-
-    >>> is_number("2.5"), is_number("nan"), is_number("high")
-    (True, False, False)
-    """
+    """Whether the text is a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def count_of(count: int, one: str, many: str) -> str:
-    """A number with its noun.
+def dropped(path: Path, what: Sequence[str], one: str, many: str) -> list[str]:
+    """The warning that these were left out of a file, named in the singular or the plural; none if there are none.
 
-    >>> count_of(1, "entry", "entries"), count_of(2, "entry", "entries")
-    ('1 entry', '2 entries')
+    >>> dropped(Path("a.csv"), ["line 2"], "row", "rows")
+    ['a.csv: dropped 1 row (first: line 2)']
     """
-    return f"{count} {one if count == 1 else many}"
+    return [f"{path.name}: dropped {len(what)} {one if len(what) == 1 else many} (first: {what[0]})"] if what else []

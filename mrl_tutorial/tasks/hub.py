@@ -1,73 +1,58 @@
 """Public data sets from the Hugging Face hub, at pinned revisions.
 
-A set is downloaded by huggingface_hub, rewritten once to a layout that `folders.py` reads, and kept in the cache as one
-folder, whole or not at all; after that no network is needed. `$HF_ENDPOINT`, `$HF_HUB_OFFLINE` and the hub's own cache
-are respected.
+The files stay as the hub has them; once they are in its cache, no network is needed. `$HF_ENDPOINT`, `$HF_HUB_OFFLINE`
+and the hub's own cache are respected; with `$MRL_HUB_REVISION=main` the newest revision is taken.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.hub_layouts import CONVERTERS
-
-VERSION = 1  # of the conversion
-ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one repository, by patterns, at one commit."""
-
-    repository: str
-    revision: str
-    files: tuple[str, ...]
+from mrl_tutorial.tasks.beir import read_beir
+from mrl_tutorial.tasks.folders import task_from_tables
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record
+from mrl_tutorial.tasks.hub_files import Source, cached, fetch
+from mrl_tutorial.tasks.types import Task
 
 
-def _beir(name: str, texts: str, qrels: str) -> tuple[str, tuple[Source, ...]]:
+def _beir(name: str, texts: str, qrels: str) -> tuple[Source, ...]:
     patterns = ("corpus/*.parquet", "queries/*.parquet")
-    return "beir", (Source(f"BeIR/{name}", texts, patterns), Source(f"BeIR/{name}-qrels", qrels, ("*.tsv",)))
+    return Source(f"BeIR/{name}", texts, patterns), Source(f"BeIR/{name}-qrels", qrels, ("*.tsv",))
 
 
-def _single(layout: str, repository: str, revision: str, pattern: str) -> tuple[str, tuple[Source, ...]]:
-    return layout, (Source(repository, revision, (pattern,)),)
+def _tables(repository: str, revision: str, pattern: str) -> tuple[Source, ...]:
+    return (Source(repository, revision, (pattern,)),)
 
 
-# name -> (layout, sources). The revisions are commits; with $MRL_HUB_REVISION=main the newest is taken instead.
 _SBERT = "sentence-transformers"
-SETS: dict[str, tuple[str, tuple[Source, ...]]] = {
-    name: _beir(name, texts, qrels)
-    for name, texts, qrels in (
-        ("scifact", "b3b5335604bf5ee3c4447671af975ea25143d4f5", "2938d17dc3b09882fdb8c12bbbe2e2dc0e75a029"),
-        ("nfcorpus", "b5026a0e96e8a7ac4f95f482a596389289d46269", "a451b3b26d3ae1358f259c1a3a4dd61fcea35a65"),
-        ("fiqa", "979c07a7cb5ccc6ca009792241fa1250b98055dd", "252958f2d646e22cab6d0c72dd3f0d5de6d0655a"),
-    )
-} | {
-    "stsbenchmark": _single("sts", "mteb/stsbenchmark-sts", "b0fddb56ed78048fa8b90373c8a3cfc37b684831", "*.jsonl.gz"),
-    "banking77": _single("classification", "mteb/banking77", "0fd18e25b25c072e09e0d92ab615fda904d66300", "*.jsonl"),
-    "captions": _single(
-        "sets",
-        f"{_SBERT}/embedding-training-data",
-        "d04b167f2c7dfb6ac247a4b5781364ffd9a74bc2",
-        "flickr30k_captions.jsonl.gz",
+# name -> texts and judgments in BEIR layout, or one source of tables; the revisions are commits
+SETS: dict[str, tuple[Source, ...]] = {
+    "scifact": _beir("scifact", "b3b5335604bf5ee3c4447671af975ea25143d4f5", "2938d17dc3b09882fdb8c12bbbe2e2dc0e75a029"),
+    "nfcorpus": _beir(
+        "nfcorpus", "b5026a0e96e8a7ac4f95f482a596389289d46269", "a451b3b26d3ae1358f259c1a3a4dd61fcea35a65"
     ),
-    "all-nli": _single("pairs", f"{_SBERT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
-    "msmarco": _single(
-        "pairs", f"{_SBERT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"
+    "fiqa": _beir("fiqa", "979c07a7cb5ccc6ca009792241fa1250b98055dd", "252958f2d646e22cab6d0c72dd3f0d5de6d0655a"),
+    "stsbenchmark": _tables("mteb/stsbenchmark-sts", "b0fddb56ed78048fa8b90373c8a3cfc37b684831", "*.jsonl.gz"),
+    "banking77": _tables("mteb/banking77", "0fd18e25b25c072e09e0d92ab615fda904d66300", "*.jsonl"),
+    "captions": _tables(
+        f"{_SBERT}/embedding-training-data", "d04b167f2c7dfb6ac247a4b5781364ffd9a74bc2", "flickr30k_captions.jsonl.gz"
     ),
-    "medi": _single("pairs", "GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
+    "all-nli": _tables(f"{_SBERT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
+    "msmarco": _tables(f"{_SBERT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"),
+    "medi": _tables("GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
 }
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
     """The repositories of a set, each at its pinned revision or at `$MRL_HUB_REVISION`."""
     other = os.environ.get("MRL_HUB_REVISION")
-    return tuple(replace(source, revision=other or source.revision) for source in SETS[name][1])
+    return tuple(replace(source, revision=other or source.revision) for source in SETS[name])
 
 
 def describe(name: str) -> str:
@@ -81,96 +66,62 @@ def describe(name: str) -> str:
     return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in sources_of(name))
 
 
-def _folder(name: str) -> Path:
-    sources = [[source.repository, source.revision, source.files] for source in sources_of(name)]
-    return files.cache_dir("hub") / f"{name}-{files.key(VERSION, sources)}"
+def is_here(name: str) -> bool:
+    """Whether the whole set was fetched before."""
+    return name in SETS and cached(name, sources_of(name)) is not None
 
 
-def cached(name: str) -> Path | None:
-    """The set's folder in our cache, if it was fetched before."""
-    return folder if name in SETS and (folder := _folder(name)).is_dir() else None
+def task_from_hub(name: str, limit: int | None = None) -> Task:
+    """The task of a set of `SETS`, fetched if it is not here.
 
-
-def fetch(name: str) -> Path:
-    """The set as a folder that `folders.py` reads, fetched at its pinned revision if it is not in the cache.
-
-    Raises InputError in one line where the hub has no such set or does not answer, or where the network is off limits.
+    limit: at most so many training rows of a task of pairs. Raises InputError in one line where the hub has no such set
+    or does not answer, where the network is off limits, and for a damaged file.
     """
-    if folder := cached(name):
-        return folder
-    place = f"put the files in $MRL_DATA/{name}"
+    remedy = f"put the files in $MRL_DATA/{name}"
     if name not in SETS:
-        raise InputError(
-            f"{name}: the hub has no copy that we know of; {place} (corpus.jsonl, queries.jsonl, qrels/test.tsv)"
-        )
-    convert = CONVERTERS[SETS[name][0]]
-    with files.whole_folder(_folder(name)) as target:
-        folders = [(_snapshot(name, source, place), source.files) for source in sources_of(name)]
-        try:
-            convert(folders, target)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(f"{name}: {describe(name)} is not laid out as expected ({error!r}); {place}") from error
-    return _folder(name)
-
-
-def _snapshot(name: str, source: Source, remedy: str) -> Path:
-    """The source's files in the hub's own cache; downloaded where that is allowed and the hub answers."""
-    from huggingface_hub import constants, snapshot_download
-
-    endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
-    reason = "HF_HUB_OFFLINE is set" if offline else _why_silent(endpoint, source)
+        needed = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
+        raise InputError(f"{name}: the hub has no copy that we know of; {remedy} ({needed})")
+    paths, *judgments = fetch(name, sources_of(name), remedy)
     try:
-        folder = Path(
-            snapshot_download(
-                source.repository,
-                repo_type="dataset",
-                revision=source.revision,
-                allow_patterns=list(source.files),
-                endpoint=endpoint,
-                etag_timeout=ANSWER_SECONDS,
-                local_files_only=bool(reason),
-            )
-        )
-    except Exception as error:  # the client's errors differ between its versions; all say that we have no files
-        reason = reason or " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{name}: cannot be downloaded from {endpoint} ({reason}); {remedy}, or try again with a network"
-        ) from error
-    if missing := _missing(folder, source):
-        cache = f" in the local cache ({reason})" if reason else ""
-        raise InputError(
-            f"{name}: {source.repository} has no complete {missing} at {source.revision[:7]}{cache}; {remedy}"
-        )
-    return folder
+        if judgments:
+            corpus, queries = ([path for path in paths if path.parent.name == part] for part in ("corpus", "queries"))
+            return read_beir(corpus, queries, judgments[0], name, describe(name))
+        splits: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:  # train.jsonl, test-00000-of-00001.parquet; what names no split is training data
+            splits[SPLIT_NAMES.get(re.split(r"[.-]", path.name)[0], "train")].append(path)
+        return task_from_tables(splits, name, describe(name), limit, RESHAPED.get(name, one_line))
+    except InputError as error:
+        problem = str(error).rpartition(";")[0]
+        again = "delete the file and what it links to, so that it is fetched again"
+        raise InputError(f"{name}: {problem}; {again}, or {remedy}") from error
 
 
-def _why_silent(endpoint: str, source: Source) -> str:
-    """Why the hub cannot be asked for the source, or "": one request that must be answered soon, before the patient
-    retries of a download begin."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+def one_line(record: Record) -> Record:
+    """The record with each run of white space in its texts as one space, as a tokenizer takes it.
 
-    try:
-        HfApi(endpoint=endpoint).dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
-    except HfHubHTTPError as error:
-        return f"HTTP {error.response.status_code} for {source.repository} at {source.revision[:7]}"
-    except Exception as error:  # of whichever http library the client uses
-        return f"no answer: {' '.join(str(error).split())[:160]}"
-    return ""
+    >>> one_line({"text": "two\\nlines", "label": 1})
+    {'text': 'two lines', 'label': 1}
+    """
+    return {name: " ".join(value.split()) if isinstance(value, str) else value for name, value in record.items()}
 
 
-def _missing(folder: Path, source: Source) -> str:
-    """The first pattern without files, or the first file whose other shards are not here."""
-    for pattern in source.files:
-        found = sorted(folder.glob(pattern))
-        if not found:
-            return pattern
-        for path in found:
-            if (shard := re.search(r"(.*)-\d{5}-of-(\d{5})\.", path.name)) and len(
-                list(path.parent.glob(f"{shard[1]}-*-of-{shard[2]}.*"))
-            ) != int(shard[2]):
-                return path.name
-    return ""
+def _five_captions(record: Record) -> Record | None:
+    """The captions of an image that has five of them."""
+    captions = record.get("set") or []
+    return one_line({f"cap{i}": text for i, text in enumerate(captions)}) if len(captions) == 5 else None
+
+
+def _without_instructions(record: Record) -> Record:
+    """Anchor, positive and the first negative, without the instruction before each text."""
+    names = {"anchor": "query", "positive": "pos", "negative": "neg"}
+    return one_line({name: _first_text(record.get(its)) for name, its in names.items()})
+
+
+def _first_text(value: Any) -> str:
+    """The text of "text", ["instruction", "text"] or [["instruction", "text"], …]."""
+    while isinstance(value, list) and value:
+        value = value[0] if isinstance(value[0], list) else value[-1]
+    return str(value or "")
+
+
+RESHAPED = {"captions": _five_captions, "medi": _without_instructions}

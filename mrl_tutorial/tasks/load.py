@@ -66,7 +66,7 @@ def tasks() -> list[TaskInfo]:
         elif folder := _data_folder(name):
             origin, available = str(folder), True
         else:
-            origin, available = hub.describe(name), hub.cached(name) is not None
+            origin, available = hub.describe(name), hub.is_here(name)
         found.append(TaskInfo(name, kind, size, origin, available))
     return found
 
@@ -98,7 +98,7 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
     if name in NAMED:
         if folder := _data_folder(name):
             return task_from_path(folder, name, str(folder), limit)
-        return task_from_path(hub.fetch(name), name, hub.describe(name), limit)
+        return hub.task_from_hub(name, limit)
     path = Path(name).expanduser()
     if path.exists():
         return task_from_path(path, path.resolve().name if path.is_dir() else path.stem, str(path), limit)

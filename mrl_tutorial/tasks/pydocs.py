@@ -12,8 +12,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.splits import SPLITS
@@ -67,11 +65,5 @@ def load_retrieval() -> RetrievalTask:
 def load_classification(level: str) -> ClassificationTask:
     """The classification task: which "package" or "module" does a document come from?"""
     rows, origin = read_corpus()
-    classes = sorted({row[level] for row in rows})
-    number = {label: index for index, label in enumerate(classes)}
-    splits = {}
-    for split in SPLITS:
-        chosen = [row for row in rows if row["split"] == split]
-        labels = np.array([number[row[level]] for row in chosen], np.int64)
-        splits[split] = ([row["document"] for row in chosen], labels)
-    return ClassificationTask(f"pydocs:{level}", origin, splits, classes)
+    splits = {split: [(row["document"], row[level]) for row in rows if row["split"] == split] for split in SPLITS}
+    return ClassificationTask.of_rows(f"pydocs:{level}", origin, splits)

@@ -28,11 +28,7 @@ def normalized(text: str) -> str:
 
 
 def hash_fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone.
-
-    >>> round(hash_fraction("a"), 3)
-    0.791
-    """
+    """A number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
@@ -47,8 +43,7 @@ def split_of(text: str, dev: float, test: float) -> str:
 
 
 def cut_by_hash(rows: Sequence[Item], text: Callable[[Item], str]) -> dict[str, list[Item]]:
-    """train, dev and test of rows that came in one file: 10 % by hash are dev and 10 % test. Rows with equal `text`
-    stay together."""
+    """train, dev (10 %) and test (10 %) of rows that came in one file, by hash: rows of equal `text` stay together."""
     where = [split_of(text(row), dev=0.1, test=0.1) for row in rows]
     return {split: [row for row, its in zip(rows, where, strict=True) if its == split] for split in SPLITS}
 
@@ -60,18 +55,17 @@ def with_dev(splits: Mapping[str, list[Item]], text: Callable[[Item], str]) -> d
     {'dev': ['b', 'e'], 'test': ['a', 'c', 'd']}
     """
     cut = dict(splits)
-    source = next((split for split in ("train", "test") if split in cut), None)
-    if "dev" not in cut and source:
-        chosen = [split_of(f"dev {text(item)}", dev=0.2, test=0.0) == "dev" for item in cut[source]]
-        if any(chosen) and not all(chosen):
-            cut["dev"] = [item for item, dev in zip(cut[source], chosen, strict=True) if dev]
-            cut[source] = [item for item, dev in zip(cut[source], chosen, strict=True) if not dev]
+    if "dev" not in cut and (source := next((split for split in ("train", "test") if split in cut), None)):
+        parts: dict[bool, list[Item]] = {False: [], True: []}
+        for item in cut[source]:
+            parts[hash_fraction(f"dev {text(item)}") < 0.2].append(item)
+        if all(parts.values()):
+            cut[source], cut["dev"] = parts[False], parts[True]
     return {split: cut[split] for split in SPLITS if split in cut}
 
 
 def limit_train(splits: Mapping[str, list[Any]], limit: int | None, warnings: list[str]) -> dict[str, list[Any]]:
-    """The splits with at most `limit` training rows, those with the lowest hash; None keeps all. Says so in
-    `warnings`."""
+    """The splits with at most `limit` training rows, those with the lowest hash, said in `warnings`; None keeps all."""
     rows = splits.get("train", [])
     if limit is None or len(rows) <= limit:
         return dict(splits)
@@ -81,11 +75,7 @@ def limit_train(splits: Mapping[str, list[Any]], limit: int | None, warnings: li
 
 
 def stratified_folds(labels: np.ndarray, folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(train, test) indices into `labels` (N,), one pair a fold, each fold with its share of every class.
-
-    >>> [test.tolist() for _, test in stratified_folds(np.array([0, 1, 0, 1]), 2)]
-    [[1, 2], [0, 3]]
-    """
+    """(train, test) indices into `labels` (N,), one pair a fold, each fold with its share of every class."""
     from sklearn.model_selection import StratifiedKFold
 
     return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels))

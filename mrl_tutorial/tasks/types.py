@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -30,7 +30,8 @@ class Task:
     @property
     def size(self) -> str:
         """How much is in it, in words."""
-        return ", ".join(f"{split} {len(items):,}" for split, items in self._splits().items())
+        splits = self._splits().items()
+        return ", ".join(f"{split} {len(its[-1] if isinstance(its, tuple) else its):,}" for split, its in splits)
 
     def _splits(self) -> dict[str, Any]:
         return getattr(self, "splits", {})
@@ -48,8 +49,6 @@ class Task:
 
 def _flat(value: Any) -> list[Any]:
     """Nested containers as a flat list that files.key takes, arrays kept as arrays."""
-    if isinstance(value, np.ndarray):
-        return [value]
     if isinstance(value, dict):
         return [part for name, item in value.items() for part in (name, *_flat(item))]
     if isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, dict, np.ndarray)) for item in value):
@@ -101,20 +100,15 @@ class RetrievalTask(Task):
         step = max(1, len(self.corpus) // max(1, documents))
         corpus = dict(list(self.corpus.items())[::step])
         splits = {
-            split: [query for query in queries if all(document in corpus for document in self.relevant(query))]
-            for split, queries in self.splits.items()
+            split: [q for q in its if corpus.keys() >= set(self.relevant(q))] for split, its in self.splits.items()
         }
-        qrels = {
-            query: {document: grade for document, grade in self.qrels.get(query, {}).items() if document in corpus}
-            for queries in splits.values()
-            for query in queries
-        }
+        kept = [query for queries in splits.values() for query in queries]
         return RetrievalTask(
             f"{self.name} ({len(corpus):,} documents)",
             self.origin,
             corpus,
-            {query: self.queries[query] for query in qrels},
-            qrels,
+            {query: self.queries[query] for query in kept},
+            {q: {d: grade for d, grade in self.qrels.get(q, {}).items() if d in corpus} for q in kept},
             splits,
             {level: labels[::step] for level, labels in self.labels.items()},
         )
@@ -144,8 +138,7 @@ class PairsTask(Task):
         qrels: dict[str, dict[str, int]] = {query: {} for query in queries.values()}
         for row in rows:
             qrels[queries[row[0]]][documents[row[1]]] = 1
-        corpus = {name: text for text, name in documents.items()}
-        texts = {name: text for text, name in queries.items()}
+        corpus, texts = ({name: text for text, name in names.items()} for names in (documents, queries))
         return RetrievalTask(self.name, self.origin, corpus, texts, qrels, {split: list(texts)}, warnings=self.warnings)
 
 
@@ -162,7 +155,7 @@ class STSTask(Task):
 
     @property
     def size(self) -> str:
-        return "pairs: " + ", ".join(f"{split} {len(scores):,}" for split, (_, _, scores) in self.splits.items())
+        return f"pairs: {super().size}"
 
 
 @dataclass(frozen=True)
@@ -171,14 +164,32 @@ class ClassificationTask(Task):
 
     With `folds`, splits["all"] is everything and `fold_indices` cuts it, so that each item is tested once.
 
-    >>> ClassificationTask("tiny", "here", {"test": (["hello"], np.array([0]))}, ["greeting"]).size
-    'test 1; 1 classes'
+    >>> ClassificationTask.of_rows("tiny", "here", {"train": [("hello", "greeting"), ("bye", "parting")]}).size
+    'train 2; 2 classes'
     """
 
     splits: dict[str, tuple[Any, np.ndarray]]
     classes: list[str]
     folds: int | None = None
     kind: ClassVar[str] = "classification"
+
+    @classmethod
+    def of_rows(
+        cls, name: str, origin: str, rows: Mapping[str, Sequence[tuple[str, str]]], warnings: Sequence[str] = ()
+    ) -> ClassificationTask:
+        """Texts with labels: split -> (text, label). Raises InputError where there is only one label."""
+        classes = sorted({label for its in rows.values() for _, label in its})
+        if len(classes) < 2:
+            raise InputError(f"{origin}: only one label ({classes[0]!r}); a classification task needs two or more")
+        said = list(warnings)
+        if unseen := sorted(set(classes) - {label for _, label in rows.get("train", ())}):
+            said.append(f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted")
+        number = {label: index for index, label in enumerate(classes)}
+        splits = {
+            split: ([text for text, _ in its], np.array([number[label] for _, label in its], np.int64))
+            for split, its in rows.items()
+        }
+        return cls(name, origin, splits, classes, warnings=said)
 
     @classmethod
     def in_folds(cls, name: str, origin: str, vectors: np.ndarray, labels: Sequence[str]) -> ClassificationTask:
@@ -189,20 +200,14 @@ class ClassificationTask(Task):
         if counts.min() < 5:
             rare = str(classes[counts.argmin()])
             raise InputError(f"{name}: fewer than 5 vectors of class {rare!r}, one a fold; add some")
-        parts = [test for _, test in stratified_folds(numbers, 5)]
-        rows = {
-            "train": np.sort(np.concatenate(parts[2:])),
-            "dev": parts[1],
-            "test": parts[0],
-            "all": np.arange(len(numbers)),
-        }
-        splits = {split: (vectors[..., index, :], numbers[index].astype(np.int64)) for split, index in rows.items()}
+        test, dev, *others = (rows for _, rows in stratified_folds(numbers, 5))
+        index = {"train": np.sort(np.concatenate(others)), "dev": dev, "test": test, "all": np.arange(len(numbers))}
+        splits = {split: (vectors[..., rows, :], numbers[rows].astype(np.int64)) for split, rows in index.items()}
         return cls(name, origin, splits, classes.tolist(), 5)
 
     @property
     def size(self) -> str:
-        counts = ", ".join(f"{split} {len(labels):,}" for split, (_, labels) in self.splits.items())
-        return f"{counts}; {len(self.classes)} classes"
+        return f"{super().size}; {len(self.classes)} classes"
 
     def fold_indices(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """(train, test) indices into splits["all"], one pair a fold, stratified. Raises InputError without folds."""

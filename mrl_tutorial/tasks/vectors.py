@@ -54,8 +54,8 @@ def read_labels(path: Path) -> list[str] | None:
 def _load(path: Path, what: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+        raise ValueError("several arrays in one file")
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a .npy of {what}; write it with numpy.save (no object arrays)") from error
-    if not isinstance(array, np.ndarray):  # several arrays in one file
-        raise InputError(f"{path}: not a .npy of {what}; write it with numpy.save")
-    return array

@@ -18,7 +18,8 @@ import pyarrow.parquet
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks import hub
+from mrl_tutorial.files import cache_dir
+from mrl_tutorial.tasks import hub, hub_files
 from mrl_tutorial.tasks.load import load_task
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,8 @@ def stand_in(files, monkeypatch, tmp_path):
             if path[:2] == ["api", "datasets"] and path[4:5] == ["tree"]:
                 known = files["/".join(path[2:4])]
                 body = [
-                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in known.items()
+                    {"type": "file", "path": name, "size": len(data or b""), "oid": "0" * 40}
+                    for name, data in known.items()
                 ]
                 return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
             if path[0] == "datasets" and path[3] == "resolve":
@@ -170,20 +172,66 @@ def test_absent_repository_and_file(stand_in, files):
     del files["BeIR/scifact-qrels"]["train.tsv"], files["BeIR/scifact-qrels"]["test.tsv"]
     with pytest.raises(InputError, match=r"scifact.*\*\.tsv.*MRL_DATA"):
         load_task("scifact")
-    assert hub.cached("scifact") is None and not list(hub.files.cache_dir("hub").iterdir())
+    assert not hub.is_here("scifact") and not list(cache_dir("hub").iterdir())
 
 
-def test_broken_file_leaves_nothing(stand_in, files):
-    files["mteb/banking77"]["test.jsonl"] = b'{"text": "a", "label_text": "b"}\n{"text": '
-    with pytest.raises(InputError, match=r"test\.jsonl:2: not a json object; delete the file"):
+def damage(files, repository, name, text):
+    """Put a broken file on the hub; what it gives back puts the whole one there again."""
+    whole, files[repository][name] = files[repository][name], text
+    return lambda: files[repository].update({name: whole})
+
+
+@pytest.mark.parametrize(
+    ("task", "repository", "name", "text", "message"),
+    [
+        (
+            "banking77",
+            "mteb/banking77",
+            "test.jsonl",
+            b'{"text": "a", "label_text": "b"}\n{"text": ',
+            r"test\.jsonl:2: not a json object",
+        ),
+        (
+            "all-nli",
+            "sentence-transformers/all-nli",
+            "triplet/dev-00000-of-00001.parquet",
+            b"PAR1 and no more",
+            r"dev-00000-of-00001\.parquet: not a parquet file \(.*\)",
+        ),
+    ],
+)
+def test_a_broken_file_is_named_and_once_deleted_is_fetched_again(
+    stand_in, files, capfd, task, repository, name, text, message
+):
+    mend = damage(files, repository, name, text)
+    for _ in range(2):
+        with pytest.raises(InputError, match=message + "; delete the file and what it links to.*MRL_DATA") as caught:
+            load_task(task)
+    mend()
+    broken = Path(str(caught.value).split(": ")[1].removesuffix(":2"))
+    broken.resolve().unlink()
+    broken.unlink()
+    assert not hub.is_here(task)
+    assert set(load_task(task).splits) == {"train", "dev", "test"} and hub.is_here(task)
+    assert "Failed to read" not in capfd.readouterr().err  # the one message is ours
+
+
+def test_half_a_download_is_never_taken_for_the_set(stand_in, files, monkeypatch):
+    mend = damage(files, "mteb/banking77", "test.jsonl", None)  # the hub lists it and does not give it
+    with pytest.raises(InputError, match=r"banking77: cannot be downloaded from .* \(.*404.*\); put the files in"):
         load_task("banking77")
-    assert not list(hub.files.cache_dir("hub").iterdir())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):  # though the training data are here
+        load_task("banking77")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    mend()
+    assert len(load_task("banking77").splits["test"][1]) == 10
 
 
 def test_missing_shard_is_said(stand_in, files):
     known = files["sentence-transformers/all-nli"]
     known["triplet/train-00000-of-00002.parquet"] = known.pop("triplet/train-00000-of-00001.parquet")
-    with pytest.raises(InputError, match="no complete train-00000-of-00002"):
+    with pytest.raises(InputError, match="no complete triplet/train-00000-of-00002"):
         load_task("all-nli")
 
 
@@ -192,7 +240,7 @@ def test_hub_that_refuses_and_hub_that_is_silent(monkeypatch):
         server.bind(("127.0.0.1", 0))
         server.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr(hub_files, "ANSWER_SECONDS", 0.3)
         with pytest.raises(InputError, match=r"scifact.*no answer: .*timed out.*MRL_DATA/scifact"):
             load_task("scifact")
         port = server.getsockname()[1]
@@ -234,7 +282,7 @@ def test_command_line_says_it_in_one_line(tmp_path):
 
 
 def test_every_revision_is_a_commit_and_cranfield_names_the_remedy():
-    for _, sources in hub.SETS.values():
+    for sources in hub.SETS.values():
         assert all(len(source.revision) == 40 and int(source.revision, 16) for source in sources)
     with pytest.raises(InputError, match=r"cranfield.*MRL_DATA/cranfield"):
         load_task("cranfield")

@@ -83,7 +83,7 @@ def test_what_can_be_dropped_is_dropped_and_counted(tmp_path):
     task = load_task(beir(tmp_path / "x", corpus=corpus, qrels=qrels))
     assert list(task.corpus) == ["d0"] and len(task.warnings) == 3
     assert task.warnings[0] == "corpus.jsonl: dropped 1 entry without text (first: 'd1')"
-    assert task.warnings[1] == "corpus.jsonl: dropped 1 repeated line"
+    assert task.warnings[1] == "corpus.jsonl: dropped 1 repeated line (first: line 3 of corpus.jsonl)"
     assert task.warnings[2] == "test.tsv: dropped 1 judgment of unknown ids (first: line 2: document 'd1')"
 
 
