@@ -35,7 +35,7 @@ def harvest(sources: list[SourceFile], processes: int | None = None) -> list[Rec
 
 
 def write_corpus(folder: Path, rows: list[dict[str, Any]], versions: dict[str, str], licenses: dict[str, str]) -> None:
-    """Write `corpus.jsonl.gz`, `about.json` and `licenses/`, all or none. The same rows give the same bytes."""
+    """Write `corpus.jsonl.gz`, `licenses.txt.gz` and `about.json`, all or none. The same rows give the same bytes."""
     about = {
         "fingerprint": fingerprint(rows),
         "documents": len(rows),
@@ -46,11 +46,15 @@ def write_corpus(folder: Path, rows: list[dict[str, Any]], versions: dict[str, s
     }
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     with files.whole_folder(folder) as temporary:
-        (temporary / "corpus.jsonl.gz").write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+        _write_gzip(temporary / "corpus.jsonl.gz", text)
+        _write_gzip(
+            temporary / "licenses.txt.gz", "\n".join(f"######## {name}\n\n{its}" for name, its in licenses.items())
+        )
         files.write_json(temporary / "about.json", about)
-        (temporary / "licenses").mkdir()
-        for package, license in licenses.items():
-            (temporary / "licenses" / f"{package}.txt").write_text(license, encoding="utf-8")
+
+
+def _write_gzip(path: Path, text: str) -> None:
+    path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))  # no time: the same bytes every time
 
 
 def main(folder: Path = FOLDER) -> None:
