@@ -216,10 +216,11 @@ class ExplorerTables:
 
     def _measure(self, name: str, layers: Sequence[int] | None, dims: Sequence[int]) -> None:
         """Fill these cells of all tables of `name`."""
-        settings: dict[str, Any] = {"metric": list(self.metrics), "split": self.split, "max_queries": self.max_queries}
+        settings: dict[str, Any] = {"split": self.split, "max_queries": self.max_queries}
+        settings |= {"layers": layers, "dims": list(dims)}
         parts, quiet = self.embedded(name), lambda done, total, label: None  # the panel has a progress of its own
-        grids = evaluate_grid(self.task, embeddings=parts, layers=layers, dims=list(dims), progress=quiet, **settings)
-        assert isinstance(grids, dict)  # several metrics
+        metrics = list(self.metrics)
+        grids = evaluate_grid(self.task, metric=metrics, embeddings=parts, progress=quiet, **settings)
         tables = {}
         for metric, grid in grids.items():
             tables[metric] = self.tables[metric][name].copy()

@@ -14,7 +14,6 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import reduction
 from mrl_tutorial.evaluation.embeddings import Progress, embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.grid import Grid
 from mrl_tutorial.models.encoder import Encoder
 
 DIMS = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320)
@@ -117,9 +116,7 @@ def measure_layers(
 
         def quality(found: reduction.Reduction, layer: int = layer) -> np.ndarray:
             here = {part: vectors[layer : layer + 1] for part, vectors in parts.items()}
-            grid = evaluate_grid(task, embeddings=found.apply_to(here), **settings)
-            assert isinstance(grid, Grid)  # one metric
-            return grid.values[0]
+            return evaluate_grid(task, embeddings=found.apply_to(here), **settings).values[0]
 
         components, coordinates = reduction.pca(x), np.var(x, axis=0, ddof=1, dtype=np.float64)
         rows["variances"].append(components.explained * coordinates.sum())  # the sum is the same in every basis

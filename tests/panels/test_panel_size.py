@@ -71,9 +71,8 @@ def test_sizes_off_the_sliders_steps_are_added_to_them():
 def test_every_step_can_be_drawn(panel):
     for n in (COUNTS[0], COUNTS[-1]):
         for width in (WIDTHS[0], WIDTHS[-1]):
-            panel._quiet = True
-            panel.dim.value, panel.width.value, panel.n.value = WIDTHS[0], width, n
-            panel._quiet = False
+            with panel.held():
+                panel.dim.value, panel.width.value, panel.n.value = WIDTHS[0], width, n
             panel.show()
             assert panel.message.value == ""
             for bar, axis in zip(panel.figure.data, ("xaxis", "xaxis", "xaxis2"), strict=True):
