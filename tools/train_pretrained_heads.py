@@ -16,7 +16,9 @@ FILE = Path(__file__).resolve().parents[1] / "data" / "heads" / "pydocs-per-laye
 def main() -> None:
     """Train the heads and write them in half precision (what they standardize with, too): 2 MB."""
     trained = train(Encoder.load(), load_task("pydocs"), "all-cells", heads="per-layer", steps=100, batch_size=256)
-    save_heads(trained.encoder.heads.half(), FILE)
+    heads = trained.encoder.heads
+    assert heads is not None  # that is what was trained
+    save_heads(heads.half(), FILE)
     print(f"{FILE}: {FILE.stat().st_size / 1e6:.1f} MB")
 
 
