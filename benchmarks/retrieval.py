@@ -53,11 +53,16 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     size = 4000 if quick else 1_000_000
     sampled = sample(size + n_queries, 1)
     parts.append(compare("vectors fitted to them", sampled[n_queries:], sampled[:n_queries], machine, quick))
+    real, made = shape(rotated[kept]), shape(sampled[n_queries:][: len(kept)])
     result = {
-        "bench": "retrieval", "encoder": encoder.name, "threads": THREADS, "equal": EQUAL, "machine": machine,
-        "shape": {"real": shape(rotated[kept]), "fitted": shape(sampled[n_queries:][: len(kept)])}, "parts": parts,
-    }  # fmt: skip
-    real, made = result["shape"]["real"], result["shape"]["fitted"]
+        "bench": "retrieval",
+        "encoder": encoder.name,
+        "threads": THREADS,
+        "equal": EQUAL,
+        "machine": machine,
+        "shape": {"real": real, "fitted": made},
+        "parts": parts,
+    }
     print("\nfitted against real: " + ", ".join(f"{name} {made[name]:.3f} against {real[name]:.3f}" for name in real))
     if json:
         write_json(json, {"command": "mrl-tutorial bench retrieval", **result})
@@ -75,7 +80,7 @@ def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
         made = [shortlist(d, width, k, engine=engine, rerank=rerank) for d in small for k in depths]
         one = 4 if engine == "float32" else 1
         # a survivor, fetched from anywhere in memory and sorted, takes about as long as 12 kB in a row
-        return sorted(made, key=lambda s: n * s[0].dim * one + s[0].depth * 12_000)
+        return sorted(made, key=lambda s: n * s[0].dim * one + (s[0].depth or n) * 12_000)
 
     return {
         "exact": [(Stage(width),)],

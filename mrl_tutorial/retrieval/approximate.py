@@ -91,7 +91,7 @@ class Approximate:
             faiss.cvar.hnsw_stats.reset()
         elif self.kind == "ivfpq":
             parameters = faiss.SearchParametersIVF(nprobe=min(self.options["probe"], self.index.nlist))
-        with faiss_threads(self.threads):
+        with faiss_threads(self.threads, len(queries)):
             distances, rows = self.index.search(floats(queries[:, : self.dim], self.cosine), k, params=parameters)
         if self.kind == "hnsw" and len(queries):
             self.compared[self.options["ef"]] = faiss.cvar.hnsw_stats.ndis / len(queries)
@@ -110,11 +110,11 @@ def load_faiss(name: str) -> Any:
 
 
 @contextmanager
-def faiss_threads(threads: int) -> Iterator[None]:
-    """FAISS on so many threads inside the block: it has one number for the whole process."""
+def faiss_threads(threads: int, queries: int | None = None) -> Iterator[None]:
+    """FAISS on so many threads inside the block, but no more than there are queries, which is what it shares out."""
     faiss = load_faiss("faiss")
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
+    before = faiss.omp_get_max_threads()  # one number for the whole process
+    faiss.omp_set_num_threads(threads if queries is None else max(1, min(threads, queries)))
     try:
         yield
     finally:

@@ -45,11 +45,6 @@ def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
     return n * bytes_per_vector(dim, dtype) / GB
 
 
-def corpus_gbs(n: int, dim: int) -> dict[str, float]:
-    """GB (10^9 bytes) of `n` vectors in every type that a stage stores: float32, float16, int8 and binary."""
-    return {dtype: corpus_gb(n, dim, dtype) for dtype in ("float32", "float16", "int8", "binary")}
-
-
 def block_flops(hidden: int, intermediate: int, tokens: int) -> int:
     """Multiply-adds of one transformer block for one text of `tokens` tokens.
 

@@ -125,7 +125,7 @@ class Int8:
         """As Index.search."""
         k, q = min(k, self.n), prepared(queries[:, : self.dim], self.cosine)
         small, width = q.astype(np.float32), min(k + SPARE * self.settled, self.n)
-        with faiss_threads(self.threads):
+        with faiss_threads(self.threads, len(q)):
             rough, candidates = self.index.search(small, width)
         if not self.settled:
             return candidates, rough.astype(np.float64)
@@ -168,7 +168,7 @@ class Binary:
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """As Index.search."""
-        with faiss_threads(self.threads):
+        with faiss_threads(self.threads, len(queries)):
             far, rows = self.index.search(np.packbits(queries[:, : self.dim] > 0, axis=1), min(k, self.n))
         return rows, (self.dim - 2 * far).astype(np.float64)
 

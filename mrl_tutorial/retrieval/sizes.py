@@ -12,7 +12,7 @@ from mrl_tutorial.retrieval.costs import GB, adaptive_flops, corpus_gb, search_f
 
 TYPES = ("float32", "float16", "int8", "binary")
 MACHINES = {"laptop": 16, "workstation": 64, "server": 512}  # GB of memory
-LINK_BYTES = 4  # a neighbour is a 4-byte number, as in faiss and hnswlib
+LINK_BYTES = 4  # a neighbor is a 4-byte number, as in faiss and hnswlib
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Size:
 def link_bytes(m: int) -> float:
     """Expected bytes that the links of an HNSW graph of parameter M take for one vector (1603.09320).
 
-    Every vector has 2 M places for neighbours on the lowest level and M on each level above; it reaches level l with
+    Every vector has 2 M places for neighbors on the lowest level and M on each level above; it reaches level l with
     probability M^-l, so 1 / (M - 1) levels above on average. Raises InputError for M below 2.
     """
     if m < 2:

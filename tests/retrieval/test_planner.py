@@ -116,7 +116,7 @@ def test_shortlists_longer_than_the_corpus_and_shorter_than_the_list():
     assert two[0].dev == pytest.approx(planned.full.dev, abs=1e-9)
 
 
-def test_what_cannot_rescore_is_refused_before_any_search(monkeypatch):
+def test_what_cannot_rerank_is_refused_before_any_search(monkeypatch):
     monkeypatch.setattr(Retriever, "search", lambda *given: pytest.fail("searched"))
     with pytest.raises(InputError, match="int8-rotated"):
         plan_retrieval(TASK, EMBEDDINGS, reranking=("float32", "int8-rotated"), rerank_dims=[D, 16])

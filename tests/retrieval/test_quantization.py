@@ -83,9 +83,9 @@ def test_what_was_measured_before_is_read_from_the_cache(tmp_path, monkeypatch):
 def test_bytes():
     assert (Store(384).scanned, Store(384).held) == (1536, 1536)
     assert (Store(384, "binary").scanned, Store(20, "binary").scanned) == (48, 3)
-    rescored = Store(128, "binary", "int8")
-    assert (rescored.scanned, rescored.held) == (16, 144)
-    assert str(rescored) == "binary, 128 dims, best 100 by int8"
+    reranked = Store(128, "binary", "int8")
+    assert (reranked.scanned, reranked.held) == (16, 144)
+    assert str(reranked) == "binary, 128 dims, best 100 by int8"
 
 
 def test_signs_are_what_bits_stand_for():
