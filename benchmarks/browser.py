@@ -85,8 +85,9 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterato
         "--LabApp.news_url=",
         f"--ServerApp.kernel_websocket_connection_class={PROMPT}",
     ]
-    # server and kernels import this very package, also from a folder where it is not installed
-    here = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # server and kernels import this very package and the helpers of the lessons, also where neither is installed
+    root = Path(__file__).resolve().parents[1]
+    here = os.pathsep.join([str(root), str(root / "notebooks"), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as out:
         server = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": here, **(env or {})}
