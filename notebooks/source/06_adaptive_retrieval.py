@@ -30,6 +30,7 @@ if "google.colab" in sys.modules:
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
 
 # %%
+import json
 import os
 import platform
 import tempfile
@@ -58,7 +59,7 @@ from mrl_tutorial import (
     train,
 )
 from mrl_tutorial.evaluation.statistics import bootstrap
-from mrl_tutorial.files import key, remembered
+from mrl_tutorial.files import data_file, key, remembered
 from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.panels import plots
 from mrl_tutorial.retrieval import costs
@@ -477,6 +478,7 @@ print(
 # Nothing that reads those bytes from memory can be quicker. A small collection can: it stays in the processor's cache.
 
 # %%
+sys.path.append("..")  # the benchmarks lie beside the notebooks, outside the package
 from benchmarks import retrieval as clock
 
 print(f"equal: {clock.TUNED} when chosen, {clock.EQUAL} when timed; batches of {clock.BATCH}; {clock.THREADS} threads")
@@ -526,8 +528,6 @@ CLEARLY = 1.2  # times: a smaller difference may be the machine's mood
 
 def stored(name):
     """A stored measurement, {} where it is not there."""
-    import json
-
     path = data_file("results") / f"{name}.json"
     if not path.is_file():
         print(f"{path.name}: not there yet; mrl-tutorial bench {name} --json {path.name} makes it")
