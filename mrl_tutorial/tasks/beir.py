@@ -16,10 +16,8 @@ Qrels = dict[str, dict[str, int]]
 def read_beir(
     corpus_files: Sequence[Path], query_files: Sequence[Path], qrels_files: Sequence[Path], name: str, origin: str
 ) -> RetrievalTask:
-    """The task of records (json lines or parquet) with "_id", "title", "text", and of qrels named for their split.
-
-    A document is its title and text; a query that is judged in two splits belongs to the one that must stay unseen.
-    Raises InputError naming file, line and remedy.
+    """The task of records (json lines or parquet) with "_id", "title", "text", and of qrels named for their split. A
+    query that is judged in two splits belongs to the one that must stay unseen. Raises InputError naming file and line.
     """
     warnings: list[str] = []
     corpus = _read_texts(corpus_files, "document", warnings)

@@ -12,17 +12,15 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, Reshape, is_number, read_lines, read_table
 from mrl_tutorial.tasks.splits import cut_by_hash, limit_train, normalized, with_dev
-from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Task
-from mrl_tutorial.tasks.vectors import task_of_vectors
+from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Task, VectorsTask
 
 
 def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Task:
-    """The task that a file or folder holds, by its layout. Raises InputError naming file, line and remedy.
-
-    limit: at most so many training rows of a task of pairs."""
+    """The task that a file or folder holds, by its layout; limit: at most so many training rows of a task of pairs.
+    Raises InputError naming file, line and remedy."""
     if path.is_file():
         if path.suffix == ".npy":
-            return task_of_vectors(path, name, origin)
+            return _task_of_vectors(path, name, origin)
         if path.suffix in TABLES:
             return task_from_tables({"all": [path]}, name, origin, limit)
         raise InputError(f"{path}: cannot be read as a task; give a {', '.join(TABLES)} or .npy, or a folder")
@@ -45,10 +43,8 @@ def task_from_path(path: Path, name: str, origin: str, limit: int | None = None)
 def task_from_tables(
     paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None
 ) -> Task:
-    """A task of tables by split; a single split is cut by the hash of its text, or of its set of texts.
-
-    limit: as for `task_from_path`. reshape: as for `read_table`, which raises InputError for malformed rows.
-    """
+    """A task of tables by split; a single split is cut by the hash of its texts. limit: as for `task_from_path`;
+    reshape and errors: as for `read_table`."""
     tables = {split: [read_table(path, reshape) for path in its] for split, its in paths.items()}
     warnings = [warning for its in tables.values() for table in its for warning in table.warnings]
     kind, *others = {table.kind: None for its in tables.values() for table in its}
@@ -103,3 +99,53 @@ def _read_stsb(path: Path) -> list[tuple[str, str, float]]:
     if not rows:
         raise InputError(f"{path}: is empty; give score and sentences in fields 5 to 7")
     return rows
+
+
+def _task_of_vectors(path: Path, name: str, origin: str) -> VectorsTask | ClassificationTask:
+    """The task of a `.npy`: classification in 5 folds where there are labels beside it, else a fifth of the vectors (at
+    most 1,000) as queries. Raises InputError for fewer than 20 vectors, and as the readers do."""
+    vectors, labels = _read_vectors(path), _read_labels(path)
+    count = vectors.shape[1]
+    if labels is not None:
+        if len(labels) != count:
+            raise InputError(f"{path}: {count} vectors but {len(labels)} labels beside it; give one label a vector")
+        return ClassificationTask.in_folds(name, origin, vectors if len(vectors) > 1 else vectors[0], labels)
+    if count < 20:
+        raise InputError(f"{path}: {count} vectors; at least 20 are needed to hold some out as queries")
+    queries = np.sort(np.random.default_rng(0).permutation(count)[: min(1000, count // 5)])
+    return VectorsTask(name, origin, vectors, queries)
+
+
+def _read_vectors(path: Path) -> np.ndarray:
+    """A `.npy` of shape (N, D) or (L, N, D) -> float32 (L, N, D). Never unpickles. Raises InputError for another shape
+    or type, or non-finite values."""
+    array = _load(path, "numbers")
+    if array.ndim not in (2, 3) or array.dtype.kind not in "fiu" or 0 in array.shape:
+        raise InputError(f"{path}: shape {array.shape} of {array.dtype}; give numbers of shape (N, D) or (L, N, D)")
+    vectors = np.ascontiguousarray(array if array.ndim == 3 else array[None], dtype=np.float32)
+    if not np.isfinite(vectors).all():
+        row = int(np.argwhere(~np.isfinite(vectors))[0][1])
+        raise InputError(f"{path}: row {row} is not finite in float32; correct or remove it")
+    return vectors
+
+
+def _read_labels(path: Path) -> list[str] | None:
+    """The labels beside `path`: `<name>.labels.txt`, one a line, or `<name>.labels.npy`; None if there is neither."""
+    if (text := path.with_suffix(".labels.txt")).exists():
+        labels = [line.strip() for _, line in read_lines(text)]
+        while labels and not labels[-1]:
+            labels.pop()
+        return labels
+    if (numbers := path.with_suffix(".labels.npy")).exists():
+        return [str(label) for label in np.atleast_1d(_load(numbers, "labels"))]
+    return None
+
+
+def _load(path: Path, what: str) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+        raise ValueError("several arrays in one file")
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a .npy of {what}; write it with numpy.save (no object arrays)") from error

@@ -100,10 +100,10 @@ def _parquet_rows(path: Path) -> list[Record]:
 
 
 def read_table(path: Path, reshape: Reshape | None = None) -> Table:
-    """A file of `TABLES`; its header (or its objects' names) says what the rows are. A csv or tsv of two columns
-    without a known header holds pairs.
+    """A file of `TABLES`; its header (or its objects' names) says what the rows are, and a csv or tsv of two columns
+    without a known header holds pairs. Raises InputError naming file and line.
 
-    reshape: gives what to read in place of each object, or None to skip it. Raises InputError naming file and line.
+    reshape: gives what to read in place of each object, or None to skip it.
     """
     separated = path.suffix in (".csv", ".tsv")
     body = list(_separated_rows(path) if separated else _object_rows(path, reshape))
@@ -206,9 +206,5 @@ def is_number(text: str) -> bool:
 
 
 def dropped(path: Path, what: Sequence[str], one: str, many: str) -> list[str]:
-    """The warning that these were left out of a file, named in the singular or the plural; none if there are none.
-
-    >>> dropped(Path("a.csv"), ["line 2"], "row", "rows")
-    ['a.csv: dropped 1 row (first: line 2)']
-    """
+    """The warning that these were left out of a file, named in the singular or the plural; [] where there are none."""
     return [f"{path.name}: dropped {len(what)} {one if len(what) == 1 else many} (first: {what[0]})"] if what else []

@@ -1,24 +1,62 @@
 """Public data sets from the Hugging Face hub, at pinned revisions.
 
-The files stay as the hub has them; once they are in its cache, no network is needed. `$HF_ENDPOINT`, `$HF_HUB_OFFLINE`
-and the hub's own cache are respected; with `$MRL_HUB_REVISION=main` the newest revision is taken.
+huggingface_hub downloads files into its own cache; once they are there, no network is needed. Our cache keeps the list
+of those that make a set whole, written before the download begins, so that half of a set is never taken for all of it.
+`$HF_ENDPOINT` and `$HF_HUB_OFFLINE` are respected; with `$MRL_HUB_REVISION=main` the newest revision is taken.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.folders import task_from_tables
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record
-from mrl_tutorial.tasks.hub_files import Source, cached, fetch
 from mrl_tutorial.tasks.types import Task
+
+ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one repository, by patterns, at one revision."""
+
+    repository: str
+    revision: str
+    patterns: tuple[str, ...]
+
+    def wanted(self, offered: Sequence[str]) -> list[str]:
+        """Those of the offered files that match a pattern. Raises InputError where a pattern has none, or a file lacks
+        some of its shards.
+
+        >>> Source("me/mine", "main", ("triplet/*.parquet",)).wanted(["a.md", "triplet/dev-00000-of-00001.parquet"])
+        ['triplet/dev-00000-of-00001.parquet']
+        """
+        found = {
+            pattern: [name for name in offered if fnmatch(name, pattern) and name.count("/") == pattern.count("/")]
+            for pattern in self.patterns
+        }
+        absent = [pattern for pattern, names in found.items() if not names]
+        wanted = sorted(name for names in found.values() for name in names)
+        for name in wanted:
+            if shard := re.fullmatch(r"(.*-)\d{5}(-of-(\d{5})\..*)", name):
+                shards = [other for other in wanted if other.startswith(shard[1]) and other.endswith(shard[2])]
+                if len(shards) != int(shard[3]):
+                    absent.append(name)
+        if absent:
+            raise InputError(f"{self.repository} has no complete {absent[0]} at {self.revision[:7]}")
+        return wanted
 
 
 def _beir(name: str, texts: str, qrels: str) -> tuple[Source, ...]:
@@ -56,32 +94,20 @@ def sources_of(name: str) -> tuple[Source, ...]:
 
 
 def describe(name: str) -> str:
-    """Where the hub has the set: repositories and revisions, or that it has none.
-
-    >>> describe("banking77")
-    'hub: mteb/banking77@0fd18e2'
-    """
+    """Where the set comes from: the hub's repositories and revisions, or a folder where the hub has none."""
     if name not in SETS:
         return f"$MRL_DATA/{name}"
     return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in sources_of(name))
 
 
-def is_here(name: str) -> bool:
-    """Whether the whole set was fetched before."""
-    return name in SETS and cached(name, sources_of(name)) is not None
-
-
 def task_from_hub(name: str, limit: int | None = None) -> Task:
-    """The task of a set of `SETS`, fetched if it is not here.
-
-    limit: at most so many training rows of a task of pairs. Raises InputError in one line where the hub has no such set
-    or does not answer, where the network is off limits, and for a damaged file.
-    """
+    """The task of a set, fetched if it is not here; limit as for `task_from_path`. Raises InputError in one line where
+    the hub has no such set or does not answer, where the network is off limits, and for a damaged file."""
     remedy = f"put the files in $MRL_DATA/{name}"
     if name not in SETS:
         needed = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
         raise InputError(f"{name}: the hub has no copy that we know of; {remedy} ({needed})")
-    paths, *judgments = fetch(name, sources_of(name), remedy)
+    paths, *judgments = fetch(name, remedy)
     try:
         if judgments:
             corpus, queries = ([path for path in paths if path.parent.name == part] for part in ("corpus", "queries"))
@@ -91,17 +117,85 @@ def task_from_hub(name: str, limit: int | None = None) -> Task:
             splits[SPLIT_NAMES.get(re.split(r"[.-]", path.name)[0], "train")].append(path)
         return task_from_tables(splits, name, describe(name), limit, RESHAPED.get(name, one_line))
     except InputError as error:
-        problem = str(error).rpartition(";")[0]
+        problem = str(error).rpartition(";")[0] or error
         again = "delete the file and what it links to, so that it is fetched again"
         raise InputError(f"{name}: {problem}; {again}, or {remedy}") from error
 
 
-def one_line(record: Record) -> Record:
-    """The record with each run of white space in its texts as one space, as a tokenizer takes it.
+def cached(name: str) -> list[list[Path]] | None:
+    """The set's files, a list for each source, if all of them were fetched before and are still there."""
+    try:
+        return _in_cache(sources_of(name), json.loads(_listing(name).read_text(encoding="utf-8")))
+    except (KeyError, OSError, ValueError):
+        return None
 
-    >>> one_line({"text": "two\\nlines", "label": 1})
-    {'text': 'two lines', 'label': 1}
-    """
+
+def fetch(name: str, remedy: str) -> list[list[Path]]:
+    """The set's files, a list for each source, downloaded if they are not here. Raises InputError, with the remedy,
+    where the hub has no such files or does not answer, or is off limits."""
+    if found := cached(name):
+        return found
+    from huggingface_hub import HfApi, constants
+
+    api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"))
+    sources, listing = sources_of(name), _listing(name)
+
+    def offered(source: Source) -> list[str]:
+        # asked once, to be answered soon: a download is more patient
+        info = api.dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
+        return [file.rfilename for file in info.siblings or ()]
+
+    def snapshot(source: Source, **options: Any) -> Path:
+        options |= {"repo_type": "dataset", "revision": source.revision}
+        return Path(api.snapshot_download(source.repository, **options))
+
+    def here(source: Source) -> list[str]:
+        folder = snapshot(source, local_files_only=True)
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+
+    try:
+        if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        names = [source.wanted(offered(source)) for source in sources]
+        files.write_json(listing, names)
+        for source, its in zip(sources, names, strict=True):
+            snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
+        reason, found = "not every file came", _in_cache(sources, names)
+    except InputError as error:
+        raise InputError(f"{name}: {error}; {remedy}") from error
+    except Exception as error:  # the client's errors differ between its versions; all say that we have no files
+        response = getattr(error, "response", None)
+        reason = f"no answer: {' '.join(str(error).split())[:160]}"
+        if response is not None:
+            reason = f"HTTP {response.status_code} for {response.url}"
+        if not listing.exists():  # no list of ours says that they are incomplete: another program may have them whole
+            with contextlib.suppress(Exception):
+                found = _in_cache(sources, [source.wanted(here(source)) for source in sources])
+    if not found:
+        problem = f"cannot be downloaded from {api.endpoint} ({reason})"
+        raise InputError(f"{name}: {problem}; {remedy}, or try again with a network")
+    return found
+
+
+def _listing(name: str) -> Path:
+    """Where the list of a set's files is kept."""
+    return files.cache_dir("hub") / f"{name}-{files.key([astuple(source) for source in sources_of(name)])}.json"
+
+
+def _in_cache(sources: Sequence[Source], names: Sequence[Sequence[str]]) -> list[list[Path]] | None:
+    """The files of these names in the hub's own cache, a list for each source; None if one is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [
+        [try_to_load_from_cache(source.repository, name, repo_type="dataset", revision=source.revision) for name in its]
+        for source, its in zip(sources, names, strict=True)
+    ]
+    complete = all(isinstance(path, str) for its in found for path in its)
+    return [[Path(str(path)) for path in its] for its in found] if complete else None
+
+
+def one_line(record: Record) -> Record:
+    """The record with each run of white space in its texts as one space, which is how a tokenizer takes it."""
     return {name: " ".join(value.split()) if isinstance(value, str) else value for name, value in record.items()}
 
 

@@ -66,7 +66,7 @@ def tasks() -> list[TaskInfo]:
         elif folder := _data_folder(name):
             origin, available = str(folder), True
         else:
-            origin, available = hub.describe(name), hub.is_here(name)
+            origin, available = hub.describe(name), hub.cached(name) is not None
         found.append(TaskInfo(name, kind, size, origin, available))
     return found
 

@@ -19,7 +19,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import cache_dir
-from mrl_tutorial.tasks import hub, hub_files
+from mrl_tutorial.tasks import hub
 from mrl_tutorial.tasks.load import load_task
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def test_absent_repository_and_file(stand_in, files):
     del files["BeIR/scifact-qrels"]["train.tsv"], files["BeIR/scifact-qrels"]["test.tsv"]
     with pytest.raises(InputError, match=r"scifact.*\*\.tsv.*MRL_DATA"):
         load_task("scifact")
-    assert not hub.is_here("scifact") and not list(cache_dir("hub").iterdir())
+    assert hub.cached("scifact") is None and not list(cache_dir("hub").iterdir())
 
 
 def damage(files, repository, name, text):
@@ -211,8 +211,8 @@ def test_a_broken_file_is_named_and_once_deleted_is_fetched_again(
     broken = Path(str(caught.value).split(": ")[1].removesuffix(":2"))
     broken.resolve().unlink()
     broken.unlink()
-    assert not hub.is_here(task)
-    assert set(load_task(task).splits) == {"train", "dev", "test"} and hub.is_here(task)
+    assert hub.cached(task) is None
+    assert set(load_task(task).splits) == {"train", "dev", "test"} and hub.cached(task)
     assert "Failed to read" not in capfd.readouterr().err  # the one message is ours
 
 
@@ -240,7 +240,7 @@ def test_hub_that_refuses_and_hub_that_is_silent(monkeypatch):
         server.bind(("127.0.0.1", 0))
         server.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(hub_files, "ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.3)
         with pytest.raises(InputError, match=r"scifact.*no answer: .*timed out.*MRL_DATA/scifact"):
             load_task("scifact")
         port = server.getsockname()[1]
