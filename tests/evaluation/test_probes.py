@@ -59,7 +59,7 @@ def test_samples_take_so_many_of_each_label_and_differ():
     assert all((a == b).all() for a, b in zip(samples, probes.few_shot_rows(labels, 8, 10, seed=0), strict=True))
 
 
-def test_one_nearest_neighbour_is_scikit_learns():
+def test_one_nearest_neighbor_is_scikit_learns():
     task, vectors, labels = classes()
     grid = evaluate_grid(task, embeddings=vectors, metric="1nn", dims=[2, 8, D])
     for i in range(L):
