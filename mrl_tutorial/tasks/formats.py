@@ -7,13 +7,14 @@ warning where it is right to drop it.
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import io
 import json
 import math
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,24 +61,30 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     """(line or row, object) of a `.jsonl`, `.jsonl.gz`, `.json` (a list of objects) or `.parquet` file. A line that is
     a bare list stands for {"set": the list}. Raises InputError for what is none of these."""
+    found: Iterable[tuple[int, Any]]
     if path.suffix == ".parquet":
-        yield from enumerate(_parquet_rows(path), start=1)
-        return
-    whole = path.suffix == ".json"
-    for number, text in [(1, "\n".join(line for _, line in read_lines(path)))] if whole else read_lines(path):
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            line = getattr(error, "lineno", 1) + number - 1
-            raise InputError(f"{path}:{line}: not a json object; correct or remove the line") from error
-        if whole and not isinstance(value, list):
+        found = enumerate(_parquet_rows(path), start=1)
+    elif path.suffix == ".json":
+        text = "\n".join(line for _, line in read_lines(path))
+        items = _parse(path, 1, text) if text.strip() else []
+        if not isinstance(items, list):
             raise InputError(f"{path}: not a list; give a list of objects")
-        for place, item in enumerate(value, start=1) if whole else [(number, value)]:
-            if not isinstance(item, (dict, list)):
-                raise InputError(f"{path}:{place}: not a json object; correct or remove the line")
-            yield place, item if isinstance(item, dict) else {"set": item}
+        found = enumerate(items, start=1)
+    else:
+        found = ((number, _parse(path, number, line)) for number, line in read_lines(path) if line.strip())
+    for number, item in found:
+        if not isinstance(item, (dict, list)):
+            raise InputError(f"{path}:{number}: not a json object; correct or remove the line")
+        yield number, item if isinstance(item, dict) else {"set": item}
+
+
+def _parse(path: Path, line: int, text: str) -> Any:
+    """The value of json text that begins on this line."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        line += getattr(error, "lineno", 1) - 1
+        raise InputError(f"{path}:{line}: not a json object; correct or remove the line") from error
 
 
 def _parquet_rows(path: Path) -> list[Record]:
@@ -89,7 +96,9 @@ def _parquet_rows(path: Path) -> list[Record]:
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory(dir=files.cache_dir("parquet")) as folder:
-            return datasets.Dataset.from_parquet(str(path), cache_dir=folder, keep_in_memory=True).to_list()
+            return datasets.Dataset.from_parquet(
+                glob.escape(str(path)), cache_dir=folder, keep_in_memory=True
+            ).to_list()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{path}: not a parquet file ({reason}); write it again") from error

@@ -61,21 +61,18 @@ def tasks() -> list[TaskInfo]:
     """
     found = []
     for name, (kind, size) in NAMED.items():
-        if name in EMBEDDED:
-            origin, available = f"comes with {'scikit-learn' if name == 'digits' else 'the course'}", True
-        elif folder := _data_folder(name):
-            origin, available = str(folder), True
-        else:
-            origin, available = hub.describe(name), hub.cached(name) is not None
-        found.append(TaskInfo(name, kind, size, origin, available))
+        folder, embedded = _data_folder(name), name in EMBEDDED
+        origin = str(folder) if folder else hub.describe(name)
+        if embedded:
+            origin = f"comes with {'scikit-learn' if name == 'digits' else 'the course'}"
+        found.append(TaskInfo(name, kind, size, origin, bool(embedded or folder or hub.cached(name))))
     return found
 
 
 def _data_folder(name: str) -> Path | None:
     """`$MRL_DATA/<name>`, if there is such a folder."""
-    base = os.environ.get("MRL_DATA")
-    folder = Path(base).expanduser() / name if base else None
-    return folder if folder and folder.is_dir() else None
+    folder = Path(os.environ.get("MRL_DATA", "")).expanduser() / name
+    return folder if os.environ.get("MRL_DATA") and folder.is_dir() else None
 
 
 def load_task(name_or_path: str | Path, *, limit: int | None = 100_000) -> Any:

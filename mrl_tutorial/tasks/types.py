@@ -30,16 +30,14 @@ class Task:
     @property
     def size(self) -> str:
         """How much is in it, in words."""
-        splits = self._splits().items()
+        splits = vars(self)["splits"].items()
         return ", ".join(f"{split} {len(its[-1] if isinstance(its, tuple) else its):,}" for split, its in splits)
 
-    def _splits(self) -> dict[str, Any]:
-        return getattr(self, "splits", {})
-
     def _split(self, split: str) -> Any:
-        if split not in self._splits():
-            raise InputError(f"{self.name} has no split {split!r}; it has {', '.join(self._splits())}")
-        return self._splits()[split]
+        splits = vars(self)["splits"]
+        if split not in splits:
+            raise InputError(f"{self.name} has no split {split!r}; it has {', '.join(splits)}")
+        return splits[split]
 
     def fingerprint(self) -> str:
         """16 characters that stand for everything in the task but its name, origin and warnings."""
