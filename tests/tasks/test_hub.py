@@ -13,8 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
+import pandas
 import pytest
 
 from mrl_tutorial.errors import InputError
@@ -26,9 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def parquet(rows: dict[str, list]) -> bytes:
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table(rows), sink)
-    return sink.getvalue().to_pybytes()
+    return pandas.DataFrame(rows).to_parquet(index=False)
 
 
 def lines(rows: list) -> bytes:
