@@ -1,6 +1,6 @@
 """Pictures of the grid explorer as a reader sees it, before and after training: notebooks/images/*.png.
 
-python tools/pictures.py      (needs playwright and a Chromium; runs notebook 00 in JupyterLab)
+python -m tools.pictures      (needs playwright and a Chromium; runs notebook 00 in JupyterLab)
 """
 
 from __future__ import annotations
