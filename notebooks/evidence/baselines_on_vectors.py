@@ -6,7 +6,7 @@ over items all come from the same place. What has been trained or measured once 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ def from_corpus(task: Any, vectors: np.ndarray, level: str, split: str = "test")
 
 
 def networks(
-    data: LabeledVectors, config: NetworkConfig, weights: Sequence[float], seeds: Sequence[int],
+    data: LabeledVectors, config: NetworkConfig, weights: Iterable[float], seeds: Sequence[int],
     report: Report | None = None,
 ) -> Networks:  # fmt: skip
     """Networks of one loss for every seed and round (seed-major), trained, or loaded where they have been before.
