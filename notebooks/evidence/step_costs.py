@@ -12,7 +12,6 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import key, remembered
-from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.config import TrainConfig
@@ -71,23 +70,23 @@ class Step:
     def __init__(self, encoder: Encoder, data: Examples, chosen: np.ndarray, recipe: str, config: TrainConfig) -> None:
         self.recipe = get_recipe(recipe, encoder.n_layers, encoder.width)
         self.weights = self.recipe.step_weights(np.random.default_rng(SEED))
-        self.model = FullBackbone(encoder, self.recipe, config)
-        self.data, self.chosen = data, chosen
+        self.encoder, self.data, self.chosen, self.config = encoder, data, chosen, config
 
-    def forward(self) -> tuple[torch.Tensor, Batch]:
-        """The loss, and the batch that it was computed on."""
-        batch = make_batch(self.model, self.data, self.chosen)
-        return self.recipe.loss(batch, self.weights)[0], batch
+    def model(self) -> FullBackbone:
+        """A fresh copy of the backbone: copies of all recipes at once would fill a small machine's memory."""
+        return FullBackbone(self.encoder, self.recipe, self.config)
 
-    def loss(self) -> torch.Tensor:
-        """The loss alone, with the graph behind it."""
-        return self.forward()[0]
+    def kept_bytes(self) -> int:
+        """What the forward pass keeps for the backward pass."""
+        model = self.model()
+        return kept_bytes(lambda: self.recipe.loss(make_batch(model, self.data, self.chosen), self.weights)[0])
 
-    def timed(self) -> tuple[float, float]:
-        """Seconds of the whole step, and of the loss by itself on embeddings that are cut off from the backbone."""
+    def seconds(self) -> tuple[float, float]:
+        """Of the whole step, and of the loss by itself on embeddings that are cut off from the backbone."""
+        model = self.model()
         began = time.perf_counter()
-        loss, batch = self.forward()
-        loss.backward()
+        batch = make_batch(model, self.data, self.chosen)
+        self.recipe.loss(batch, self.weights)[0].backward()
         whole = time.perf_counter() - began
         documents = None if batch.documents is None else batch.documents.detach().requires_grad_()
         alone = replace(batch, queries=batch.queries.detach().requires_grad_(), documents=documents)
@@ -102,10 +101,9 @@ def _in_turn(steps: dict[str, Step], repeats: int, progress: Callable[[str], obj
     for turn in range(repeats + 1):  # the first warms up, and is the one that counts bytes
         for name, step in steps.items():
             if turn == 0:
-                kept[name] = kept_bytes(step.loss)
+                kept[name] = step.kept_bytes()
             else:
-                seconds[name].append(step.timed())
-            step.model.module.zero_grad(set_to_none=True)
+                seconds[name].append(step.seconds())
             if progress is not None:
                 progress(name)
     return [(*np.median(seconds[name], axis=0), kept[name]) for name in steps]
