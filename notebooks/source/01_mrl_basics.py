@@ -182,13 +182,13 @@ def nested_cross_entropy(features, labels):
     return sum(F.cross_entropy(head(features[:, :m]), labels) for m, head in zip(DIMS, heads))
 
 
-optimiser = torch.optim.Adam([*network.parameters(), *heads.parameters()], lr=0.01)
+optimizer = torch.optim.Adam([*network.parameters(), *heads.parameters()], lr=0.01)
 for step in range(60 if FAST else 300):
     batch = torch.from_numpy(np.random.default_rng(step).choice(train_rows, 128))
     loss = nested_cross_entropy(network(x[batch]), y[batch])
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
 
 with torch.no_grad():
     features = network(x[test_rows])
@@ -634,7 +634,7 @@ display(trap, trap.static())
 # ## Importance weights, live
 # So the $c_m$ act through training only. What do they do there? Move a slider: five networks, one a fold, are trained again from the
 # same start, and all images are tested. The gray line has all weights at 1. Weight 0 takes a size out of the loss.
-# (Only ratios count here: the optimiser, Adam, divides by the size of the gradient.) Try this:
+# (Only ratios count here: the optimizer, Adam, divides by the size of the gradient.) Try this:
 #
 # 1. Press **Boost size 2**. What does it buy, what does it cost?
 # 2. Press **All 1**, then set the weights of 4, 8, 16 and 32 to 0. Are the sizes in between really needed?

@@ -788,7 +788,7 @@ check.choose_width(choose_width)
 # check.choose_width(choose_width)
 # ```
 #
-# The bound, not the mean: with few queries the mean may look fine by luck. The package's `penalty.smallest_width` does
+# The bound, not the mean: with few queries the mean may look fine by luck. The package's `statistics.smallest_width` does
 # the same; the end of the cell of claim L2 asked it of the live heads.
 # </details>
 #
