@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-SPARE = 16  # candidates beyond those asked for, against rounding
+EXTRA_CANDIDATES = 16  # candidates beyond those asked for, against rounding
 SCORES = 2**20  # scores held at a time: 4 MB
-SETTLED = 2**12  # documents scored in float64 at a time
+RESCORE_BLOCK = 2**12  # documents scored in float64 at a time
 
 
 def inverse_lengths(x: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class ExactIndex:
 
         queries: (B, >= d). K = min(k, N). Best first; equal scores rank in the order of rows.
         """
-        k, width = min(k, self.n), min(k + SPARE, self.n)
+        k, width = min(k, self.n), min(k + EXTRA_CANDIDATES, self.n)
         q = prepared(queries[:, : self.dim], self.cosine)
         rows, scores = np.empty((len(q), k), dtype=np.int64), np.empty((len(q), k))
         for start in range(0, len(q), 256):
@@ -75,7 +75,7 @@ class ExactIndex:
                 found = candidates[i]
                 if width < self.n and rough[i, -1] >= floor[i]:  # too close to tell from what was left out
                     found = np.flatnonzero(self._scores(query.astype(np.float32)[None], 0, self.n)[0] >= floor[i])
-                rows[start + i], scores[start + i] = _settle(query, found, self.documents.__getitem__, k, self.cosine)
+                rows[start + i], scores[start + i] = _rescore(query, found, self.documents.__getitem__, k, self.cosine)
         return rows, scores
 
     def _candidates(self, q: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +139,7 @@ def rerank(
         own = rows[i][rows[i] >= 0]
         if len(own) > k:
             own = own[_near(query, np.asarray(vectors(own), dtype=np.float32), k, cosine)]
-        best = _settle(query, own, vectors, k, cosine)
+        best = _rescore(query, own, vectors, k, cosine)
         found[i, : len(best[0])], scores[i, : len(best[0])] = best
     return found, scores
 
@@ -179,14 +179,14 @@ def _near(query: np.ndarray, x: np.ndarray, k: int, cosine: bool) -> np.ndarray:
     return scores >= np.partition(scores, -k)[-k] - 2 * _error(query, reach)
 
 
-def _settle(
+def _rescore(
     query: np.ndarray, rows: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], k: int, cosine: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best of candidates `rows` (C,) for a prepared query (d,), by float64 score, then by row."""
     scores = np.empty(len(rows))
-    for a in range(0, len(rows), SETTLED):
-        x = vectors(rows[a : a + SETTLED]).astype(np.float64)  # (c, d)
+    for a in range(0, len(rows), RESCORE_BLOCK):
+        x = vectors(rows[a : a + RESCORE_BLOCK]).astype(np.float64)  # (c, d)
         # one vector's products at a time: a matrix product may round equal vectors differently
-        scores[a : a + SETTLED] = (x * query).sum(-1) * (inverse_lengths(x) if cosine else 1)
+        scores[a : a + RESCORE_BLOCK] = (x * query).sum(-1) * (inverse_lengths(x) if cosine else 1)
     order = np.lexsort((rows, -scores))[:k]
     return rows[order], scores[order]

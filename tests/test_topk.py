@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrl_tutorial.topk import SPARE, ExactIndex, rerank, top_columns, top_k, unit
+from mrl_tutorial.topk import EXTRA_CANDIDATES, ExactIndex, rerank, top_columns, top_k, unit
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_ties_rank_in_the_order_of_rows_however_many():
     expected, exact = best(queries, documents, 30, cosine=False)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, exact, rtol=1e-6, atol=1e-6)
-    assert (np.sum(documents @ queries.T == exact[:, -1], axis=0) > SPARE).any()
+    assert (np.sum(documents @ queries.T == exact[:, -1], axis=0) > EXTRA_CANDIDATES).any()
 
 
 def test_repeated_documents_tie():

@@ -18,7 +18,7 @@ from mrl_tutorial.evaluation.metrics import Judgments
 from mrl_tutorial.prefixes import iter_scores
 
 BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
-MANY = 50  # relevant documents a query from which one sort is cheaper than counting for each
+SORT_THRESHOLD = 50  # relevant documents a query from which one sort is cheaper than counting for each
 
 ScoresByDim = Iterator[tuple[int, Tensor]]  # (dimension, scores (B, N)), as `iter_scores` yields them
 
@@ -55,7 +55,7 @@ def relevant_ranks(
     j = judgments
     documents = documents[j.order]
     ranks = np.empty((len(dims), len(j.query)), dtype=np.int32)
-    if len(j.query) > MANY * len(np.unique(j.query)):
+    if len(j.query) > SORT_THRESHOLD * len(np.unique(j.query)):
         for rows, by_dim in score_blocks(queries, documents, dims, cosine=cosine):
             pairs = slice(*np.searchsorted(j.query, [rows.start, rows.stop]))
             for m, (_, scores) in enumerate(by_dim):

@@ -12,7 +12,7 @@ from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.base import Panel, Picture, choice_slider, columns, dropdown, int_slider, switch
 from mrl_tutorial.panels.markup import Column, note, number, short_name, table
 from mrl_tutorial.retrieval.costs import Geometry
-from mrl_tutorial.retrieval.paths import LONGEST, Clock, Paths, Walk, draw_path, price
+from mrl_tutorial.retrieval.paths import LONGEST, PathResult, Paths, Throughput, draw_path, price
 from mrl_tutorial.retrieval.stages import Stage
 
 DEPTHS = (10, 20, 50, 100, 200, 400, LONGEST)
@@ -48,7 +48,7 @@ def example_queries(paths: Paths, n: int = 12) -> list[tuple[str, int]]:
 
 
 def costs_table(
-    walk: Walk, full: Walk, cost: Mapping[str, float], whole: Mapping[str, float], n: int, held: int
+    walk: PathResult, full: PathResult, cost: Mapping[str, float], whole: Mapping[str, float], n: int, held: int
 ) -> str:
     """The path beside the full model, as html. n: documents that the price is for; held: those of the quality."""
     rows = []
@@ -68,7 +68,7 @@ def costs_table(
     return table([first, *(Column(t, number=True) for t in heads)], rows, name="mrl-cost") + note(words)
 
 
-def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: Sequence[str], n: int) -> str:
+def stages_table(text: str, walk: PathResult, query: int, relevant: set[int], names: Sequence[str], n: int) -> str:
     """What each stage leaves of `n` documents, and where it puts the relevant one of one query, as html."""
     rows, marked, left = [], [], n
     for i, (stage, found, share) in enumerate(zip(walk.stages, walk.survivors, walk.kept, strict=True)):
@@ -90,7 +90,7 @@ def stages_table(text: str, walk: Walk, query: int, relevant: set[int], names: S
 # -- figure and widgets ----------------------------------------------------------------------------------------------
 
 
-def path_traces(walk: Walk, layers: Sequence[int], dims: Sequence[int]) -> list[dict[str, Any]]:
+def path_traces(walk: PathResult, layers: Sequence[int], dims: Sequence[int]) -> list[dict[str, Any]]:
     """The path on the heat map: a line, and numbered dots beside the cells' numbers, so that these stay readable."""
     x = [plots.column(s.dim, dims) - 0.34 for s in walk.stages]
     y = [(s.layer or layers[-1]) + 0.27 for s in walk.stages]
@@ -156,10 +156,10 @@ class FunnelDesigner(Panel):
         split: str = "dev",
         queries: int = 150,
         geometry: Geometry | None = None,
-        clock: Clock | None = None,
+        clock: Throughput | None = None,
     ) -> None:
         self.paths = p = Paths(task, embeddings, split=split, queries=queries)
-        self.geometry, self.clock = geometry, clock or Clock.measure()
+        self.geometry, self.clock = geometry, clock or Throughput.measure()
         for name in p.names:
             p.warm(name)
         self._points = {name: two_stage_paths(p, name) for name in p.names}

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.approximate import Approximate, Cost, faiss_threads, floats, load_faiss
-from mrl_tutorial.topk import SPARE, ExactIndex, prepared, rerank
+from mrl_tutorial.topk import EXTRA_CANDIDATES, ExactIndex, prepared, rerank
 
 RERANKING = ("float32", "int8", "int8-rotated")
 # engine -> its options and their defaults; 0 leaves the choice to the number of documents
@@ -124,7 +124,7 @@ class Int8:
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """As Index.search."""
         k, q = min(k, self.n), prepared(queries[:, : self.dim], self.cosine)
-        small, width = q.astype(np.float32), min(k + SPARE * self.settled, self.n)
+        small, width = q.astype(np.float32), min(k + EXTRA_CANDIDATES * self.settled, self.n)
         with faiss_threads(self.threads, len(q)):
             rough, candidates = self.index.search(small, width)
         if not self.settled:

@@ -20,7 +20,7 @@ from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
 from mrl_tutorial.retrieval.checks import check_ids, check_vectors
 from mrl_tutorial.retrieval.milvus_link import Link, load_pymilvus
-from mrl_tutorial.retrieval.retriever import Found
+from mrl_tutorial.retrieval.retriever import SearchResult
 from mrl_tutorial.topk import inverse_lengths, rerank
 
 ASKED = 16  # queries in a call: their shortlists' long vectors come back in one message
@@ -93,7 +93,7 @@ class MilvusStore:
             raise InputError(f"Milvus holds {held} rows of {n}: load again; if it stays so, drop() and load anew")
         return written
 
-    def search(self, queries: np.ndarray, k: int = 10, depth: int = 200) -> Found:
+    def search(self, queries: np.ndarray, k: int = 10, depth: int = 200) -> SearchResult:
         """The `depth` nearest by the short vectors, of which the best `k` by the long ones. queries (B, D) or (D,).
 
         Ties rank in the order of rows. Raises InputError where nothing is loaded, for k below 1 or above `depth`, a
@@ -132,7 +132,7 @@ class MilvusStore:
             seconds[1] += time.perf_counter() - searched
         if np.ndim(queries) == 1:
             rows, scores, short = rows[0], scores[0], short[0]
-        return Found(rows, scores, (short, rows), tuple(seconds), names)
+        return SearchResult(rows, scores, (short, rows), tuple(seconds), names)
 
     def count(self) -> int:
         """Rows that the collection holds."""

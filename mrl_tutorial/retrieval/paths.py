@@ -32,7 +32,7 @@ HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
 
 
 @dataclass(frozen=True)
-class Walk:
+class PathResult:
     """What a path does. stages: with their layers filled in.
 
     survivors: rows that each stage handed on, best first, (Q, depth). recall: share of the full model's ten that the
@@ -131,7 +131,7 @@ class Paths:
         """The full model's ten best documents of every query, best first, (Q, 10)."""
         return self._head(name, self.n_layers, self.width, K)
 
-    def walk(self, name: str, stages: Sequence[Stage]) -> Walk:
+    def walk(self, name: str, stages: Sequence[Stage]) -> PathResult:
         """Send every query down the path. Raises InputError as stages.check_stages does."""
         stages = check_stages(stages, self.n_layers, self.width)
         rows = self._head(name, stages[0].row + 1, stages[0].dim, stages[0].depth or K)
@@ -145,7 +145,7 @@ class Paths:
         kept = tuple(float(self._hits(found).any(1).mean()) for found in survivors)
         ranks = metrics.found_ranks(rows[:, :K], self._judged)
         ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self._judged).mean())
-        return Walk(stages, tuple(survivors), recall, ndcg, kept)
+        return PathResult(stages, tuple(survivors), recall, ndcg, kept)
 
     def warm(self, name: str) -> None:
         """Rank every cell now, so that no move of a slider has to."""
@@ -183,7 +183,7 @@ class Paths:
 
 
 @dataclass(frozen=True)
-class Clock:
+class Throughput:
     """How fast a machine reads vectors: scan, bytes a second from end to end; gather, bytes a second of single rows;
     stage, seconds that each stage costs whatever it does."""
 
@@ -192,7 +192,7 @@ class Clock:
     stage: float
 
     @classmethod
-    def measure(cls, megabytes: int = 96) -> Clock:
+    def measure(cls, megabytes: int = 96) -> Throughput:
         """Time this machine: one thread, best of five."""
         x = np.ones((megabytes * 2**20 // 1024, 256), dtype=np.float32)
         q, rng = np.ones(256, dtype=np.float32), np.random.default_rng(0)
@@ -215,7 +215,7 @@ def _quickest(job: Callable[[], object]) -> float:
 
 
 def price(
-    stages: Sequence[Stage], n: int, clock: Clock, geometry: Geometry | None = None, tokens: int = 16
+    stages: Sequence[Stage], n: int, clock: Throughput, geometry: Geometry | None = None, tokens: int = 16
 ) -> dict[str, float]:
     """What a path over `n` float32 documents costs a query.
 
@@ -223,7 +223,7 @@ def price(
     geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of
     each layer that reranks).
 
-    >>> cost = price(funnel([64, 384], [100]), 1_000_000, Clock(scan=1e10, gather=1e9, stage=1e-4))
+    >>> cost = price(funnel([64, 384], [100]), 1_000_000, Throughput(scan=1e10, gather=1e9, stage=1e-4))
     >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)
     (64.0384, 25.95, 1.792)
     """

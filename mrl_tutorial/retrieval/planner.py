@@ -71,7 +71,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanResult:
     """What `plan_retrieval` found. chosen: the cheapest plan within the target on dev. full: exact search at full size.
     front: plans that no other beats in both cost and dev quality, cheapest first. These carry their test quality.
     tried: every plan, without test."""
@@ -114,7 +114,7 @@ def plan_retrieval(
     *,
     progress: Progress | None = None,
     **changes: Any,
-) -> Planned:
+) -> PlanResult:
     """The cheapest plan (layers, dimensions, depth, types, engine) that keeps `target` of full quality on dev.
 
     embeddings: {"dev", "test"}, each {"queries" (L, Q, D), "documents" (L, N, D)} as `embed_splits` gives them; queries
@@ -149,7 +149,7 @@ def plan_retrieval(
         retriever = trial.base.with_stages(plan.stages)
         quality = [part.measure(retriever.search(part.queries, part.k).rows) for part in (dev, test)]
         found[plan] = replace(plan, dev=quality[0], test=quality[1])
-    return Planned(
+    return PlanResult(
         task.name,
         config.metric,
         target,

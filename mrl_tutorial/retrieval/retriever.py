@@ -27,7 +27,7 @@ from mrl_tutorial.topk import rerank
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found, best first. K = min(k, N).
 
     rows: (B, K) int64 positions in the corpus, -1 where an approximate index found fewer. scores: (B, K) float64, of
@@ -117,7 +117,7 @@ class Retriever:
             self.rerankers = [self._later(stage) for stage in self.stages[1:]]
         self.build_seconds = sum(self._built[key][1] for key in self._used)
 
-    def search(self, queries: np.ndarray, k: int = 10) -> Found:
+    def search(self, queries: np.ndarray, k: int = 10) -> SearchResult:
         """The best `k` documents of each query. queries: (B, D), or (L, B, D) where the documents have layers; without
         B for a single query.
 
@@ -145,7 +145,7 @@ class Retriever:
         rows, scores = rows[:, :k], scores[:, :k]
         if single:
             rows, scores = rows[0], scores[0]
-        return Found(rows, scores, tuple(survivors), tuple(seconds), self.ids)
+        return SearchResult(rows, scores, tuple(survivors), tuple(seconds), self.ids)
 
     @property
     def nbytes(self) -> dict[str, int]:
@@ -158,13 +158,13 @@ class Retriever:
 
     def flops(self) -> float:
         """Multiply-adds of one query: the scan, then K d of every later stage (costs.rerank_flops)."""
-        return self.index.cost.flops + sum(left * stage.dim for left, stage in self._lefts())
+        return self.index.cost.flops + sum(left * stage.dim for left, stage in self._rerank_inputs())
 
     def bytes_read(self) -> float:
         """Bytes of vectors that a single query reads."""
-        return self.index.cost.read + sum(left * stage.dim * _size(stage) for left, stage in self._lefts())
+        return self.index.cost.read + sum(left * stage.dim * _size(stage) for left, stage in self._rerank_inputs())
 
-    def _lefts(self) -> list[tuple[int, Stage]]:
+    def _rerank_inputs(self) -> list[tuple[int, Stage]]:
         """(documents that are left, stage) of the stages after the first."""
         lefts = [min(stage.depth or self.n, self.n) for stage in self.stages[:-1]]
         return list(zip(lefts, self.stages[1:], strict=True))
@@ -237,7 +237,7 @@ def exact_search(
     dim: int | None = None,
     cosine: bool = True,
     threads: int = 1,
-) -> Found:
+) -> SearchResult:
     """The best `k` of documents (N, D) for queries (B, D) or (D,) by their first `dim` coordinates (None: all), as an
     exact float64 search would order them. Errors as Retriever.
 

@@ -41,8 +41,8 @@ class Run:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float, keep: float = 0.9) -> None:
-        """Count one step: tables are averaged with a memory of about 1 / (1 - keep) steps; NaN is no observation.
+    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float, decay: float = 0.9) -> None:
+        """Count one step: tables are averaged with a memory of about 1 / (1 - decay) steps; NaN is no observation.
 
         seconds: of the whole run so far.
         """
@@ -52,7 +52,7 @@ class Run:
             seen = np.isfinite(table)
             for group, new in ((self.sums, np.nan_to_num(table)), (self.counts, 1)):
                 before = group.get(name, np.zeros(table.shape))
-                group[name] = np.where(seen, keep * before + new, before)
+                group[name] = np.where(seen, decay * before + new, before)
 
     def losses(self) -> dict[str, np.ndarray]:
         """Recent mean loss of each term, (L, M); NaN where training never looked."""
@@ -131,7 +131,7 @@ class Checkpoint:
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
+def defer_interrupt() -> Iterator[None]:
     """Hold a Ctrl-C (or kernel stop) back until the block has ended: half an update is no state to go on from."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

@@ -14,7 +14,7 @@ from mrl_tutorial.models.layers import resolve_precision
 #: learning rates found on the dev queries of pydocs
 RATES = {"shared": 3e-3, "per-layer": 3e-4, "full": 1e-4}
 #: settings that do not change what a run computes
-OUTSIDE = ("out", "name", "cache", "split")
+NOT_IN_KEY = ("out", "name", "cache", "split")
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.progress import Ticker
 from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.training.checkpoints import Checkpoint, recipe_key, unbroken
-from mrl_tutorial.training.config import OUTSIDE, TrainConfig
+from mrl_tutorial.training.checkpoints import Checkpoint, defer_interrupt, recipe_key
+from mrl_tutorial.training.config import NOT_IN_KEY, TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
 from mrl_tutorial.training.trainables import FrozenLayers, FullBackbone, Known, Trainable, make_batch
 
@@ -143,7 +143,7 @@ class Training:
                     group["lr"] = group["rate"] * learning_rate(step, config.steps)
                 self.optimizer.zero_grad()
                 loss.backward()
-                with unbroken():
+                with defer_interrupt():
                     self.optimizer.step()
                     run.add(float(loss.detach()), tables, time.monotonic() - began)
                 report(run.step, config.steps, f"training {self.recipe.name}, loss {run.history[-1]:.3f}")
@@ -225,7 +225,7 @@ def _folder(encoder: Encoder, task: Any, data: Examples, recipe: Recipe, config:
     recipe_parts = recipe_key(recipe, config.key)
     if not config.cache or recipe_parts is None:
         return None
-    settings = {name: value for name, value in asdict(config).items() if name not in OUTSIDE}
+    settings = {name: value for name, value in asdict(config).items() if name not in NOT_IN_KEY}
     labels = [] if data.labels is None else [data.labels]
     texts = [task.name, data.anchors, data.positives, data.negatives]
     key = files.key(VERSION, encoder.fingerprint(), encoder.similarity, *texts, recipe_parts, settings, *labels)

@@ -116,7 +116,7 @@ def test_small_blocks_and_the_sorting_path_give_the_same_ranks(monkeypatch):
     judged = metrics.judge(list(task.queries), list(task.corpus), task.qrels)
     queries, documents = (embeddings[x][0] for x in ("queries", "documents"))
     expected = ranks.relevant_ranks(queries, documents, [1, 5, D], judged)
-    for name, value in (("BLOCK", 1), ("BLOCK", 200), ("MANY", 0)):
+    for name, value in (("BLOCK", 1), ("BLOCK", 200), ("SORT_THRESHOLD", 0)):
         monkeypatch.setattr(ranks, name, value)
         np.testing.assert_array_equal(ranks.relevant_ranks(queries, documents, [1, 5, D], judged), expected)
 

@@ -8,11 +8,11 @@ import pytest
 from mrl_tutorial.panels.funnel_designer import FunnelDesigner, two_stage_paths
 from mrl_tutorial.panels.markup import number
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.paths import Clock, Paths, draw_path
+from mrl_tutorial.retrieval.paths import Paths, Throughput, draw_path
 from mrl_tutorial.retrieval.stages import shortlist
 from tests.helpers.made_retrieval import LAYERS, QUERIES, WIDTH, made_embeddings, made_task
 
-CLOCK = Clock(scan=1e9, gather=1e8, stage=1e-4)
+CLOCK = Throughput(scan=1e9, gather=1e8, stage=1e-4)
 
 
 @pytest.fixture(scope="module")

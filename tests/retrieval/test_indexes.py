@@ -9,7 +9,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.indexes import build_index
-from mrl_tutorial.topk import SPARE, ExactIndex
+from mrl_tutorial.topk import EXTRA_CANDIDATES, ExactIndex
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def test_int8_ties_rank_in_the_order_of_rows_however_many():
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, exact, rtol=1e-9, atol=1e-9)
     products = stored(index) @ queries.T
-    assert (np.sum(np.abs(products - exact[:, -1]) < 1e-9, axis=0) > SPARE).any()
+    assert (np.sum(np.abs(products - exact[:, -1]) < 1e-9, axis=0) > EXTRA_CANDIDATES).any()
 
 
 def test_a_coordinate_that_is_always_the_same_can_be_quantized():

@@ -9,12 +9,12 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.measure import measure_path
-from mrl_tutorial.retrieval.paths import Clock, Paths, draw_path, price
+from mrl_tutorial.retrieval.paths import Paths, Throughput, draw_path, price
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 from tests.helpers.made_retrieval import DOCUMENTS, LAYERS, QUERIES, WIDTH, made_embeddings, made_task
 
-CLOCK = Clock(scan=1e9, gather=1e8, stage=1e-4)
+CLOCK = Throughput(scan=1e9, gather=1e8, stage=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_measure_path_gives_a_value_a_query(task, embeddings):
 
 
 def test_clock_measures_something_sensible():
-    clock = Clock.measure(megabytes=8)
+    clock = Throughput.measure(megabytes=8)
     assert 1e8 < clock.scan < 1e13 and clock.gather > 1e7 and clock.stage > 0
 
 
