@@ -8,7 +8,6 @@ import time
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from mrl_tutorial.cli.support import say_warnings, score, table, writable
@@ -17,6 +16,8 @@ from mrl_tutorial.errors import InputError
 if TYPE_CHECKING:
     from mrl_tutorial.models.encoder import Encoder
     from mrl_tutorial.tasks.types import Task
+
+WIDTH = 110  # characters of a document that a search shows
 
 
 def tasks(args: argparse.Namespace) -> None:
@@ -176,7 +177,9 @@ def search(args: argparse.Namespace) -> None:
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
     for rank, i in enumerate(order, 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
-        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {shorten(texts[i], 110, placeholder=' …')}")
+        text = " ".join(texts[i].split())  # not textwrap: some languages write without spaces
+        shown = text if len(text) <= WIDTH else text[: WIDTH - 1].rstrip() + "…"
+        print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {shown}")
     print(f"{len(ids)} documents, {time.perf_counter() - started:.1f} s")
 
 
@@ -194,8 +197,8 @@ def bench(args: argparse.Namespace) -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
+    from mrl_tutorial import GridExplorer  # without the extra "notebooks", an InputError
     from mrl_tutorial.evaluation.quality import evaluate_grid
-    from mrl_tutorial.panels.explorer import GridExplorer
     from mrl_tutorial.tasks.load import load_task
     from mrl_tutorial.training.loop import train as run
 
@@ -210,20 +213,20 @@ def prepare(args: argparse.Namespace) -> None:
 
 def ledger(args: argparse.Namespace) -> None:
     """Print the ledger's rows, or put them into a README."""
-    from mrl_tutorial.cli import ledger as book
+    from mrl_tutorial.cli import ledger as ledger_table
 
     if args.readme and args.id:
         raise InputError("--readme takes the whole ledger: leave --id out")
-    rows = book.read()
+    rows = ledger_table.read()
     known = [r["id"] for r in rows]
     for wanted in args.id or ():
         if wanted not in known:
             raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(known) or 'none yet'}")
-    rows = book.Rows(r for r in rows if not args.id or r["id"] in args.id)
+    rows = ledger_table.Rows(r for r in rows if not args.id or r["id"] in args.id)
     if args.readme:
-        book.into_readme(args.readme, rows)
+        ledger_table.into_readme(args.readme, rows)
     else:
-        print(book.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
+        print(ledger_table.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
 
 
 def _load(args: argparse.Namespace) -> tuple[Task, Encoder | None]:

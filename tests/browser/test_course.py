@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import nbformat
 import pytest
 
+import mrl_tutorial as mrl
 from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for
 from benchmarks.panels import WATCH
+from mrl_tutorial.panels.base import Panel
 from tests.browser.conftest import NOTEBOOKS
 from tools import build_notebooks as build
 
 SOURCES = sorted((NOTEBOOKS / "source").glob("0[1-9]_*.py"))
-PANEL = re.compile(
-    r"\b(SizeCalculator|ImportanceWeights|TruncationTrap|PrefixMap|CascadeTuner|TermExplorer|SpectrumExplorer|FunnelDesigner)\("
-)
+PANELS = [name for name in mrl.__all__ if inspect.isclass(value := getattr(mrl, name)) and issubclass(value, Panel)]
+PANEL = re.compile(rf"\b({'|'.join(PANELS)})\(")
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,12 @@ SIMILAR = {"contrastive", "cosent", "kl-scores", "score-align"}  # compare queri
 
 
 def test_the_registry_has_each_term_under_its_name():
-    assert set(TERMS) == SIMILAR | {"classification", "kl-features", "align"}
+    known = SIMILAR | {"classification", "kl-features", "align"}
+    assert known <= set(TERMS)
     for name, function in TERMS.items():
         assert term_name(function) == term_name(name) == name
-        assert needs_documents(function) == (name in SIMILAR)
+    for name in known:
+        assert needs_documents(TERMS[name]) == (name in SIMILAR)
 
 
 @pytest.mark.parametrize(
