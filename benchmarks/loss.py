@@ -153,7 +153,7 @@ def _print(r: dict) -> None:
     documents, mib = r["documents_per_query"], 2**20
     print(
         f"contrastive loss of {r['layers']} layers x {len(r['dims'])} dimensions ({r['dims'][0]} to {r['width']}), "
-        f"forward + backward, {documents} documents a query, {r['threads']} threads\n"
+        f"forward + backward, {documents} documents per query, {r['threads']} threads\n"
         f"all ways agree to {r['largest_relative_difference']:.1e} (loss and gradients, relative)\n"
     )
     print(f"{'batch ' + str(r['batch']):<24}{'seconds, median (range)':<32}{'ours is faster':<28}{'peak MiB':>9}")

@@ -1,4 +1,4 @@
-"""The one error that is the reader's to put right, and settings whose names are checked."""
+"""The exception for invalid input: it names the value and the remedy. Also settings whose names are checked."""
 
 from __future__ import annotations
 

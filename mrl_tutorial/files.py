@@ -56,7 +56,8 @@ def key(*parts: Any) -> str:
 def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
 
-    name: a `key` of everything that shapes them. A file that cannot be read, or written, costs time and nothing else.
+    name: a `key` of everything that shapes them. If the cache file cannot be read or written, the result is computed
+    anew.
     """
     path = cache_dir(folder) / f"{name}.npz"
     if path.exists():
@@ -67,7 +68,7 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
             pass  # damaged: it is written again
     found = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **found)
+        np.savez_compressed(temporary, **found)
     return found
 
 
@@ -86,8 +87,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # same folder, so that the rename is atomic; same suffix, for writers that add one of their own
     temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
+    temporary.touch()  # a folder that cannot be written shows before any work
+    mode = temporary.stat().st_mode  # some writers make files that only their owner can read
     try:
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -102,9 +106,16 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        old.mkdir()
         if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
+            os.replace(path, old / path.name)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if (old / path.name).exists():
+                os.replace(old / path.name, path)
+            old.rmdir()
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

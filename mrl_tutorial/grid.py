@@ -113,7 +113,7 @@ class Grid:
         }
 
     def as_text(self) -> str:
-        """The grid as a plain table, a row a layer, a column a dimension."""
+        """The grid as a plain table, one row per layer, one column per dimension."""
         head = "layer \\ dim" + "".join(f"{d:>8}" for d in self.dims)
         pairs = zip(self.layers, self.values, strict=True)
         rows = [f"{layer:>11}" + "".join(f"{v:>8.4f}" for v in row) for layer, row in pairs]

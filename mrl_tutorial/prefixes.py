@@ -55,7 +55,7 @@ def nested_scores(queries: Tensor, documents: Tensor, dims: Sequence[int], cosin
     check_pair(queries, documents)
     q, d = at_least_float32(queries), at_least_float32(documents)
     with torch.autocast(q.device.type, enabled=False):
-        products = [q[..., a:b] @ d[..., a:b].mT for a, b in pairwise((0, *edges))]  # M x (…, B, N), one a block
+        products = [q[..., a:b] @ d[..., a:b].mT for a, b in pairwise((0, *edges))]  # M x (…, B, N), one per block
         scores = torch.stack(list(accumulate(products)), -3)  # (…, M, B, N), the inner products of prefixes
         if cosine:
             scores = scores * inverse_norms(q, edges)[..., None] * inverse_norms(d, edges)[..., None, :]
@@ -63,7 +63,7 @@ def nested_scores(queries: Tensor, documents: Tensor, dims: Sequence[int], cosin
 
 
 def pair_scores(queries: Tensor, documents: Tensor, dims: Sequence[int], cosine: bool = True) -> Tensor:
-    """Scores of query i with document i only. queries, documents (…, B, D) -> (…, M, B). Else as `nested_scores`.
+    """Scores of query i with document i only. queries, documents (…, B, D) -> (…, M, B). Else as in `nested_scores`.
 
     >>> pair_scores(torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([[1.0, 1.0], [3.0, 0.0]]), [1, 2])
     tensor([[1.0000, 1.0000],
@@ -85,7 +85,7 @@ def iter_scores(
     """Yield `(d, scores (B, N))` for each dimension in turn, from running sums; for evaluation, without gradient.
 
     queries (B, D), documents (N, D). The yielded tensor is a buffer that the next step overwrites: use it or copy it.
-    Every dimension 1..D is affordable: a step costs its own block's product. Raises InputError as `nested_scores`.
+    Every dimension 1..D is affordable: a step costs its own block's product. Raises InputError as in `nested_scores`.
 
     >>> for d, scores in iter_scores(torch.tensor([[1.0, 1.0]]), torch.eye(2), [1, 2]):
     ...     print(d, scores.tolist())

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 class Ticker:
-    """Called as ticker(done, total, label): hands on to `sink`, or draws a bar once a second has passed.
+    """Called as ticker(done, total, label): passes it on to `sink`, or draws a bar once a second has passed.
 
     >>> said = []
     >>> Ticker(lambda done, total, label: said.append((done, total, label)))(3, 10, "encoding")

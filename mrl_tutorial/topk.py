@@ -1,4 +1,4 @@
-"""The k best documents of every query: found in float32, settled in float64.
+"""The k best documents of every query: found in float32, rescored in float64.
 
 A search multiplies blocks of documents in float32 and keeps a few more candidates than it was asked for. These are
 scored again in float64, then ordered by score and, where scores are equal, by row. So the result is that of an exact
@@ -161,7 +161,7 @@ def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
-    """Queries (B, d) as scores are settled with them: float64, for cosines at length 1 (zero vectors stay zero)."""
+    """Queries (B, d) made ready for rescoring: float64, for cosines at length 1 (zero vectors stay zero)."""
     q = np.asarray(queries, dtype=np.float64)
     return q * inverse_lengths(q)[:, None] if cosine else q
 

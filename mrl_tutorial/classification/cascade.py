@@ -42,8 +42,9 @@ class Answers:
 
 
 def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) -> Answers:
-    """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,). Of equals the first class is
-    answered.
+    """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,).
+
+    Ties go to the lower class index.
 
     Raises InputError where shapes disagree, sizes do not increase, a class does not exist, or a row is no distribution.
 
@@ -119,7 +120,7 @@ def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> n
 
 
 def run(a: Answers, thresholds: Sequence[float] | np.ndarray) -> Outcome:
-    """Send every item through the cascade. Raises InputError as `stops`.
+    """Send every item through the cascade. Raises InputError as in `stops`.
 
     >>> a = Answers((8, 16), np.array([[0.9, 0.5], [0.4, 0.6]]), np.array([[True, False], [True, True]]), 2)
     >>> found = run(a, [0.8])
@@ -176,7 +177,7 @@ def tuned_thresholds(
     """Thresholds (M - 1,) that minimize errors + price x expected size / largest size, by coordinate descent.
 
     price: how much accuracy one may lose to save a whole full-size vector. visited: charge every size looked at. Each
-    step sets one threshold to its best value on the grid, the smallest of equals, given all the others; starts from the
+    step sets one threshold to its best value on the grid (ties: the smallest), given all the others; starts from the
     best shared threshold, so it is never worse than that one on these items. Raises InputError for a negative price.
     """
     if not price >= 0:

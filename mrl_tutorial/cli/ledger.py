@@ -1,4 +1,4 @@
-"""The ledger, read and shown: what the course found out about each claim. The notebooks write it, a row for each."""
+"""The ledger, read and shown: what the course found out about each claim. The notebooks write it, one row per claim."""
 
 from __future__ import annotations
 

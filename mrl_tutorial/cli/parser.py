@@ -159,7 +159,7 @@ def _model(p: Parser) -> None:
 
 
 def _training(p: Parser) -> None:
-    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one a layer")
+    p.add_argument("--heads", choices=("shared", "per-layer"), default="shared", help="one head, or one per layer")
     p.add_argument("--steps", type=whole_number, default=150, metavar="N", help="optimizer steps (default: 150)")
     p.add_argument("--batch-size", type=whole_number, default=64, metavar="N", help="pairs in a step (default: 64)")
     p.add_argument("--lr", type=learning_rate, metavar="X", help="learning rate (default: by what is trained)")

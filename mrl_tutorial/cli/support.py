@@ -20,7 +20,7 @@ COLUMNS = 14  # dimensions that a table shows side by side
 
 
 def say_warnings(task: Task) -> None:
-    """What was dropped or decided when the task was read, a line each, beside the results (on stderr)."""
+    """What was dropped or decided when the task was read, one line each, on stderr, apart from the results."""
     for warning in task.warnings:
         print(f"{task.name}: {warning}", file=sys.stderr)
 

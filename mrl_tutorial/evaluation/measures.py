@@ -34,8 +34,8 @@ class GridConfig:
     fixed_document: take the documents' vectors from the last layer, cut to the query's dimension.
     cosine: False for dot products of raw prefixes. Default: what the encoder says, else cosine.
     max_queries: measure at most that many items, always the same ones for one seed.
-    samples_per_label, n_experiments: accuracy is the mean of so many logistic regressions, each on so many texts per
-    class (MTEB's protocol); for a cross-validated task, of one on all the other folds.
+    samples_per_label, n_experiments: accuracy is the mean of n_experiments logistic regressions, each trained on
+    samples_per_label texts per class (MTEB's protocol); for a cross-validated task, of one on all the other folds.
     cache: read what was measured before from the cache; the grid's seconds are then those of reading.
     """
 

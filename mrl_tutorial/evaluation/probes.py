@@ -121,7 +121,7 @@ def nearest_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
     *, cosine: bool = True,
 ) -> np.ndarray:  # fmt: skip
-    """1 where the nearest training item (the first of equals) has the test item's label: (len(dims), n_test)."""
+    """1 where the nearest training item (ties: the first) has the test item's label: (len(dims), n_test)."""
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for rows, scores_by_dim in score_blocks(test, train, dims, cosine=cosine):
         for row, (_, scores) in enumerate(scores_by_dim):
@@ -146,7 +146,7 @@ def linear_probe(x: Tensor, y: Tensor, *, steps: int = 100) -> tuple[Tensor, Ten
     n, width = x.shape[1:]
     wanted = F.one_hot(y.long()).to(x.dtype)  # (n, C)
     ridge = torch.full((width,), 1 / n, dtype=x.dtype)
-    ridge[0] = 1e-9  # the intercept is not held down
+    ridge[0] = 1e-9  # the intercept is not regularized
     bound = torch.linalg.cholesky(x.mT @ x / (2 * n) + torch.diag(ridge + 1e-7))
     weights = last = x.new_zeros(x.shape[0], width, wanted.shape[1])
     for step in range(steps):

@@ -18,7 +18,7 @@ from mrl_tutorial.evaluation.metrics import Judgments
 from mrl_tutorial.prefixes import iter_scores
 
 BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
-SORT_THRESHOLD = 50  # relevant documents a query from which one sort is cheaper than counting for each
+SORT_THRESHOLD = 50  # relevant documents per query from which one sort is cheaper than counting for each
 
 ScoresByDim = Iterator[tuple[int, Tensor]]  # (dimension, scores (B, N)), as `iter_scores` yields them
 

@@ -1,7 +1,7 @@
 """Fewer coordinates without training: principal components, singular vectors, random choice; what a spectrum says.
 
 A `Reduction` brings vectors into another order or another basis in which the first k columns are the k-dimensional
-reduction: whatever works on prefixes (scores, grids, indexes, panels) then works on every reduction.
+reduction: everything that works on prefixes (scores, grids, indexes, panels) then works on every reduction.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
 def svd(x: np.ndarray) -> Reduction:
     """The singular vectors of a sample x (..., N, D) as it is, not centered: the best rank-k approximation of its rows.
 
-    Each direction has its largest component positive. Raises InputError as `pca` does.
+    Each direction has its largest component positive. Raises InputError as in `pca`.
     """
     x = check_sample(x)
     values, vectors = _eigen(np.swapaxes(x, -1, -2) @ x)

@@ -117,7 +117,7 @@ def compare(
 ) -> tuple[float, float, float]:
     """a - b in one cell of two grids, over the same items: (difference, low, high) by a paired bootstrap.
 
-    Raises InputError as `interval` does, and where the grids measure different things or items.
+    Raises InputError as in `interval`, and where the grids measure different things or items.
     """
     for what in ("task", "split", "metric"):
         ours, theirs = getattr(a, what), getattr(b, what)
@@ -165,7 +165,7 @@ def smallest_width(differences: Mapping[int, Difference], budget: float = MARGIN
 
 
 def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
-    """Indices of the options that no other beats in both cost and quality, cheapest first; of equals the first.
+    """Indices of the options that no other beats in both cost and quality, cheapest first; ties: the first.
 
     >>> pareto([3, 1, 2, 2], [0.9, 0.5, 0.4, 0.7])
     [1, 3, 0]

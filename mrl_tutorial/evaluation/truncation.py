@@ -117,7 +117,7 @@ def measure_truncation(
 def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None) -> np.ndarray:
     """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better.
 
-    units (N, D): the documents at length 1, where they are at hand. Raises InputError for an unknown way or dimension.
+    units (N, D): the documents at length 1, if already computed. Raises InputError for an unknown way or dimension.
 
     >>> scores("cut", np.array([1.0, 0.0]), np.array([[3.0, 4.0]]), 2).round(3).tolist()
     [0.6]
@@ -135,8 +135,8 @@ def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.n
     """Queries (Q, s D) and documents (N, s D), and s, so that the dot product (cosine for `cut`) of their first s d
     coordinates ranks as the way does at d: then one pass over the coordinates gives every dimension.
 
-    l2: -|q - x|^2 is the sum over coordinates of 2 q x - x^2, but for a number of the query's own, so (q, -1) . (2 x,
-    x^2) and s = 2.
+    l2: -|q - x|^2 is the sum over coordinates of 2 q x - x^2, up to a constant that depends only on the query, so
+    (q, -1) . (2 x, x^2) and s = 2.
     """
     if way in ("cut", "raw"):
         return queries, documents, 1
@@ -179,7 +179,7 @@ def _vectors(name: str, x: np.ndarray) -> np.ndarray:
 def _graded(relevant: Relevant, n_queries: int, n_documents: int) -> dict[int, dict[int, int]]:
     """Query row -> {document row: grade}, for the queries that have a relevant document."""
     if not isinstance(relevant, Mapping) and len(relevant) != n_queries:
-        raise InputError(f"{len(relevant)} sets of relevant documents for {n_queries} queries: give one a query")
+        raise InputError(f"{len(relevant)} sets of relevant documents for {n_queries} queries: give one per query")
     graded: dict[int, dict[int, int]] = {}
     for query, found in relevant.items() if isinstance(relevant, Mapping) else enumerate(relevant):
         grades = {int(r): int(g) for r, g in found.items()} if isinstance(found, Mapping) else dict.fromkeys(found, 1)

@@ -1,11 +1,11 @@
-"""Loss terms, a file a kind. Each is a function `term(batch, layers, dims, **options) -> (len(layers), len(dims))`: the
-loss of every cell of the grid, differentiable. Your own has the same signature.
+"""Loss terms, one file per kind. Each is a function `term(batch, layers, dims, **options) -> (len(layers), len(dims))`:
+the loss of every cell of the grid, differentiable. Your own has the same signature.
 
 To add one to the package, write the function in one of these files under the decorator `term`: it is in `TERMS` then,
 under the name that you gave, and recipes can weigh it.
 
->>> list(TERMS)
-['contrastive', 'classification', 'cosent', 'kl-features', 'kl-scores', 'score-align', 'align']
+>>> {"contrastive", "classification", "cosent", "kl-features", "kl-scores", "score-align", "align"} <= set(TERMS)
+True
 """
 
 from mrl_tutorial.losses import alignment, classification, contrastive, distillation, graded

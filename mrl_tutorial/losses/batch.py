@@ -57,7 +57,7 @@ class Batch:
                     f"{self.documents.shape[1]} documents for {self.size} queries: each needs its positive, in order"
                 )
         if self.labels is not None and tuple(self.labels.shape) != (self.size,):
-            raise InputError(f"labels {tuple(self.labels.shape)} must be ({self.size},): one a query")
+            raise InputError(f"labels {tuple(self.labels.shape)} must be ({self.size},): one per query")
         if not self.temperature > 0:
             raise InputError(f"temperature {self.temperature} must be positive: 0.05 is usual")
 

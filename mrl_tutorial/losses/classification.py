@@ -79,7 +79,7 @@ def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> 
     if batch.classifier is None:
         raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
     if batch.labels is None or batch.labels.is_floating_point():
-        raise InputError("classification needs integer class labels, one a query")
+        raise InputError("classification needs integer class labels, one per query")
     x = at_least_float32(batch.query_rows(layers))
     with torch.autocast(x.device.type, enabled=False):
         logits = batch.classifier(x, layers, dims)  # (L, M, B, C)

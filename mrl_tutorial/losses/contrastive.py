@@ -25,7 +25,7 @@ def cross_entropies(
     """The loss in its plain form, to read: cross-entropy of each query's scores over all documents, in every cell.
 
     queries (L, B, D), documents (L, N, D) -> (L, M), the mean over queries. `symmetric` adds the direction document to
-    query, over the positives alone, and halves. Raises InputError as `nested_scores` does.
+    query, over the positives alone, and halves. Raises InputError as in `nested_scores`.
     Source: MRL, arXiv 2205.13147, appendix C (each prefix of both sides normalized by itself).
 
     >>> q, d = torch.eye(2).expand(1, 2, 2), torch.eye(2).expand(1, 2, 2)
@@ -52,11 +52,11 @@ def contrastive(
     temperature: float | None = None,
     fixed_document: bool = False,
 ) -> Tensor:
-    """Cross-entropy of query i's scores / temperature over the batch's documents, document i being right.
+    """Cross-entropy of query i's scores / temperature over the batch's documents, where document i is the positive.
 
     Returns (len(layers), len(dims)), the mean over queries in each cell: the numbers of `cross_entropies`, by its fused
     form. `fixed_document`: documents always from the batch's last layer (arXiv 2411.17299). Temperature, symmetry and
-    cosine are the batch's. Raises InputError as `Batch` does.
+    cosine are the batch's. Raises InputError as in `Batch`.
 
     >>> contrastive(Batch(torch.eye(2)[None], torch.eye(2)[None], temperature=1.0), [1], [2])
     tensor([[0.3133]])

@@ -1,4 +1,4 @@
-"""Terms that pull a cell towards a larger one, its teacher, which is detached unless you say otherwise.
+"""Terms that pull a cell toward a larger one, its teacher, which is detached unless you say otherwise.
 
 The KL divergence is KL(teacher || student), summed over the distribution and averaged over the batch.
 """
@@ -17,7 +17,7 @@ from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import check_dims, nested_scores
 
-# score teachers: which cell the student's distribution is pulled towards
+# score teachers: which cell the student's distribution is pulled toward
 TEACHERS = ("last-layer", "full-width", "full")
 
 
@@ -98,7 +98,7 @@ def score_align(
     """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
 
     Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and
-    documents; the temperature belongs to the KL. Arguments as `kl_scores`. Source: SCORE in 2D Matryoshka for
+    documents; the temperature belongs to the KL. Arguments as in `kl_scores`. Source: SCORE in 2D Matryoshka for
     retrieval, arXiv 2411.17299, whose public code further divides by the number of scores.
 
     >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)

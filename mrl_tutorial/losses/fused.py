@@ -1,8 +1,8 @@
 """The contrastive loss again, forward and backward in one pass: the numbers of `contrastive.cross_entropies`.
 
 It is two to five times as fast and needs less than half the memory (`mrl-tutorial bench loss`). That matters where the
-loss is much of a step: when heads are trained on frozen embeddings, and with many documents a query. Beside a whole
-backbone it does not. The plain form is in `contrastive.py`; read that one first.
+loss is much of a step: when heads are trained on frozen embeddings, and with many documents per query. When a whole
+backbone is trained it hardly matters. The plain form is in `contrastive.py`; read that one first.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def _block_products(q: Tensor, d: Tensor, dims: Sequence[int]) -> Iterator[tuple
 
 
 def _cells(sums: Tensor, rows: Tensor, columns: Tensor, symmetric: bool, pull: Tensor, wanted: bool) -> Tensor:
-    """Losses (l,) from inner products (l, B, N), a score being row * sum * column; leaves in `pull` what, times the
-    column, is d loss / d sum. Few passes over few buffers: this is what the loss spends its time on."""
+    """Losses (l,) from inner products (l, B, N), a score being row * sum * column; writes to `pull` the gradient
+    d loss / d sum, up to the factor `column`. Few passes over few buffers: this is what the loss spends its time on."""
     b, rows = sums.shape[1], rows[..., None]
     torch.mul(sums, columns[:, None], out=pull)
     right = pull.diagonal(dim1=1, dim2=2) * rows[..., 0]  # (l, B)

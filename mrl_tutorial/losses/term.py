@@ -16,10 +16,10 @@ SomeTerm = TypeVar("SomeTerm", bound=Term)
 
 
 def term(name: str, *, needs_documents: Need = False, needs_last_layer: Need = False) -> Callable[[SomeTerm], SomeTerm]:
-    """Declare a function to be the loss term `name`; it stays the function that it was, with three attributes more.
+    """Declare a function to be the loss term `name`; returns the same function with three attributes added.
 
     needs_documents: whether it compares queries with documents, which a classification task does not have.
-    needs_last_layer: whether it looks at the model's last layer whatever cells it is asked for, as a teacher; training
+    needs_last_layer: whether it looks at the model's last layer even for cells of lower layers, as a teacher; training
     stops the forward pass early where nothing does. A function without this decorator can be a term too: it is then
     taken to need the last layer, and no documents.
 
@@ -55,7 +55,7 @@ def needs_documents(function: Term, options: Mapping[str, Any] | None = None) ->
 
 
 def needs_last_layer(function: Term, options: Mapping[str, Any] | None = None) -> bool:
-    """Whether a term with these options looks at the model's last layer, whatever cells it is asked for."""
+    """Whether a term with these options looks at the model's last layer even for cells of lower layers."""
     return _needs(function, "needs_last_layer", options, otherwise=True)
 
 

@@ -75,7 +75,7 @@ class Encoder:
         """Load an encoder by name or folder (see `download.locate` for where it is looked for).
 
         A folder written by `save`, a sentence-transformers folder and a plain Hugging Face encoder all work; pooling
-        and length are read from it where it says (else mean and 256). Raises InputError where it cannot be used.
+        and length are read from it where it states them (else mean and 256). Raises InputError where it cannot be used.
         """
         folder = download.locate(name_or_path, revision)
         notes = read_notes(folder, pooling)

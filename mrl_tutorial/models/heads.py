@@ -55,7 +55,7 @@ class Heads(nn.Module):
 
         anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical
         correlation analysis of the standardized vectors: W + I = V diag(sqrt(correlation)), V the generalized
-        eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` towards a multiple
+        eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` toward a multiple
         of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense. Shared
         heads take the mean covariances over the layers. Returns itself.
         """

@@ -39,7 +39,7 @@ class GridExplorer(Panel):
 
     models: an Encoder, or name -> Encoder (all of one size). Quality is measured on `split` (dev: choose on dev, report
     on test) with at most `max_queries` queries, once, and cached. recipes: what the Train box offers. Display the
-    object itself; `static()` is the same state as a plain plotly figure. Raises InputError as ExplorerTables does.
+    object itself; `static()` is the same state as a plain plotly figure. Raises InputError as in `ExplorerTables`.
     """
 
     name = "explorer"
@@ -149,7 +149,7 @@ class GridExplorer(Panel):
         print(f"{choice.recipe}, {choice.heads} heads: trained and measured in {time.perf_counter() - started:.0f} s")
 
     def add(self, name: str, encoder: Encoder) -> None:
-        """Show another model in the panel (in place of "trained here" where that is its name)."""
+        """Show another model in the panel (replacing "trained here" if that is its name)."""
         if name not in self._slots:
             raise InputError(f"model {name!r} has no place in this panel: give it when making it, or name it {HERE!r}")
         self.model.add(name, encoder)
@@ -162,7 +162,7 @@ class GridExplorer(Panel):
         if trained is None:
             return None
         self.model.add(HERE, trained)
-        # cancelling ends training; the measuring that shows its result is short and goes on
+        # canceling ends training; the measuring that shows its result is short and goes on
         self.model.measure(HERE, first=self.layer.value, progress=lambda i, n, label: report(i / n, label) or True)
         self.model.embedded(HERE)
         return HERE

@@ -191,7 +191,7 @@ class ExplorerTables:
         return encoder, {text: documents[:, i] for i, text in enumerate(self.task.corpus.values())}
 
     def price(self, layer: int, dim: int) -> dict[str, float]:
-        """What a cell costs beside the full size: see costs.cell_price."""
+        """What a cell costs compared with the full size: see costs.cell_price."""
         return costs.cell_price(next(iter(self.encoders.values())), layer, dim)
 
     def _query(self, query: str) -> tuple[str, Mapping[str, int] | None]:
@@ -218,7 +218,7 @@ class ExplorerTables:
         """Fill these cells of all tables of `name`."""
         settings: dict[str, Any] = {"split": self.split, "max_queries": self.max_queries}
         settings |= {"layers": layers, "dims": list(dims)}
-        parts, quiet = self.embedded(name), lambda done, total, label: None  # the panel has a progress of its own
+        parts, quiet = self.embedded(name), lambda done, total, label: None  # the panel shows its own progress
         metrics = list(self.metrics)
         grids = evaluate_grid(self.task, metric=metrics, embeddings=parts, progress=quiet, **settings)
         tables = {}
@@ -228,7 +228,7 @@ class ExplorerTables:
         self._set(name, tables)
 
     def _set(self, name: str, tables: Mapping[str, np.ndarray]) -> None:
-        # new dicts, since this may run beside the kernel: a picture sees either all of the old tables or all of the new
+        # new dicts, since this may run in a thread: a picture sees either all of the old tables or all of the new
         for metric, table in tables.items():
             self.tables[metric] = {**self.tables[metric], name: table}
 

@@ -50,7 +50,7 @@ def example_queries(paths: Paths, n: int = 12) -> list[tuple[str, int]]:
 def costs_table(
     walk: PathResult, full: PathResult, cost: Mapping[str, float], whole: Mapping[str, float], n: int, held: int
 ) -> str:
-    """The path beside the full model, as html. n: documents that the price is for; held: those of the quality."""
+    """The path compared with the full model, as html. n: documents for the price; held: those for the quality."""
     rows = []
     for title, one, c in (("this path", walk, cost), ("full model", full, whole)):
         encode = f"{c['encode_mflops']:,.0f}" if np.isfinite(c["encode_mflops"]) else "–"
@@ -143,7 +143,7 @@ class FunnelDesigner(Panel):
 
     task: retrieval. embeddings: model -> {"queries", "documents"} of `split`, as embed_task gives them. queries: how
     many are followed. geometry: of the encoder, for the price of encoding a query. clock: of this machine (None: taken
-    now). Raises InputError as `Paths` does.
+    now). Raises InputError as in `Paths`.
     """
 
     name = "funnel-designer"

@@ -115,7 +115,7 @@ def weights_picture(dims: Sequence[int], chosen: Sequence[float], base: Trained,
 class ImportanceWeights(Panel):
     """Sliders c_m, one for each nested size; networks on `data` (default: digits, 5 folds) follow in seconds.
 
-    A slide shows the new weights at once; training runs beside the kernel, can be cancelled, and ends when the weights
+    A slide shows the new weights at once; training runs in a thread, can be canceled, and ends when the weights
     change again. What has been trained before is shown at once.
     """
 
@@ -130,7 +130,7 @@ class ImportanceWeights(Panel):
         self.known = {base.weights: base}
         self.job: Job | None = None
         self._training: tuple[float, ...] | None = None
-        self._cancelled = False
+        self._canceled = False
         self.sliders = [choice_slider(f"c for size {m}", list(CHOICES.items()), 1.0) for m in config.dims]
         self.bar = w.FloatProgress(value=0, min=0, max=1, layout={"width": "220px", "visibility": "hidden"})
         self.cancel = w.Button(description="Cancel", icon="stop", disabled=True)
@@ -144,7 +144,7 @@ class ImportanceWeights(Panel):
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """What the sliders say."""
+        """The sliders' values."""
         return tuple(s.value for s in self.sliders)
 
     def choose(self, weights: Sequence[float]) -> None:
@@ -160,8 +160,8 @@ class ImportanceWeights(Panel):
             raise InputError("all weights are 0, so nothing would be learned: give at least one size a weight")
         now = self.known.get(self.weights, self.now)
         state = f"trained in {now.seconds:.1f} s" if now.weights == self.weights else "training …"
-        if now.weights != self.weights and self._cancelled:
-            state = "cancelled; pale: the weights before"
+        if now.weights != self.weights and self._canceled:
+            state = "canceled; pale: the weights before"
         heading = f"{len(self.data.tested):,} {self.data.name}: {state}"
         return weights_picture(self.config.dims, self.weights, self.base, now, heading)
 
@@ -169,7 +169,7 @@ class ImportanceWeights(Panel):
         """Show the new weights at once, and have them trained."""
         if self._held:
             return
-        self._cancelled = False
+        self._canceled = False
         super().show()
         if self.job is not None and self.job.running:
             if self._wanted != self._training:
@@ -181,13 +181,13 @@ class ImportanceWeights(Panel):
         """What the Cancel button does: the last finished training stays on show."""
         if self.job is not None and self.job.running:
             self.job.cancel()
-            self._cancelled = True
+            self._canceled = True
             super().show()
 
     @property
     def _wanted(self) -> tuple[float, ...] | None:
         """The weights still to be trained."""
-        done = self._cancelled or not any(self.weights) or self.weights in self.known
+        done = self._canceled or not any(self.weights) or self.weights in self.known
         return None if done else self.weights
 
     def _train(self) -> None:

@@ -1,4 +1,4 @@
-"""Work beside the kernel: one thread, progress, cancel. The kernel stays free to answer sliders meanwhile."""
+"""Work in the background: one thread, progress, cancel. The kernel stays free to answer sliders meanwhile."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Report = Callable[[float, str], bool]
 
 
 class Job:
-    """Runs `work(report)` in a thread. report(share, label) -> False once the job was cancelled.
+    """Runs `work(report)` in a thread. report(share, label) -> False once the job was canceled.
 
-    rest: seconds to wait before the work begins; the result of a job that is cancelled meanwhile is None.
+    rest: seconds to wait before the work begins; the result of a job that is canceled meanwhile is None.
     on_progress(share, label), on_done(result) and on_error(exception) are called on the kernel's event loop where there
     is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's thread.
 

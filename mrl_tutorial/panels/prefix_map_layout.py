@@ -60,7 +60,7 @@ def prefix_maps(
     """Aligned maps of the prefixes of `vectors` (N, D), and how pure their neighborhoods are; kept in the cache.
 
     labels (N,). dims: sizes, `default_dims` where None. More than `most` points are thinned out, every label in
-    proportion. progress(done, total, label) may return False to give up. The work is done by a process of its own,
+    proportion. progress(done, total, label) may return False to give up. The work is done by a separate process,
     which uses 2 threads. Raises InputError for wrong shapes, sizes, or too few points.
     """
     vectors, names, sizes = checked(vectors, labels, dims)
@@ -120,7 +120,7 @@ def thin(labels: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest_label_accuracy(x: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the unit vectors x (n, d) whose nearest other one (highest cosine, first of equals) has their label.
+    """Share of the unit vectors x (n, d) whose nearest other one (highest cosine; ties: the first) has their label.
 
     >>> nearest_label_accuracy(np.eye(3)[[0, 0, 1]], np.array(["a", "a", "b"]))
     0.6666666666666666
@@ -156,8 +156,8 @@ def checked(
 
 
 def compute_places(prefixes: Sequence[np.ndarray], seed: int, path: Path, progress: Progress) -> None:
-    """`aligned_places` in a process of its own, into `path`: compiled loops would hold this one up, and an interrupt
-    could not end them. Raises InputError where `progress` returns False, RuntimeError where the process fails."""
+    """`aligned_places` in a separate process, into `path`: compiled code would block this process, and an interrupt
+    could not end it. Raises InputError where `progress` returns False, RuntimeError where the process fails."""
     label = f"maps of {len(prefixes[0]):,} points at {len(prefixes)} sizes"
     env = {**os.environ, "NUMBA_NUM_THREADS": str(min(2, os.cpu_count() or 1))}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
@@ -175,7 +175,7 @@ def compute_places(prefixes: Sequence[np.ndarray], seed: int, path: Path, progre
                 seconds = time.monotonic() - began
                 share = 1 - np.exp(-1.5 * seconds / EXPECTED)  # a guess that nears its end without reaching it
                 if progress(round(100 * share), 100, f"{label}, {seconds:.0f} s") is False:
-                    raise InputError(f"the {label} were cancelled: start again to have them")
+                    raise InputError(f"the {label} were canceled: start again to have them")
         finally:
             worker.kill()
             worker.wait()
@@ -187,7 +187,7 @@ def compute_places(prefixes: Sequence[np.ndarray], seed: int, path: Path, progre
 
 
 def main(given: str, out: str, seed: str) -> None:
-    """What the process of its own does: read prefixes from one npz file, write places to another."""
+    """What the separate process does: read prefixes from one npz file, write places to another."""
     with np.load(given) as stored:
         prefixes = [stored[f"arr_{i}"] for i in range(len(stored.files))]
     with open(out, "wb") as file:

@@ -165,7 +165,7 @@ class SizeCalculator(Panel):
 
     @property
     def size(self) -> Size:
-        """What the controls say. Raises InputError where they contradict each other."""
+        """The controls' values. Raises InputError where they contradict each other."""
         controls = (self.n, self.width, self.dim, self.dtype, self.links, self.depth)
         return Size(*(control.value for control in controls))
 

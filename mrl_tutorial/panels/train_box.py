@@ -24,7 +24,7 @@ class Choice:
 
 
 class TrainBox:
-    """Controls around work(choice, report) -> result, which runs beside the kernel; done(result) changes the panel.
+    """Controls around work(choice, report) -> result, which runs in a thread; done(result) changes the panel.
 
     refresh() is called at every progress. A result of None means that nothing usable came out. Errors end up in the
     panel, in words.
@@ -62,7 +62,7 @@ class TrainBox:
 
     @property
     def choice(self) -> Choice:
-        """What the controls say now."""
+        """The controls' current values."""
         return Choice(self.recipe.value, self.heads.value, self.seconds.value)
 
     def start(self) -> None:
@@ -94,10 +94,10 @@ class TrainBox:
     def _ended(self, result: Any) -> None:
         self._busy(False)
         if result is None:
-            self.status.value = message("cancelled before anything was trained")
+            self.status.value = message("canceled before anything was trained")
             return
         cancelled = self.job is not None and self.job.cancelled
-        self.status.value = message("cancelled: what was trained is kept" if cancelled else "done")
+        self.status.value = message("canceled: what was trained is kept" if cancelled else "done")
         self._done(result)
 
     def _failed(self, error: Exception) -> None:

@@ -16,7 +16,7 @@ BATCH = 128
 TRIAL = 6  # steps that are timed first
 
 
-class _Cancelled(Exception):
+class _Canceled(Exception):
     """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
@@ -32,17 +32,17 @@ def train_for(
     """Train `heads` ("shared" or "per-layer") on the task's training split for about `seconds`, encoding excluded.
 
     report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. known: as in
-    `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as `train`.
+    `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as in `train`.
     """
 
     def encoding(done: int, total: int, label: str) -> None:
         if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
-            raise _Cancelled
+            raise _Canceled
 
     config = TrainConfig(heads=heads, batch_size=BATCH, cache=False)
     try:
         trial = train(encoder, task, recipe, config, known=known, progress=encoding, steps=TRIAL)
-    except _Cancelled:
+    except _Canceled:
         return None
     # the first step pays for what is made once; the others tell what a step costs
     steps = max(10, round(seconds / (trial.seconds / TRIAL)))

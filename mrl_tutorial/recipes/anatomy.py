@@ -132,7 +132,7 @@ def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequenc
 def recipe_parts(recipe: Recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
     """A recipe's weight grids by the anatomy's terms, (L, M) each; "main" counts as "contrastive".
 
-    Raises InputError where the recipe has a term, a layer or a dimension that the anatomy has not.
+    Raises InputError where the recipe has a term, a layer or a dimension that the anatomy lacks.
     """
     dims = tuple(recipe.dims) or default_dims(anatomy.dims[-1])
     layers = tuple(recipe.layers) or anatomy.layers

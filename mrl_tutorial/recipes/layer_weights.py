@@ -129,7 +129,9 @@ def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     except (TypeError, ValueError):
         raise InputError(f"layer weights {given!r} are not numbers: give {n_layers} of them") from None
     if weights.shape != (n_layers,):
-        raise InputError(f"layer weights have shape {weights.shape}: this model needs {n_layers} numbers, one a layer")
+        raise InputError(
+            f"layer weights have shape {weights.shape}: this model needs {n_layers} numbers, one per layer"
+        )
     check_weights(weights, "layer weights")
     return weights
 

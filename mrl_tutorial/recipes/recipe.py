@@ -22,7 +22,9 @@ Weights = Mapping[Any, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where on the grid training pushes, and how hard: total loss = sum over terms and cells of weight * loss.
+    """The loss weight of every grid cell: where training pushes, and how hard.
+
+    The total loss is the sum over terms and cells of weight * loss.
 
     weights: term -> (len(layers), len(dims)) grid. A term is "main" (the task's own loss), a name in `losses.TERMS`, or
     your function with a term's signature. layers: default 1..L; dims: default `grid.default_dims`.
@@ -78,7 +80,7 @@ class Recipe:
         return checked
 
     def layer_weights(self) -> LayerWeights | None:
-        """The trainable layer weights of a `learned` recipe, fresh; else None. Raises InputError as `LayerWeights`."""
+        """New trainable layer weights if the recipe is `learned`, else None. Raises InputError as in `LayerWeights`."""
         if self.learned is None:
             return None
         return LayerWeights(np.any([self._grid(key, grid).any(axis=1) for key, grid in self.weights.items()], axis=0))

@@ -22,11 +22,11 @@ STARBUCKS = {
 
 
 def two_d_mse_v1(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
-    """One layer n < L and one d < D a step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d).
+    """One layer n < L and one d < D per step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d).
 
     Source: 2DMSE, arXiv 2402.14776 v1. Raises InputError where there is no such layer or dimension.
 
-    >>> int(two_d_mse_v1(6, 384).step_weights(np.random.default_rng(0))["main"].sum())  # four cells a step
+    >>> int(two_d_mse_v1(6, 384).step_weights(np.random.default_rng(0))["main"].sum())  # four cells per step
     4
     """
     columns = columns_of(dims, width, width)

@@ -14,7 +14,7 @@ from mrl_tutorial.topk import inverse_lengths
 
 
 class Cost(NamedTuple):
-    """nbytes: of all that an index holds. flops: multiply-adds of a query. read: bytes that a single query reads."""
+    """nbytes: of all that an index holds. flops: multiply-adds per query. read: bytes read per query."""
 
     nbytes: int
     flops: float
@@ -111,7 +111,7 @@ def load_faiss(name: str) -> Any:
 
 @contextmanager
 def faiss_threads(threads: int, queries: int | None = None) -> Iterator[None]:
-    """FAISS on so many threads inside the block, but no more than there are queries, which is what it shares out."""
+    """FAISS on this many threads inside the block, but no more than there are queries: it divides work by query."""
     faiss = load_faiss("faiss")
     before = faiss.omp_get_max_threads()  # one number for the whole process
     faiss.omp_set_num_threads(threads if queries is None else max(1, min(threads, queries)))

@@ -1,6 +1,6 @@
 """How the documents of a first stage are stored and searched, and the int8 codes that a later stage may rerank with.
 
-Every index takes raw vectors (N, D), uses their first `dim` coordinates in a copy that holds nothing else, and scores
+Every index takes raw vectors (N, D), uses their first `dim` coordinates in a compact copy, and scores
 by the cosine of those prefixes, or with cosine=False by their inner product. "float32" is exact and needs nothing; all
 others are FAISS's.
 """
@@ -85,7 +85,7 @@ def all_options(name: str, given: Mapping[str, int]) -> dict[str, int]:
 
 
 class Float32(ExactIndex):
-    """Exact search over float32 vectors; for cosines, the inverse length of each is kept beside it."""
+    """Exact search over float32 vectors; for cosines, the inverse length of each is kept too."""
 
     @property
     def cost(self) -> Cost:
@@ -174,9 +174,9 @@ class Binary:
 
 
 class Codes:
-    """int8 codes (N, D), a byte a coordinate, of documents that a later stage reranks.
+    """int8 codes (N, D), one byte per coordinate, of documents that a later stage reranks.
 
-    rotated: codes of the vectors after a random rotation. It makes all coordinates alike, whatever they were before
+    rotated: codes of the vectors after a random rotation. It makes all coordinates alike
     (after PCA, say, their spreads differ widely), so that a few extreme values no longer make the steps coarse
     (cf. J. Gao and C. Long, RaBitQ, arXiv 2405.12497). Queries are rotated alike, so products stay.
     Raises InputError where FAISS is not installed.

@@ -41,7 +41,7 @@ class Link:
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """The result of the client's `method`, which must be one that may be repeated. Raises InputError where Milvus
-        refuses, or has not answered after the last try."""
+        refuses, or does not answer by the last try."""
         reason = ""
         for attempt in range(self.tries):
             try:

@@ -35,7 +35,7 @@ HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
 class PathResult:
     """What a path does. stages: with their layers filled in.
 
-    survivors: rows that each stage handed on, best first, (Q, depth). recall: share of the full model's ten that the
+    survivors: rows that each stage passed on, best first, (Q, depth). recall: share of the full model's ten that the
     path returns. ndcg: nDCG@10 against the judgments. kept: after each stage, the share of relevant documents left.
     """
 
@@ -88,7 +88,7 @@ class Paths:
     """Models, queries and documents on which paths are tried.
 
     task: retrieval. embeddings: name of a model -> {"queries" (L, Q, D), "documents" (L, N, D)} of `split`, as
-    embed_task gives them. queries: at most so many, the same for every model, always the same ones.
+    embed_task gives them. queries: at most this many, always the same ones, for every model.
     Raises InputError for no model, models of different shapes, and what check_embeddings refuses.
     """
 
@@ -184,8 +184,8 @@ class Paths:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast a machine reads vectors: scan, bytes a second from end to end; gather, bytes a second of single rows;
-    stage, seconds that each stage costs whatever it does."""
+    """How fast a machine reads vectors: scan, bytes per second from end to end; gather, bytes per second of single
+    rows; stage, the fixed seconds of each stage."""
 
     scan: float
     gather: float
@@ -217,7 +217,7 @@ def _quickest(job: Callable[[], object]) -> float:
 def price(
     stages: Sequence[Stage], n: int, clock: Throughput, geometry: Geometry | None = None, tokens: int = 16
 ) -> dict[str, float]:
-    """What a path over `n` float32 documents costs a query.
+    """What a path over `n` float32 documents costs per query.
 
     Keys: mflops (multiply-adds of the search), encode_mflops (of encoding the query of `tokens` tokens; nan without a
     geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of

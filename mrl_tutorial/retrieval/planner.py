@@ -56,8 +56,7 @@ class PlanConfig:
 @dataclass(frozen=True)
 class Plan:
     """A path and what it gives. dev, test: the measure (test: None where it was not asked for). flops: multiply-adds of
-    one query, with its encoding where a geometry was given. bytes_read: by one query. bytes_held: of all that must be
-    at hand."""
+    one query, with its encoding where a geometry was given. bytes_read: by one query. bytes_held: kept in memory."""
 
     stages: tuple[Stage, ...]
     dev: float

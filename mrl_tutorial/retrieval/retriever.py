@@ -1,8 +1,8 @@
 """Search over vectors along a path of stages: exact search, shortlist and rerank, and the funnel.
 
-A stage scores what the one before it left, at its own dimension and layer, and hands on the best. The first stage
-searches all documents with an index of its own; later stages read the vectors of survivors only. The query is encoded
-once: its early layers serve the early stages.
+A stage rescores the candidates of the stage before it and passes on the best, at its own dimension and layer. The
+first stage searches all documents with its own index; later stages read the vectors of survivors only. The query is
+encoded once: its early layers serve the early stages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SearchResult:
     """What a search found, best first. K = min(k, N).
 
     rows: (B, K) int64 positions in the corpus, -1 where an approximate index found fewer. scores: (B, K) float64, of
-    the last stage. survivors: rows that each stage handed on, in its order. seconds: of each stage. A single query's
+    the last stage. survivors: rows that each stage passed on, in its order. seconds: of each stage. A single query's
     arrays lack the first axis.
     """
 
@@ -62,7 +62,7 @@ class Retriever:
 
     documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer; a memory-mapped array is read once to check it,
     then by survivors. stages: at least one Stage. ids: of the documents, unique. cosine: False for inner products of
-    raw prefixes. threads: of every search. build_seconds: of building all that the stages need, whenever that was.
+    raw prefixes. threads: of every search. build_seconds: of building all that the stages need.
     Raises InputError: no documents, NaN or infinity, repeated ids, a layer, dimension or engine that does not exist,
     depths that grow.
 
@@ -149,7 +149,7 @@ class Retriever:
 
     @property
     def nbytes(self) -> dict[str, int]:
-        """Bytes that must be at hand: "scan" (first stage) and "rerank" (the widest of each layer and type later)."""
+        """Bytes kept in memory: "scan" (first stage) and "rerank" (the widest of each layer and type later)."""
         later: dict[tuple, int] = {}
         for stage in self.stages[1:]:
             key = stage.layer, stage.engine
@@ -194,7 +194,7 @@ class Retriever:
         return Reranker(lambda rows: codes.vectors(rows)[:, :dim], lambda q: codes.rotate(q[:, :dim]))
 
     def _build(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """What `make` makes, once for all paths over these documents."""
+        """Build with `make` on first use and reuse afterwards, for all paths over these documents."""
         if key not in self._built:
             began = time.perf_counter()
             made = make()
@@ -239,7 +239,7 @@ def exact_search(
     threads: int = 1,
 ) -> SearchResult:
     """The best `k` of documents (N, D) for queries (B, D) or (D,) by their first `dim` coordinates (None: all), as an
-    exact float64 search would order them. Errors as Retriever.
+    exact float64 search would order them. Raises InputError in the same cases as Retriever.
 
     >>> exact_search(np.array([1.0, 0.0]), np.array([[0.0, 2.0], [3.0, 1.0]]), k=1).rows.tolist()
     [1]

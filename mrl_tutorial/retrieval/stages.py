@@ -71,7 +71,7 @@ def funnel(
     engine: str = "float32",
     rerank: str = "float32",
 ) -> tuple[Stage, ...]:
-    """Stages at `dims`, of which all but the last hand on `depths`. The paper's: dims 16 32 64 128 256 and the full
+    """Stages at `dims`, of which all but the last pass on `depths`. The paper's: dims 16 32 64 128 256 and the full
     width, depths 200 100 50 25 10 (2205.13147, section 4.3.1). layers: one for each stage.
 
     Raises InputError where lengths disagree.

@@ -16,7 +16,7 @@ from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Tas
 
 
 def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Task:
-    """The task that a file or folder holds, by its layout; limit: at most so many training rows of a task of pairs.
+    """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs.
     Raises InputError naming file, line and remedy."""
     if path.is_file():
         if path.suffix == ".npy":
@@ -108,7 +108,7 @@ def _task_of_vectors(path: Path, name: str, origin: str) -> VectorsTask | Classi
     count = vectors.shape[1]
     if labels is not None:
         if len(labels) != count:
-            raise InputError(f"{path}: {count} vectors but {len(labels)} labels beside it; give one label a vector")
+            raise InputError(f"{path}: {count} vectors but {len(labels)} labels beside it; give one label per vector")
         return ClassificationTask.in_folds(name, origin, vectors if len(vectors) > 1 else vectors[0], labels)
     if count < 20:
         raise InputError(f"{path}: {count} vectors; at least 20 are needed to hold some out as queries")
@@ -130,7 +130,7 @@ def _read_vectors(path: Path) -> np.ndarray:
 
 
 def _read_labels(path: Path) -> list[str] | None:
-    """The labels beside `path`: `<name>.labels.txt`, one a line, or `<name>.labels.npy`; None if there is neither."""
+    """The labels beside `path`: `<name>.labels.txt`, one per line, or `<name>.labels.npy`; None if there is neither."""
     if (text := path.with_suffix(".labels.txt")).exists():
         labels = [line.strip() for _, line in read_lines(text)]
         while labels and not labels[-1]:

@@ -112,7 +112,7 @@ def read_table(path: Path, reshape: Reshape | None = None) -> Table:
     """A file of `TABLES`; its header (or its objects' names) says what the rows are, and a csv or tsv of two columns
     without a known header holds pairs. Raises InputError naming file and line.
 
-    reshape: gives what to read in place of each object, or None to skip it.
+    reshape: gives what to read instead of each object, or None to skip it.
     """
     separated = path.suffix in (".csv", ".tsv")
     body = list(_separated_rows(path) if separated else _object_rows(path, reshape))

@@ -78,8 +78,8 @@ def _data_folder(name: str) -> Path | None:
 def load_task(name_or_path: str | Path, *, limit: int | None = 100_000) -> Any:
     """The task of that name (`tasks()` lists them) or path: a BEIR folder, a folder of tables, a table, a `.npy`.
 
-    limit: at most so many training rows of a task of pairs, chosen by hash (None: all). Raises InputError naming file,
-    line and remedy.
+    limit: at most this many training rows of a task of pairs, chosen by hash (None: all). Raises InputError naming
+    file, line and remedy.
 
     >>> print(load_task("pydocs"))
     pydocs (retrieval): 6,306 documents; queries: train 4,455, dev 586, test 1,265; \

@@ -28,7 +28,7 @@ def read_corpus() -> tuple[list[dict[str, Any]], str]:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         lines = gzip.decompress((folder / "corpus.jsonl.gz").read_bytes()).splitlines()
-        rows = json.loads(b"[" + b",".join(lines) + b"]")  # one call is twice as fast as one a line
+        rows = json.loads(b"[" + b",".join(lines) + b"]")  # one call is twice as fast as one per line
         found = fingerprint(rows)
         if found != about["fingerprint"]:
             raise ValueError(f"fingerprint {found} where {about['fingerprint']} belongs")

@@ -197,7 +197,7 @@ class ClassificationTask(Task):
         counts = np.bincount(numbers)
         if counts.min() < 5:
             rare = str(classes[counts.argmin()])
-            raise InputError(f"{name}: fewer than 5 vectors of class {rare!r}, one a fold; add some")
+            raise InputError(f"{name}: fewer than 5 vectors of class {rare!r}, one per fold; add some")
         test, dev, *others = (rows for _, rows in stratified_folds(numbers, 5))
         index = {"train": np.sort(np.concatenate(others)), "dev": dev, "test": test, "all": np.arange(len(numbers))}
         splits = {split: (vectors[..., rows, :], numbers[rows].astype(np.int64)) for split, rows in index.items()}

@@ -70,7 +70,7 @@ class Checkpoint:
         self._saved, self._step = time.monotonic(), 0
 
     def save(self, run: Run) -> None:
-        """Write the run, if it has come further, so that `load` goes on as if nothing had happened.
+        """Write the run, if it has come further, so that `load` resumes exactly where it stopped.
 
         When all `steps` are done, what the optimizer remembers is left out.
         """
@@ -150,9 +150,9 @@ def defer_interrupt() -> Iterator[None]:
 def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
     """What makes two recipes the same run: name, grids, options; functions of this package count by their names.
 
-    A function of your own (a term, a sampler) cannot be read for what it computes, so a run with one has no key: None,
-    and it is neither cached nor resumed. Unless you name it: `key` then stands for all functions of your own, and has
-    to change when they do.
+    A function of your own (a term, a sampler) cannot be read for what it computes, so a run with one has no key (None)
+    and is neither cached nor resumed, unless you give `key`. That name then stands for all functions of your own, and
+    has to change when they do.
     """
     options = {term_name(term): given for term, given in recipe.options.items()}
     values = [*recipe.weights, recipe.sampler, *(value for given in options.values() for value in given.values())]

@@ -35,7 +35,7 @@ class Examples:
 
 
 def examples(task: Any, split: str = "train") -> Examples:
-    """The examples of a task's split. Raises InputError where the task has none, or holds vectors in place of texts."""
+    """The examples of a task's split. Raises InputError where the task has none, or holds vectors instead of texts."""
     if split not in task.splits:
         raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(task.splits)}")
     rows = task.splits[split]

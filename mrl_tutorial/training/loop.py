@@ -40,7 +40,7 @@ class TrainResult:
 
     losses: term -> (L, M), the mean loss of each cell over the last steps, NaN where it has no weight. history: the
     total loss of each step. seconds: of training, encoding excluded. finished: False if it was canceled. classifier:
-    what was trained beside the model on a classification task. layer_weights: what learned ones arrived at, one for
+    what was trained along with the model on a classification task. layer_weights: what learned ones arrived at, one for
     each row of the grids.
     """
 
@@ -70,7 +70,8 @@ def train(
 
     config, changes: a `TrainConfig`, and its settings by name, as in `train(encoder, task, "mrl", steps=50)`.
     AdamW, a warm-up over a tenth of the steps, then linear decay; no dropout. The same arguments give the same run: it
-    is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped.
+    is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (A recipe with functions
+    of your own needs a `key` for that, see `TrainConfig`.)
     known: text -> (L, D), raw embeddings computed before at the same precision, for heads. on_step(step, steps, loss)
     may return False to stop early. Raises InputError before any work on bad arguments, and NonFiniteLoss.
 
@@ -186,7 +187,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of torch (on the processor) from `seed` inside the block, and as if nothing had happened after."""
+    """Seed torch's CPU generator inside the block, and restore the generator's state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield
@@ -200,7 +201,7 @@ def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
         )
     if recipe.needs_documents and data.positives is None:
         raise InputError(
-            f"recipe {recipe.name!r} compares queries with documents, which {task} has not: choose mrl or all-cells"
+            f"recipe {recipe.name!r} compares queries with documents, which {task} lacks: choose mrl or all-cells"
         )
 
 

@@ -27,7 +27,7 @@ class SweepConfig:
     """What `sweep` compares. Raises InputError for a value that is impossible.
 
     what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models.
-    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names, of which each task gets those that suit it;
+    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names; each task uses those that suit it;
     default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's header.
     """
 

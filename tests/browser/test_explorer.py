@@ -143,5 +143,5 @@ def test_cancel(page):
     page.locator(".mrl-explorer button.mod-primary").first.click()
     page.wait_for_selector('.mrl-explorer [role="status"]:has-text("training: step")')
     page.locator('.mrl-explorer button:has-text("Cancel")').click()
-    page.wait_for_selector('.mrl-explorer [role="status"]:has-text("cancelled: what was trained is kept")')
+    page.wait_for_selector('.mrl-explorer [role="status"]:has-text("canceled: what was trained is kept")')
     assert page.locator('.mrl-explorer [role="alert"]').count() == 0

@@ -135,7 +135,7 @@ def test_tied_classifiers_are_cut(points):
     assert untied.classifier_parameters(4) == sum(4 * m + 4 for m in DIMS)
 
 
-def test_cancelling_and_wrong_input(points):
+def test_canceling_and_wrong_input(points):
     x, y = points
     told = []
     assert (

@@ -146,7 +146,7 @@ def test_pca_with_fewer_texts_than_components():
         (lambda q, d: Batch(q, d[..., :5]), "differ in layers or width"),
         (lambda q, d: Batch(q, d, layers=(1, 2)), "must name the 3 rows"),
         (lambda q, d: Batch(q, d, layers=(1, 3, 2)), "increasing"),
-        (lambda q, d: Batch(q, d, labels=torch.ones(2)), "one a query"),
+        (lambda q, d: Batch(q, d, labels=torch.ones(2)), "one per query"),
         (lambda q, d: Batch(q, d, temperature=0.0), "temperature 0.0"),
         (lambda q, d: contrastive(Batch(q, d, layers=(1, 2, 4)), [3], [2]), "layer 3 is not in this batch"),
         (lambda q, d: contrastive(Batch(q), [1], [2]), "no documents"),

@@ -73,7 +73,7 @@ def test_encode_is_a_cell_of_encode_layers_and_runs_no_further_block(folder):
 
 
 def test_a_layer_is_the_same_however_far_the_forward_pass_goes():
-    config = ModernBertConfig(  # normalises once more after its last block
+    config = ModernBertConfig(  # normalizes once more after its last block
         vocab_size=50, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=3, pad_token_id=0,
         bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
     )  # fmt: skip

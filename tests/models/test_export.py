@@ -124,7 +124,7 @@ def test_a_cell_that_is_not_there_is_refused(tmp_path, family, cell, says):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_early_layer_before_a_last_normalisation_is_refused(tmp_path, family):
+def test_an_early_layer_before_a_last_normalization_is_refused(tmp_path, family):
     config = ModernBertConfig(
         vocab_size=40, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=3, pad_token_id=0,
         bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,

@@ -223,7 +223,7 @@ def test_cancel_keeps_what_was_trained(panel):
         time.sleep(0.01)
     panel.trainer.cancel.click()
     assert panel.trainer.job.wait(30)
-    assert "cancelled" in panel.trainer.status.value
+    assert "canceled" in panel.trainer.status.value
     assert np.isfinite(panel.model.tables["ndcg@10"][HERE]).all()
 
 
@@ -269,7 +269,7 @@ def test_job_reports_cancels_and_hands_errors_on():
     assert failing.wait(5) and isinstance(seen[1], ZeroDivisionError)
 
 
-def test_a_job_that_rests_is_cancelled_before_it_begins():
+def test_a_job_that_rests_is_canceled_before_it_begins():
     seen, ignore = [], lambda *a: None
     resting = Job(
         lambda report: seen.append("begun"), on_progress=ignore, on_done=seen.append, on_error=seen.append, rest=30

@@ -1,4 +1,4 @@
-"""The ImportanceWeights panel without a browser: sliders against a training of one's own, cancelling, wrong input."""
+"""The ImportanceWeights panel without a browser: sliders against a training of one's own, canceling, wrong input."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_cancel_keeps_the_last_result(panel, monkeypatch):
     assert begun.wait(10)
     panel.cancel.click()
     finish(panel)
-    assert panel.now is panel.base and "cancelled" in panel.figure.layout.title.text and panel.cancel.disabled
+    assert panel.now is panel.base and "canceled" in panel.figure.layout.title.text and panel.cancel.disabled
 
 
 def test_all_weights_zero_is_a_message_and_goes_away(panel):

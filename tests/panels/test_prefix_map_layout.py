@@ -106,7 +106,7 @@ def test_rotating_keeps_distances():
 def test_giving_up_ends_the_process_and_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
     x, y = blobs()
-    with pytest.raises(InputError, match="cancelled"):
+    with pytest.raises(InputError, match="canceled"):
         prefix_map_layout.prefix_maps(x, y, (2, 16), progress=lambda *state: False)
     assert not list((tmp_path / "maps").glob("*"))
 

@@ -108,7 +108,7 @@ def test_the_first_step_is_uniform_and_moves_by_its_own_rate(encoder, what):
 
 
 @pytest.mark.parametrize("what", ["heads", "full"])
-def test_they_move_towards_the_layers_that_do_well_and_keep_their_sum(encoder, what):
+def test_they_move_toward_the_layers_that_do_well_and_keep_their_sum(encoder, what):
     result = train(encoder, pairs_task(), learned(0.05), what=what, steps=30, batch_size=8, cache=False)
     weights, losses = result.layer_weights, result.losses["main"].sum(1)
     assert weights.shape == (L,) and weights[-1] == 1 and (weights > 0).all()

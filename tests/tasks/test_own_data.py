@@ -1,4 +1,4 @@
-"""A user's own files: csv of pairs, of graded pairs and of labelled texts, and `.npy` of vectors."""
+"""A user's own files: csv of pairs, of graded pairs and of labeled texts, and `.npy` of vectors."""
 
 from __future__ import annotations
 

@@ -79,5 +79,5 @@ def test_other_recipes_train_heads_and_say_when_a_task_has_no_documents(folder, 
     texts = SENTENCES * 3
     classes = SimpleNamespace(name="toy", kind="classification", classes=["a", "b"],
                               splits={"train": (texts, np.arange(len(texts)) % 2)})  # fmt: skip
-    with pytest.raises(InputError, match="compares queries with documents, which toy has not"):
+    with pytest.raises(InputError, match="compares queries with documents, which toy lacks"):
         train(encoder, classes, name, **OPTIONS)
