@@ -97,7 +97,15 @@ def __getattr__(name: str) -> Any:
         return import_module(".panels", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("anywidget", "ipywidgets", "plotly"):
+            raise
+        from mrl_tutorial.errors import InputError
+
+        raise InputError(f'{name} needs {package}: pip install "mrl-tutorial[notebooks]"') from error
     globals()[name] = value
     return value
 

@@ -66,7 +66,7 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
             pass  # damaged: it is written again
-    found = dict(compute())
+    found: dict[str, Any] = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
         np.savez_compressed(temporary, **found)
     return found

@@ -49,3 +49,18 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, mrl_tutorial; print([m for m in ('torch', 'numpy', 'plotly', 'tqdm') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["anywidget", "ipywidgets", "plotly"])
+def test_a_panel_without_its_packages_names_the_extra(package):
+    code = f"""
+import sys
+sys.modules[{package!r}] = None  # as if it were not installed
+import mrl_tutorial
+try:
+    mrl_tutorial.GridExplorer
+except mrl_tutorial.InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'pip install "mrl-tutorial[notebooks]"' in done.stdout, done.stdout + done.stderr

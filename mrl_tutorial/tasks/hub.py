@@ -155,9 +155,10 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
 
     try:
         if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+            remedy += ", or unset HF_HUB_OFFLINE"
             raise ConnectionError("HF_HUB_OFFLINE is set")
         names = [source.wanted(offered(source)) for source in sources]
-        files.write_json(listing, names)
+        _write_listing(listing, names)
         for source, its in zip(sources, names, strict=True):
             snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
         reason, found = "not every file came", _in_cache(sources, names)
@@ -175,6 +176,13 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         problem = f"cannot be downloaded from {api.endpoint} ({reason})"
         raise InputError(f"{name}: {problem}; {remedy}, or try again with a network")
     return found
+
+
+def _write_listing(path: Path, names: list[list[str]]) -> None:
+    try:
+        files.write_json(path, names)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): set MRL_CACHE to another folder") from error
 
 
 def _listing(name: str) -> Path:

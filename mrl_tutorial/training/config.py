@@ -66,7 +66,12 @@ class TrainConfig:
             raise InputError(f"heads {self.heads!r} are unknown: choose {' or '.join(KINDS)}")
         if self.start not in (None, "zero", "closed-form"):
             raise InputError(f"start={self.start!r} is unknown: choose zero or closed-form")
-        whole = (("steps", self.steps, 1), ("batch size", self.batch_size, 2), ("max_tokens", self.max_tokens, 3))
+        whole = (
+            ("steps", self.steps, 1),
+            ("batch size", self.batch_size, 2),
+            ("max_tokens", self.max_tokens, 3),
+            ("seed", self.seed, 0),
+        )
         for label, value, least in whole:
             if value != int(value) or value < least:
                 raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")

@@ -70,8 +70,8 @@ def train(
 
     config, changes: a `TrainConfig`, and its settings by name, as in `train(encoder, task, "mrl", steps=50)`.
     AdamW, a warm-up over a tenth of the steps, then linear decay; no dropout. The same arguments give the same run: it
-    is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (A recipe with functions
-    of your own needs a `key` for that, see `TrainConfig`.)
+    is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (With functions of
+    your own in the recipe it needs a `key` for that: see `TrainConfig`.)
     known: text -> (L, D), raw embeddings computed before at the same precision, for heads. on_step(step, steps, loss)
     may return False to stop early. Raises InputError before any work on bad arguments, and NonFiniteLoss.
 
