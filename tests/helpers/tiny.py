@@ -17,8 +17,7 @@ from transformers import (
 )
 
 VOCABULARY = (
-    "a an the matrix vector norm inverse solve eigenvalue sparse "
-    "dense graph node edge path sort merge frame row column"
+    "a an the matrix vector norm inverse solve eigenvalue sparse dense graph node edge path sort merge frame row column"
 )
 WORDS = VOCABULARY.split()
 SENTENCES = [
