@@ -176,8 +176,8 @@ class Binary:
 class Codes:
     """int8 codes (N, D), one byte per coordinate, of documents that a later stage reranks.
 
-    rotated: codes of the vectors after a random rotation. It makes all coordinates alike,
-    even where their spreads differed widely (after PCA, say), so that a few extreme values no longer make the steps coarse
+    rotated: codes of the vectors after a random rotation. It makes all coordinates alike, even
+    where their spreads differed widely (after PCA, say), so that a few extreme values no longer make the steps coarse
     (cf. J. Gao and C. Long, RaBitQ, arXiv 2405.12497). Queries are rotated alike, so products stay.
     Raises InputError where FAISS is not installed.
 
