@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def interleave(arms: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every arm, `repeats` each after one warm-up, taken in turns so that a busy machine hurts all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
+def interleave(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every way, `repeats` each after one warm-up, taken in turns so that a busy machine hurts all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
-        for name, arm in arms.items():
+        for name, way in ways.items():
             start = time.perf_counter()
-            arm()
+            way()
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
