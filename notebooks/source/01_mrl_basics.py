@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
     repository, folder = "", "/content/course"
     if not os.path.isdir(folder):
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[notebooks,ann]"], check=True)
     os.chdir(folder + "/notebooks")
     sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
