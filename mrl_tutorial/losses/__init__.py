@@ -3,12 +3,9 @@ the loss of every cell of the grid, differentiable. Your own has the same signat
 
 To add one to the package, write the function in one of these files under the decorator `term`: it is in `TERMS` then,
 under the name that you gave, and recipes can weigh it.
-
->>> {"contrastive", "classification", "cosent", "kl-features", "kl-scores", "score-align", "align"} <= set(TERMS)
-True
 """
 
-from mrl_tutorial.losses import alignment, classification, contrastive, distillation, graded
+from mrl_tutorial.losses import alignment, classification, contrastive, distillation
 from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.losses.term import Term, needs_documents, needs_last_layer, options_of, term, term_name
@@ -21,7 +18,7 @@ __all__ = [
 #: name -> term, as the files declare them
 TERMS: dict[str, Term] = {
     function.term_name: function
-    for module in (contrastive, classification, graded, distillation, alignment)
+    for module in (contrastive, classification, distillation, alignment)
     for function in vars(module).values()
     if hasattr(function, "term_name")
 }

@@ -18,8 +18,7 @@ def principal_axes(x: Tensor, k: int) -> Tensor:
     """The `k` leading principal directions of the rows of x (N, D), centered: (D, k), orthonormal columns.
 
     Each column's largest component is positive. Directions without variance (k >= N among others) are zero columns.
-
-    The one principal component analysis of the package. Raises InputError where `k` is not in 1..D.
+    Raises InputError where `k` is not in 1..D.
 
     >>> principal_axes(torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), 2)  # all its variance is in one direction
     tensor([[1., 0.],
@@ -31,17 +30,14 @@ def principal_axes(x: Tensor, k: int) -> Tensor:
     centered = x.detach().double()
     centered = centered - centered.mean(0)
     # the smaller of the two Gram matrices, in float64 because its eigenvalues are squares
-    if n < width:
-        values, vectors = torch.linalg.eigh(centered @ centered.T)
-        values, vectors = values.flip(0)[:k], centered.T @ vectors.flip(1)[:, :k]
-    else:
-        values, vectors = torch.linalg.eigh(centered.T @ centered)
-        values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
+    small = n < width
+    values, vectors = torch.linalg.eigh(centered @ centered.T if small else centered.T @ centered)
+    values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
     kept = values > max(n, width) * torch.finfo(torch.float64).eps * values[0]
-    basis = x.new_zeros(width, k, dtype=torch.float64)
-    leading = F.normalize(vectors[:, kept], dim=0)
-    largest = leading.gather(0, leading.abs().argmax(0, keepdim=True)) if leading.numel() else leading
-    basis[:, : leading.shape[1]] = leading * largest.sign()
+    leading = F.normalize((centered.T @ vectors if small else vectors)[:, kept], dim=0)
+    basis = centered.new_zeros(width, k)
+    if leading.numel():
+        basis[:, : leading.shape[1]] = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()
     return basis.to(x.dtype)
 
 
@@ -51,9 +47,6 @@ def code_pca(x: Tensor, k: int) -> Tensor:
     softmax(x'x / sqrt(D)), row by row. Not centered, not PCA, and another state of torch's generator gives other signs.
 
     Raises InputError where `k` is not in 1..D. Source: AnglE 0.6.1, `AngleESETrainer.pca_compress`.
-
-    >>> code_pca(torch.eye(3), 2).shape
-    torch.Size([3, 2])
     """
     width = x.shape[1]
     if not 1 <= k <= width:
@@ -64,13 +57,9 @@ def code_pca(x: Tensor, k: int) -> Tensor:
 
 @term("align")
 def align(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    target: str | Callable[[Tensor, int, int], Tensor] = "pca",
-    temperature: float = 1.0,
-) -> Tensor:
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *,
+    target: str | Callable[[Tensor, int, int], Tensor] = "pca", temperature: float = 1.0,
+) -> Tensor:  # fmt: skip
     """Mean squared error plus KL over features between a prefix and its layer's principal components.
 
     Returns (len(layers), len(dims)). The target y (B + N, d) of all the batch's texts is detached. target: "pca" (true
@@ -84,25 +73,19 @@ def align(
     """
     if target not in ("pca", "code-pca") and not callable(target):
         raise InputError(f'unknown alignment target {target!r}: give "pca", "code-pca" or a function (x, layer, d)')
-    widths = check_dims(dims, batch.width)
+    widths, rows = check_dims(dims, batch.width), []
     texts = batch.text_rows(layers)  # (L, T, D)
-    rows = []
     with torch.autocast(texts.device.type, enabled=False):
         for layer, x in zip(layers, texts, strict=True):
-            targets = _targets(x.detach(), layer, widths, target)
+            raw = x.detach()
+            if callable(target):
+                targets = [target(raw, layer, d).detach() for d in widths]
+            else:  # a narrower prefix has the leading ones of the widest
+                most = widths[-1]
+                whole = code_pca(raw, most) if target != "pca" else (raw - raw.mean(0)) @ principal_axes(raw, most)
+                targets = [whole[:, :d] for d in widths]
             rows.append(torch.stack([_distance(x[:, : y.shape[1]], y, temperature) for y in targets]))
     return torch.stack(rows)
-
-
-def _targets(
-    x: Tensor, layer: int, dims: Sequence[int], target: str | Callable[[Tensor, int, int], Tensor]
-) -> list[Tensor]:
-    """What each prefix of x (T, D) is pulled to, (T, d) for each of `dims`."""
-    if callable(target):
-        return [target(x, layer, d).detach() for d in dims]
-    widest = dims[-1]
-    components = (x - x.mean(0)) @ principal_axes(x, widest) if target == "pca" else code_pca(x, widest)
-    return [components[:, :d] for d in dims]  # the leading ones first
 
 
 def _distance(x: Tensor, y: Tensor, temperature: float) -> Tensor:

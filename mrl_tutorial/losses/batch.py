@@ -22,10 +22,10 @@ class Batch:
     """One training batch. queries (L, B, D); documents (L, N, D), N >= B: document i is query i's positive, the rest
     are extra negatives, several a query or none. Raw pooled vectors: terms cut, then normalize.
 
-    layers: which layer each row is, increasing (default 1..L; 0 is the embedding table's output).
-    labels: (B,) ints for classification, (B,) floats for graded pairs. classifier: heads for classification.
-    temperature, symmetric, cosine: of the contrastive score. Half precision is raised to float32.
-    Raises InputError where shapes disagree.
+    layers: which layer each row is, increasing (default 1..L; 0 is the embedding table's output). Terms that look at
+    the model's last layer take the last row. labels: (B,) ints for classification, (B,) floats for graded pairs.
+    classifier: heads for classification. temperature, symmetric, cosine: of the contrastive score. Half precision is
+    raised to float32. Raises InputError where shapes disagree.
 
     >>> batch = Batch(torch.randn(6, 4, 384), torch.randn(6, 4, 384))
     >>> batch.layers, batch.size, batch.width, batch.query_rows([2, 3]).shape
@@ -52,10 +52,9 @@ class Batch:
         if self.documents is not None:
             self.documents = at_least_float32(self.documents)
             check_pair(self.queries, self.documents)
-            if self.documents.shape[1] < self.size:
-                raise InputError(
-                    f"{self.documents.shape[1]} documents for {self.size} queries: each needs its positive, in order"
-                )
+            n = self.documents.shape[1]
+            if n < self.size:
+                raise InputError(f"{n} documents for {self.size} queries: each needs its positive, in order")
         if self.labels is not None and tuple(self.labels.shape) != (self.size,):
             raise InputError(f"labels {tuple(self.labels.shape)} must be ({self.size},): one per query")
         if not self.temperature > 0:
@@ -71,32 +70,22 @@ class Batch:
         """D, the full width."""
         return self.queries.shape[2]
 
-    @property
-    def last_layer(self) -> int:
-        """The deepest layer that the batch holds; as a teacher it must be the model's last."""
-        return self.layers[-1]
-
     def query_rows(self, layers: Sequence[int]) -> Tensor:
         """The queries of these layers, (len(layers), B, D). Raises InputError for a layer that the batch lacks."""
         return self._rows(self.queries, layers)
 
-    def document_rows(self, layers: Sequence[int]) -> Tensor:
-        """The documents of these layers, (len(layers), N, D). Raises InputError where there are none."""
-        if self.documents is None:
-            raise InputError("this term compares queries with documents, and the batch has no documents")
-        return self._rows(self.documents, layers)
-
     def pair_rows(self, layers: Sequence[int], fixed_document: bool = False) -> tuple[Tensor, Tensor]:
         """Queries (len(layers), B, D) and documents (len(layers), N, D) of these layers.
 
-        fixed_document: the documents of the batch's last layer, for every layer. Raises InputError as the two above."""
-        of = [self.last_layer] * len(layers) if fixed_document else layers
-        return self.query_rows(layers), self.document_rows(of)
+        fixed_document: documents of the last row for every layer. Raises InputError without documents, or the layer."""
+        if self.documents is None:
+            raise InputError("this term compares queries with documents, and the batch has no documents")
+        of = [self.layers[-1]] * len(layers) if fixed_document else layers
+        return self.query_rows(layers), self._rows(self.documents, of)
 
     def text_rows(self, layers: Sequence[int]) -> Tensor:
         """Queries and documents together, (len(layers), B + N, D); queries alone where there are no documents."""
-        queries = self.query_rows(layers)
-        return queries if self.documents is None else torch.cat([queries, self.document_rows(layers)], dim=1)
+        return self.query_rows(layers) if self.documents is None else torch.cat(self.pair_rows(layers), dim=1)
 
     def _rows(self, x: Tensor, layers: Sequence[int]) -> Tensor:
         if tuple(layers) == self.layers:

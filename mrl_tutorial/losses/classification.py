@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.term import term
-from mrl_tutorial.prefixes import at_least_float32, check_dims
+from mrl_tutorial.prefixes import check_dims
 
 
 class NestedClassifier(nn.Module):
@@ -40,29 +40,23 @@ class NestedClassifier(nn.Module):
     def forward(self, x: Tensor, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
         """Logits of raw (not normalized) prefixes. x (len(layers), B, D) -> (len(layers), len(dims), B, n_classes).
 
-        Raises InputError for a layer or a dimension without a head.
-        """
+        Raises InputError for a layer or a dimension without a head."""
         dims = check_dims(dims, self.width)
-        heads = [self._head(layer) for layer in layers]
+        heads = [0 if self.n_layers == 1 else layer - 1 for layer in layers]
+        for head in heads:
+            if not 0 <= head < self.n_layers:
+                raise InputError(f"no head for layer {head + 1}: this classifier has layers 1 to {self.n_layers}")
         if self.tied:
             weight = self.weight[0][heads]  # (L, C, D)
             blocks = [x[..., a:b] @ weight[..., a:b].mT for a, b in pairwise((0, *dims))]  # M x (L, B, C)
             return torch.stack(blocks, 1).cumsum(1) + self.bias[0][heads][:, None, None]
+        logits = []
         for d in dims:
             if d not in self.dims:
                 raise InputError(f"no head for dimension {d}: this classifier has {list(self.dims)}")
-        logits = []
-        for d in dims:
             j = self.dims.index(d)
             logits.append(torch.baddbmm(self.bias[j][heads][:, None], x[..., :d], self.weight[j][heads].mT))
         return torch.stack(logits, 1)
-
-    def _head(self, layer: int) -> int:
-        if self.n_layers == 1:
-            return 0
-        if not 1 <= layer <= self.n_layers:
-            raise InputError(f"no head for layer {layer}: this classifier has layers 1 to {self.n_layers}")
-        return layer - 1
 
 
 @term("classification")
@@ -71,16 +65,12 @@ def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> 
 
     Returns (len(layers), len(dims)). Raises InputError where classifier or integer labels are missing.
     MRL, arXiv 2205.13147, equation 1.
-
-    >>> batch = Batch(torch.zeros(1, 2, 8), labels=torch.tensor([0, 1]), classifier=NestedClassifier(8, [8], 2))
-    >>> classification(batch, [1], [8]).shape
-    torch.Size([1, 1])
     """
     if batch.classifier is None:
         raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
     if batch.labels is None or batch.labels.is_floating_point():
         raise InputError("classification needs integer class labels, one per query")
-    x = at_least_float32(batch.query_rows(layers))
+    x = batch.query_rows(layers)
     with torch.autocast(x.device.type, enabled=False):
         logits = batch.classifier(x, layers, dims)  # (L, M, B, C)
         labels = batch.labels.long().expand(logits.shape[:-1])

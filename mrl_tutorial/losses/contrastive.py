@@ -1,4 +1,4 @@
-"""The contrastive loss of every cell: document i is the right answer to query i."""
+"""Losses of a query's scores: which document is its answer (contrastive), and which pairs score higher (CoSENT)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.fused import fused_cross_entropies
+from mrl_tutorial.losses.fused import FusedCrossEntropies
 from mrl_tutorial.losses.term import term
-from mrl_tutorial.prefixes import nested_scores
+from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
 
 
 def cross_entropies(
-    queries: Tensor,
-    documents: Tensor,
-    dims: Sequence[int],
-    temperature: float = 0.05,
-    symmetric: bool = False,
+    queries: Tensor, documents: Tensor, dims: Sequence[int], temperature: float = 0.05, symmetric: bool = False,
     cosine: bool = True,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The loss in its plain form, to read: cross-entropy of each query's scores over all documents, in every cell.
 
     queries (L, B, D), documents (L, N, D) -> (L, M), the mean over queries. `symmetric` adds the direction document to
@@ -45,13 +42,9 @@ def cross_entropies(
 
 @term("contrastive", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
 def contrastive(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    temperature: float | None = None,
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None,
     fixed_document: bool = False,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Cross-entropy of query i's scores / temperature over the batch's documents, where document i is the positive.
 
     Returns (len(layers), len(dims)), the mean over queries in each cell: the numbers of `cross_entropies`, by its fused
@@ -62,5 +55,29 @@ def contrastive(
     tensor([[0.3133]])
     """
     queries, documents = batch.pair_rows(layers, fixed_document)
+    edges, tau = check_dims(dims, batch.width), batch.temperature if temperature is None else temperature
+    with torch.autocast(queries.device.type, enabled=False):
+        return FusedCrossEntropies.apply(queries, documents, edges, tau, batch.symmetric, batch.cosine)
+
+
+@term("cosent", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
+def cosent(
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None,
+    fixed_document: bool = False,
+) -> Tensor:  # fmt: skip
+    """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
+
+    Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are
+    all equal has loss 0. Raises InputError where these are missing. Source: the CoSENT loss of sentence-transformers.
+
+    >>> x, y = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # scores 1 and 0
+    >>> cosent(Batch(x[None], y[None], labels=torch.tensor([0.9, 0.1]), temperature=1.0), [1], [2])  # log(1 + 1/e)
+    tensor([[0.3133]])
+    """
+    if batch.labels is None:
+        raise InputError("cosent needs a graded label for every pair")
     tau = batch.temperature if temperature is None else temperature
-    return fused_cross_entropies(queries, documents, dims, tau, batch.symmetric, batch.cosine)
+    scores = pair_scores(*batch.pair_rows(layers, fixed_document), dims, batch.cosine) / tau  # (L, M, B)
+    higher, lower = (batch.labels[:, None] > batch.labels[None, :]).nonzero(as_tuple=True)
+    gaps = scores[..., lower] - scores[..., higher]  # (L, M, ordered pairs)
+    return torch.cat([gaps.new_zeros(*gaps.shape[:-1], 1), gaps], -1).logsumexp(-1)

@@ -23,14 +23,9 @@ TEACHERS = ("last-layer", "full-width", "full")
 
 @term("kl-features", needs_last_layer=True)
 def kl_features(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    teacher: str = "last-layer",
-    temperature: float = 1.0,
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "last-layer", temperature: float = 1.0,
     detach: bool = True,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """KL over features: softmax of a text's raw prefix / temperature, against the same prefix at the last layer.
 
     Returns (len(layers), len(dims)), the mean over all the batch's queries and documents. The teacher is the batch's
@@ -43,13 +38,9 @@ def kl_features(
     """
     if teacher != "last-layer":
         raise InputError(f'kl-features cannot have teacher {teacher!r}: only "last-layer" has as many features')
-    students, last = batch.text_rows(layers), batch.text_rows([batch.last_layer])[0]  # (L, T, D), (T, D)
+    students, last = batch.text_rows(layers), batch.text_rows(batch.layers[-1:])[0]  # (L, T, D), (T, D)
     last = last.detach() if detach else last
-    cells = []
-    with torch.autocast(students.device.type, enabled=False):
-        for d in check_dims(dims, batch.width):
-            student, right = (students[..., :d] / temperature).log_softmax(-1), last[:, :d] / temperature
-            cells.append(_kl(right.log_softmax(-1), student))
+    cells = [_kl(last[:, :d], students[..., :d], temperature) for d in check_dims(dims, batch.width)]
     return torch.stack(cells, 1)
 
 
@@ -59,15 +50,9 @@ def _looks_at_the_last_layer(options: Mapping[str, Any]) -> bool:
 
 @term("kl-scores", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def kl_scores(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    teacher: str = "full",
-    temperature: float | None = None,
-    detach: bool = True,
-    fixed_document: bool = False,
-) -> Tensor:
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "full",
+    temperature: float | None = None, detach: bool = True, fixed_document: bool = False,
+) -> Tensor:  # fmt: skip
     """KL over scores: softmax of a query's scores over the batch's documents / temperature, against a teacher cell's.
 
     Returns (len(layers), len(dims)), the mean over queries. teacher: "last-layer" (L, same d), "full-width" (same
@@ -79,22 +64,15 @@ def kl_scores(
     >>> kl_scores(batch, [1], [1, 2])  # cosines (1, 0) of the prefixes, (0.6, 0.8) in full
     tensor([[0.1749, 0.0000]])
     """
-    tau = batch.temperature if temperature is None else temperature
     right, student = _teacher_and_student(batch, layers, dims, teacher, detach, fixed_document)
-    with torch.autocast(student.device.type, enabled=False):
-        return _kl((right / tau).log_softmax(-1), (student / tau).log_softmax(-1))
+    return _kl(right, student, batch.temperature if temperature is None else temperature)
 
 
 @term("score-align", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def score_align(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    teacher: str = "full-width",
-    temperature: float | None = None,
-    fixed_document: bool = False,
-) -> Tensor:
+    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "full-width",
+    temperature: float | None = None, fixed_document: bool = False,
+) -> Tensor:  # fmt: skip
     """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
 
     Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and
@@ -105,11 +83,9 @@ def score_align(
     >>> score_align(batch, [1], [1, 2])  # (0.4**2 + 0.8**2) / 2 more than the KL
     tensor([[0.5749, 0.0000]])
     """
-    tau = batch.temperature if temperature is None else temperature
     right, student = _teacher_and_student(batch, layers, dims, teacher, True, fixed_document)
-    with torch.autocast(student.device.type, enabled=False):
-        squares = F.mse_loss(student, right.expand_as(student), reduction="none").mean((-2, -1))
-        return squares + _kl((right / tau).log_softmax(-1), (student / tau).log_softmax(-1))
+    squares = F.mse_loss(student, right.expand_as(student), reduction="none").mean((-2, -1))
+    return squares + _kl(right, student, batch.temperature if temperature is None else temperature)
 
 
 def _teacher_and_student(
@@ -118,13 +94,14 @@ def _teacher_and_student(
     """Scores of the teacher cells (L or 1, M or 1, B, N) and of the student's (L, M, B, N)."""
     if teacher not in TEACHERS:
         raise InputError(f"unknown teacher {teacher!r}: give one of {', '.join(TEACHERS)}")
-    rows = layers if teacher == "full-width" else [batch.last_layer]
+    rows = layers if teacher == "full-width" else batch.layers[-1:]
     columns = dims if teacher == "last-layer" else [batch.width]
     with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
         right = nested_scores(*batch.pair_rows(rows, fixed_document), columns, batch.cosine)
     return right, nested_scores(*batch.pair_rows(layers, fixed_document), dims, batch.cosine)
 
 
-def _kl(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(teacher || student) of log-probabilities (…, B, C), which broadcast: mean over B of the sum over C."""
-    return (teacher.exp() * (teacher - student)).sum(-1).mean(-1)
+def _kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """KL of softmaxes of (…, B, C) / temperature, which broadcast: mean over B of the sum over C."""
+    right, found = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    return (right.exp() * (right - found)).sum(-1).mean(-1)

@@ -7,7 +7,6 @@ backbone is trained it hardly matters. The plain form is in `contrastive.py`; re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,60 +14,39 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mrl_tutorial.prefixes import check_dims, inverse_norms
+from mrl_tutorial.prefixes import inverse_norms
 
 # scores computed together, in numbers: 1 << 20 are 4 MB, about a core's cache
 GROUP = 1 << 20
 
 
-def fused_cross_entropies(
-    queries: Tensor,
-    documents: Tensor,
-    dims: Sequence[int],
-    temperature: float = 0.05,
-    symmetric: bool = False,
-    cosine: bool = True,
-) -> Tensor:
-    """`contrastive.cross_entropies`, differentiable once. queries (L, B, D), documents (L, N, D) -> (L, M).
+class FusedCrossEntropies(torch.autograd.Function):
+    """queries (L, B, D), documents (L, N, D), dims, temperature, symmetric, cosine -> (L, M), differentiable once.
 
-    Memory: one (B, N) gradient a cell. Raises InputError where `dims` do not increase within 1..D.
-
-    >>> x = torch.eye(2).expand(1, 2, 2)
-    >>> fused_cross_entropies(x, x, [2], temperature=1.0)
-    tensor([[0.3133]])
-    """
-    edges = check_dims(dims, queries.shape[-1])
-    with torch.autocast(queries.device.type, enabled=False):
-        return _CrossEntropies.apply(queries, documents, edges, temperature, symmetric, cosine)
-
-
-class _CrossEntropies(torch.autograd.Function):
-    """(L, B, D), (L, N, D) -> (L, M). The loss of a cell is linear in its upstream gradient, a scalar, so the forward
-    pass already forms d loss / d score (B, N) while the scores are in cache; the backward pass only sums those from the
-    widest dimension to the narrowest, with one product a block."""
+    The loss of a cell is linear in its upstream gradient, a scalar, so the forward pass already forms d loss / d score
+    (B, N) while the scores are in cache; the backward pass only sums those from the widest dimension to the narrowest,
+    with one product a block. Memory: one (B, N) gradient a cell."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        queries: Tensor,
-        documents: Tensor,
-        dims: tuple[int, ...],
-        temperature: float,
-        symmetric: bool,
+        ctx: Any, queries: Tensor, documents: Tensor, dims: tuple[int, ...], temperature: float, symmetric: bool,
         cosine: bool,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         (layers, b, _), n = queries.shape, documents.shape[1]
-        if cosine:
-            q_scale, d_scale = inverse_norms(queries, dims), inverse_norms(documents, dims)  # (L, M, B), (L, M, N)
-        else:
-            q_scale, d_scale = queries.new_ones(layers, len(dims), b), queries.new_ones(layers, len(dims), n)
-        q_pull, d_pull = torch.empty_like(q_scale), torch.empty_like(d_scale)
+        q_scale, d_scale = (  # (L, M, B), (L, M, N)
+            inverse_norms(x, dims) if cosine else x.new_ones(layers, len(dims), x.shape[1])
+            for x in (queries, documents)
+        )
+        q_pull, d_pull = torch.zeros_like(q_scale), torch.zeros_like(d_scale)
         table = queries.new_empty(layers, len(dims))
         wanted = any(ctx.needs_input_grad)
         pulls = queries.new_empty(layers, len(dims), b, n) if wanted else None
         for group in _groups(layers, b * n):
-            spare = queries.new_empty(group.stop - group.start, b, n)
-            for m, sums in _block_products(queries[group], documents[group], dims):
+            q, d = queries[group], documents[group]
+            spare, sums = (queries.new_empty(len(q), b, n) for _ in range(2))
+            for m, (start, end) in enumerate(pairwise((0, *dims))):
+                # the running inner products of prefixes, updated in place
+                torch.baddbmm(sums, q[..., start:end], d[..., start:end].mT, beta=float(start > 0), out=sums)
                 pull = spare if pulls is None else pulls[group, m]
                 rows, columns = q_scale[group, m] / temperature, d_scale[group, m]  # (l, B), (l, N)
                 table[group, m] = _cells(sums, rows, columns, symmetric, pull, wanted)
@@ -77,20 +55,18 @@ class _CrossEntropies(torch.autograd.Function):
                     q_pull[group, m] = (spare @ columns[..., None])[..., 0]
                     d_pull[group, m] = spare.sum(1) * columns
         if wanted:
-            if cosine:
-                q_pull *= q_scale.square()
-                d_pull *= d_scale.square()
-            ctx.save_for_backward(queries, documents, pulls, d_scale, *((q_pull, d_pull) if cosine else (None, None)))
+            q_pull, d_pull = q_pull.mul_(q_scale.square()), d_pull.mul_(d_scale.square())
+            ctx.save_for_backward(queries, documents, pulls, d_scale, q_pull, d_pull)
             ctx.dims = dims
         return table
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, documents, pulls, d_scale, q_pull, d_pull = ctx.saved_tensors
+        queries, documents, pulls, d_scale, *norm_pulls = ctx.saved_tensors
         columns = d_scale * gradient[..., None]  # (L, M, N)
-        if q_pull is not None:  # what the norms of block m's prefix and of all wider ones ask for
-            q_pull, d_pull = ((x * gradient[..., None]).flip(1).cumsum(1).flip(1) for x in (q_pull, d_pull))
+        # what the norms of block m's prefix and of all wider ones ask for; zero without cosine
+        q_pull, d_pull = ((x * gradient[..., None]).flip(1).cumsum(1).flip(1) for x in norm_pulls)
         d_queries, d_documents = torch.zeros_like(queries), torch.zeros_like(documents)
         (layers, b, _), n = queries.shape, documents.shape[1]
         for group in _groups(layers, b * n):
@@ -100,10 +76,8 @@ class _CrossEntropies(torch.autograd.Function):
                 block = slice(start, end)
                 q, d = queries[group, :, block], documents[group, :, block]
                 total.addcmul_(pulls[group, m], columns[group, m, None])
-                d_queries[group, :, block], d_documents[group, :, block] = total @ d, total.mT @ q
-                if q_pull is not None:
-                    d_queries[group, :, block].addcmul_(q, q_pull[group, m, :, None], value=-1)
-                    d_documents[group, :, block].addcmul_(d, d_pull[group, m, :, None], value=-1)
+                d_queries[group, :, block] = (total @ d).addcmul_(q, q_pull[group, m, :, None], value=-1)
+                d_documents[group, :, block] = (total.mT @ q).addcmul_(d, d_pull[group, m, :, None], value=-1)
         return d_queries, d_documents, None, None, None, None
 
 
@@ -111,14 +85,6 @@ def _groups(layers: int, scores: int) -> list[slice]:
     """Layers taken together: as many as keep a (l, B, N) array of scores in the processor's cache."""
     step = max(1, GROUP // scores)
     return [slice(start, min(start + step, layers)) for start in range(0, layers, step)]
-
-
-def _block_products(q: Tensor, d: Tensor, dims: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-    """Yield `(m, sums (l, B, N))`: the running inner products of prefixes, one tensor updated in place."""
-    sums = q.new_empty(q.shape[0], q.shape[1], d.shape[1])
-    for m, (start, end) in enumerate(pairwise((0, *dims))):
-        torch.baddbmm(sums, q[..., start:end], d[..., start:end].mT, beta=float(start > 0), out=sums)
-        yield m, sums
 
 
 def _cells(sums: Tensor, rows: Tensor, columns: Tensor, symmetric: bool, pull: Tensor, wanted: bool) -> Tensor:

@@ -31,12 +31,8 @@ def term(name: str, *, needs_documents: Need = False, needs_last_layer: Need = F
     """
 
     def declare(function: SomeTerm) -> SomeTerm:
-        for attribute, value in (
-            ("term_name", name),
-            ("needs_documents", needs_documents),
-            ("needs_last_layer", needs_last_layer),
-        ):
-            setattr(function, attribute, value)
+        attributes = {"term_name": name, "needs_documents": needs_documents, "needs_last_layer": needs_last_layer}
+        vars(function).update(attributes)
         return function
 
     return declare
@@ -51,20 +47,19 @@ def term_name(key: str | Term) -> str:
 
 def needs_documents(function: Term, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a term with these options compares queries with documents."""
-    return _needs(function, "needs_documents", options, otherwise=False)
+    return _needs(getattr(function, "needs_documents", False), function, options)
 
 
 def needs_last_layer(function: Term, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a term with these options looks at the model's last layer even for cells of lower layers."""
-    return _needs(function, "needs_last_layer", options, otherwise=True)
+    return _needs(getattr(function, "needs_last_layer", True), function, options)
+
+
+def _needs(declared: Need, function: Term, options: Mapping[str, Any] | None) -> bool:
+    return declared({**options_of(function), **(options or {})}) if callable(declared) else declared
 
 
 def options_of(function: Term) -> dict[str, Any]:
     """A term's keyword options and their defaults: everything after batch, layers and dims."""
     parameters = list(inspect.signature(function).parameters.values())[3:]
     return {parameter.name: parameter.default for parameter in parameters}
-
-
-def _needs(function: Term, what: str, options: Mapping[str, Any] | None, otherwise: bool) -> bool:
-    declared: Need = getattr(function, what, otherwise)
-    return declared({**options_of(function), **(options or {})}) if callable(declared) else declared

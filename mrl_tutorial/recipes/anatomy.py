@@ -49,12 +49,7 @@ class Anatomy:
 
     def gradient(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         """Length of the weighted total's gradient on layer l's embeddings, in block m's coordinates: (L, M)."""
-        stacked = self._stack(weights)
-        squares = []
-        for where, gram in zip(self.landing, self.grams, strict=True):
-            w = stacked[tuple(where.T)]  # (S,)
-            squares.append(np.einsum("s,mst,t->m", w, gram, w, optimize=True))
-        return np.sqrt(np.maximum(squares, 0))
+        return np.sqrt(np.maximum(self._products(weights, weights), 0))
 
     def cell_gradients(self, term: str) -> np.ndarray:
         """Length of the gradient of each cell's loss by itself, over all embeddings, (L, M)."""
@@ -67,12 +62,15 @@ class Anatomy:
         """Cosine between the gradients of two weighted losses on each layer's embeddings, (L,).
 
         1 where they push the same way, -1 where they undo each other, NaN where one of them does not push."""
-        a, b, found = self._stack(one), self._stack(other), []
-        for where, gram in zip(self.landing, self.grams, strict=True):
-            u, v, whole = a[tuple(where.T)], b[tuple(where.T)], gram.sum(0)
-            lengths = np.sqrt(max(u @ whole @ u, 0) * max(v @ whole @ v, 0))
-            found.append(u @ whole @ v / lengths if lengths > 0 else np.nan)
-        return np.array(found)
+        both, first, second = (self._products(a, b).sum(1) for a, b in ((one, other), (one, one), (other, other)))
+        lengths = np.sqrt(np.maximum(first, 0) * np.maximum(second, 0))
+        return np.divide(both, lengths, out=np.full(len(both), np.nan), where=lengths > 0)
+
+    def _products(self, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Inner products of the two weighted gradients on each layer's embeddings, in each block: (L, M)."""
+        a, b = self._stack(one), self._stack(other)
+        pairs = zip(self.landing, self.grams, strict=True)
+        return np.array([np.einsum("s,mst,t->m", a[tuple(w.T)], g, b[tuple(w.T)], optimize=True) for w, g in pairs])
 
     def _stack(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         out = np.zeros(self.values.shape)

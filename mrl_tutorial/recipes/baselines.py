@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,7 @@ from mrl_tutorial.recipes.recipe import Recipe, columns_of, weight_grid
 
 def full_size(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
     """ℓ(L, D): the whole model only."""
-    columns = columns_of(dims, width, width)
-    return Recipe("full-size", {"main": weight_grid(n_layers, columns, [(n_layers, width, 1)])}, dims=columns)
+    return replace(separate(n_layers, width, n_layers, width, dims), name="full-size")
 
 
 def separate(n_layers: int, width: int, layer: int, dim: int, dims: Sequence[int] | None = None) -> Recipe:
@@ -40,15 +40,9 @@ def mrl(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
 
 
 def all_cells(
-    n_layers: int,
-    width: int,
-    dims: Sequence[int] | None = None,
-    layer_weights: Choice = "uniform",
-    *,
-    kl: str | None = None,
-    detach: bool = True,
-    without: int | None = None,
-) -> Recipe:
+    n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: Choice = "uniform", *,
+    kl: str | None = None, detach: bool = True, without: int | None = None,
+) -> Recipe:  # fmt: skip
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step.
 
     kl: + w_l KL from (L, d) to (l, d) for l < L, over "features" or "scores"; detach=False lets the teacher learn too.
@@ -63,9 +57,7 @@ def all_cells(
     if kl not in (None, "features", "scores"):
         raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")
     if kl is None and not detach:
-        raise InputError(
-            "all-cells: without a KL there is no teacher to attach; give kl, or all-cells+kl-features+attached"
-        )
+        raise InputError("all-cells: no teacher to attach without a KL; give kl, or all-cells+kl-features+attached")
     columns, layers = columns_of(dims, width), np.arange(1, n_layers + 1)
     if without is not None and (without not in layers or n_layers == 1):
         raise InputError(f"all-cells without layer {without} is impossible: this model has layers 1 to {n_layers}")

@@ -15,49 +15,13 @@ from torch import Tensor, nn
 from mrl_tutorial.errors import InputError
 
 
-def uniform(n_layers: int) -> np.ndarray:
-    """1 for every layer. Returns (n_layers,)."""
-    return np.ones(n_layers)
-
-
-def inverse(n_layers: int) -> np.ndarray:
-    """1 / l, the last layer 1. Returns (n_layers,)."""
-    return _last_is_one(1 / _layers(n_layers))
-
-
-def log(n_layers: int) -> np.ndarray:
-    """1 / (1 + ln l), the last layer 1. Returns (n_layers,). ESE, arXiv 2402.14776 v2, equation 2."""
-    return _last_is_one(1 / (1 + np.log(_layers(n_layers))))
-
-
-def linear(n_layers: int) -> np.ndarray:
-    """l / L. Returns (n_layers,)."""
-    return _layers(n_layers) / n_layers
-
-
-def exponential(n_layers: int) -> np.ndarray:
-    """2 ** (l - L). Returns (n_layers,)."""
-    return 2.0 ** (_layers(n_layers) - n_layers)
-
-
-def _layers(n: int) -> np.ndarray:
-    return np.arange(1, n + 1, dtype=np.float64)
-
-
-def _last_is_one(weights: np.ndarray) -> np.ndarray:
-    weights[-1] = 1.0
-    return weights
-
-
 @dataclass(frozen=True)
 class Learned:
     """A choice of layer weights, by name "learned": w_l for l < L is trained, the last layer counts 1.
 
     w = (number of those layers) * softmax(theta), so that they average 1 and cannot all shrink to nothing; theta starts
-    at 0, which is `uniform`. rate: theta's own learning rate. Raises InputError where that is not positive.
-
-    >>> Learned(rate=0.1)(3)
-    array([1., 1., 1.])
+    at 0, which is "uniform": the weights (n_layers,) that a call gives. rate: theta's own learning rate. Raises
+    InputError where that is not positive.
     """
 
     rate: float = 0.01
@@ -67,7 +31,6 @@ class Learned:
             raise InputError(f"learning rate {self.rate} of the layer weights is impossible: give a positive number")
 
     def __call__(self, n_layers: int) -> np.ndarray:
-        """Where training starts: 1 for every layer. Returns (n_layers,)."""
         return np.ones(n_layers)
 
 
@@ -104,10 +67,20 @@ class LayerWeights(nn.Module):
 #: what a recipe takes as layer weights: a name, n_layers numbers, or a function of n_layers
 Choice = str | Sequence[float] | Callable[[int], Sequence[float] | np.ndarray]
 
+
+def _last_is_one(weights: np.ndarray) -> np.ndarray:
+    return np.append(weights[:-1], 1.0)
+
+
+#: name -> function of the number of layers L that gives w_l for l = 1..L, (L,) float64
 LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
-    "uniform": uniform, "inverse": inverse, "log": log, "linear": linear, "exponential": exponential,
+    "uniform": np.ones,
+    "inverse": lambda n: _last_is_one(1 / np.arange(1, n + 1)),  # 1 / l
+    "log": lambda n: _last_is_one(1 / (1 + np.log(np.arange(1, n + 1)))),  # ESE, arXiv 2402.14776 v2, equation 2
+    "linear": lambda n: np.arange(1, n + 1) / n,
+    "exponential": lambda n: 2.0 ** (np.arange(1, n + 1) - n),
     "learned": Learned(),
-}  # fmt: skip
+}
 
 
 def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
@@ -129,9 +102,7 @@ def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     except (TypeError, ValueError):
         raise InputError(f"layer weights {given!r} are not numbers: give {n_layers} of them") from None
     if weights.shape != (n_layers,):
-        raise InputError(
-            f"layer weights have shape {weights.shape}: this model needs {n_layers} numbers, one per layer"
-        )
+        raise InputError(f"layer weights have shape {weights.shape}: this model needs {n_layers} numbers, one a layer")
     check_weights(weights, "layer weights")
     return weights
 
@@ -145,11 +116,7 @@ def check_weights(weights: np.ndarray, what: str) -> None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: a close match, else all of them.
-
-    >>> suggestion("ese-cod", ["ese", "ese-code"])
-    ": did you mean 'ese-code'?"
-    """
+    """The end of a message about an unknown name: a close match, else all of them."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else f": give one of {', '.join(names)}"

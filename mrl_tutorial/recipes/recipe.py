@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -58,7 +58,7 @@ class Recipe:
         """
         if not self.weights:
             raise InputError(f'recipe {self.name!r} has no weights: give {{"main": grid}}')
-        grids = {key: self._grid(key, grid) for key, grid in self.weights.items()}
+        grids = self._grids
         rows = max((len(grid) for grid in grids.values() if grid.ndim == 2), default=0)
         if not len(self.layers) and rows > n_layers:
             raise InputError(f"recipe {self.name!r} has a row for layer {rows}: this model has layers 1 to {n_layers}")
@@ -74,16 +74,21 @@ class Recipe:
             check_weights(grid, self._place(key))
         if not any(grid.any() for grid in grids.values()):
             raise InputError(f"recipe {self.name!r}: all weights are zero, so nothing would be trained")
-        self._check_options()
+        for key, given in self.options.items():
+            if key not in grids:
+                raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
+            known = options_of(TERMS[key]) if key in TERMS else given
+            for option in given:
+                if option not in known:
+                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
+                    raise InputError(what + suggestion(option, known))
         checked = replace(self, weights=grids, layers=layers, dims=dims)
         checked.layer_weights()
         return checked
 
     def layer_weights(self) -> LayerWeights | None:
         """New trainable layer weights if the recipe is `learned`, else None. Raises InputError as in `LayerWeights`."""
-        if self.learned is None:
-            return None
-        return LayerWeights(np.any([self._grid(key, grid).any(axis=1) for key, grid in self.weights.items()], axis=0))
+        return None if self.learned is None else LayerWeights(self._weighted_rows())
 
     def step_weights(self, rng: np.random.Generator) -> dict[str | Term, Any]:
         """The grids of one step: what the sampler takes with `rng`, else the fixed ones."""
@@ -93,19 +98,18 @@ class Recipe:
     @property
     def deepest_layer(self) -> int:
         """The largest layer with any weight. Training may stop the forward pass there unless `needs_last_layer`."""
-        used = [np.flatnonzero(self._grid(key, grid).any(axis=1)) for key, grid in self.weights.items()]
-        row = int(np.concatenate(used).max())
+        row = int(np.flatnonzero(self._weighted_rows()).max())
         return int(self.layers[row]) if len(self.layers) else row + 1
 
     @property
     def needs_documents(self) -> bool:
         """Whether a weighted term, "main" apart, compares queries with documents."""
-        return self._fixes_main_document or any(needs_documents(*used) for used in self._weighted_terms())
+        return self._needs(needs_documents)
 
     @property
     def needs_last_layer(self) -> bool:
         """Whether a weighted term looks at the model's last layer even where that has no weight (a teacher)."""
-        return self._fixes_main_document or any(needs_last_layer(*used) for used in self._weighted_terms())
+        return self._needs(needs_last_layer)
 
     def loss(
         self, batch: Batch, weights: Weights | None = None, terms: Mapping[str, Term] | None = None
@@ -120,58 +124,50 @@ class Recipe:
         total, tables = batch.queries.new_zeros(()), {}
         for key, given in (self.weights if weights is None else weights).items():
             term = self._term(key, batch, terms or {})
-            value, table = self._term_loss(key, term, batch, given)
-            total = total + value
-            tables[term_name(key)] = table
+            grid = self._grid(key, given)
+            layers, dims = self._axes(len(grid), batch.width)
+            self._check_shape(key, grid, layers, dims)
+            table = tables[term_name(key)] = np.full(grid.shape, np.nan, np.float32)
+            exact = torch.as_tensor(given, dtype=total.dtype, device=total.device)
+            for rows, columns in rectangles(grid != 0):
+                chosen = [layers[i] for i in rows], [dims[j] for j in columns]
+                with torch.autocast(total.device.type, enabled=False):
+                    values = term(batch, *chosen, **self.options.get(key, {}))
+                if tuple(values.shape) != (len(rows), len(columns)):
+                    raise InputError(
+                        f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
+                        f"dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
+                    )
+                total = total + (exact[rows][:, columns] * values).sum()
+                table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
         return total, tables
-
-    def _term_loss(self, key: str | Term, term: Term, batch: Batch, given: Any) -> tuple[Tensor, np.ndarray]:
-        """One term's weighted sum over its cells, and the table of its cells."""
-        grid = self._grid(key, given)
-        layers, dims = self._axes(len(grid), batch.width)
-        self._check_shape(key, grid, layers, dims)
-        total, table = batch.queries.new_zeros(()), np.full(grid.shape, np.nan, np.float32)
-        exact = torch.as_tensor(given, dtype=total.dtype, device=total.device)
-        for rows, columns in rectangles(grid != 0):
-            chosen = [layers[i] for i in rows], [dims[j] for j in columns]
-            with torch.autocast(total.device.type, enabled=False):
-                values = term(batch, *chosen, **self.options.get(key, {}))
-            if tuple(values.shape) != (len(rows), len(columns)):
-                raise InputError(
-                    f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
-                    f"dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
-                )
-            total = total + (exact[rows][:, columns] * values).sum()
-            table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
-        return total, table
 
     def _term(self, key: str | Term, batch: Batch, terms: Mapping[str, Term]) -> Term:
         if callable(key):
             return key
-        if key in terms:
-            return terms[key]
-        if key == "main":
+        if key == "main" and key not in terms:
             if batch.classifier is not None:
                 return TERMS["classification"]
             return TERMS["cosent" if batch.labels is not None and batch.labels.is_floating_point() else "contrastive"]
         self._check_term(key, terms)
-        return TERMS[key]
+        return terms[key] if key in terms else TERMS[key]
 
-    def _weighted_terms(self) -> list[tuple[Term, dict[str, Any]]]:
-        """The terms that have weight somewhere, "main" apart, each with its options."""
-        return [
-            (key if callable(key) else TERMS[key], self.options.get(key, {}))
-            for key, grid in self.weights.items()
-            if key != "main" and self._grid(key, grid).any()
-        ]
+    def _needs(self, needs: Callable[[Term, Mapping[str, Any]], bool]) -> bool:
+        used = [key for key, grid in self._grids.items() if key != "main" and grid.any()]
+        return bool(self.options.get("main", {}).get("fixed_document")) or any(
+            needs(key if callable(key) else TERMS[key], self.options.get(key, {})) for key in used
+        )
 
-    @property
-    def _fixes_main_document(self) -> bool:
-        return bool(self.options.get("main", {}).get("fixed_document"))
+    def _weighted_rows(self) -> np.ndarray:
+        return np.any([grid.any(axis=1) for grid in self._grids.values()], axis=0)
 
     def _axes(self, n_layers: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The layers of the rows and the dimensions of the columns, the default ones where none are given."""
         return tuple(self.layers) or tuple(range(1, n_layers + 1)), tuple(self.dims) or default_dims(width)
+
+    @property
+    def _grids(self) -> dict[str | Term, np.ndarray]:
+        return {key: self._grid(key, grid) for key, grid in self.weights.items()}
 
     def _grid(self, key: str | Term, given: Any) -> np.ndarray:
         try:
@@ -179,9 +175,9 @@ class Recipe:
         except (TypeError, ValueError):
             raise InputError(f"{self._place(key)} are not a grid of numbers") from None
 
-    def _check_term(self, key: object, others: Mapping[str, Term] | None = None) -> None:
-        if isinstance(key, str) and key != "main" and key not in TERMS:
-            known = ["main", *TERMS, *(others or ())]
+    def _check_term(self, key: object, others: Iterable[str] = ()) -> None:
+        known = ["main", *TERMS, *others]
+        if isinstance(key, str) and key not in known:
             raise InputError(f"recipe {self.name!r}: unknown term {key!r}{suggestion(key, known)}")
         if not isinstance(key, str) and not callable(key):
             raise InputError(f"recipe {self.name!r}: term {key!r} must be a name or a function")
@@ -192,16 +188,6 @@ class Recipe:
                 f"{self._place(key)} have shape {grid.shape}: expected {(len(layers), len(dims))}, "
                 f"layers {list(layers)} by dimensions {list(dims)}"
             )
-
-    def _check_options(self) -> None:
-        for key, given in self.options.items():
-            if key not in self.weights:
-                raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
-            known = options_of(TERMS[key]) if isinstance(key, str) and key in TERMS else given
-            for option in given:
-                if option not in known:
-                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
-                    raise InputError(what + suggestion(option, known))
 
     def _place(self, key: str | Term) -> str:
         return f"recipe {self.name!r}: weights of {term_name(key)!r}"
@@ -221,12 +207,7 @@ def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
 
 
 def weight_grid(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, int, float]]) -> np.ndarray:
-    """(n_layers, len(dims)), zero but in the given (layer, dim, weight) cells.
-
-    >>> weight_grid(2, (8, 16), [(2, 16, 0.5)])
-    array([[0. , 0. ],
-           [0. , 0.5]])
-    """
+    """(n_layers, len(dims)), zero but in the given (layer, dim, weight) cells."""
     grid = np.zeros((n_layers, len(dims)))
     for layer, dim, weight in cells:
         grid[layer - 1, list(dims).index(dim)] = weight
@@ -234,11 +215,7 @@ def weight_grid(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, i
 
 
 def columns_of(dims: Sequence[int] | None, width: int, *needed: int) -> tuple[int, ...]:
-    """The columns of a recipe's grids: `dims` or the default ones, and those needed, sorted.
-
-    >>> columns_of(None, 32), columns_of((16, 8), 32, 32)
-    ((8, 16, 32), (8, 16, 32))
-    """
+    """The columns of a recipe's grids: `dims` or the default ones, and those needed, sorted."""
     return tuple(sorted({*(default_dims(width) if dims is None else map(int, dims)), *needed}))
 
 

@@ -9,18 +9,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import check_cells, default_dims
+from mrl_tutorial.grid import check_cells
+from mrl_tutorial.recipes import two_dimensional as two
 from mrl_tutorial.recipes.baselines import all_cells, full_size, mrl, separate
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Choice, Learned, suggestion
 from mrl_tutorial.recipes.recipe import Recipe
-from mrl_tutorial.recipes.two_dimensional import (
-    ese,
-    ese_code,
-    retrieval_2dmse,
-    starbucks,
-    two_d_mse_v1,
-    two_d_mse_v1_st,
-)
 
 
 class Entry(NamedTuple):
@@ -36,43 +29,37 @@ RECIPES: dict[str, Entry] = {
     "full-size": Entry(full_size, "baseline", "the whole model only: loss at (L, D)"),
     "separate:l,d": Entry(separate, "baseline", "one sub-model alone: backbone cut to l blocks, loss at (l, d)"),
     "mrl": Entry(mrl, "arXiv 2205.13147", "last layer, every dimension, summed"),
-    "2dmse-v1": Entry(two_d_mse_v1, "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last"),
+    "2dmse-v1": Entry(
+        two.two_d_mse_v1, "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last"
+    ),
     "2dmse-v1-st": Entry(
-        two_d_mse_v1_st,
-        "sentence-transformers 6.2, Matryoshka2dLoss",
+        two.two_d_mse_v1_st, "sentence-transformers 6.2, Matryoshka2dLoss",
         "as 2dmse-v1, but each layer samples one dimension, layer 0 (the embedding table) among them",
     ),
-    "ese": Entry(ese, "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA"),
+    "ese": Entry(two.ese, "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA"),
     "ese-code": Entry(
-        ese_code,
-        "AnglE 0.6.1, AngleESETrainer",
+        two.ese_code, "AnglE 0.6.1, AngleESETrainer",
         "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
     ),
     "retrieval-2dmse": Entry(
-        retrieval_2dmse,
-        "arXiv 2411.17299",
+        two.retrieval_2dmse, "arXiv 2411.17299",
         "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
     ),
     "starbucks": Entry(
-        starbucks,
-        "arXiv 2410.13230",
+        two.starbucks, "arXiv 2410.13230",
         "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
     ),
     "all-cells": Entry(
-        all_cells,
-        "this course",
+        all_cells, "this course",
         "every layer, every dimension, every step; "
         "switches +without-3 (any layer), +kl-features or +kl-scores, +attached",
     ),
-}
+}  # fmt: skip
 
-# recipe -> what may follow its name after a +, and the builder's option that it stands for
-SWITCHES: dict[str, dict[str, dict[str, Any]]] = {
-    "retrieval-2dmse": {
-        "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
-        "dims": {}, "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"}, "align-code": {"align": "code-pca"},
-    },
-    "all-cells": {
+# recipe -> width -> what may follow its name after a +, and the builder's options that it stands for
+SWITCHES: dict[str, Callable[[int], dict[str, dict[str, Any]]]] = {
+    "retrieval-2dmse": two.retrieval_switches,
+    "all-cells": lambda width: {
         "without-3": {"without": 3}, "kl-features": {"kl": "features"}, "kl-scores": {"kl": "scores"},
         "attached": {"detach": False},
     },
@@ -80,13 +67,9 @@ SWITCHES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def get_recipe(
-    name: str,
-    n_layers: int,
-    width: int,
-    dims: Sequence[int] | None = None,
-    layer_weights: Choice | None = None,
+    name: str, n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: Choice | None = None,
     **options: Any,
-) -> Recipe:
+) -> Recipe:  # fmt: skip
     """The recipe `name` for a model of `n_layers` x `width`, validated. `dims`, `layer_weights`: instead of its own.
 
     layer_weights="learned" or `Learned(rate)` trains them. options: what the recipe's builder takes, as in
@@ -144,15 +127,12 @@ def parse(name: str, width: int) -> tuple[str, dict[str, Any]]:
     kind, *switches = name.split("+")
     if kind not in SWITCHES:
         return "separate:l,d" if name == "separate" else name, {}
-    options: dict[str, Any] = {}
+    known, options = SWITCHES[kind](width), dict[str, Any]()
     for switch in switches:
         left_out = re.fullmatch(r"without-(\d+)", switch) if kind == "all-cells" else None
-        if left_out:
-            if "without" in options:
-                raise InputError(f"{name!r} leaves out two layers: give one +without-…")
-            options["without"] = int(left_out[1])
-        elif switch in SWITCHES[kind]:
-            options |= {"dims": default_dims(width)[:-1]} if switch == "dims" else SWITCHES[kind][switch]
-        else:
-            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, SWITCHES[kind])}")
+        if left_out and "without" in options:
+            raise InputError(f"{name!r} leaves out two layers: give one +without-…")
+        if not left_out and switch not in known:
+            raise InputError(f"{name!r}: unknown switch {switch!r}{suggestion(switch, known)}")
+        options |= {"without": int(left_out[1])} if left_out else known[switch]
     return kind, options

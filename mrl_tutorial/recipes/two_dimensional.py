@@ -85,23 +85,17 @@ def two_d_mse_v1_st(
     main = np.outer(np.append(np.full(n_layers, 1 / n_layers), 1), share * in_trained)
     kl = np.outer(np.append(np.full(n_layers, n_sampled / n_layers), 0), 0.3 * full)
     return Recipe(
-        "2dmse-v1-st",
-        {"main": main, "kl-features": kl},
-        layers=tuple(range(n_layers + 1)),
-        dims=columns,
+        "2dmse-v1-st", {"main": main, "kl-features": kl}, tuple(range(n_layers + 1)), columns,
         sampler=None if n_sampled == n_layers and share == 1 else sampler,
-        options={"kl-features": {"teacher": "last-layer", "temperature": 0.3}},
-        embeddings=True,
-    )
+        options={"kl-features": {"teacher": "last-layer", "temperature": 0.3}}, embeddings=True,
+    )  # fmt: skip
 
 
 def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log") -> Recipe:
     """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components.
 
     Source: ESE, arXiv 2402.14776 v2. Raises InputError where k exceeds the width."""
-    if max(dims) > width:
-        raise InputError(f"ese compresses to {max(dims)} dimensions, but this model has {width}: give dims below that")
-    columns = columns_of(None, width, *dims)
+    columns = _ese_columns("ese", dims, width)
     grid = np.outer(weights_of(layer_weights, n_layers), np.isin(columns, dims))
     return Recipe("ese", {"main": grid, "align": grid}, dims=columns, options={"align": {"target": "pca"}})
 
@@ -112,11 +106,9 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     As the code runs, with its own target (`alignment.code_pca`): the embedding table's output, i = 0, counts most, and
     layer L-1 is never trained. Source: AnglE 0.6.1, `AngleESETrainer`. Raises InputError where k exceeds the width.
     """
-    if max(dims) > width:
-        raise InputError(f"ese-code compresses to {max(dims)} dimensions, this model has {width}: give dims below that")
+    columns = _ese_columns("ese-code", dims, width)
     if n_layers < 2:
         raise InputError("ese-code averages over the layers below the last two: this model has one layer")
-    columns = columns_of(None, width, *dims)
     below = 1 / (1 + np.log(1 + np.arange(n_layers - 1))) / (n_layers - 1)  # layers 0 .. L-2
     align = np.outer([*below, 0, 1], np.isin(columns, dims))
     main = align.copy()
@@ -125,17 +117,25 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     return Recipe("ese-code", {"main": main, "align": align}, layers, columns, options=options, embeddings=True)
 
 
+def _ese_columns(name: str, dims: Sequence[int], width: int) -> tuple[int, ...]:
+    if max(dims) > width:
+        raise InputError(f"{name} compresses to {max(dims)} dimensions, but this model has {width}: give dims up to it")
+    return columns_of(None, width, *dims)
+
+
+def retrieval_switches(width: int) -> dict[str, dict[str, Any]]:
+    """What may follow the name retrieval-2dmse after a +, and the options that it stands for."""
+    return {
+        "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
+        "dims": {"dims": default_dims(width)[:-1]}, "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"},
+        "align-code": {"align": "code-pca"},
+    }  # fmt: skip
+
+
 def retrieval_2dmse(
-    n_layers: int,
-    width: int,
-    dims: Sequence[int] = (128,),
-    layer_weights: Choice = "log",
-    *,
-    score: str | None = None,
-    full_dim: bool = False,
-    fixed_doc: bool = False,
-    align: str | None = None,
-) -> Recipe:
+    n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log", *,
+    score: str | None = None, full_dim: bool = False, fixed_doc: bool = False, align: str | None = None,
+) -> Recipe:  # fmt: skip
     """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims, w = log. Source: arXiv 2411.17299.
 
     Switches, each adding to the cells (l, d): score: `score_align` to the full-width scores of the "same-layer" or the
@@ -162,22 +162,16 @@ def retrieval_2dmse(
         weights["score-align"], options["score-align"] = short, {"teacher": teacher, "fixed_document": fixed_doc}
     if align:
         weights["align"], options["align"] = short, {"target": align}
-    switches = {
-        "score": score == "same-layer", "score-last": score == "last-layer", "full-dim": full_dim,
-        "dims": tuple(sorted(dims)) == default_dims(width)[:-1], "fixed-doc": fixed_doc, "align": align == "pca",
-        "align-code": align == "code-pca",
-    }  # fmt: skip
-    name = "+".join(["retrieval-2dmse", *(switch for switch, on in switches.items() if on)])
-    return Recipe(name, weights, dims=columns, options=options)
+    dims = tuple(sorted(dims))
+    given = {"score": score, "full_dim": full_dim, "dims": dims, "fixed_doc": fixed_doc, "align": align}
+    on = [switch for switch, means in retrieval_switches(width).items() if means.items() <= given.items()]
+    return Recipe("+".join(["retrieval-2dmse", *on]), weights, dims=columns, options=options)
 
 
 def starbucks(
-    n_layers: int,
-    width: int,
-    dims: Sequence[int] | None = None,
-    pairs: Sequence[tuple[int, int]] | None = None,
+    n_layers: int, width: int, dims: Sequence[int] | None = None, pairs: Sequence[tuple[int, int]] | None = None,
     kl_weight: float = 1.0,
-) -> Recipe:
+) -> Recipe:  # fmt: skip
     """Σ ℓ(l, d) + kl_weight Σ KL over scores from (L, D), over a fixed diagonal of (layer, dimension) pairs.
 
     pairs: default `STARBUCKS` for 6 x 384 and 12 x 768. Source: arXiv 2410.13230. Raises InputError for another model

@@ -58,7 +58,7 @@ def test_the_fused_form_is_the_plain_one(cosine, symmetric, n, group, monkeypatc
     monkeypatch.setattr(fused, "GROUP", group)
     q, d = inputs(n=n)
     mix, settings = vectors(3, len(DIMS), seed=9), (DIMS, 0.3, symmetric, cosine)
-    plain, quick = cross_entropies(q, d, *settings), fused.fused_cross_entropies(q, d, *settings)
+    plain, quick = cross_entropies(q, d, *settings), fused.FusedCrossEntropies.apply(q, d, *settings)
     torch.testing.assert_close(quick, plain, rtol=1e-12, atol=1e-12)
     right, found = (torch.autograd.grad((table * mix).sum(), (q, d)) for table in (plain, quick))
     assert max(g.abs().max() for g in right) > 1e-3

@@ -10,7 +10,7 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses import Batch
-from mrl_tutorial.losses.graded import cosent
+from mrl_tutorial.losses.contrastive import cosent
 from mrl_tutorial.models import layers as bb
 from mrl_tutorial.recipes.registry import get_recipe
 from tests.helpers.tiny import SENTENCES, save_tiny
