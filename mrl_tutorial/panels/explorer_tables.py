@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
+import torch
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.embeddings import Progress, embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.grid import check_cells, default_dims
+from mrl_tutorial.grid import default_dims
 from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.packing import fitting
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.topk import inverse_lengths
 
@@ -25,29 +27,9 @@ METRICS = {
     "vectors": ("recall@10",),
 }
 MAX_QUERY = 2000  # characters; an encoder reads a few hundred words at most
+TOP = 10  # documents that are ranked in every cell
+SNIPPET = 160  # characters of a document that are shown
 VERSION = 2  # of what is cached: to be raised when quality is measured in another way
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A ranked document. full: its rank at layer L, width D. relevant: None where the query has no judgments."""
-
-    rank: int
-    full: int
-    document: str
-    text: str
-    score: float
-    relevant: bool | None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The first documents of a query, and where its relevant ones stand: (rank here, rank with the full model)."""
-
-    query: str
-    hits: tuple[Hit, ...]
-    relevant: tuple[tuple[int, int], ...]
-    n_documents: int
 
 
 class ExplorerTables:
@@ -74,12 +56,11 @@ class ExplorerTables:
         self.tables: dict[str, dict[str, np.ndarray]] = {metric: {} for metric in self.metrics}  # -> model -> (L, D)
         self.trained: dict[str, tuple[int, ...]] = {}
         self._embedded: dict[str, dict[str, np.ndarray]] = {}
-        self._queries: dict[tuple[str, str], np.ndarray] = {}  # (model, text) -> (L, D)
-        self._full: tuple[str, str, np.ndarray] = ("", "", np.zeros(0))
         if self.ranks:
-            self._ids = list(self.task.corpus)
+            self._ids, self._texts = list(self.task.corpus), list(self.task.corpus.values())
             self._place = {d: i for i, d in enumerate(self._ids)}
-            self._judged = {" ".join(self.task.queries[q].split()): self.task.qrels[q] for q in self.task.judged(split)}
+            self._judged = {_plain(self.task.queries[q]): self.task.qrels[q] for q in self.task.judged(split)}
+            self._row = {_plain(self.task.queries[q]): i for i, q in enumerate(self.task.judged(split))}
         for name, encoder in named.items():
             self.add(name, encoder)
 
@@ -106,8 +87,6 @@ class ExplorerTables:
             )
         self.encoders[name], self.trained[name] = encoder, tuple(encoder.trained_dims)
         self._embedded.pop(name, None)
-        self._queries = {key: value for key, value in self._queries.items() if key[0] != name}
-        self._full = ("", "", np.zeros(0))
         blank = np.full((len(self.layers), self.width), np.nan)
         self._set(name, dict.fromkeys(self.metrics, blank))
 
@@ -145,26 +124,21 @@ class ExplorerTables:
             self._embedded[name] = embed_task(self.task, self.encoders[name], self.split)
         return self._embedded[name]
 
-    def rank(self, name: str, query: str, layer: int, dim: int, k: int = 8) -> Ranking:
-        """The `k` best documents for `query` (a text, or the id of a judged query) in one cell.
+    def answer(self, name: str, query: str) -> dict[str, Any]:
+        """One query (a text, or the id of a judged one) in every cell, packed for the browser: see `ranked_cells`.
 
-        Raises InputError for an empty or endless query, a cell that does not exist, a task without documents.
+        Keys: ids, ranks, full, relevant (rows). Raises InputError for an empty or endless query.
         """
-        if not self.ranks:
-            raise InputError(f"task {self.task.name!r} has no documents to rank: its quality is in the grid alone")
-        check_cells([layer], [dim], len(self.layers), self.width)
         text, judged = self._query(query)
-        here = _scores(self.embedded(name)["documents"][layer - 1], self._vectors(name, text)[layer - 1], dim)
-        full = self._full_scores(name, text)
-        relevant = {d for d, grade in (judged or {}).items() if grade > 0}
-        hits = []
-        for rank, i in enumerate(np.argsort(-here, kind="stable")[:k], start=1):
-            document, score = self._ids[i], float(here[i])
-            known = document in relevant if judged else None
-            hits.append(Hit(rank, _rank(full, i), document, self.task.corpus[document], score, known))
-        where = [self._place[d] for d in relevant]
-        ranks = tuple(sorted((_rank(here, i), _rank(full, i)) for i in where))
-        return Ranking(text, tuple(hits), ranks, len(self._ids))
+        relevant = [self._place[d] for d, grade in (judged or {}).items() if grade > 0]
+        documents = self.embedded(name)["documents"]
+        ids, ranks, full = ranked_cells(documents, self._vector(name, text), relevant)
+        return {"ids": fitting(ids), "ranks": fitting(ranks), "full": fitting(full), "relevant": relevant}
+
+    def snippets(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+        """The documents that some answers show: row -> [name, beginning of the text]."""
+        rows = {int(row) for answer in answers for row in np.unique(answer["ids"])}
+        return {str(row): [self._ids[row], shorten(self._texts[row], SNIPPET, placeholder=" …")] for row in sorted(rows)}
 
     def examples(self, n: int = 8) -> list[str]:
         """Queries of the split to try, spread over it: some that the full model answers at rank 1, where there are
@@ -174,12 +148,13 @@ class ExplorerTables:
         name, judged = next(iter(self.encoders)), self.task.judged(self.split)
         queries, documents = (self.embedded(name)[part][-1] for part in ("queries", "documents"))
         solved = []
+        inverse = inverse_lengths(documents)
         for i in range(0, len(judged), max(1, len(judged) // (6 * n))):
-            best = self._ids[int(_scores(documents, queries[i], self.width).argmax())]
+            best = self._ids[int((documents @ queries[i] * inverse).argmax())]
             if self.task.qrels[judged[i]].get(best, 0) > 0:
                 solved.append(self.task.queries[judged[i]])
         chosen = solved if len(solved) >= n else [self.task.queries[q] for q in judged]
-        return chosen[:: max(1, len(chosen) // n)][:n]
+        return [_plain(text) for text in chosen[:: max(1, len(chosen) // n)][:n]]
 
     def frozen(self) -> tuple[Encoder, dict[str, np.ndarray]]:
         """What heads are trained on: the first model without heads, and what its documents are known to be embedded as,
@@ -190,29 +165,28 @@ class ExplorerTables:
         documents = self.embedded(name)["documents"]
         return encoder, {text: documents[:, i] for i, text in enumerate(self.task.corpus.values())}
 
-    def price(self, layer: int, dim: int) -> dict[str, float]:
-        """What a cell costs compared with the full size: see costs.cell_price."""
-        return costs.cell_price(next(iter(self.encoders.values())), layer, dim)
+    def price(self, documents: int = 10**7, tokens: int = 128) -> dict[str, Any]:
+        """What every layer and dimension costs, as `costs.cell_price` says: bytes, gb and search (D,), encode (L,)."""
+        encoder = next(iter(self.encoders.values()))
+        dims = [costs.cell_price(encoder, 1, d, documents, tokens) for d in range(1, self.width + 1)]
+        layers = [costs.cell_price(encoder, layer, 1, documents, tokens) for layer in self.layers]
+        keys = {"bytes": "bytes", "gb": "corpus_gb", "search": "search_flops"}
+        found: dict[str, Any] = {ours: np.array([one[key] for one in dims], float) for ours, key in keys.items()}
+        return {**found, "encode": np.array([one["encode_flops"] for one in layers], float), "documents": documents}
 
     def _query(self, query: str) -> tuple[str, Mapping[str, int] | None]:
-        text = " ".join(self.task.queries.get(query, query).split())
+        text = _plain(self.task.queries.get(query, query))
         if not text:
             raise InputError("the query is empty: type a few words, or choose an example")
         if len(text) > MAX_QUERY:
             raise InputError(f"the query has {len(text):,} characters: give {MAX_QUERY:,} at most")
         return text, self._judged.get(text)
 
-    def _vectors(self, name: str, text: str) -> np.ndarray:
-        if (name, text) not in self._queries:
-            self._queries[name, text] = self.encoders[name].encode_layers([text], cache=False)[:, 0]  # (L, D)
-        return self._queries[name, text]
-
-    def _full_scores(self, name: str, text: str) -> np.ndarray:
-        """Scores (N,) with the last layer and all dimensions, kept for the last query, since every slide asks again."""
-        if self._full[:2] != (name, text):
-            scores = _scores(self.embedded(name)["documents"][-1], self._vectors(name, text)[-1], self.width)
-            self._full = (name, text, scores)
-        return self._full[2]
+    def _vector(self, name: str, text: str) -> np.ndarray:
+        """A query through `name`, (L, D); a judged one is embedded already."""
+        if text in self._row:
+            return self.embedded(name)["queries"][:, self._row[text]]
+        return self.encoders[name].encode_layers([text], cache=False)[:, 0]
 
     def _measure(self, name: str, layers: Sequence[int] | None, dims: Sequence[int]) -> None:
         """Fill these cells of all tables of `name`."""
@@ -237,12 +211,48 @@ class ExplorerTables:
         return files.cache_dir("explorer") / f"{files.key(*parts, self.max_queries, self.metrics)}.npz"
 
 
-def _scores(documents: np.ndarray, query: np.ndarray, dim: int) -> np.ndarray:
-    """Cosine of the prefix of one query (D,) with that of every document (N, D); 0 for a zero vector."""
-    documents, query = documents[:, :dim], query[:dim]
-    return (documents @ query) * inverse_lengths(documents) * inverse_lengths(query)
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
-def _rank(scores: np.ndarray, i: int) -> int:
-    """Rank of document i, from 1; equal scores in corpus order."""
-    return 1 + int((scores > scores[i]).sum() + (scores[:i] == scores[i]).sum())
+def ranked_cells(
+    documents: np.ndarray, query: np.ndarray, relevant: Sequence[int], k: int = TOP
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One query in every cell: its best documents, the ranks of the relevant ones, and all ranks at full size.
+
+    documents (L, N, D), query (L, D), relevant: R rows. Scores are cosines of prefixes, 0 for a zero vector; equal ones
+    rank in corpus order. Returns ids (L, D, k), best first, ranks (R, L, D) and full (N,), ranks from 1. The prefixes
+    of a query are the rows of a triangular matrix, so one product a layer gives the scores of all dimensions.
+
+    >>> ids, ranks, _ = ranked_cells(np.eye(2)[None], np.array([[0.6, 0.8]]), [1], k=1)
+    >>> ids[0, :, 0].tolist(), ranks[0, 0].tolist()
+    ([0, 1], [2, 1])
+    """
+    n_layers, n, width = documents.shape
+    k = min(k, n)
+    triangle = torch.ones(width, width).tril()
+    ids, ranks = np.empty((n_layers, width, k), np.int64), np.empty((len(relevant), n_layers, width), np.int64)
+    for i in range(n_layers):
+        x, q = (torch.tensor(a[i], dtype=torch.float32) for a in (documents, query))
+        squares = triangle @ (x * x).T  # (D, N)
+        scores = torch.where(squares > 0, (triangle * q) @ x.T * squares.rsqrt(), 0.0)
+        ids[i] = _best(scores, k)
+        for j, row in enumerate(relevant):
+            one = scores[:, row : row + 1]
+            ranks[j, i] = 1 + (scores > one).sum(1) + (scores[:, :row] == one).sum(1)
+    full = np.empty(n, np.int64)
+    full[torch.sort(scores[-1], dim=0, descending=True, stable=True).indices.numpy()] = np.arange(1, n + 1)
+    return ids, ranks, full
+
+
+def _best(scores: torch.Tensor, k: int) -> np.ndarray:
+    """Columns of the k best of each row, best first, ties in the order of columns."""
+    top = scores.topk(min(k + 1, scores.shape[1]), 1)
+    order = top.indices.sort(1).indices  # by column, then stably by score
+    rows = top.indices.gather(1, order)
+    best = top.values.gather(1, order).sort(dim=1, descending=True, stable=True).indices
+    found = rows.gather(1, best)[:, :k]
+    if top.values.shape[1] > k:
+        for i in torch.nonzero(top.values[:, k - 1] == top.values[:, k]).ravel():  # a tie across the edge
+            found[i] = scores[i].sort(dim=0, descending=True, stable=True).indices[:k]
+    return found.numpy()

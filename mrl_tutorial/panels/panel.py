@@ -1,0 +1,121 @@
+"""What all panels share: tables that are in the browser, a state that Python can read and set, and a page of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.files import whole_file
+from mrl_tutorial.panels.packing import pack
+from mrl_tutorial.panels.script import page, stylesheet, widget_module
+
+Control = dict[str, Any]
+
+
+class Panel(anywidget.AnyWidget):
+    """A panel. A subclass names its module in `web/` and gives tables, controls and a first state to `__init__`.
+
+    The browser looks everything up in the tables, so a slide asks nobody. `state` holds the controls' values, a moment
+    after the reader has let go; `set` changes them. A button or a missing table sends a message {"ask": name, ...},
+    which the method `on_<name>` answers by `publish` or by setting `status`: share (0 … 1), label, error.
+    """
+
+    view: ClassVar[str] = "panel"
+    tables = traitlets.Bytes().tag(sync=True)
+    more = traitlets.Dict().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "view" in vars(cls):  # not the class that anywidget makes of an instance
+            cls._esm, cls._css = widget_module(cls.view), stylesheet()
+
+    def __init__(self, controls: Sequence[Sequence[Control]], state: dict[str, Any], **tables: Any) -> None:
+        self.controls = _named(controls)
+        self._data = {"controls": controls, **tables}
+        super().__init__(tables=pack(self._data), state=self._checked(state))
+        self.on_msg(lambda _, message, buffers: self._receive(message))
+
+    def set(self, **changes: Any) -> None:
+        """Move controls, as in `panel.set(layer=3, dim=64)`. Raises InputError for a value that a control lacks."""
+        self.state = {**self.state, **self._checked(changes)}
+
+    def publish(self, **tables: Any) -> None:
+        """Replace some of the tables, in every view of the panel."""
+        self._data = {**self._data, **tables}
+        self.controls = _named(self._data["controls"])
+        self.more, self.tables = {}, pack(self._data)
+
+    def page(self, title: str = "") -> str:
+        """The panel as it is now, as one html file that works without a kernel and loads nothing."""
+        return page(self.view, self.tables, self.state, title or type(self).__name__)
+
+    def save_page(self, path: str | Path, title: str = "") -> None:
+        """Write `page` to a file, whole or not at all."""
+        with whole_file(path) as temporary:
+            temporary.write_text(self.page(title), encoding="utf-8")
+
+    def _checked(self, state: dict[str, Any]) -> dict[str, Any]:
+        for name, value in state.items():
+            if name not in self.controls:
+                raise InputError(f"this panel has no control {name!r}: there are {', '.join(self.controls)}")
+            control = self.controls[name]
+            values = control.get("values")
+            if values is not None and not control.get("free") and value not in values:
+                some = ", ".join(map(str, values[:12])) + (" …" if len(values) > 12 else "")
+                raise InputError(f"{name} cannot be {value!r}: choose from {some}")
+        return state
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        answer = getattr(self, f"on_{message.pop('ask', None)}", None)
+        try:
+            if answer is not None:
+                answer(**message)
+        except InputError as error:
+            self.status = {"error": str(error)}
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if folder := os.environ.get("MRL_PANEL_PAGES"):  # where the notebooks' builder wants pages to photograph
+            self.save_page(Path(folder) / f"{len(os.listdir(folder)):03d}.html")
+        return super()._repr_mimebundle_(**options)
+
+
+def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:
+    return {control["name"]: control for row in controls for control in row if control["name"]}
+
+
+def slider(name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, play: bool = False) -> Control:
+    """A slider over given values. play: with a button that sweeps over them."""
+    return _control("slider", name, label, values, words) | ({"play": True} if play else {})
+
+
+def switch(name: str, label: str, values: Sequence, words: Sequence[str] | None = None) -> Control:
+    """Buttons of which one is pressed."""
+    return _control("switch", name, label, values, words)
+
+
+def menu(name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, free: bool = False) -> Control:
+    """A menu. free: another control may set values that are not in it."""
+    return _control("menu", name, label, values, words) | ({"free": True} if free else {})
+
+
+def field(kind: str, name: str, label: str = "", **options: Any) -> Control:
+    """A control without given values: "text", "number" (min=, max=), or "hidden" for a part of the state without one."""
+    return {"kind": kind, "name": name, "label": label, **options}
+
+
+def button(label: str, *, set: dict[str, Any] | None = None, ask: str = "") -> Control:
+    """A button that sets controls, or asks the kernel."""
+    return {"kind": "button", "name": "", "label": label, "set": set or {}} | ({"ask": {"ask": ask}} if ask else {})
+
+
+def _control(kind: str, name: str, label: str, values: Sequence, words: Sequence[str] | None) -> Control:
+    found = {"kind": kind, "name": name, "label": label, "values": list(values)}
+    return found | ({"words": list(words)} if words is not None else {})

@@ -1,0 +1,247 @@
+/**
+ * The frame of every panel: its controls, its state, and what it shows. A slide is looked up and drawn here; the kernel
+ * hears of it after the hand has come to rest.
+ *
+ * @import { Tree } from "./tree.js"
+ * @typedef {{kind: "slider" | "switch" | "menu" | "text" | "number" | "button" | "hidden", name: string, label: string, values: any[],
+ *   words?: string[], play?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, min?: number, max?: number}} Control
+ * @typedef {Record<string, any>} State
+ * @typedef {{(changes: State): void, ask: (message: Record<string, any>) => void}} Act changes the state, or asks the kernel
+ * @typedef {object} View
+ * @property {(state: State, data: any) => any} view looks up what is to be shown: a pure function
+ * @property {(shown: any, act: Act, width: number) => Tree[]} draw makes a picture of it; shown.headline is read aloud
+ * @property {(state: State, data: any) => Record<string, any> | null} [missing] what the kernel must be asked for
+ * @property {(state: State, changes: State, data: any) => State} [adjust] keeps the state possible
+ * @typedef {object} Host the notebook's model, or the page
+ * @property {(name: string) => any} get
+ * @property {(state: State) => void} save
+ * @property {((message: Record<string, any>) => void) | null} send null where no kernel runs
+ * @property {(name: string, call: () => void) => () => void} on returns what undoes it
+ */
+import { h, patch } from "./tree.js";
+import { unpack } from "./tables.js";
+
+const REST = 300; // milliseconds without a change before the kernel hears of the state
+const SWEEP = 5000; // milliseconds that a sweep takes
+
+/**
+ * Show a panel in `root` until the function that is returned is called.
+ *
+ * @param {View} view
+ * @param {Host} host
+ * @param {HTMLElement} root
+ */
+export function mount(view, host, root) {
+  /** @type {State} */
+  let state = host.get("state");
+  /** @type {any} */
+  let data = null;
+  /** @type {Tree[]} */
+  let before = [];
+  let [frame, timer, pressed, width, asked, sweeping] = [0, 0, false, root.clientWidth || 900, "", ""];
+
+  const render = () => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    if (!data) return;
+    const wish = view.missing?.(state, data);
+    if (wish && host.send && JSON.stringify(wish) !== asked) {
+      asked = JSON.stringify(wish);
+      host.send(wish);
+    }
+    const after = page(view, { state, data, width, status: host.get("status") ?? {}, live: !!host.send, sweeping }, act, sweep);
+    patch(root, before, after);
+    before = after;
+  };
+  const schedule = () => {
+    frame ||= requestAnimationFrame(render);
+  };
+  const rest = () => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => {
+      timer = 0;
+      if (pressed || sweeping) rest();
+      else host.save(state);
+    }, REST);
+  };
+  /** @type {Act} */
+  const act = Object.assign((/** @type {State} */ changes) => {
+    if (Object.keys(changes).every((name) => changes[name] === state[name])) return;
+    const next = { ...state, ...changes };
+    state = view.adjust?.(next, changes, data) ?? next;
+    schedule();
+    rest();
+  }, { ask: (/** @type {Record<string, any>} */ message) => host.send?.(message) });
+  const sweep = (/** @type {Control} */ control) => {
+    sweeping = sweeping ? "" : control.name;
+    const start = performance.now();
+    const step = (/** @type {number} */ now) => {
+      if (sweeping !== control.name) return;
+      const share = Math.min(1, (now - start) / SWEEP);
+      const i = control.values.length > 40 ? control.values.length ** share - 1 : share * (control.values.length - 1);
+      act({ [control.name]: control.values[Math.round(Math.min(i, control.values.length - 1))] });
+      if (share < 1) requestAnimationFrame(step);
+      else sweeping = "";
+      schedule();
+    };
+    if (sweeping) requestAnimationFrame(step);
+    schedule();
+  };
+
+  const load = async () => {
+    const [tables, more] = [host.get("tables"), Object.values(host.get("more") ?? {})];
+    const found = await Promise.all([tables, ...more].map(unpack));
+    data = found.slice(1).reduce(merge, found[0]);
+    asked = "";
+    render();
+  };
+  const undo = [
+    host.on("tables", load), host.on("more", load), host.on("status", schedule),
+    host.on("state", () => {
+      if (!timer) state = host.get("state"); // what the reader does now counts more
+      schedule();
+    }),
+  ];
+  const press = (/** @type {Event} */ event) => {
+    pressed = event.type === "pointerdown" || event.type === "keydown";
+  };
+  const presses = ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"];
+  presses.forEach((name) => root.ownerDocument.addEventListener(name, press, true));
+  const size = new ResizeObserver(() => {
+    if (root.clientWidth && Math.abs(root.clientWidth - width) > 2) {
+      width = root.clientWidth;
+      schedule();
+    }
+  });
+  size.observe(root);
+  root.classList.add("mrl");
+  load();
+  return () => {
+    undo.forEach((call) => call());
+    presses.forEach((name) => root.ownerDocument.removeEventListener(name, press, true));
+    size.disconnect();
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    if (timer) host.save(state);
+    sweeping = "";
+    patch(root, before, []);
+  };
+}
+
+/** Add what came later to the tables: objects are merged, all else is replaced. @param {any} data @param {any} more */
+export function merge(data, more) {
+  const plain = (/** @type {any} */ x) => x && typeof x === "object" && !Array.isArray(x) && !x.values;
+  const made = { ...data };
+  for (const key in more) made[key] = plain(more[key]) && plain(made[key]) ? merge(made[key], more[key]) : more[key];
+  return made;
+}
+
+/** @param {View} view @param {any} now @param {Act} act @param {(control: Control) => void} sweep @returns {Tree[]} */
+function page(view, now, act, sweep) {
+  const { state, data, width, status, live } = now;
+  const shown = view.view(state, data);
+  const rows = data.controls.map((/** @type {Control[]} */ row) =>
+    h("div", { class: "controls" }, row.filter((c) => c.kind !== "hidden" && (live || !(c.kernel || c.ask))).map((c) => control(c, now, act, sweep))));
+  const busy = status.share !== undefined && h(
+    "div", { class: "busy" }, h("progress", { max: 1, value: status.share, "aria-label": "progress" }),
+    h("span", { role: "status" }, status.label ?? ""),
+    live && h("button", { type: "button", onclick: () => act.ask({ ask: "cancel" }) }, "Cancel"),
+  );
+  const code = data.code && h(
+    "details", { class: "code" }, h("summary", {}, "This cell in Python"), h("pre", {}, h("code", {}, fill(data.code, state))),
+  );
+  return [
+    ...rows,
+    busy || (status.label && h("p", { role: "status", class: "note" }, status.label)),
+    status.error && h("p", { role: "alert", class: "error" }, status.error),
+    h("p", { class: "headline", "aria-live": "polite" }, shown.headline ?? ""),
+    ...view.draw(shown, act, width),
+    code,
+  ].filter(Boolean);
+}
+
+/** Put the state's values in the places `{name}` of a text. @param {string} text @param {State} state */
+export function fill(text, state) {
+  return text.replace(/\{(\w+)\}/g, (place, name) => (name in state ? `${state[name]}` : place));
+}
+
+/** @param {Control} c @param {any} now @param {Act} act @param {(control: Control) => void} sweep @returns {Tree} */
+function control(c, now, act, sweep) {
+  const value = now.state[c.name];
+  const words = (/** @type {number} */ i) => c.words?.[i] ?? `${c.values[i]}`;
+  const place = c.values?.indexOf(value) ?? 0;
+  if (c.kind === "button") {
+    const press = () => (c.ask ? act.ask({ ...c.ask, state: now.state }) : act(c.set ?? {}));
+    return h("button", { type: "button", onclick: press, disabled: !!c.ask && now.status.share !== undefined }, c.label);
+  }
+  if (c.kind === "switch") {
+    const choices = c.values.map((v, i) => h("button", {
+      type: "button", "aria-pressed": v === value ? "true" : "false", onclick: () => act({ [c.name]: v }),
+    }, words(i)));
+    return h("div", { class: "switch", role: "group", "aria-label": c.label }, h("span", { class: "name" }, c.label), choices);
+  }
+  const name = h("span", { class: "name" }, c.label);
+  if (c.kind === "menu") {
+    const known = place >= 0 ? [] : [h("option", { value: -1 }, "your own")];
+    const options = [...known, ...c.values.map((_, i) => h("option", { value: i }, words(i)))];
+    const choose = (/** @type {any} */ event) => event.target.value >= 0 && act({ [c.name]: c.values[event.target.value] });
+    return h("label", { class: "menu" }, name, h("select", { onchange: choose, value: `${place}` }, options));
+  }
+  if (c.kind === "slider") {
+    const slide = (/** @type {any} */ event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
+    const range = h("input", {
+      type: "range", min: 0, max: c.values.length - 1, step: 1, value: `${place}`, oninput: slide,
+      "aria-valuetext": words(place), "aria-label": c.label,
+    });
+    const sweeps = now.sweeping === c.name;
+    const play = c.play && h("button", {
+      type: "button", class: "play", onclick: () => sweep(c), "aria-label": `${sweeps ? "stop" : "play"}: sweep ${c.label}`,
+    }, sweeps ? "■" : "▶");
+    return h("label", { class: "slider" }, name, range, h("output", {}, words(place)), play);
+  }
+  const read = (/** @type {any} */ event) => act({ [c.name]: c.kind === "number" ? event.target.valueAsNumber : event.target.value });
+  const limits = c.kind === "number" ? { min: c.min, max: c.max, step: "any" } : {};
+  return h("label", { class: c.kind }, name, h("input", { type: c.kind, value: `${value}`, onchange: read, ...limits }));
+}
+
+/** The notebook's side: what anywidget calls. @param {View} view */
+export function widget(view) {
+  return {
+    render: (/** @type {{model: any, el: HTMLElement}} */ { model, el }) => mount(view, {
+      get: (name) => model.get(name),
+      save: (state) => {
+        model.set("state", state);
+        model.save_changes();
+      },
+      send: (message) => model.send(message),
+      on: (name, call) => {
+        model.on(`change:${name}`, call);
+        return () => model.off(`change:${name}`, call);
+      },
+    }, el),
+  };
+}
+
+/**
+ * The page's side: everything is in the page, and the state in its address.
+ *
+ * @param {View} view @param {string} tables base64 @param {State} start @param {HTMLElement} root
+ */
+export function standalone(view, tables, start, root) {
+  const bytes = Uint8Array.from(atob(tables), (c) => c.charCodeAt(0));
+  const read = () => {
+    const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+    const known = Object.keys(given).filter((name) => name in start);
+    return { ...start, ...Object.fromEntries(known.map((name) => [name, typeof start[name] === "number" ? Number(given[name]) : given[name]])) };
+  };
+  return mount(view, {
+    get: (name) => (name === "state" ? read() : name === "tables" ? bytes : {}),
+    save: (state) => history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, v]) => typeof v !== "object"))}`),
+    send: null,
+    on: (name, call) => {
+      if (name !== "state") return () => {};
+      addEventListener("hashchange", call);
+      return () => removeEventListener("hashchange", call);
+    },
+  }, root);
+}

@@ -1,0 +1,81 @@
+/**
+ * Pictures as plain data: a view returns a tree of elements, and `patch` changes the page where two trees differ.
+ *
+ * @typedef {{tag: string, attrs: Record<string, any>, children: Tree[]}} Element_
+ * @typedef {Element_ | string} Tree
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "open"]);
+
+/**
+ * One element of a tree. Children that are null, undefined or false are left out; numbers become text.
+ *
+ * @param {string} tag
+ * @param {Record<string, any> | null} [attrs] attributes; a function under a name such as "onclick" is a handler
+ * @param {...any} children trees, or lists of trees
+ * @returns {Element_}
+ */
+export function h(tag, attrs, ...children) {
+  const kept = children.flat(3).filter((child) => child !== null && child !== undefined && child !== false);
+  return { tag, attrs: attrs ?? {}, children: kept.map((child) => (typeof child === "number" ? `${child}` : child)) };
+}
+
+/**
+ * Make the children of `parent`, which show the trees `before`, show the trees `after`.
+ *
+ * @param {Element} parent
+ * @param {Tree[]} before
+ * @param {Tree[]} after
+ */
+export function patch(parent, before, after) {
+  for (let i = 0; i < after.length; i++) {
+    const [a, b] = [before[i], after[i]];
+    if (a === b) continue; // the same tree: nothing below it has changed
+    const node = parent.childNodes[i];
+    if (a === undefined) parent.append(make(b, parent));
+    else if (typeof a === "string" && typeof b === "string") /** @type {Text} */ (node).data = b;
+    else if (typeof a === "string" || typeof b === "string" || a.tag !== b.tag) node.replaceWith(make(b, parent));
+    else {
+      const element = /** @type {Element} */ (node);
+      dress(element, a.attrs, b.attrs);
+      patch(element, a.children, b.children);
+    }
+  }
+  for (let i = before.length; i > after.length; i--) parent.lastChild?.remove();
+}
+
+/** @param {Tree} tree @param {Element} parent @returns {Node} */
+function make(tree, parent) {
+  if (typeof tree === "string") return document.createTextNode(tree);
+  const inSvg = tree.tag === "svg" || (parent.namespaceURI === SVG && parent.localName !== "foreignObject");
+  const element = inSvg ? document.createElementNS(SVG, tree.tag) : document.createElement(tree.tag);
+  patch(element, [], tree.children); // before the attributes: the value of a menu needs its options
+  dress(element, {}, tree.attrs);
+  return element;
+}
+
+/** @param {any} element @param {Record<string, any>} before @param {Record<string, any>} after */
+function dress(element, before, after) {
+  for (const name in { ...before, ...after }) {
+    const value = after[name];
+    if (typeof value === "function" || typeof before[name] === "function") element[name] = value ?? null;
+    else if (PROPERTIES.has(name)) {
+      if (element[name] !== value) element[name] = value ?? "";
+    } else if (before[name] !== value) {
+      if (value === undefined || value === null || value === false) element.removeAttribute(name);
+      else element.setAttribute(name, value === true ? "" : value);
+    }
+  }
+}
+
+/**
+ * The text of a tree, for tests and for screen readers.
+ *
+ * @param {Tree | Tree[]} tree
+ * @returns {string}
+ */
+export function textOf(tree) {
+  if (typeof tree === "string") return tree;
+  return (Array.isArray(tree) ? tree : tree.children).map(textOf).join(Array.isArray(tree) ? "\n" : "");
+}
