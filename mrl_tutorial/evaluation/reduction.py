@@ -85,23 +85,10 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
     ([1.0, 0.0], [[1.0, 0.0]])
     """
     x = check_sample(x)
-    shares = _shares(x)
+    shares = variance_shares(x)
     axes = [principal_axes(torch.from_numpy(rows), x.shape[-1]).numpy() for rows in x.reshape(-1, *x.shape[-2:])]
     basis = np.stack(axes).reshape(*x.shape[:-2], x.shape[-1], x.shape[-1])
     return Reduction("PCA", x.shape[-1], shares, x.mean(-2, keepdims=True) if center else None, basis)
-
-
-def svd(x: np.ndarray) -> Reduction:
-    """The singular vectors of a sample x (..., N, D) as it is, not centered: the best rank-k approximation of its rows.
-
-    Each direction has its largest component positive. Raises InputError as in `pca`.
-    """
-    x = check_sample(x)
-    values, vectors = _eigen(np.swapaxes(x, -1, -2) @ x)
-    if not (values.sum(-1) > 0).all():
-        raise InputError("all vectors of the sample are zero: they have no singular vectors")
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(-2)[..., None, :], -2)
-    return Reduction("SVD", x.shape[-1], values / values.sum(-1, keepdims=True), basis=vectors * np.sign(largest))
 
 
 def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:
@@ -115,7 +102,7 @@ def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:
     """
     x = check_sample(x)
     centered = x - x.mean(-2, keepdims=True) if center else x
-    return _eigen(np.swapaxes(centered, -1, -2) @ centered)[0] / (x.shape[-2] - center)
+    return eigen(np.swapaxes(centered, -1, -2) @ centered)[0] / (x.shape[-2] - center)
 
 
 def effective_rank(x: np.ndarray) -> np.ndarray:
@@ -127,19 +114,13 @@ def effective_rank(x: np.ndarray) -> np.ndarray:
     >>> float(effective_rank(np.vstack([np.eye(6), -np.eye(6)])).round(6))
     6.0
     """
-    return directions(_shares(x))
+    return directions(variance_shares(x))
 
 
 def directions(share: np.ndarray) -> np.ndarray:
     """`effective_rank` of shares of variance (..., D) that sum to 1."""
     entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(-1)
     return np.exp(entropy)
-
-
-def participation_ratio(x: np.ndarray) -> np.ndarray:
-    """(sum of variances)^2 / sum of squared variances of x (..., N, D): another count of directions, 1 to D, harder on
-    small ones than `effective_rank`. Raises InputError as that does."""
-    return 1 / (_shares(x) ** 2).sum(-1)
 
 
 def check_sample(x: np.ndarray) -> np.ndarray:
@@ -152,7 +133,7 @@ def check_sample(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _shares(x: np.ndarray) -> np.ndarray:
+def variance_shares(x: np.ndarray) -> np.ndarray:
     """Variances along the principal components, as shares of their sum."""
     values = spectrum(x)
     total = values.sum(-1, keepdims=True)
@@ -161,7 +142,7 @@ def _shares(x: np.ndarray) -> np.ndarray:
     return values / total
 
 
-def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (..., D), largest first and none below 0, and vectors (..., D, D) of symmetric matrices."""
     values, vectors = np.linalg.eigh(gram)
     return np.clip(values[..., ::-1], 0, None), vectors[..., ::-1]

@@ -1,4 +1,4 @@
-"""The small files that come with the course: published numbers, and measurements too heavy for a notebook."""
+"""The small files that come with the course: measurements too heavy for a notebook."""
 
 from __future__ import annotations
 
@@ -8,21 +8,6 @@ import pandas as pd
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import data_file
-
-PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
-
-
-def published(name: str) -> pd.DataFrame:
-    """Numbers from a paper, as data/published/NAME.csv holds them; cite the paper beside them (README.md there).
-
-    Raises InputError for a name that is not in `PUBLISHED`.
-
-    >>> len(published("starbucks")) > 0
-    True
-    """
-    if name not in PUBLISHED:
-        raise InputError(f"no published numbers are called {name!r}: there are {', '.join(PUBLISHED)}")
-    return pd.read_csv(data_file(f"published/{name}.csv"))
 
 
 def table(name: str) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation import results
 from mrl_tutorial.files import data_file
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
+
+PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,26 @@ class Stack:
         return self.values[:, self.layers.index(layer), self.dims.index(dim)]
 
 
+def published(name: str) -> pd.DataFrame:
+    """Numbers from a paper, as data/published/NAME.csv holds them; cite the paper beside them (README.md there).
+
+    Raises InputError for a name that is not in `PUBLISHED`.
+
+    >>> len(published("starbucks")) > 0
+    True
+    """
+    if name not in PUBLISHED:
+        raise InputError(f"no published numbers are called {name!r}: there are {', '.join(PUBLISHED)}")
+    return pd.read_csv(data_file(f"published/{name}.csv"))
+
+
 def published_grid(name: str, method: str, **only: str) -> tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]:
     """(values (L, M), layers, dims) of one method in data/published: "reproduction_sts" with version="V1" or "V2",
     "reproduction_retrieval" with figure=. The first figure that holds a method is taken where none is named.
 
     Raises InputError for a method or version that is not there, and where a cell has several values.
     """
-    frame = results.published(name)
+    frame = published(name)
     for column, value in {"method": method, **only}.items():
         if column not in frame or value not in set(frame[column]):
             known = sorted(set(frame[column])) if column in frame else list(frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mrl_tutorial import InputError
-from mrl_tutorial.evaluation.reduction import Reduction, check_sample
+from mrl_tutorial.evaluation.reduction import Reduction, check_sample, eigen, variance_shares
 
 
 def code_basis(x: np.ndarray) -> Reduction:
@@ -57,3 +57,22 @@ def _centered_pair(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(f"give two sets (N, D) and (N, E) of the same items, not {x.shape} and {y.shape}")
     return x - x.mean(0), y - y.mean(0)
+
+
+def svd(x: np.ndarray) -> Reduction:
+    """The singular vectors of a sample x (..., N, D) as it is, not centered: the best rank-k approximation of its rows.
+
+    Each direction has its largest component positive. Raises InputError as in `pca`.
+    """
+    x = check_sample(x)
+    values, vectors = eigen(np.swapaxes(x, -1, -2) @ x)
+    if not (values.sum(-1) > 0).all():
+        raise InputError("all vectors of the sample are zero: they have no singular vectors")
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(-2)[..., None, :], -2)
+    return Reduction("SVD", x.shape[-1], values / values.sum(-1, keepdims=True), basis=vectors * np.sign(largest))
+
+
+def participation_ratio(x: np.ndarray) -> np.ndarray:
+    """(sum of variances)^2 / sum of squared variances of x (..., N, D): another count of directions, 1 to D, harder on
+    small ones than `effective_rank`. Raises InputError as that does."""
+    return 1 / (variance_shares(x) ** 2).sum(-1)

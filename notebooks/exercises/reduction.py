@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from evidence.reduction_measures import code_basis
+from evidence.reduction_measures import code_basis, svd
 
 from exercises.mistakes import recognize, unit
 from exercises.verdict import exercise
-from mrl_tutorial.evaluation.reduction import pca, random_dims, svd
+from mrl_tutorial.evaluation.reduction import pca, random_dims
 
 QUESTIONS = 5
 

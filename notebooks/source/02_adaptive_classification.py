@@ -41,6 +41,7 @@ import plotly
 import plotly.graph_objects as go
 import torch
 from evidence.calibration import reliability
+from evidence.cascade_search import cheapest_thresholds
 from evidence.ledger_rows import Ledger
 from exercises import cascades as check
 from plotly.subplots import make_subplots
@@ -208,8 +209,8 @@ calibration(runs["digits"], "MRL-E", "Digits, MRL-E: what a confidence is worth"
 # %%
 RULES = {
     "paper's rule": lambda a, visited: cascade.greedy_thresholds(a),
-    "one threshold": lambda a, visited: cascade.cheapest_thresholds(a, visited=visited, shared=True),
-    "search": lambda a, visited: cascade.cheapest_thresholds(a, visited=visited),
+    "one threshold": lambda a, visited: cheapest_thresholds(a, visited=visited, shared=True),
+    "search": lambda a, visited: cheapest_thresholds(a, visited=visited),
 }
 
 

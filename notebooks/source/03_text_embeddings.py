@@ -45,12 +45,13 @@ import torch
 import transformers
 from evidence.curve_figures import SHARE, difference_lines, side_by_side
 from evidence.ledger_rows import Ledger
+from evidence.widths import kept, smallest_width
 from exercises import text_embeddings as check
 
 from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, load_task, train
 from mrl_tutorial.evaluation import results
 from mrl_tutorial.evaluation.reduction import pca, random_dims
-from mrl_tutorial.evaluation.statistics import Difference, kept, paired, smallest_width
+from mrl_tutorial.evaluation.statistics import Difference, paired
 from mrl_tutorial.losses.contrastive import contrastive
 from mrl_tutorial.models.export import export
 from mrl_tutorial.panels import plots
@@ -788,7 +789,7 @@ check.choose_width(choose_width)
 # check.choose_width(choose_width)
 # ```
 #
-# The bound, not the mean: with few queries the mean may look fine by luck. The package's `statistics.smallest_width` does
+# The bound, not the mean: with few queries the mean may look fine by luck. `smallest_width` in `notebooks/evidence/widths.py` does
 # the same; the end of the cell of claim L2 asked it of the live heads.
 # </details>
 #

@@ -52,6 +52,7 @@ from evidence.ledger_rows import Ledger
 from evidence.published_grids import (
     cells_won,
     gain,
+    published,
     published_grid,
     separate_cells,
     stack,
@@ -63,7 +64,6 @@ from exercises import two_dimensions as check
 from scipy.stats import spearmanr
 
 from mrl_tutorial import Batch, Encoder, Recipe, TermExplorer, embed_task, evaluate_grid, get_recipe, load_task, train
-from mrl_tutorial.evaluation import results
 from mrl_tutorial.losses.alignment import code_pca, principal_axes
 from mrl_tutorial.panels import plots
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
@@ -1062,7 +1062,7 @@ tiles(
     columns=3,
     limits=(0.2, 0.9),
 ).show()
-brew = results.published("starbucks")
+brew = published("starbucks")
 brew = brew[(brew.table == "A1") & (brew.metric == "MARCO dev")].pivot_table(
     index="method", columns="size", values="value", sort=False
 )

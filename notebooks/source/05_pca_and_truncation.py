@@ -42,21 +42,12 @@ import plotly.graph_objects as go
 import torch
 from evidence import reduction_figures as pictures
 from evidence.ledger_rows import Ledger
-from evidence.reduction_measures import cka, code_basis, variance_kept
+from evidence.reduction_measures import cka, code_basis, participation_ratio, svd, variance_kept
 from evidence.stores import Measured, Store, measure_stores, signs
 from exercises import reduction as check
 
 from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
-from mrl_tutorial.evaluation.reduction import (
-    Reduction,
-    effective_rank,
-    participation_ratio,
-    pca,
-    plain,
-    random_dims,
-    spectrum,
-    svd,
-)
+from mrl_tutorial.evaluation.reduction import Reduction, effective_rank, pca, plain, random_dims, spectrum
 from mrl_tutorial.evaluation.statistics import bootstrap, compare, pareto
 from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer

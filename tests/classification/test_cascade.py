@@ -79,10 +79,9 @@ def test_one_class_and_one_size():
     assert cascade.run(a, cascade.greedy_thresholds(a)).final == 4 and cascade.hopeless(a) == 0
     p, labels = made(sizes=1)
     single = cascade.answers(p, labels, (8,))
-    for thresholds in ([], cascade.greedy_thresholds(single), cascade.tuned_thresholds(single, 0.1)):
+    for thresholds in ([], cascade.greedy_thresholds(single)):
         out = cascade.run(single, thresholds)
         assert (out.final, out.visited, out.accuracy) == (8, 8, single.accuracy[0])
-    assert len(cascade.cheapest_thresholds(single)) == 0
 
 
 @pytest.mark.parametrize(
@@ -104,16 +103,12 @@ def test_bad_input_is_named(change, message):
         cascade.answers(*change(*made()))
 
 
-def test_bad_thresholds_prices_and_targets_are_named():
+def test_bad_thresholds_are_named():
     a = cascade.answers(*made(), DIMS)
     for call in (
         lambda: cascade.run(a, [0.5]),
         lambda: cascade.run(a, [0.5, np.nan, 0.5]),
-        lambda: cascade.tuned_thresholds(a, -1),
-        lambda: cascade.tuned_thresholds(a, np.nan),
         lambda: cascade.greedy_thresholds(a, []),
-        lambda: cascade.cheapest_thresholds(a, -0.1),
-        lambda: cascade.cheapest_thresholds(a, 0, -1),
         lambda: cascade.expected_size([0.5, 0.4], [1, 2]),
     ):
         with pytest.raises(InputError):
@@ -134,50 +129,6 @@ def test_the_greedy_rule_is_the_loop(seed, steps):
             if hits > best:
                 best, chosen = hits, t
         assert found[j] == pytest.approx(chosen)
-
-
-@pytest.mark.parametrize("visited", [False, True])
-@pytest.mark.parametrize("price", [0, 0.05, 0.5])
-def test_tuning_finds_what_trying_everything_finds(price, visited):
-    grid = np.linspace(0.2, 1, 9)
-
-    def objective(out):
-        return 1 - out.accuracy + price * (out.visited if visited else out.final) / 64
-
-    gaps = []
-    for seed in range(6):
-        a = cascade.answers(*made(seed), DIMS)
-        t = cascade.tuned_thresholds(a, price, grid, visited=visited)
-        got = objective(cascade.run(a, t))
-        shared = min(objective(o) for o in cascade.shared_curve(a, np.append(grid, cascade.NEVER)))
-        every = [np.array([x, y, z]) for x in grid for y in grid for z in (*grid, 1.01)]
-        best = min(objective(cascade.run(a, u)) for u in every)
-        assert got <= shared + 1e-12
-        for j in range(3):  # no single threshold can be bettered
-            for v in (*grid, cascade.NEVER):
-                assert got <= objective(cascade.run(a, np.where(np.arange(3) == j, v, t))) + 1e-9
-        gaps.append(got - best)
-    assert np.median(gaps) < 0.01 and max(gaps) < 0.04
-
-
-def test_cheapest_keeps_its_promise_on_the_items_it_has_seen():
-    a = cascade.answers(*made(3, items=300), DIMS)
-    full = a.accuracy[-1]
-    for visited in (False, True):
-        sizes = []
-        for tolerance, sureness in ((0.05, 0), (0, 0), (0.01, 2), (0, 2)):
-            out = cascade.run(a, cascade.cheapest_thresholds(a, tolerance, sureness, visited=visited))
-            one = cascade.run(a, cascade.cheapest_thresholds(a, tolerance, sureness, visited=visited, shared=True))
-            size, simple = ((o.visited if visited else o.final) for o in (out, one))
-            for o in (out, one):
-                error = np.std(o.right * 1.0 - a.right[-1]) / 300**0.5
-                assert o.accuracy - full - sureness * error >= -tolerance - 1e-9
-            assert size <= simple
-            sizes.append(size)
-        assert sizes[0] < sizes[1] <= sizes[3] and sizes[0] < sizes[2] <= sizes[3]
-    by_hand = [o for o in cascade.shared_curve(a) if o.accuracy >= full - 0.05]
-    chosen = cascade.run(a, cascade.cheapest_thresholds(a, 0.05, shared=True))
-    assert chosen.final == min(o.final for o in by_hand)
 
 
 def test_oracle_bounds_every_cascade():

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, paired differences, penalty curves, the smallest width under a budget, Pareto fronts."""
+"""Bootstrap intervals, paired differences, Pareto fronts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from mrl_tutorial.evaluation.statistics import (
     compare,
     difference,
     interval,
-    kept,
     paired,
     pareto,
-    smallest_width,
 )
 from mrl_tutorial.grid import Grid
 
@@ -71,14 +69,6 @@ def test_an_impossible_interval_is_refused(options):
         interval(grid(np.zeros((2, 3, 5), np.float32)), 6, 16, **options)
 
 
-def test_kept_is_a_share_of_full_width():
-    values = np.array([[0.2, 0.3, 0.4], [0.1, 0.5, 0.5]])
-    assert np.allclose(kept(values), [[0.5, 0.75, 1.0], [0.2, 1.0, 1.0]])
-    assert np.allclose(kept([0.2, 0.3], full=0.5), [0.4, 0.6])
-    with pytest.raises(InputError, match="full width"):
-        kept([0.1, 0.0])
-
-
 def test_paired_mean_bounds_and_spread():
     rng = np.random.default_rng(0)
     b = rng.random((3, 400))
@@ -110,19 +100,6 @@ def test_not_worse_is_about_the_lower_bound():
     assert not Difference(0.03, -0.0101, 0.08, 0.0).not_worse
     assert not Difference(0.03, 0.0, 0.08, 0.0).better
     assert str(Difference(0.03, -0.01, 0.08, 0.0)) == "+0.030 [-0.010, +0.080]"
-
-
-def test_smallest_width_stops_at_the_first_that_fails():
-    def d(low):
-        return Difference(low + 0.01, low, low + 0.02, 0.0)
-
-    assert smallest_width({8: d(-0.2), 64: d(-0.02), 128: d(-0.005), 384: d(0.0)}) == 128
-    assert smallest_width({8: d(-0.2), 64: d(-0.02), 128: d(-0.005), 384: d(0.0)}, budget=0.02) == 64
-    assert smallest_width({8: d(0.0), 64: d(-0.02), 128: d(0.0)}) == 128  # 8 is luck
-    assert smallest_width({8: d(-0.2), 384: d(-0.1)}) is None
-    for widths, budget in [({}, 0.01), ({8: d(0)}, -0.1)]:
-        with pytest.raises(InputError):
-            smallest_width(widths, budget)
 
 
 def test_intervals_over_seeds_and_items_cover_the_truth():
