@@ -104,13 +104,13 @@ def logistic_accuracy(
     from sklearn.linear_model import LogisticRegression
 
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
-    for row, d in enumerate(dims):
-        x, y = unit(train[:, :d]), unit(test[:, :d])
-        for sample in samples:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the protocol
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the protocol
+        for row, d in enumerate(dims):
+            x, y = unit(train[:, :d]), unit(test[:, :d])
+            for sample in samples:
                 model = LogisticRegression(max_iter=100).fit(x[sample], train_labels[sample])
-            right[row] += model.predict(y) == test_labels
+                right[row] += model.predict(y) == test_labels
     return right / np.float32(len(samples))
 
 

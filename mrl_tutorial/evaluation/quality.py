@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any, overload
 
@@ -56,10 +56,12 @@ def evaluate_grid(
     if task.kind == "pairs":
         task = task.as_retrieval(config.split)
     names = check_metrics(task.kind, metric)
-    sizes = {part: _count(items) for part, items in task_inputs(task, config.split).items()}
+    inputs = task_inputs(task, config.split)
+    sizes = {part: x.shape[-2] if isinstance(x, np.ndarray) else len(x) for part, x in inputs.items()}
     given = None if embeddings is None else check_embeddings(embeddings, sizes)
     n_layers, width = _shape(task, config.split, encoder, given)
     layers, dims = check_cells(config.layers, config.dims, n_layers, width)
+    config = replace(config, layers=layers, dims=dims)
     measure = choose_measure(task, names, dims, config)
     uses_last = config.fixed_document or task.kind == "vectors"
     needed = sorted({*layers, n_layers}) if uses_last else list(layers)
@@ -76,10 +78,8 @@ def evaluate_grid(
         seconds["encode"] = time.perf_counter() - began
         return _fill(by_layer, layers, measure, config.fixed_document, progress)
 
-    if config.cache:
-        tables = remembered("grids", _key(task, encoder, given, names, (layers, dims, needed), config), compute)
-    else:
-        tables = compute()
+    cached = _key(task, encoder, given, names, needed, config) if config.cache else None
+    tables = compute() if cached is None else remembered("grids", cached, compute)
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
     grids = {}
@@ -108,17 +108,11 @@ def _fill(
     return tables
 
 
-def _count(items: Any) -> int:
-    return items.shape[-2] if isinstance(items, np.ndarray) else len(items)
-
-
 def _shape(task: Any, split: str, encoder: Any, given: Mapping[str, np.ndarray] | None) -> tuple[int, int]:
     """Layers and width of what will be measured."""
-    if given is not None:
-        shape = next(iter(given.values())).shape
-        return shape[0], shape[2]
-    array = next((x for x in task_inputs(task, split).values() if isinstance(x, np.ndarray)), None)
-    if array is not None and (encoder is None or task.kind == "vectors"):
+    inputs = task_inputs(task, split) if given is None else given
+    array = next((x for x in inputs.values() if isinstance(x, np.ndarray)), None)
+    if array is not None and (encoder is None or given is not None or task.kind == "vectors"):
         return (array.shape[0] if array.ndim == 3 else 1), array.shape[-1]
     if encoder is None:
         raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
@@ -126,17 +120,12 @@ def _shape(task: Any, split: str, encoder: Any, given: Mapping[str, np.ndarray] 
 
 
 def _key(
-    task: Any, encoder: Any, given: Mapping[str, np.ndarray] | None, names: Sequence[str],
-    cells: tuple[Sequence[int], Sequence[int], Sequence[int]], config: GridConfig,
+    task: Any, encoder: Any, given: Mapping[str, np.ndarray] | None, names: Sequence[str], needed: Sequence[int],
+    config: GridConfig,
 ) -> str:  # fmt: skip
-    """Stands for everything that shapes the measures; cells: layers, dimensions, and the layers that are read."""
-    layers, dims, needed = cells
+    """Stands for everything that shapes the measures; needed: the layers that are read; config: with the cells."""
     if given is None:
         source = [encoder.fingerprint() if encoder is not None else "", resolve_precision(config.precision)]
     else:
         source = [x[layer - 1] for _, x in sorted(given.items()) for layer in needed]
-    options = [
-        names, config.split, layers, dims, config.fixed_document, config.cosine, config.max_queries,
-        config.samples_per_label, config.n_experiments, config.seed,
-    ]  # fmt: skip
-    return key(VERSION, LIBRARIES, task.fingerprint(), options, *source)
+    return key(VERSION, LIBRARIES, task.fingerprint(), names, asdict(replace(config, precision="")), *source)

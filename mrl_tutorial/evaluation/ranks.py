@@ -25,11 +25,8 @@ ScoresByDim = Iterator[tuple[int, Tensor]]  # (dimension, scores (B, N)), as `it
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch, NumPy and scikit-learn on one thread inside the block.
-
-    Scoring is thousands of short operations. While anything else runs on the machine, threads that wait for each other
-    after each of them make it ten times slower.
-    """
+    """PyTorch, NumPy and scikit-learn on one thread inside the block: scoring is thousands of short operations, which
+    threads that wait for each other make ten times slower while anything else runs on the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -72,14 +69,9 @@ def relevant_ranks(
 
 
 def rank_all(scores: Tensor) -> Tensor:
-    """Rank, from 1, of every document in each row, by one stable sort: for queries with very many relevant documents.
-
-    scores: (B, N), columns ordered by document id, largest first. Returns (B, N) int64. Equal scores: the smaller
-    column ranks first, which is trec_eval's order (larger document id first).
-
-    >>> rank_all(torch.tensor([[0.5, 0.9, 0.5]])).tolist()
-    [[2, 1, 3]]
-    """
+    """Rank (B, N), from 1, of every document in each row of scores (B, N), by one stable sort: for queries with very
+    many relevant documents. Columns are ordered by document id, largest first; of equal scores the smaller column ranks
+    first, as in trec_eval."""
     order = scores.argsort(dim=1, descending=True, stable=True)
     ranks = torch.empty_like(order)
     return ranks.scatter_(1, order, torch.arange(1, scores.shape[1] + 1).expand_as(order).contiguous())
@@ -90,9 +82,6 @@ class RankCounter:
 
     columns: (P,) int64, the document's column in each row. Fast where they increase: left of all of them a tie ranks
     better, right of all of them it ranks worse, and only between them must the two be told apart.
-
-    >>> RankCounter(torch.tensor([2]), 3)(torch.tensor([[0.5, 0.9, 0.5]])).tolist()
-    [3]
     """
 
     def __init__(self, columns: Tensor, n_documents: int):
@@ -104,7 +93,7 @@ class RankCounter:
         self.tied = torch.empty_like(self.left)
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """scores (P, N) float32, columns ordered by document id, largest first -> ranks (P,) int64, from 1."""
+        """scores (P, N) float32 -> ranks (P,) int64, from 1."""
         low, high, better = self.low, self.high, self.better
         own = scores.gather(1, self.columns)  # (P, 1)
         torch.ge(scores[:, :low], own, out=better[:, :low])
@@ -142,22 +131,11 @@ def score_blocks(
 
 
 def repeats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of x (N, D) float32 that repeat an earlier row bit by bit, and the first row that each of them repeats.
-
-    >>> [rows.tolist() for rows in repeats(np.array([[1, 2], [3, 4], [1, 2]], np.float32))]
-    [[2], [0]]
-    """
-    start = np.ascontiguousarray(x[:, : min(2, x.shape[1])])
-    bits = start.view(f"i{start.itemsize * start.shape[1]}")  # one or two coordinates as one integer
-    _, group, size = np.unique(bits, return_inverse=True, return_counts=True)
+    """Rows of x (N, D) that repeat an earlier row bit by bit, and the first row that each of them repeats."""
     seen: dict[bytes, int] = {}
-    twins, firsts = [], []
-    for i in np.flatnonzero(size[group.reshape(-1)] > 1):  # few rows share even two coordinates
-        first = seen.setdefault(x[i].tobytes(), int(i))
-        if first != i:
-            twins.append(int(i))
-            firsts.append(first)
-    return np.array(twins, dtype=np.int64), np.array(firsts, dtype=np.int64)
+    firsts = np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(x)])
+    twins = np.flatnonzero(firsts != np.arange(len(x)))
+    return twins, firsts[twins]
 
 
 def _tied(by_dim: ScoresByDim, twins: np.ndarray, firsts: np.ndarray) -> ScoresByDim:

@@ -23,9 +23,6 @@ class Reduction:
     mean (..., 1, D) is taken off first, where there is one; then comes `basis` (..., D, D), a direction in each column,
     or `order` (D,) of coordinates. explained (..., D): share of the fitted sample's variance (of its squared length
     where the sample was not centered) in each column; NaN where nothing was fitted.
-
-    >>> Reduction("reversed", 3, np.full(3, np.nan), order=np.array([2, 1, 0])).apply(np.array([[1, 2, 3]])).tolist()
-    [[3.0, 2.0, 1.0]]
     """
 
     name: str
@@ -46,8 +43,7 @@ class Reduction:
             raise InputError(f"{self.name} takes vectors (..., N, {self.width}), not {x.shape}")
         layers = () if self.basis is None else self.basis.shape[:-2]
         if layers and x.shape[-2 - len(layers) : -2] != layers:
-            wanted = f"(..., {layers}, N, {self.width})"
-            raise InputError(f"{self.name} was fitted on {layers} layers: give {wanted}, not {x.shape}")
+            raise InputError(f"{self.name} was fitted on {layers} layers, {self.width} wide: give such, not {x.shape}")
         if self.order is not None:
             return x[..., self.order]
         if self.mean is not None:
@@ -60,16 +56,17 @@ class Reduction:
 
 
 def plain(width: int) -> Reduction:
-    """The vector's own order: its k-dimensional reduction is its prefix. Raises InputError for a width below 1."""
-    return Reduction("prefix", _positive(width), np.full(width, np.nan))
+    """The vector's own order: its k-dimensional reduction is its prefix."""
+    return Reduction("prefix", width, np.full(width, np.nan))
 
 
 def random_dims(width: int, seed: int) -> Reduction:
     """A random order of the coordinates, so that a prefix of k is k of them, sampled without replacement.
 
-    Raises InputError for a width below 1.
-    """
-    order = np.random.default_rng(seed).permutation(_positive(width))
+    Raises InputError for a width below 1."""
+    if width < 1:
+        raise InputError(f"a width of {width} is impossible: give a whole number from 1 up")
+    order = np.random.default_rng(seed).permutation(width)
     return Reduction("random coordinates", width, np.full(width, np.nan), order=order)
 
 
@@ -94,12 +91,8 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
 def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:
     """Variances along the principal components of x (..., N, D), largest first: (..., D).
 
-    They are the eigenvalues of the covariance with N - 1; center=False: of x'x / N. Raises InputError for fewer than 2
-    vectors, and where they are not finite.
-
-    >>> spectrum(np.array([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]])).tolist()
-    [4.0, 0.0]
-    """
+    They are the eigenvalues of the covariance with N - 1; center=False: of x'x / N. Raises InputError as in `pca`, but
+    not where all vectors are the same."""
     x = check_sample(x)
     centered = x - x.mean(-2, keepdims=True) if center else x
     return eigen(np.swapaxes(centered, -1, -2) @ centered)[0] / (x.shape[-2] - center)
@@ -110,17 +103,13 @@ def effective_rank(x: np.ndarray) -> np.ndarray:
 
     Source: O. Roy and M. Vetterli, The effective rank (EUSIPCO 2007), here of the covariance. Raises InputError as
     `spectrum`, and where all vectors are the same.
-
-    >>> float(effective_rank(np.vstack([np.eye(6), -np.eye(6)])).round(6))
-    6.0
     """
     return directions(variance_shares(x))
 
 
 def directions(share: np.ndarray) -> np.ndarray:
     """`effective_rank` of shares of variance (..., D) that sum to 1."""
-    entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(-1)
-    return np.exp(entropy)
+    return np.exp(-(share * np.log(np.where(share > 0, share, 1))).sum(-1))
 
 
 def check_sample(x: np.ndarray) -> np.ndarray:
@@ -146,9 +135,3 @@ def eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (..., D), largest first and none below 0, and vectors (..., D, D) of symmetric matrices."""
     values, vectors = np.linalg.eigh(gram)
     return np.clip(values[..., ::-1], 0, None), vectors[..., ::-1]
-
-
-def _positive(width: int) -> int:
-    if width != int(width) or width < 1:
-        raise InputError(f"a width of {width} is impossible: give a whole number from 1 up")
-    return int(width)

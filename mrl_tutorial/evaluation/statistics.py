@@ -67,7 +67,7 @@ class Difference(NamedTuple):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def paired(a: np.ndarray, b: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0) -> Difference:
+def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> Difference:
     """a - b for two models that were measured on the same items, perhaps with several training seeds.
 
     a: (S, N), b: (S, N) or (1, N), a row for each seed; plain (N,) counts as one seed. The bounds come from resampling
@@ -82,7 +82,7 @@ def paired(a: np.ndarray, b: np.ndarray, *, level: float = 0.95, samples: int = 
     items = a.mean(0) - b.mean(0)  # (N,)
     by_seed = (a - b).mean(1)  # (S,)
     spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
-    return Difference(float(items.mean()), *bootstrap(items, level=level, samples=samples, seed=seed), spread)
+    return Difference(float(items.mean()), *bootstrap(items, samples=samples, seed=seed), spread)
 
 
 def difference(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
@@ -96,29 +96,19 @@ def difference(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int =
     return (float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed))
 
 
-def interval(
-    grid: Grid, layer: int, dim: int, *, level: float = 0.95, samples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap interval (low, high) of one cell's mean over its items.
+def interval(grid: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval (low, high), 95 %, of one cell's mean over its items.
 
-    Raises InputError where the grid does not hold that cell, or its measure has no value for each item.
-
-    >>> items = np.array([[[0.0, 0.5, 1.0, 0.5]]])
-    >>> grid = Grid("task", "model", "ndcg@10", "test", (6,), (384,), items.mean(-1), items)
-    >>> low, high = interval(grid, 6, 384)
-    >>> low < grid.at(6, 384) < high
-    True
-    """
-    return bootstrap(grid.items(layer, dim), level=level, samples=samples, seed=seed)
+    Raises InputError where the grid does not hold that cell, or its measure has no value for each item."""
+    return bootstrap(grid.items(layer, dim), samples=samples, seed=seed)
 
 
 def compare(
-    a: Grid, b: Grid, layer: int, dim: int, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+    a: Grid, b: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """a - b in one cell of two grids, over the same items: (difference, low, high) by a paired bootstrap.
+    """a - b in one cell of two grids, over the same items: (difference, low, high) by a paired bootstrap, 95 %.
 
-    Raises InputError as in `interval`, and where the grids measure different things or items.
-    """
+    Raises InputError as in `interval`, and where the grids measure different things or items."""
     for what in ("task", "split", "metric"):
         ours, theirs = getattr(a, what), getattr(b, what)
         if ours != theirs:
@@ -126,7 +116,7 @@ def compare(
     first, second = a.items(layer, dim), b.items(layer, dim)
     if first.size != second.size:
         raise InputError(f"grids of {first.size} and {second.size} items cannot be paired: measure both alike")
-    return paired(first, second, level=level, samples=samples, seed=seed)[:3]
+    return paired(first, second, samples=samples, seed=seed)[:3]
 
 
 def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:

@@ -65,8 +65,7 @@ class Truncation:
 
     def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
         """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
-        units = self.units if way in ("late", "l2") else None
-        found = scores(way, self.queries[query], self.documents, d, units)
+        found = scores(way, self.queries[query], self.documents, d, self.units)
         # sorting the few that reach the k-th score is enough
         near = np.flatnonzero(found >= np.partition(found, -k)[-k]) if k < len(found) else np.arange(len(found))
         return near[np.lexsort((self.ties[near], -found[near]))][:k]
@@ -91,36 +90,35 @@ def measure_truncation(
     if queries.shape[1] != documents.shape[1]:
         raise InputError(f"queries of width {queries.shape[1]}, documents of {documents.shape[1]}: encode both alike")
     graded = _graded(relevant, len(queries), len(documents))
-    rows = sorted(graded)
+    rows, width = sorted(graded), documents.shape[1]
     ties = np.random.default_rng(0).permutation(len(documents))
     # ids fall as places grow, because among equal scores the larger id ranks first
     ids = [f"{len(ties) - place:09d}" for place in ties]
     qrels = {str(q): {ids[row]: grade for row, grade in graded[q].items()} for q in rows}
     queries, judged = queries[rows], judge(list(qrels), ids, qrels)
-    width = documents.shape[1]
-    each = {m: np.zeros((len(WAYS), width, len(rows))) for m in METRICS}
+    each: dict[str, list[np.ndarray]] = {m: [] for m in METRICS}  # of each way, (D, Q)
     for i, way in enumerate(WAYS):
         progress(i, len(WAYS), f"all {width} dimensions, way {way}")
         q, x, step = products(way, queries, documents)
         ranks = relevant_ranks(q, x, range(step, step * width + 1, step), judged, cosine=way == "cut")
         for m in METRICS:
-            each[m][i] = retrieval_metric(m, ranks, judged)
+            each[m].append(retrieval_metric(m, ranks, judged))
     progress(len(WAYS), len(WAYS), "done")
-    contrast = np.ptp(each[METRICS[0]][:, np.array(default_dims(width)) - 1], axis=0).mean(0)
-    found = tuple(frozenset(row for row, grade in graded[q].items() if grade > 0) for q in rows)
+    usual = np.array(default_dims(width)) - 1
     lengths = prefix_lengths(documents)
-    spread = np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T
-    values = {m: x.mean(-1) for m, x in each.items()}
-    return Truncation(queries, documents, tuple(rows), found, values, ties, contrast, histogram(lengths), spread)
+    return Truncation(
+        queries, documents, tuple(rows),
+        relevant=tuple(frozenset(row for row, grade in graded[q].items() if grade > 0) for q in rows),
+        values={m: np.stack(found).mean(-1) for m, found in each.items()}, ties=ties,
+        contrast=np.ptp(np.stack(each[METRICS[0]])[:, usual], axis=0).mean(0), lengths=histogram(lengths),
+        spread=np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
+    )  # fmt: skip
 
 
 def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None) -> np.ndarray:
     """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better.
 
     units (N, D): the documents at length 1, if already computed. Raises InputError for an unknown way or dimension.
-
-    >>> scores("cut", np.array([1.0, 0.0]), np.array([[3.0, 4.0]]), 2).round(3).tolist()
-    [0.6]
     """
     _check(way, d, documents.shape[1])
     if way == "raw":
@@ -155,9 +153,7 @@ def prefix_lengths(documents: np.ndarray) -> np.ndarray:
 
 def histogram(lengths: np.ndarray) -> np.ndarray:
     """lengths (N, D) from 0 to 1 -> share of the N in each of `BINS` bins, (D, BINS)."""
-    n, width = lengths.shape
-    bins = np.minimum((lengths * BINS).astype(int), BINS - 1) + BINS * np.arange(width)
-    return np.bincount(bins.ravel(), minlength=width * BINS).reshape(width, BINS) / n
+    return np.stack([np.histogram(column, BINS, (0, 1))[0] for column in lengths.T]) / len(lengths)
 
 
 def _check(way: str, d: int, width: int) -> None:

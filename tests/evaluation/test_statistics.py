@@ -66,7 +66,7 @@ def test_only_the_same_items_are_paired(change, words):
 @pytest.mark.parametrize("options", [{"level": 95}, {"level": 0}, {"samples": 0}])
 def test_an_impossible_interval_is_refused(options):
     with pytest.raises(InputError, match="give"):
-        interval(grid(np.zeros((2, 3, 5), np.float32)), 6, 16, **options)
+        bootstrap(np.zeros(5), **options)
 
 
 def test_paired_mean_bounds_and_spread():
