@@ -45,21 +45,15 @@ def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
     return n * bytes_per_vector(dim, dtype) / GB
 
 
-def block_flops(hidden: int, intermediate: int, tokens: int) -> int:
-    """Multiply-adds of one transformer block for one text of `tokens` tokens.
-
-    Every token: 4 hidden^2 (query, key, value, output maps), 2 hidden intermediate (feed-forward), and 2 tokens hidden
-    (its scores with all tokens, and their weighted sum). Norms, biases, softmax and activations are left out.
-    """
-    _positive(hidden=hidden, intermediate=intermediate, tokens=tokens)
-    return tokens * (4 * hidden**2 + 2 * hidden * intermediate + 2 * tokens * hidden)
-
-
 def encode_flops(n_layers_used: int, hidden: int, intermediate: int, tokens: int) -> int:
-    """Multiply-adds of encoding one text of `tokens` tokens with the first `n_layers_used` blocks. Looking up token
-    embeddings costs none."""
-    _positive(n_layers_used=n_layers_used)
-    return n_layers_used * block_flops(hidden, intermediate, tokens)
+    """Multiply-adds of encoding one text of `tokens` tokens with the first `n_layers_used` blocks.
+
+    In each block, every token: 4 hidden^2 (query, key, value, output maps), 2 hidden intermediate (feed-forward), and
+    2 tokens hidden (its scores with all tokens, and their weighted sum). Norms, biases, softmax and activations are
+    left out; looking up token embeddings costs none.
+    """
+    _positive(n_layers_used=n_layers_used, hidden=hidden, intermediate=intermediate, tokens=tokens)
+    return n_layers_used * tokens * (4 * hidden**2 + 2 * hidden * intermediate + 2 * tokens * hidden)
 
 
 def search_flops(n: int, dim: int) -> int:
@@ -76,10 +70,9 @@ def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
     """
     total, left = search_flops(n, dim), n
     for k, d in steps:
-        _positive(k=k, d=d)
         if k > left:
             raise InputError(f"a shortlist of {k} cannot be taken from {left} documents: let shortlists shrink")
-        total, left = total + k * d, k
+        total, left = total + search_flops(k, d), k
     return total
 
 
@@ -120,16 +113,13 @@ def cell_price(
     n_layers, width = encoder.n_layers, encoder.width
     if not 1 <= layer <= n_layers or not 1 <= dim <= width:
         raise InputError(f"cell ({layer}, {dim}) does not exist: layers are 1 to {n_layers}, dimensions 1 to {width}")
-    intermediate = getattr(encoder, "intermediate", 4 * width)
-    price = {
+    return {
         "bytes": bytes_per_vector(dim, dtype),
         "corpus_gb": corpus_gb(n_documents, dim, dtype),
-        "encode_flops": encode_flops(layer, width, intermediate, tokens),
+        "encode_flops": encode_flops(layer, width, getattr(encoder, "intermediate", 4 * width), tokens),
         "search_flops": search_flops(n_documents, dim),
-    }
-    return price | {
-        "bytes_share": price["bytes"] / bytes_per_vector(width),
-        "encode_share": price["encode_flops"] / encode_flops(n_layers, width, intermediate, tokens),
+        "bytes_share": bytes_per_vector(dim, dtype) / bytes_per_vector(width),
+        "encode_share": layer / n_layers,
         "search_share": dim / width,
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings, embed_task
-from mrl_tutorial.retrieval.checks import check_vectors
+from mrl_tutorial.retrieval.indexes import check_vectors
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage
 
@@ -46,8 +46,7 @@ def measure_path(
     [[0.63], [1.0]]
     """
     part = Judged.of(task, embeddings, split, metric)
-    found = Retriever(part.documents, stages, cosine=cosine, threads=threads).search(part.queries, part.k)
-    return part.items(found.rows)
+    return part.search(Retriever(part.documents, stages, cosine=cosine, threads=threads))
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,10 @@ class Judged:
             check_vectors(vectors, f"{split} queries, layer {layer}")
         return cls(parts["queries"], parts["documents"], judgments, metric, k)
 
-    def measure(self, rows: np.ndarray) -> float:
-        """The mean measure of found rows (Q, k), best first."""
-        return float(self.items(rows).mean())
-
     def items(self, rows: np.ndarray) -> np.ndarray:
-        """The measure of each query, (Q,)."""
+        """The measure of each query, (Q,), where `rows` (Q, k) were found, best first."""
         return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judgments), self.judgments)
+
+    def search(self, retriever: Retriever) -> np.ndarray:
+        """The measure of each query, (Q,), as `retriever` finds the documents."""
+        return self.items(retriever.search(self.queries, self.k).rows)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,11 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import key
 from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
-from mrl_tutorial.retrieval.checks import check_ids, check_vectors
+from mrl_tutorial.retrieval.faiss_indexes import floats
+from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
 from mrl_tutorial.retrieval.milvus_link import Link, load_pymilvus
 from mrl_tutorial.retrieval.retriever import SearchResult
-from mrl_tutorial.topk import inverse_lengths, rerank
+from mrl_tutorial.topk import rerank
 
 ASKED = 16  # queries in a call: their shortlists' long vectors come back in one message
 LONGEST = 16_384  # depth, Milvus's own limit
@@ -77,16 +80,14 @@ class MilvusStore:
         if batch < 1:
             raise InputError(f"batch {batch} is impossible: give 1 or more")
         self._prepare(about)
-        n, written, ticker = len(documents), 0, Ticker(progress)
-        try:
+        n, written = len(documents), 0
+        with closing(Ticker(progress)) as ticker:
             for start in range(0, n, batch):
                 stop = min(start + batch, n)
                 if self._count(f"row >= {start} and row < {stop}") < stop - start:
                     self._link.call("upsert", self.collection, self._rows(documents, names, start, stop))
                     written += stop - start
                 ticker(stop, n, "loading")
-        finally:
-            ticker.close()
         if written:
             self._link.call("flush", self.collection)
         if (held := self.count()) != n:
@@ -111,13 +112,13 @@ class MilvusStore:
             raise InputError(f"queries have shape {np.shape(queries)}: give (queries, {about['width']})")
         if len(q):
             check_vectors(q, "queries")
-        k = min(k, depth)
+        k, cosine = min(k, depth), about["cosine"]
         rows, scores = np.full((len(q), k), -1, dtype=np.int64), np.full((len(q), k), -np.inf)
         short, seconds = np.full((len(q), depth), -1, dtype=np.int64), [0.0, 0.0]
         names: dict[int, str] = {}
         for start in range(0, len(q), ASKED):
             began = time.perf_counter()
-            asked = list(_unit(q[start : start + ASKED], about["ds"], about["cosine"]))
+            asked = list(floats(q[start : start + ASKED, : about["ds"]], cosine))
             lists = self._link.call(
                 "search", self.collection, data=asked, anns_field="short", limit=depth,
                 output_fields=["id", "long"], search_params={"metric_type": "IP"},
@@ -127,7 +128,9 @@ class MilvusStore:
                 short[i, : len(hits)] = [hit["row"] for hit in hits]
                 names |= {hit["row"]: hit["entity"]["id"] for hit in hits}
                 long = {hit["row"]: hit["entity"]["long"] for hit in hits}
-                rows[i], scores[i] = _rerank(q[i, : about["dr"]], short[i], long, k, about["cosine"])
+                vectors = partial(_listed, long)
+                best = rerank(q[i : i + 1, : about["dr"]], short[i : i + 1], vectors, k, cosine=cosine)
+                rows[i], scores[i] = best[0][0], best[1][0]
             seconds[0] += searched - began
             seconds[1] += time.perf_counter() - searched
         if np.ndim(queries) == 1:
@@ -136,7 +139,7 @@ class MilvusStore:
 
     def count(self) -> int:
         """Rows that the collection holds."""
-        return self._count("") if self._link.call("has_collection", self.collection) else 0
+        return self._count() if self._link.call("has_collection", self.collection) else 0
 
     def drop(self) -> None:
         """Delete the collection and its notes."""
@@ -159,28 +162,25 @@ class MilvusStore:
         check_dims([self.ds], width)
         check_dims([dr], width)
         check_vectors(documents, "documents")
-        names = [str(i) for i in range(n)] if ids is None else list(ids)
-        check_ids(names, n)
-        longest = max(names, key=lambda name: len(name.encode()))
-        if len(longest.encode()) > ID_BYTES:
-            raise InputError(f"id {longest[:40]!r}... is too long: give at most {ID_BYTES} bytes")
+        names = list(check_ids(list(map(str, range(n))) if ids is None else ids, n))
+        if long := [name for name in names if len(name.encode()) > ID_BYTES]:
+            raise InputError(f"id {long[0][:40]!r}... is too long: give at most {ID_BYTES} bytes")
         mark = key(np.asarray(documents), names, self.ds, dr, self.cosine)
         return names, {"n": n, "width": width, "ds": self.ds, "dr": dr, "cosine": self.cosine, "mark": mark}
 
     def _prepare(self, about: dict) -> None:
         """Make both collections where they are missing. The notes come first: rows without notes are not ours."""
-        noted = self._noted()
-        if noted is None and self._link.call("has_collection", self.collection):
+        noted, there = self._noted(), self._link.call("has_collection", self.collection)
+        if noted is None and there:
             raise InputError(f"collection {self.collection!r} was not written by this package: give another name")
         if noted is not None and noted["mark"] != about["mark"]:
             raise InputError(f"collection {self.collection!r} holds other vectors: give another name, or drop() it")
         if noted is None:
             if not self._link.call("has_collection", self.about):
                 self._create(self.about, {"none": 2}, "FLAT")
-            note = {"row": 0, "id": json.dumps(about), "none": [0.0, 0.0]}
-            self._link.call("upsert", self.about, [note])
+            self._link.call("upsert", self.about, [{"row": 0, "id": json.dumps(about), "none": [0.0, 0.0]}])
             self._link.call("flush", self.about)
-        if not self._link.call("has_collection", self.collection):
+        if not there:
             self._create(self.collection, {"short": about["ds"], "long": about["dr"]}, self.index)
 
     def _noted(self) -> dict | None:
@@ -205,25 +205,16 @@ class MilvusStore:
         self._link.call("create_collection", name, schema=schema, index_params=indexes, consistency_level="Strong")
 
     def _rows(self, documents: np.ndarray, names: list[str], start: int, stop: int) -> list[dict]:
-        x = np.asarray(documents[start:stop], dtype=np.float32)
-        short, long = _unit(x, self.ds, self.cosine), np.ascontiguousarray(x[:, : self.dr])
-        return [{"row": start + i, "id": names[start + i], "short": short[i], "long": long[i]} for i in range(len(x))]
+        some = documents[start:stop]
+        vectors = zip(floats(some[:, : self.ds], self.cosine), floats(some[:, : self.dr], False), strict=True)
+        return [
+            {"row": i, "id": names[i], "short": short, "long": long} for i, (short, long) in enumerate(vectors, start)
+        ]
 
-    def _count(self, where: str) -> int:
+    def _count(self, where: str = "") -> int:
         return int(self._link.call("query", self.collection, filter=where, output_fields=["count(*)"])[0]["count(*)"])
 
 
-def _rerank(
-    query: np.ndarray, rows: np.ndarray, long: dict[int, list[float]], k: int, cosine: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best rows of one query, and their scores; `long`: row -> vector."""
-    found, scores = rerank(
-        query[None], rows[None], lambda some: np.array([long[row] for row in some.tolist()], dtype=np.float32), k,
-        cosine=cosine,
-    )  # fmt: skip
-    return found[0], scores[0]
-
-
-def _unit(x: np.ndarray, dim: int, cosine: bool) -> np.ndarray:
-    x = np.ascontiguousarray(x[:, :dim], dtype=np.float32)
-    return x * inverse_lengths(x)[:, None] if cosine else x
+def _listed(vectors: dict[int, list[float]], rows: np.ndarray) -> np.ndarray:
+    """The vectors of `rows`, (c, dr) float32."""
+    return np.array([vectors[row] for row in rows.tolist()], dtype=np.float32)

@@ -21,13 +21,7 @@ class Link:
     """
 
     def __init__(
-        self,
-        uri: str,
-        token: str = "",
-        *,
-        tries: int = 5,
-        wait: float = 0.5,
-        connect: Callable[[], Any] | None = None,
+        self, uri: str, token: str = "", *, tries: int = 5, wait: float = 0.5, connect: Callable[[], Any] | None = None
     ):
         self.uri, self.tries, self.wait = uri, max(1, tries), wait
         self._connect = connect or (lambda: load_pymilvus().MilvusClient(uri=uri, token=token))

@@ -6,10 +6,11 @@ which a first stage takes the best. Later stages look the survivors' scores up.
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
+import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,8 @@ from mrl_tutorial.evaluation.measures import subsample
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.retrieval.checks import check_stages
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
-from mrl_tutorial.retrieval.stages import Stage, funnel
+from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
 K = 10  # documents that a path returns
@@ -68,20 +68,14 @@ def draw_path(
         )
     if depth < K:
         raise InputError(f"a shortlist of {depth} cannot give {K} documents: hand on {K} or more")
-    cells, depths = [(l1, d1)], [depth]
+    path = [Stage(d1, depth, l1)]
     for share in np.linspace(0, 1, middle + 2)[1:-1]:
-        layer, dim = round(l1 + share * (l2 - l1)), _between(d1, d2, share)
+        layer, dim = round(l1 + share * (l2 - l1)), round(d1 * (d2 / d1) ** share)
         if dims is not None:
             dim = min(dims, key=lambda d: abs(np.log2(d / dim)))
-        if (layer, dim) not in ((l2, d2), cells[-1]):
-            cells.append((layer, dim))
-            depths.append(max(K, _between(depth, K, share)))
-    cells.append((l2, d2))
-    return funnel([dim for _, dim in cells], depths, layers=[layer for layer, _ in cells])
-
-
-def _between(a: int, b: int, share: float) -> int:
-    return round(a * (b / a) ** share)
+        if (layer, dim) not in ((l2, d2), (path[-1].layer, path[-1].dim)):
+            path.append(Stage(dim, max(K, round(depth * (K / depth) ** share)), layer))
+    return (*path, Stage(d2, None, l2))
 
 
 class Paths:
@@ -93,12 +87,7 @@ class Paths:
     """
 
     def __init__(
-        self,
-        task: Any,
-        embeddings: Mapping[str, Mapping[str, np.ndarray]],
-        *,
-        split: str = "dev",
-        queries: int = 150,
+        self, task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], *, split: str = "dev", queries: int = 150
     ):
         if task.kind != "retrieval":
             raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
@@ -118,8 +107,8 @@ class Paths:
         self.dims = default_dims(self.width)
         self._judged = metrics.judge(self.ids, list(task.corpus), task.qrels)
         self._position = self._judged.order[self._judged.column]  # row of each judged pair's document
-        self._held: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._heads: dict[tuple, np.ndarray] = {}
+        self._scores = lru_cache(HELD)(self._score)
+        self._ranked = cache(self._rank)
 
     def grid(self, name: str) -> np.ndarray:
         """nDCG@10 of a plain search of every cell over these queries, (layers, default dims)."""
@@ -142,44 +131,34 @@ class Paths:
             rows = np.take_along_axis(rows, top_columns(left, stage.depth or K), 1)
             survivors.append(rows)
         recall = float((self.full(name)[:, :, None] == rows[:, None, :K]).any(2).mean())
-        kept = tuple(float(self._hits(found).any(1).mean()) for found in survivors)
+        hits = [found[self._judged.query] == self._position[:, None] for found in survivors]  # (P, depth) each
+        kept = tuple(float(found.any(1).mean()) for found in hits)
         ranks = metrics.found_ranks(rows[:, :K], self._judged)
         ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self._judged).mean())
         return PathResult(stages, tuple(survivors), recall, ndcg, kept)
 
     def warm(self, name: str) -> None:
         """Rank every cell now, so that no move of a slider has to."""
-        for layer in range(1, self.n_layers + 1):
-            for dim in self.dims:
-                self._head(name, layer, dim, K)
+        for layer, dim in product(range(1, self.n_layers + 1), self.dims):
+            self._head(name, layer, dim, K)
 
     def relevant(self, query: int) -> np.ndarray:
         """Rows of the documents that are relevant to a query."""
         return self._position[self._judged.query == query]
 
-    def _hits(self, rows: np.ndarray) -> np.ndarray:
-        """(P, depth): where each judged pair's document stands in the rows of its query."""
-        return rows[self._judged.query] == self._position[:, None]
-
     def _head(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
         """The `depth` best rows of a cell, best first, (Q, min(depth, N))."""
-        cell = name, layer, dim
-        if cell not in self._heads or self._heads[cell].shape[1] < min(depth, self.n):
-            self._heads[cell] = top_columns(self._scores(*cell), max(depth, LONGEST)).astype(np.int32)
-        return self._heads[cell][:, :depth].astype(np.int64)
+        return self._ranked(name, layer, dim, max(depth, LONGEST))[:, :depth].astype(np.int64)
 
-    def _scores(self, name: str, layer: int, dim: int) -> np.ndarray:
+    def _rank(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
+        return top_columns(self._scores(name, layer, dim), depth).astype(np.int32)
+
+    def _score(self, name: str, layer: int, dim: int) -> np.ndarray:
         """Cosines (Q, N) float32 of one cell."""
-        cell = name, layer, dim
-        if cell not in self._held:
-            q, x = (parts[name][layer - 1][:, :dim] for parts in (self._queries, self._documents))
-            with one_thread():
-                scores = q @ x.T
-            self._held[cell] = scores * inverse_lengths(x) * inverse_lengths(q)[:, None]
-            if len(self._held) > HELD:
-                self._held.popitem(last=False)
-        self._held.move_to_end(cell)
-        return self._held[cell]
+        q, x = (parts[name][layer - 1][:, :dim] for parts in (self._queries, self._documents))
+        with one_thread():
+            scores = q @ x.T
+        return scores * inverse_lengths(x) * inverse_lengths(q)[:, None]
 
 
 @dataclass(frozen=True)
@@ -206,12 +185,7 @@ class Throughput:
 
 
 def _quickest(job: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        job()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return min(timeit.repeat(job, number=1, repeat=5))
 
 
 def price(
@@ -223,21 +197,21 @@ def price(
     geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of
     each layer that reranks).
 
-    >>> cost = price(funnel([64, 384], [100]), 1_000_000, Throughput(scan=1e10, gather=1e9, stage=1e-4))
+    >>> cost = price([Stage(64, 100), Stage(384)], 1_000_000, Throughput(scan=1e10, gather=1e9, stage=1e-4))
     >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)
     (64.0384, 25.95, 1.792)
     """
-    first, *later = stages
-    steps = [(min(before.depth or K, n), stage) for before, stage in zip(stages, later, strict=False)]
+    scanned = bytes_per_vector(stages[0].dim)
+    steps = [(min(before.depth or K, n), stage) for before, stage in pairwise(stages)]
     moved = sum(left * bytes_per_vector(stage.dim) for left, stage in steps)
-    wide: dict[int, int] = {}
-    for stage in later:
-        wide[stage.layer or 0] = max(wide.get(stage.layer or 0, 0), stage.dim)
-    held = n * (bytes_per_vector(first.dim) + sum(bytes_per_vector(dim) for dim in wide.values()))
+    wide: dict[int | None, int] = {}
+    for _, stage in steps:
+        wide[stage.layer] = max(wide.get(stage.layer, 0), bytes_per_vector(stage.dim))
     encode = float("nan")
     if geometry is not None:
         deepest = max(stage.layer or geometry.n_layers for stage in stages)
         encode = encode_flops(deepest, geometry.width, geometry.intermediate, tokens) / 1e6
-    seconds = n * bytes_per_vector(first.dim) / clock.scan + moved / clock.gather + len(stages) * clock.stage
-    flops = rerank_flops(n, first.dim, [(left, stage.dim) for left, stage in steps])
+    seconds = n * scanned / clock.scan + moved / clock.gather + len(stages) * clock.stage
+    flops = rerank_flops(n, stages[0].dim, [(left, stage.dim) for left, stage in steps])
+    held = n * (scanned + sum(wide.values()))
     return {"mflops": flops / 1e6, "encode_mflops": encode, "ms": 1e3 * seconds, "gb": held / 1e9}

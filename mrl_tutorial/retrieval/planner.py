@@ -17,11 +17,10 @@ import numpy as np
 from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
-from mrl_tutorial.retrieval.checks import check_stages
 from mrl_tutorial.retrieval.costs import Geometry, encode_flops
 from mrl_tutorial.retrieval.measure import Judged, Progress
 from mrl_tutorial.retrieval.retriever import Retriever
-from mrl_tutorial.retrieval.stages import Stage
+from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import inverse_lengths, prepared
 
 DENSE = 2**27  # scores held while planning: 512 MB
@@ -139,25 +138,16 @@ def plan_retrieval(
     trial = _Trial(dev, config)
     tried = list(trial.plans(progress))
     full, cost = tried[0], config.cost
-    chosen = min(
-        (plan for plan in tried if plan.dev >= target * full.dev), key=lambda plan: (getattr(plan, cost), -plan.dev)
-    )
+    enough = [plan for plan in tried if plan.dev >= target * full.dev]
+    chosen = min(enough, key=lambda plan: (getattr(plan, cost), -plan.dev))
     front = [tried[i] for i in pareto([getattr(plan, cost) for plan in tried], [plan.dev for plan in tried])]
     found = {}
     for plan in dict.fromkeys([*front, chosen, full]):
         retriever = trial.base.with_stages(plan.stages)
-        quality = [part.measure(retriever.search(part.queries, part.k).rows) for part in (dev, test)]
-        found[plan] = replace(plan, dev=quality[0], test=quality[1])
-    return PlanResult(
-        task.name,
-        config.metric,
-        target,
-        cost,
-        chosen=found[chosen],
-        full=found[full],
-        front=tuple(found[plan] for plan in front),
-        tried=tuple(tried),
-    )
+        on_dev, on_test = (float(part.search(retriever).mean()) for part in (dev, test))
+        found[plan] = replace(plan, dev=on_dev, test=on_test)
+    best = tuple(found[plan] for plan in front)
+    return PlanResult(task.name, config.metric, target, cost, found[chosen], found[full], best, tuple(tried))
 
 
 class _Trial:
@@ -168,10 +158,10 @@ class _Trial:
             raise InputError("nothing to choose from: give depths from 1 on, engines and reranking")
         n_layers, self.n, width = dev.documents.shape
         self.dev, self.config = dev, config
-        layers = [n_layers] if config.layers == "last" else config.layers
+        layers = n_layers if config.layers == "last" else config.layers
         self.layers, self.dims = check_cells(layers, config.dims, n_layers, width)
-        dims = [width] if config.rerank_dims is None else config.rerank_dims
-        _, self.rerank_dims = check_cells(None, dims, n_layers, width)
+        widths = width if config.rerank_dims is None else config.rerank_dims
+        _, self.rerank_dims = check_cells(None, widths, n_layers, width)
         for engine, later, dim in product(config.engines, config.reranking, self.rerank_dims):
             check_stages([Stage(self.dims[0], 1, engine=engine), Stage(dim, engine=later)], n_layers, width)
         shortest = min(dev.k, self.n)
@@ -226,4 +216,4 @@ class _Trial:
             deepest = 1 + max(stage.row for stage in retriever.stages)
             flops += encode_flops(deepest, geometry.width, geometry.intermediate, self.config.tokens)
         held = sum(retriever.nbytes.values())
-        return Plan(retriever.stages, self.dev.measure(rows), flops, retriever.bytes_read(), held)
+        return Plan(retriever.stages, float(self.dev.items(rows).mean()), flops, retriever.bytes_read(), held)

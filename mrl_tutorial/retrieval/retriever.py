@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.approximate import Approximate
-from mrl_tutorial.retrieval.checks import check_ids, check_stages, check_vectors
-from mrl_tutorial.retrieval.indexes import SEARCHED, Codes, Index, all_options, build_index
-from mrl_tutorial.retrieval.stages import Stage
+from mrl_tutorial.retrieval.faiss_indexes import Approximate, Codes
+from mrl_tutorial.retrieval.indexes import SEARCHED, Index, all_options, build_index, check_ids, check_vectors
+from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import rerank
 
 
@@ -88,11 +88,9 @@ class Retriever:
         self.n_layers, self.n, self.width = self.documents.shape
         if not self.n:
             raise InputError("the corpus is empty: give at least one document")
-        if ids is not None:
-            check_ids(ids, self.n)
         if threads != int(threads) or threads < 1:
             raise InputError(f"threads {threads} is impossible: give 1 or more")
-        self.ids = None if ids is None else tuple(ids)
+        self.ids = None if ids is None else check_ids(ids, self.n)
         self.cosine, self.threads = cosine, int(threads)
         self._pools = ThreadpoolController()  # looking for the libraries takes milliseconds: once
         # indexes and codes with their seconds, shared by all paths over these documents
@@ -126,26 +124,25 @@ class Retriever:
         """
         if k != int(k) or k < 1:
             raise InputError(f"k {k} is impossible: give 1 or more")
-        short = min([stage.depth for stage in self.stages if stage.depth is not None], default=k)
-        if short < min(k, self.n):
+        depths = [stage.depth or k for stage in self.stages]
+        if (short := min(depths)) < min(k, self.n):
             raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")
         q, single = self._queries(queries)
-        rows, scores, survivors, seconds = np.empty(0), np.empty(0), [], []
+        scores = np.empty(0)
+        survivors: list[np.ndarray] = []
+        seconds: list[float] = []
         with self._limited():
-            for i, stage in enumerate(self.stages):
-                began = time.perf_counter()
-                asked, depth = q[stage.query_row], stage.depth or k
-                if i == 0:
+            for stage, depth, by in zip(self.stages, depths, [None, *self.rerankers], strict=True):
+                began, asked = time.perf_counter(), q[stage.query_row]
+                if by is None:
                     rows, scores = self.index.search(asked, depth)
                 else:
-                    by = self.rerankers[i - 1]
-                    rows, scores = rerank(by.queries(asked), rows, by.vectors, depth, cosine=self.cosine)
-                survivors.append(rows[0] if single else rows)
+                    rows, scores = rerank(by.queries(asked), survivors[-1], by.vectors, depth, cosine=self.cosine)
+                survivors.append(rows)
                 seconds.append(time.perf_counter() - began)
-        rows, scores = rows[:, :k], scores[:, :k]
         if single:
-            rows, scores = rows[0], scores[0]
-        return SearchResult(rows, scores, tuple(survivors), tuple(seconds), self.ids)
+            scores, survivors = scores[0], [rows[0] for rows in survivors]
+        return SearchResult(survivors[-1][..., :k], scores[..., :k], tuple(survivors), tuple(seconds), self.ids)
 
     @property
     def nbytes(self) -> dict[str, int]:
@@ -153,21 +150,20 @@ class Retriever:
         later: dict[tuple, int] = {}
         for stage in self.stages[1:]:
             key = stage.layer, stage.engine
-            later[key] = max(later.get(key, 0), stage.dim * _size(stage))
+            later[key] = max(later.get(key, 0), _read(stage))
         return {"scan": self.index.cost.nbytes, "rerank": self.n * sum(later.values())}
 
     def flops(self) -> float:
         """Multiply-adds of one query: the scan, then K d of every later stage (costs.rerank_flops)."""
-        return self.index.cost.flops + sum(left * stage.dim for left, stage in self._rerank_inputs())
+        return self.index.cost.flops + sum(left * stage.dim for left, stage in self._reranked())
 
     def bytes_read(self) -> float:
         """Bytes of vectors that a single query reads."""
-        return self.index.cost.read + sum(left * stage.dim * _size(stage) for left, stage in self._rerank_inputs())
+        return self.index.cost.read + sum(left * _read(stage) for left, stage in self._reranked())
 
-    def _rerank_inputs(self) -> list[tuple[int, Stage]]:
+    def _reranked(self) -> list[tuple[int, Stage]]:
         """(documents that are left, stage) of the stages after the first."""
-        lefts = [min(stage.depth or self.n, self.n) for stage in self.stages[:-1]]
-        return list(zip(lefts, self.stages[1:], strict=True))
+        return [(min(a.depth or self.n, self.n), b) for a, b in pairwise(self.stages)]
 
     def _first(self, stage: Stage) -> Index:
         shape = tuple(sorted((option, v) for option, v in stage.options.items() if option not in SEARCHED))
@@ -186,15 +182,14 @@ class Retriever:
             return Reranker(lambda rows: np.asarray(vectors[rows, :dim], dtype=np.float32), lambda q: q[:, :dim])
         # one set of codes, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
         widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine))
-        rotated = stage.engine == "int8-rotated"
         codes = self._build(
             ("codes", stage.layer, widest, stage.engine),
-            lambda: Codes(vectors[:, :widest], cosine=self.cosine, rotated=rotated),
+            lambda: Codes(vectors[:, :widest], cosine=self.cosine, rotated=stage.engine == "int8-rotated"),
         )
         return Reranker(lambda rows: codes.vectors(rows)[:, :dim], lambda q: codes.rotate(q[:, :dim]))
 
     def _build(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """Build with `make` on first use and reuse afterwards, for all paths over these documents."""
+        """What `make` gives on first use, for all paths over these documents."""
         if key not in self._built:
             began = time.perf_counter()
             made = make()
@@ -205,9 +200,8 @@ class Retriever:
     def _queries(self, queries: np.ndarray) -> tuple[np.ndarray, bool]:
         """(L, B, D), and whether it was a single query."""
         q = np.asarray(queries)
-        single = q.ndim == (2 if self.layered else 1)
-        if single:
-            q = q[..., None, :]
+        single = q.ndim == 1 + self.layered
+        q = q[..., None, :] if single else q
         q = q if self.layered else q[None]
         if q.ndim != 3 or q.shape[0] != self.n_layers or q.shape[2] != self.width:
             wanted = f"({self.n_layers}, queries, {self.width})" if self.layered else f"(queries, {self.width})"
@@ -248,6 +242,6 @@ def exact_search(
     return Retriever(documents, stages, cosine=cosine, threads=threads).search(queries, k)
 
 
-def _size(stage: Stage) -> int:
-    """Bytes of a coordinate in a later stage."""
-    return 4 if stage.engine == "float32" else 1
+def _read(stage: Stage) -> int:
+    """Bytes of a vector that a later stage reads."""
+    return stage.dim * (4 if stage.engine == "float32" else 1)

@@ -20,7 +20,10 @@ class Size:
     """A collection of `n` vectors of `width` coordinates, of which the first `dim` are kept in type `dtype`.
 
     links: M of an HNSW graph over the kept vectors, 0 for none. depth: length K of the shortlist that a cheap search at
-    `dim` hands to the full width. Raises InputError where these do not go together.
+    `dim` hands to the full width. GB: vectors_gb and links_gb of the kept vectors, total_gb of both, full_gb of the
+    uncut vectors in float32 without links. Multiply-adds of one query: exact at full width (N D), cut at the kept
+    dimension (N d), shortlist of adaptive retrieval (N d + K D; 2205.13147, section 4.3.1). Raises InputError where
+    these do not go together.
 
     >>> size = Size(1_000_000, width=768, dim=64)
     >>> size.total_gb, size.full_gb
@@ -45,22 +48,18 @@ class Size:
 
     @property
     def vectors_gb(self) -> float:
-        """GB of the kept vectors alone."""
         return corpus_gb(self.n, self.dim, self.dtype)
 
     @property
     def links_gb(self) -> float:
-        """GB of the graph's links, 0 without a graph."""
         return self.n * link_bytes(self.links) / GB if self.links else 0.0
 
     @property
     def total_gb(self) -> float:
-        """GB of vectors and links."""
         return self.vectors_gb + self.links_gb
 
     @property
     def full_gb(self) -> float:
-        """GB of the same vectors uncut, in float32, without links."""
         return corpus_gb(self.n, self.width)
 
     @property
@@ -70,17 +69,14 @@ class Size:
 
     @property
     def exact(self) -> int:
-        """Multiply-adds of one query against all vectors at full width: N D."""
         return search_flops(self.n, self.width)
 
     @property
     def cut(self) -> int:
-        """Multiply-adds of one query against all vectors at the kept dimension: N d."""
         return search_flops(self.n, self.dim)
 
     @property
     def shortlist(self) -> int:
-        """Multiply-adds of one query of adaptive retrieval, N d + K D (2205.13147, section 4.3.1)."""
         return adaptive_flops(self.n, self.dim, self.depth, self.width)
 
     def gb(self, dim: int, dtype: str) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.retrieval.indexes import ENGINES
+
+RERANKING = ("float32", "int8", "int8-rotated")
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,34 @@ def funnel(
         )
     if layers is not None and len(layers) != len(dims):
         raise InputError(f"{len(dims)} dimensions need as many layers, not {len(layers)}")
-    return tuple(
-        Stage(dim, depth, layer, rerank if i else engine)
-        for i, (dim, depth, layer) in enumerate(zip(dims, [*depths, None], layers or [None] * len(dims), strict=True))
-    )
+    engines = [engine, *[rerank] * len(depths)]
+    return tuple(map(Stage, dims, [*depths, None], layers or [None] * len(dims), engines))
+
+
+def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[Stage, ...]:
+    """`stages` with their layers filled in. Raises InputError: none, a layer, dimension or engine that does not exist,
+    an engine that cannot rerank, a depth that grows or is missing."""
+    if not stages:
+        raise InputError("no stages: give at least one")
+    checked: list[Stage] = []
+    left = None
+    for i, stage in enumerate(stages, start=1):
+        layer = n_layers if stage.layer is None else stage.layer
+        asked = layer if stage.query_layer is None else stage.query_layer
+        for number in (layer, asked):
+            if number != int(number) or not 1 <= number <= n_layers:
+                raise InputError(f"layer {number} does not exist: these documents have layers 1 to {n_layers}")
+        if stage.dim != int(stage.dim) or not 1 <= stage.dim <= width:
+            raise InputError(f"dimension {stage.dim} does not exist: these vectors have 1 to {width} coordinates")
+        if stage.engine not in (known := ENGINES if i == 1 else RERANKING):
+            raise InputError(f"engine {stage.engine!r} cannot be stage {i}: choose one of {', '.join(known)}")
+        if stage.engine == "int8-rotated" and stage.dim != width:
+            raise InputError(f"int8-rotated scores at full width, {width}, not at {stage.dim}: take int8 there")
+        if stage.depth is None and i < len(stages):
+            raise InputError(f"stage {i} has no depth: only the last stage may leave it to the search")
+        if stage.depth is not None and (stage.depth < 1 or (left is not None and stage.depth > left)):
+            remedy = "give a depth of 1 or more, and no more than the stage before"
+            raise InputError(f"stage {i} hands on {stage.depth}: {remedy}")
+        left = stage.depth
+        checked.append(replace(stage, layer=layer, query_layer=asked))
+    return tuple(checked)

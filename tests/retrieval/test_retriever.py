@@ -7,7 +7,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.indexes import Codes
+from mrl_tutorial.retrieval.faiss_indexes import Codes
 from mrl_tutorial.retrieval.retriever import Retriever, exact_search
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 
