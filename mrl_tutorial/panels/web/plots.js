@@ -232,7 +232,8 @@ export function curves(o) {
 /** Powers of two and the last value, as many as have room. @param {number} low @param {number} high @param {number} room */
 export function powers(low, high, room) {
   const found = [];
-  for (let d = 1; d < high / 1.3; d *= 2) if (d >= low) found.push(d);
+  const gap = Math.max(1.3, (high / low) ** (0.75 / room)); // before the last one
+  for (let d = 1; d < high / gap; d *= 2) if (d >= low) found.push(d);
   const step = Math.max(1, Math.ceil(found.length / Math.max(1, room - 1)));
   return [...found.filter((_, i) => i % step === 0), high];
 }
