@@ -19,7 +19,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
 from mrl_tutorial.evaluation.ranks import relevant_ranks
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.topk import unit
+from mrl_tutorial.topk import top_columns, unit
 
 WAYS = ("cut", "late", "raw", "l2")
 METRICS = ("ndcg@10", "recall@10")
@@ -69,6 +69,22 @@ class Truncation:
         # sorting the few that reach the k-th score is enough
         near = np.flatnonzero(found >= np.partition(found, -k)[-k]) if k < len(found) else np.arange(len(found))
         return near[np.lexsort((self.ties[near], -found[near]))][:k]
+
+    def tops(self, queries: Sequence[int], k: int = 5) -> np.ndarray:
+        """What `top` gives for some queries by every way at every dimension, in one pass: (len(queries), 4, D, k)."""
+        order = np.argsort(self.ties)
+        found = np.empty((len(queries), len(WAYS), self.width, min(k, len(order))), dtype=np.int64)
+        for i, way in enumerate(WAYS):
+            early = way in ("late", "l2")
+            x = np.array((self.units if early else self.documents)[order].T, np.float64, order="C")  # (D, N)
+            squares = np.cumsum(x * x, axis=0)
+            for j, query in enumerate(queries):
+                q = unit(self.queries[query]) if early else self.queries[query]
+                sums = np.cumsum(x * q[:, None], axis=0)
+                if way == "cut":
+                    sums = np.divide(sums, np.sqrt(squares), out=np.zeros_like(sums), where=squares > 0)
+                found[j, i] = order[top_columns(2 * sums - squares if way == "l2" else sums, k)]
+        return found
 
 
 def measure_truncation(
@@ -121,12 +137,13 @@ def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np
     units (N, D): the documents at length 1, if already computed. Raises InputError for an unknown way or dimension.
     """
     _check(way, d, documents.shape[1])
-    if way == "raw":
-        return documents[:, :d] @ query[:d]
-    if way == "cut":
-        return unit(documents[:, :d]) @ unit(query[:d])
-    q, x = unit(query)[:d], (unit(documents) if units is None else units)[:, :d]
-    return x @ q if way == "late" else -np.square(x - q).sum(1)
+    if way in ("late", "l2"):
+        query, documents = unit(query), unit(documents) if units is None else units
+    # in float64 and row by row in the same order: documents that are equal up to d score equally
+    q, x = query[:d].astype(np.float64), documents[:, :d].astype(np.float64)
+    if way == "l2":
+        return -np.square(x - q).sum(1)
+    return (unit(x) * unit(q)).sum(1) if way == "cut" else (x * q).sum(1)
 
 
 def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -116,6 +116,20 @@ def test_top_is_the_best_by_the_loop(data, way):
         assert model.top(way, 5, d, 5).tolist() == np.argsort(-s)[:5].tolist()
 
 
+def test_one_pass_finds_the_top_of_every_way_and_dimension(data):
+    queries, documents, relevant = data
+    documents = np.concatenate([documents, documents[:9], np.zeros((2, 12), np.float32)])  # repeats and empty vectors
+    model = measure_truncation(queries, documents, relevant)
+    asked = [0, 7, 13]
+    for k in (5, 90):
+        found = model.tops(asked, k)
+        assert found.shape == (3, len(WAYS), 12, min(k, 71))
+        for j, query in enumerate(asked):
+            for i, way in enumerate(WAYS):
+                for d in range(1, 13):
+                    assert found[j, i, d - 1].tolist() == model.top(way, query, d, k).tolist()
+
+
 def test_contrast_is_the_largest_difference_over_the_ways(data):
     queries, documents, relevant = data
     model = measure_truncation(queries, documents, relevant)
