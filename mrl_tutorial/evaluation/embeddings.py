@@ -13,14 +13,9 @@ Progress = Callable[[int, int, str], object]  # progress(done, total, label)
 
 
 def embed_task(
-    task: Any,
-    encoder: Any = None,
-    split: str = "test",
-    precision: str = "auto",
-    *,
-    layers: Sequence[int] | None = None,
-    progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
+    task: Any, encoder: Any = None, split: str = "test", precision: str = "auto", *,
+    layers: Sequence[int] | None = None, progress: Progress | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Encode what the task's measures compare, each part (L, N, D) float32.
 
     Parts: queries and documents (retrieval, vectors), first and second (STS), train and test (classification; test
@@ -31,20 +26,19 @@ def embed_task(
     >>> {part: x.shape for part, x in embed_task(load_task("digits"), split="dev").items()}
     {'train': (1, 1077, 64), 'test': (1, 360, 64)}
     """
-    inputs = task_inputs(task, split)
-    if any(isinstance(texts, list) for texts in inputs.values()) and encoder is None:
-        raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
-
-    def embed(part: str, items: Any) -> np.ndarray:
+    found = {}
+    for part, items in task_inputs(task, split).items():
         if isinstance(items, np.ndarray) and (encoder is None or task.kind == "vectors"):
             vectors = items if items.ndim == 3 else items[None]
-            return np.asarray(vectors if layers is None else vectors[[i - 1 for i in layers]], dtype=np.float32)
+            found[part] = np.asarray(vectors if layers is None else vectors[[i - 1 for i in layers]], dtype=np.float32)
+            continue
+        if encoder is None:
+            raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
         if not len(items):
             raise InputError(f"task {task.name!r} has no {part} in split {split!r}: choose another split")
         chosen = {} if layers is None else {"layers": list(layers)}
-        return encoder.encode_layers(items, precision=precision, progress=progress, **chosen)
-
-    return {part: embed(part, items) for part, items in inputs.items()}
+        found[part] = encoder.encode_layers(items, precision=precision, progress=progress, **chosen)
+    return found
 
 
 def task_inputs(task: Any, split: str) -> dict[str, Any]:
@@ -90,11 +84,7 @@ def check_split(task: Any, split: str) -> None:
 def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The parts named in `sizes` as (L, N, D) float32 arrays of one L and D, N as `sizes` says.
 
-    Raises InputError naming the part that is missing or of another shape.
-
-    >>> {part: x.shape for part, x in check_embeddings({"test": np.zeros((6, 2, 384))}, {"test": 2}).items()}
-    {'test': (6, 2, 384)}
-    """
+    Raises InputError naming the part that is missing or of another shape."""
     checked: dict[str, np.ndarray] = {}
     for part, n in sizes.items():
         if part not in embeddings:

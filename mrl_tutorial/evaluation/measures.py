@@ -53,11 +53,7 @@ class GridConfig:
 
 
 def check_metrics(kind: str, metric: str | Sequence[str] | None) -> list[str]:
-    """The metrics asked of a task of that kind, as a list. Raises InputError for one that it cannot have.
-
-    >>> check_metrics("retrieval", None), check_metrics("classification", ["1nn", "accuracy"])
-    (['ndcg@10'], ['1nn', 'accuracy'])
-    """
+    """The metrics asked of a task of that kind, as a list. Raises InputError for one that it cannot have."""
     if kind not in DEFAULT_METRICS:
         raise InputError(f"a {kind!r} task cannot be measured: choose one of {', '.join(DEFAULT_METRICS)}, pairs")
     names = [metric or DEFAULT_METRICS[kind]] if metric is None or isinstance(metric, str) else list(metric)
@@ -109,16 +105,12 @@ def choose_measure(task: Any, names: Sequence[str], dims: Sequence[int], config:
         return lambda here, last: {
             "spearman": metrics.spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
         }
-    sampled = probes.few_shot(task, config.split, keep, config.samples_per_label, config.n_experiments, config.seed)
-    return lambda here, last: {name: sampled.measure(name, here, dims, cosine) for name in names}
+    probe = probes.few_shot(task, config.split, keep, config.samples_per_label, config.n_experiments, config.seed)
+    return lambda here, last: {name: probe(name, here, dims, cosine) for name in names}
 
 
 def subsample(ids: Sequence[str], most: int | None, seed: int = 0) -> np.ndarray:
-    """Positions of at most `most` of `ids`, in order, chosen by a hash of each id: adding others disturbs few.
-
-    >>> subsample(["a", "b", "c"], 9).tolist(), len(subsample(["a", "b", "c"], 2))
-    ([0, 1, 2], 2)
-    """
+    """Positions of at most `most` of `ids`, in order, chosen by a hash of each id: adding others disturbs few."""
     if most is None or len(ids) <= most:
         return np.arange(len(ids))
     digests = [hashlib.sha256(f"{seed}:{x}".encode()).digest() for x in ids]
@@ -126,11 +118,7 @@ def subsample(ids: Sequence[str], most: int | None, seed: int = 0) -> np.ndarray
 
 
 def sts_scores(first: np.ndarray, second: np.ndarray, dims: Sequence[int], cosine: bool = True) -> np.ndarray:
-    """Similarity of paired vectors (N, D) at every dimension: (len(dims), N) float32, summed in float64.
-
-    >>> sts_scores(np.array([[3.0, 4.0]]), np.array([[3.0, 0.0]]), [1, 2]).tolist()
-    [[1.0], [0.6000000238418579]]
-    """
+    """Similarity of paired vectors (N, D) at every dimension: (len(dims), N) float32, summed in float64."""
     # coordinates first in memory: a block of coordinates is then one stretch
     a, b = (torch.from_numpy(np.array(x.T, np.float64, order="C")).T for x in (first, second))
     return pair_scores(a, b, dims, cosine=cosine).float().numpy()

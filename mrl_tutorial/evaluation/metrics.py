@@ -14,8 +14,7 @@ from scipy.stats import rankdata
 
 from mrl_tutorial.errors import InputError
 
-RETRIEVAL_METRICS = ("ndcg", "mrr", "map", "recall", "precision")
-_NEEDS_CUTOFF = ("recall", "precision")
+RETRIEVAL_METRICS = ("ndcg", "mrr", "map", "recall", "precision")  # the last two need a cut-off
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,12 @@ class Judgments:
     def n_relevant(self) -> np.ndarray:
         """Relevant documents of each query, (n_queries,)."""
         return np.bincount(self.query, minlength=self.n_queries)
+
+    @property
+    def place(self) -> np.ndarray:
+        """The number of each pair within its query, from 1, (P,)."""
+        before = np.cumsum(self.n_relevant) - self.n_relevant
+        return np.arange(len(self.query)) - before[self.query] + 1
 
 
 def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]) -> Judgments:
@@ -80,10 +85,9 @@ def parse_metric(name: str) -> tuple[str, int | None]:
     (('ndcg', 10), ('map', None))
     """
     match = re.fullmatch(r"([a-z]+)(?:@([1-9]\d*))?", name)
-    if not match or match[1] not in RETRIEVAL_METRICS or (match[1] in _NEEDS_CUTOFF and not match[2]):
-        raise InputError(
-            f"measure {name!r} is not a retrieval measure: choose ndcg@k, mrr@k, map, map@k, recall@k or precision@k"
-        )
+    if not match or match[1] not in RETRIEVAL_METRICS or (match[1] in RETRIEVAL_METRICS[3:] and not match[2]):
+        known = "ndcg@k, mrr@k, map, map@k, recall@k or precision@k"
+        raise InputError(f"measure {name!r} is not a retrieval measure: choose {known}")
     return match[1], int(match[2]) if match[2] else None
 
 
@@ -120,28 +124,24 @@ def retrieval_metric(name: str, ranks: np.ndarray, judgments: Judgments) -> np.n
     >>> [retrieval_metric(name, ranks, judged).round(3).item() for name in ("mrr", "recall@1", "map")]
     [1.0, 0.5, 0.833]
     """
-    kind, k = parse_metric(name)
-    j = judgments
+    (kind, k), j = parse_metric(name), judgments
     if ranks.shape[-1] != len(j.query):
         raise InputError(f"{ranks.shape[-1]} ranks for {len(j.query)} judged pairs: give one rank a pair")
-    inside = ranks <= (k or np.inf)
-    relevant = np.maximum(j.n_relevant, 1)
+    last = k or np.inf
+    inside, relevant = ranks <= last, np.maximum(j.n_relevant, 1)
     if kind == "ndcg":
-        return _sum(np.where(inside, j.gain / np.log2(ranks + 1.0), 0.0), j) / _ideal_dcg(j, k)
+        best = j.gain[np.lexsort((-j.gain, j.query))]
+        ideal = _reduce(np.add, np.where(j.place <= last, best / np.log2(j.place + 1.0), 0.0), j)
+        found = _reduce(np.add, np.where(inside, j.gain / np.log2(ranks + 1.0), 0.0), j)
+        return found / np.where(ideal > 0, ideal, 1.0)
     if kind == "mrr":
         return _reduce(np.maximum, np.where(inside, 1.0 / ranks, 0.0), j)
     if kind == "map":
-        first = np.concatenate([[0], np.cumsum(j.n_relevant)[:-1]])[j.query]  # where the pairs of its query begin
         # sorting (query, rank) keeps each query's pairs together and puts its relevant documents in ranked order
         span = int(ranks.max(initial=1)) + 1
         ordered = np.sort(ranks + j.query * span, axis=-1) - j.query * span
-        precision = (np.arange(len(j.query)) - first + 1) / ordered
-        return _sum(np.where(ordered <= (k or np.inf), precision, 0.0), j) / (k or relevant)
-    return _sum(inside.astype(np.float64), j) / (relevant if kind == "recall" else k)
-
-
-def _sum(values: np.ndarray, j: Judgments) -> np.ndarray:
-    return _reduce(np.add, values, j)
+        return _reduce(np.add, np.where(ordered <= last, j.place / ordered, 0.0), j) / (k or relevant)
+    return _reduce(np.add, inside.astype(np.float64), j) / (relevant if kind == "recall" else k)
 
 
 def _reduce(ufunc: np.ufunc, values: np.ndarray, j: Judgments) -> np.ndarray:
@@ -152,14 +152,6 @@ def _reduce(ufunc: np.ufunc, values: np.ndarray, j: Judgments) -> np.ndarray:
     return out
 
 
-def _ideal_dcg(j: Judgments, k: int | None) -> np.ndarray:
-    order = np.lexsort((-j.gain, j.query))
-    first = np.concatenate([[0], np.cumsum(j.n_relevant)[:-1]])[j.query]
-    place = np.arange(len(j.query)) - first + 1
-    ideal = _sum(np.where(place <= (k or np.inf), j.gain[order] / np.log2(place + 1.0), 0.0), j)
-    return np.where(ideal > 0, ideal, 1.0)
-
-
 def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of every row of `scores` (..., N) with `gold` (N,), ties at their mean rank.
 
@@ -168,12 +160,9 @@ def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).tolist()
     [1.0, -1.0, 0.0]
     """
-    gold = np.asarray(gold)
     if len(gold) < 2 or np.ptp(gold) == 0:
         raise InputError("the gold scores do not differ: a rank correlation needs at least two unequal ones")
-    a = rankdata(scores, axis=-1)
-    b = rankdata(gold)
-    a = a - a.mean(-1, keepdims=True)
-    b = b - b.mean()
+    a, b = rankdata(scores, axis=-1), rankdata(gold)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean()
     norms = np.sqrt((a * a).sum(-1) * (b * b).sum())
     return np.divide(a @ b, norms, out=np.zeros(norms.shape), where=norms > 0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,62 +13,46 @@ from mrl_tutorial.evaluation.embeddings import cross_validated, task_labels
 from mrl_tutorial.evaluation.ranks import score_blocks
 from mrl_tutorial.topk import unit
 
-
-@dataclass(frozen=True)
-class FewShotSamples:
-    """What is fitted on what. Made by `few_shot`.
-
-    part: where the training rows are: "train", or "test" where the task is cross-validated.
-    rounds: (rows of the training part, rows tested, which of the tested items these are), one for each fold.
-    samples: the training rows of each experiment, or None to fit once on all of them.
-    """
-
-    part: str
-    train_labels: np.ndarray
-    test_labels: np.ndarray
-    rounds: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-    samples: list[np.ndarray] | None
-    n_items: int
-
-    def measure(self, name: str, here: Mapping[str, np.ndarray], dims: Sequence[int], cosine: bool) -> np.ndarray:
-        """ "accuracy" or "1nn" of one layer: share of right answers for each tested item, (len(dims), n_items)."""
-        out = np.zeros((len(dims), self.n_items), dtype=np.float32)
-        for train, test, items in self.rounds:
-            x, y = here[self.part][train], self.train_labels[train]
-            arguments = (x, y, here["test"][test], self.test_labels[test], dims)
-            if name == "1nn":
-                out[:, items] = nearest_accuracy(*arguments, cosine=cosine)
-            else:
-                out[:, items] = logistic_accuracy(*arguments, self.samples or [np.arange(len(y))])
-        return out
+Probe = Callable[[str, Mapping[str, np.ndarray], Sequence[int], bool], np.ndarray]
 
 
-def few_shot(
-    task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_experiments: int, seed: int
-) -> FewShotSamples:
-    """How a classification task is measured on the items `keep` of `split`.
+def few_shot(task: Any, split: str, keep: np.ndarray, samples_per_label: int, n_experiments: int, seed: int) -> Probe:
+    """How a classification task is measured on the items `keep` of `split`: a function of "accuracy" or "1nn", one
+    layer's vectors, dims and cosine that gives the share of right answers for each item, (len(dims), len(keep)).
 
     MTEB's protocol: `n_experiments` random samples of the training split. A cross-validated task: its folds, each
     tested by a model of all the others (on dev: one model of all of train). Raises InputError where nothing can be
     fitted.
     """
     if samples_per_label < 1 or n_experiments < 1:
-        raise InputError(
-            f"samples_per_label {samples_per_label}, n_experiments {n_experiments}: give 1 or more of each"
-        )
-    test_labels = task_labels(task, split)
+        counts = f"samples_per_label {samples_per_label}, n_experiments {n_experiments}"
+        raise InputError(f"{counts}: give 1 or more of each")
+    labels = test_labels = task_labels(task, split)
+    part, samples = "test", None  # where the training rows are; those of each experiment, None: all of them, once
     if cross_validated(task, split):
-        place = np.full(len(test_labels), -1)
+        place = np.full(len(labels), -1)
         place[keep] = np.arange(len(keep))
         folds = [(train, test[place[test] >= 0]) for train, test in task.fold_indices(seed)]
+        # rows of the training part, rows tested, which of the items to measure these are
         rounds = [(train, test, place[test]) for train, test in folds if len(test)]
-        return FewShotSamples("test", test_labels, test_labels, rounds, None, len(keep))
-    labels = np.asarray(task.splits["train"][1])
-    if len(np.unique(labels)) < 2:
-        raise InputError(f"the training split of {task.name!r} has a single class: nothing can be told apart")
-    samples = None if task.folds else few_shot_rows(labels, samples_per_label, n_experiments, seed)
-    rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
-    return FewShotSamples("train", labels, test_labels, rounds, samples, len(keep))
+    else:
+        part, labels = "train", np.asarray(task.splits["train"][1])
+        if len(np.unique(labels)) < 2:
+            raise InputError(f"the training split of {task.name!r} has a single class: nothing can be told apart")
+        samples = None if task.folds else few_shot_rows(labels, samples_per_label, n_experiments, seed)
+        rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
+
+    def measure(name: str, here: Mapping[str, np.ndarray], dims: Sequence[int], cosine: bool) -> np.ndarray:
+        out = np.zeros((len(dims), len(keep)), dtype=np.float32)
+        for train, test, items in rounds:
+            x, y, asked, right = here[part][train], labels[train], here["test"][test], test_labels[test]
+            if name == "1nn":
+                out[:, items] = _nearest_accuracy(x, y, asked, right, dims, cosine)
+            else:
+                out[:, items] = _logistic_accuracy(x, y, asked, right, dims, samples or [np.arange(len(y))])
+        return out
+
+    return measure
 
 
 def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int, seed: int) -> list[np.ndarray]:
@@ -91,15 +74,13 @@ def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int
     return samples
 
 
-def logistic_accuracy(
+def _logistic_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
     samples: Sequence[np.ndarray],
 ) -> np.ndarray:  # fmt: skip
-    """Share of the fits that classify each test item right, at each dimension: (len(dims), n_test) float32.
+    """Share of the fits, one on each of `samples` (rows of train), that classify each test item right: (M, n_test).
 
-    train (N, D), test (n_test, D): prefixes are cut, then normalized, because the L2 penalty (C = 1) sees their scale.
-    scikit-learn's LogisticRegression, max_iter=100, fitted on each of `samples` (rows of train): MTEB's protocol.
-    """
+    Prefixes are cut, then normalized, because the L2 penalty (C = 1) of scikit-learn's regression sees their scale."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -114,11 +95,11 @@ def logistic_accuracy(
     return right / np.float32(len(samples))
 
 
-def nearest_accuracy(
+def _nearest_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
-    *, cosine: bool = True,
+    cosine: bool,
 ) -> np.ndarray:  # fmt: skip
-    """1 where the nearest training item (ties: the first) has the test item's label: (len(dims), n_test)."""
+    """1 where the nearest training item (ties: the first) has the test item's label: (M, n_test)."""
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for rows, scores_by_dim in score_blocks(test, train, dims, cosine=cosine):
         for row, (_, scores) in enumerate(scores_by_dim):
