@@ -111,18 +111,16 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 notes = json.loads(file.metadata()["notes"])
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-            values = {name: tensors[f"parameter.{name}"] for name in self.parameters}
-            if any(values[name].shape != p.shape for name, p in self.parameters.items()):
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            values = [tensors[f"parameter.{name}"] for name in self.parameters]
+            if any(x.shape != p.shape for x, p in zip(values, self.parameters.values(), strict=True)):
                 return Run()
         except Exception:  # a damaged file, however it fails, is no checkpoint: start again
             return Run()
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                p.copy_(values[name])
-                if f"exp_avg.{name}" in tensors:
-                    self.optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in MOMENTS}
+        for value, (name, p) in zip(values, self.parameters.items(), strict=True):
+            p.detach().copy_(value)
+            if f"exp_avg.{name}" in tensors:
+                self.optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in MOMENTS}
         run = Run(**notes)
         for kind, tables in (("sums", run.sums), ("counts", run.counts)):
             tables |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}

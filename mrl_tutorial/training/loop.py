@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError, with_changes
-from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.progress import Ticker
@@ -87,16 +86,14 @@ def train(
     recipe = recipe.validate(encoder.n_layers, encoder.width)
     data = examples(task, config.split)
     check_recipe(recipe, config.what, data, task.name)
-    ticker = Ticker(progress)
-    try:
-        full = config.what == "full"
-        model: Trainable = (
-            FullBackbone(encoder, recipe, config) if full else FrozenLayers(encoder, data, config, known, ticker)
-        )
+    with closing(Ticker(progress)) as ticker:
+        model: Trainable
+        if config.what == "full":
+            model = FullBackbone(encoder, recipe, config)
+        else:
+            model = FrozenLayers(encoder, data, config, known, ticker)
         training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config))
         training.loop(ticker, on_step)
-    finally:
-        ticker.close()
     result = training.result(config.name or f"{encoder.name} + {recipe.name} ({config.what})")
     if config.out is not None:
         _write(result, config, task.name)
@@ -130,13 +127,16 @@ class Training:
         """Go through the steps that are left; stop early where `on_step` says so."""
         config, run = self.config, self.run
         batches = schedule(self.data, config.batch_size, config.steps, config.seed)
+        options = {"temperature": config.temperature, "symmetric": config.symmetric, "classifier": self.classifier}
+        options["cosine"] = self.model.encoder.similarity == "cosine"
         began = time.monotonic() - run.seconds
         with self.checkpoint.saving(run):
             for step in range(run.step, config.steps):
                 # a generator for each step: nothing to store, and a resumed run samples what an uninterrupted one would
                 rng = np.random.default_rng([config.seed, step])
-                weights = self.step_weights(rng)
-                batch = self.batch(batches[step])
+                weights = self.recipe.step_weights(rng)
+                weights = weights if self.learned is None else self.learned.scale(weights)
+                batch = make_batch(self.model, self.data, batches[step], **options)
                 with seeded(int(rng.integers(2**63))):  # for terms that sample, such as the target "code-pca"
                     loss, tables = self.recipe.loss(batch, weights)
                 check_finite(loss, tables, weights, self.recipe, step)
@@ -151,17 +151,6 @@ class Training:
                 if on_step is not None and on_step(run.step, config.steps, run.history[-1]) is False:
                     break
                 self.checkpoint.save_if_due(run)
-
-    def step_weights(self, rng: np.random.Generator) -> Weights:
-        """The weight grids of one step: as the recipe samples them, times the layer weights where these are learned."""
-        weights = self.recipe.step_weights(rng)
-        return weights if self.learned is None else self.learned.scale(weights)
-
-    def batch(self, chosen: np.ndarray) -> Batch:
-        """The examples `chosen`, embedded by the model as it is now."""
-        config, cosine = self.config, self.model.encoder.similarity == "cosine"
-        options = {"temperature": config.temperature, "symmetric": config.symmetric, "cosine": cosine}
-        return make_batch(self.model, self.data, chosen, classifier=self.classifier, **options)
 
     def result(self, name: str) -> TrainResult:
         """What the run has come to so far."""
@@ -196,13 +185,11 @@ def seeded(seed: int) -> Iterator[None]:
 def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
     """Raises InputError where the recipe needs what heads or the task do not have."""
     if recipe.embeddings and what == "heads":
-        raise InputError(
-            f"recipe {recipe.name!r} trains the embedding table's output, which has no head: use what='full'"
-        )
+        what = "trains the embedding table's output, which has no head: use what='full'"
+        raise InputError(f"recipe {recipe.name!r} {what}")
     if recipe.needs_documents and data.positives is None:
-        raise InputError(
-            f"recipe {recipe.name!r} compares queries with documents, which {task} lacks: choose mrl or all-cells"
-        )
+        what = f"compares queries with documents, which {task} lacks: choose mrl or all-cells"
+        raise InputError(f"recipe {recipe.name!r} {what}")
 
 
 def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, recipe: Recipe, step: int) -> None:
@@ -237,13 +224,6 @@ def _write(result: TrainResult, config: TrainConfig, task: str) -> None:
     """The model's folder, with a note on how it was trained."""
     folder = result.encoder.save(config.out or "")
     weights = None if result.layer_weights is None else result.layer_weights.tolist()
-    run = {"steps": result.steps, "seconds": round(result.seconds, 1), "history": result.history}
-    note = {
-        **asdict(config),
-        "out": str(folder),
-        "recipe": result.recipe.name,
-        "task": task,
-        **run,
-        "layer_weights": weights,
-    }
-    files.write_json(folder / "train.json", note)
+    run = {"out": str(folder), "recipe": result.recipe.name, "task": task, "steps": result.steps}
+    run |= {"seconds": round(result.seconds, 1), "history": result.history, "layer_weights": weights}
+    files.write_json(folder / "train.json", {**asdict(config), **run})

@@ -17,7 +17,7 @@ from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.loop import NonFiniteLoss, train
-from mrl_tutorial.training.sweep_config import PLAIN, Candidate, Cells, SweepConfig, check_sweep, expand
+from mrl_tutorial.training.sweep_config import PLAIN, Cells, SweepConfig, check_sweep, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, one_line, read_sweep, resume, write
 
 
@@ -61,24 +61,25 @@ def sweep(
     settings = _settings(encoder, task, scored, metrics, recipes, config)
     header, frame = resume(Path(out), settings, config.command)
     done = set(zip(frame.recipe, frame.seed, strict=True))
-    runs = [(entry, seed) for seed in range(config.seeds) for entry in candidates if entry.name != PLAIN or seed == 0]
-    for number, (entry, seed) in enumerate(runs, 1):
-        if (entry.name, seed) in done:
+    runs = [(name, seed) for seed in range(config.seeds) for name in candidates if name != PLAIN or seed == 0]
+    for number, (name, seed) in enumerate(runs, 1):
+        if (name, seed) in done:
             continue
-        outcome = _train(encoder, task, entry, seed, config)
-        chosen = cells if entry.cell is None else ((entry.cell[0],), (entry.cell[1],))
+        outcome = _train(encoder, task, name, seed, config)
+        given = {"recipe": name, "seed": seed, "seconds": round(outcome.seconds, 2), **_budget(name, config)}
         rows = [
-            {**_given(entry, seed, config, outcome), "task": where.name, **row}
+            {**given, "task": where.name, **row}
             for where, names in zip(scored, metrics, strict=True)
-            for row in score(where, outcome, names, chosen, config)
+            for row in score(where, outcome, names, candidates[name], config)
         ]
         # a run's rows appear together, so that a run is in the file entirely or not at all
         new = pd.DataFrame(rows, columns=COLUMNS)
         frame = pd.concat([frame, new]) if len(frame) else new
         write(Path(out), header, frame)
-        run = f"{entry.name}, seed {seed}"
+        run = f"{name}, seed {seed}"
         if report is not None:
-            report(f"{number}/{len(runs)} {run}: {outcome.seconds:.0f} s, {_said(rows[-1], outcome)}")
+            came = "no value: " + outcome.problem if outcome.problem else _said(rows[-1])
+            report(f"{number}/{len(runs)} {run}: {outcome.seconds:.0f} s, {came}")
         elif outcome.problem:
             warnings.warn(f"{run}: {outcome.problem}", stacklevel=2)
     return read_sweep(out)[0]
@@ -86,27 +87,27 @@ def sweep(
 
 def score(task: Any, outcome: Outcome, metrics: Sequence[str], cells: Cells, config: SweepConfig) -> list[dict]:
     """Every cell of a trained model on one task: rows of metric, layer, dim and value (NaN where training failed)."""
-    options: dict[str, Any] = {
-        "split": config.split,
-        "layers": cells[0],
-        "dims": cells[1],
-        "precision": config.precision,
-    }
-    fixed = outcome.fixed and task.kind in ("retrieval", "pairs")
     grids = {}
     if not outcome.problem:
-        grids = evaluate_grid(task, outcome.encoder, metric=list(metrics), fixed_document=fixed, **options)
-    rows = []
-    for name, layer, dim in product(metrics, *cells):
-        value = round(grids[name].at(layer, dim), 6) if grids else math.nan
-        rows.append({"metric": name, "layer": layer, "dim": dim, "value": value})
-    return rows
+        grids = evaluate_grid(
+            task, outcome.encoder, metric=list(metrics), split=config.split, layers=cells[0], dims=cells[1],
+            precision=config.precision, fixed_document=outcome.fixed and task.kind in ("retrieval", "pairs"),
+        )  # fmt: skip
+    return [
+        {
+            "metric": name,
+            "layer": layer,
+            "dim": dim,
+            "value": round(grids[name].at(layer, dim), 6) if grids else math.nan,
+        }
+        for name, layer, dim in product(metrics, *cells)
+    ]
 
 
-def _train(encoder: Encoder, task: Any, entry: Candidate, seed: int, config: SweepConfig) -> Outcome:
-    if entry.name == PLAIN:
+def _train(encoder: Encoder, task: Any, name: str, seed: int, config: SweepConfig) -> Outcome:
+    if name == PLAIN:
         return Outcome(encoder)
-    recipe = get_recipe(entry.name, encoder.n_layers, encoder.width)
+    recipe = get_recipe(name, encoder.n_layers, encoder.width)
     try:
         result = train(encoder, task, recipe, config.training(), seed=seed)
     except NonFiniteLoss as error:
@@ -118,21 +119,17 @@ def _train(encoder: Encoder, task: Any, entry: Candidate, seed: int, config: Swe
     return Outcome(trained, result.seconds, fixed=fixed)
 
 
-def _said(row: dict[str, Any], outcome: Outcome) -> str:
-    """What came out, and of one cell how much, for the line of a report."""
-    cell = f"{row['task']}, layer {row['layer']}, dimension {row['dim']}"
-    return f"no value: {outcome.problem}" if outcome.problem else f"{row['metric']} {row['value']:.4f} ({cell})"
+def _said(row: dict[str, Any]) -> str:
+    return f"{row['metric']} {row['value']:.4f} ({row['task']}, layer {row['layer']}, dimension {row['dim']})"
 
 
-def _given(entry: Candidate, seed: int, config: SweepConfig, outcome: Outcome) -> dict[str, Any]:
-    """The columns that say how a run was trained."""
-    given = {"recipe": entry.name, "seed": seed, "split": config.split, "seconds": round(outcome.seconds, 2)}
-    if entry.name == PLAIN:
-        return {**given, "what": "none", "heads": "none", "steps": 0, "batch_size": 0, "lr": math.nan}
-    training = config.training().with_defaults("")
-    heads = training.heads if training.what == "heads" else "none"
-    budget = {"steps": training.steps, "batch_size": training.batch_size, "lr": training.lr}
-    return {**given, "what": training.what, "heads": heads, **budget}
+def _budget(name: str, config: SweepConfig) -> dict[str, Any]:
+    """The columns that say how a run was trained and scored."""
+    if name == PLAIN:
+        return {"what": "none", "heads": "none", "steps": 0, "batch_size": 0, "lr": math.nan, "split": config.split}
+    heads = config.heads if config.what == "heads" else "none"
+    budget = {"steps": config.steps, "batch_size": config.batch_size, "lr": config.training().with_defaults("").lr}
+    return {"what": config.what, "heads": heads, **budget, "split": config.split}
 
 
 def _settings(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -56,40 +57,36 @@ class SweepConfig:
         return TrainConfig(**{name: getattr(self, name) for name in names})
 
 
-class Candidate(NamedTuple):
-    """One recipe of a sweep; cell: the only one that it is scored in, None for all."""
+def expand(recipes: Sequence[str], cells: Cells) -> dict[str, Cells]:
+    """Each recipe's name and the cells that it is scored in, without repeats, "plain" first; separate:* becomes one
+    recipe for each of layers x dims, scored in that cell alone.
 
-    name: str
-    cell: tuple[int, int] | None = None
-
-
-def expand(recipes: Sequence[str], cells: Cells) -> list[Candidate]:
-    """Recipe names to candidates, without repeats, "plain" first; separate:* becomes one for each of layers x dims.
-
-    >>> [entry.name for entry in expand(["mrl", "separate:*"], ((1, 2), (8,)))]
+    >>> list(expand(["mrl", "separate:*"], ((1, 2), (8,))))
     ['plain', 'mrl', 'separate:1,8', 'separate:2,8']
     """
-    found = [Candidate(PLAIN)]
+    found = {PLAIN: cells}
     for name in recipes:
         separate = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
-        chosen = [(layer, dim) for layer in cells[0] for dim in cells[1]] if name == "separate:*" else []
+        chosen = list(product(*cells)) if name == "separate:*" else []
         if separate:
             chosen = [(int(separate[1]), int(separate[2]))]
-        found += [Candidate(f"separate:{layer},{dim}", (layer, dim)) for layer, dim in chosen] or [Candidate(name)]
-    return list(dict.fromkeys(found))
+        for layer, dim in chosen:
+            found[f"separate:{layer},{dim}"] = (layer,), (dim,)
+        if not chosen:
+            found[name] = cells
+    return found
 
 
 def check_sweep(
-    encoder: Encoder, task: Any, scored: Sequence[Any], candidates: Sequence[Candidate], config: SweepConfig
+    encoder: Encoder, task: Any, scored: Sequence[Any], candidates: Iterable[str], config: SweepConfig
 ) -> list[list[str]]:
     """The metrics of each scored task. Raises InputError for everything that would stop a later run."""
     if encoder.heads is not None:
         raise InputError(f"{encoder.name} has heads: a sweep starts from a model without (encoder.with_heads(None))")
     data = examples(task)
-    for entry in candidates:
-        if entry.name != PLAIN:
-            recipe = get_recipe(entry.name, encoder.n_layers, encoder.width)
-            check_recipe(recipe, config.what, data, task.name)
+    for name in candidates:
+        if name != PLAIN:
+            check_recipe(get_recipe(name, encoder.n_layers, encoder.width), config.what, data, task.name)
     if len({t.name for t in scored}) < len(scored):
         raise InputError(f"two tasks to score are called alike ({', '.join(t.name for t in scored)}): rename one")
     for where in scored:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
@@ -19,31 +19,6 @@ from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, unique_texts
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
-
-
-class Trainable(Protocol):
-    """What the training loop needs. module: holds the parameters. layers: the rows of what `embed` gives."""
-
-    encoder: Encoder
-    layers: tuple[int, ...]
-
-    @property
-    def module(self) -> nn.Module: ...
-
-    def embed(self, texts: Sequence[str]) -> Tensor:
-        """Texts to embeddings (L, N, D) with a gradient."""
-
-    def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
-        """The trained encoder; dims: the widths that were trained."""
-
-
-def make_batch(model: Trainable, data: Examples, chosen: np.ndarray, **options: Any) -> Batch:
-    """The examples `chosen` (B indices), embedded, with their labels; options: further fields of `Batch`."""
-    sides = data.sides(chosen)
-    out = model.embed([text for side in sides for text in side])  # (L, B + N, D)
-    documents = out[:, len(chosen) :] if len(sides) > 1 else None
-    labels = None if data.labels is None else torch.from_numpy(data.labels[chosen])
-    return Batch(out[:, : len(chosen)], documents, model.layers, labels=labels, **options)
 
 
 class FrozenLayers:
@@ -71,8 +46,8 @@ class FrozenLayers:
         raw = self.encoder.encode_layers(fresh, precision=precision, progress=progress)
         if len(fresh) == len(texts):
             return raw
-        place = {text: i for i, text in enumerate(fresh)}
-        return np.stack([known[text] if text in known else raw[:, place[text]] for text in texts], axis=1)
+        found = {**known, **dict(zip(fresh, raw.transpose(1, 0, 2), strict=True))}
+        return np.stack([found[text] for text in texts], axis=1)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the heads: (L, N, D)."""
@@ -88,9 +63,8 @@ class FullBackbone:
 
     def __init__(self, encoder: Encoder, recipe: Recipe, config: TrainConfig) -> None:
         if encoder.heads is not None:
-            raise InputError(
-                f"{encoder.name} has heads: full training takes a model without (encoder.with_heads(None))"
-            )
+            remedy = "full training takes a model without (encoder.with_heads(None))"
+            raise InputError(f"{encoder.name} has heads: {remedy}")
         self.encoder = encoder.trainable_copy()
         self.module = self.encoder.model
         self.precision, self.max_tokens = config.precision, min(config.max_tokens, encoder.max_length)
@@ -120,3 +94,15 @@ class FullBackbone:
         self.module.set_attn_implementation("sdpa")
         self.encoder.name, self.encoder.trained_dims = name, dims
         return self.encoder
+
+
+Trainable = FrozenLayers | FullBackbone  # embed(texts) -> (L, N, D) with a gradient; module holds the parameters
+
+
+def make_batch(model: Trainable, data: Examples, chosen: np.ndarray, **options: Any) -> Batch:
+    """The examples `chosen` (B indices), embedded, with their labels; options: further fields of `Batch`."""
+    sides = data.sides(chosen)
+    out = model.embed([text for side in sides for text in side])  # (L, B + N, D)
+    documents = out[:, len(chosen) :] if len(sides) > 1 else None
+    labels = None if data.labels is None else torch.from_numpy(data.labels[chosen])
+    return Batch(out[:, : len(chosen)], documents, model.layers, labels=labels, **options)

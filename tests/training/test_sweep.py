@@ -94,10 +94,10 @@ def test_separate_is_one_run_a_cell_and_scored_there_alone(encoder, tmp_path):
 
 def test_names_become_candidates():
     cells = check_cells([1, 3], [8], 3, 32)
-    assert [a.name for a in expand(["mrl", "plain", "separate:*", "separate:3,8", "mrl"], cells)] == [
+    assert list(expand(["mrl", "plain", "separate:*", "separate:3,8", "mrl"], cells)) == [
         "plain", "mrl", "separate:1,8", "separate:3,8",
     ]  # fmt: skip
-    assert expand(["separate:2,16"], cells)[1].cell == (2, 16)
+    assert expand(["separate:2,16"], cells) == {"plain": cells, "separate:2,16": ((2,), (16,))}
 
 
 @pytest.mark.parametrize(
