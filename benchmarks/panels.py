@@ -1,7 +1,9 @@
-"""How long the course's panels take to answer: from a key press on a slider to the last change of the picture.
+"""How smooth the course's panels are: from a slide to its picture on the screen, and what the kernel hears of it.
 
-Each panel in a notebook of its own, in a real JupyterLab and Chromium. A press is over when the figure and the text of
-the panel stop changing; the quiet time that shows this is not counted.
+Each panel in a notebook of its own, in a real JupyterLab and Chromium: once while the kernel is idle, once while it is
+busy; and as a page of its own with the network switched off. A slider is dragged and an arrow key is held. What is
+measured, in the browser, is the time from an input event to the end of the frame that shows its effect; at 60 frames a
+second a frame takes 16.7 ms.
 """
 
 from __future__ import annotations
@@ -10,29 +12,32 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
-from benchmarks.slider import LIMIT_MS, summary
+import numpy as np
+
+from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for, write_notebook
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import write_json
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+LIMIT_MS = 16.7
+PLACES = ("idle", "busy", "page")
+
 
 class Entry(NamedTuple):
-    """cell: code that ends with the panel. slider: the label of the one that is pressed. name: its css class without
-    "mrl-". first: count until the first change only (where work goes on in the background). before: a key to
-    press first, on a slider that starts at its left end."""
+    """cell: code that makes `panel`. slider: the label of the one that is moved."""
 
     cell: str
     slider: str
-    name: str
-    first: bool = False
-    before: str = ""
 
 
+EXPLORER = """
+from mrl_tutorial import Encoder, GridExplorer, load_task
+panel = GridExplorer(load_task("pydocs"), Encoder.load(), layer=4, dim=128)
+"""
 SPECTRUM = """
 import numpy as np
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
@@ -41,7 +46,7 @@ rng = np.random.default_rng(0)
 variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
 quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
 coordinates = rng.exponential(size=variances.shape)
-SpectrumExplorer.of(
+panel = SpectrumExplorer.of(
     SpectrumData(("plain", "MRL"), (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev")
 )
 """
@@ -50,7 +55,7 @@ import torch
 from mrl_tutorial import Batch, TermExplorer
 from mrl_tutorial.recipes.anatomy import dissect
 rng = torch.Generator().manual_seed(0)
-TermExplorer(dissect(Batch(*(torch.randn(6, 16, 384, generator=rng) for _ in range(2)))))
+panel = TermExplorer(dissect(Batch(*(torch.randn(6, 16, 384, generator=rng) for _ in range(2)))))
 """
 CASCADE = """
 import numpy as np
@@ -61,7 +66,7 @@ labels = rng.integers(0, 20, 1265)
 logits = rng.normal(size=(6, 1265, 20))
 logits[:, np.arange(1265), labels] += np.linspace(0.5, 3, 6)[:, None]
 p = np.exp(logits)
-CascadeTuner(cascade.answers(p / p.sum(-1, keepdims=True), labels, (8, 16, 32, 64, 128, 256)))
+panel = CascadeTuner(cascade.answers(p / p.sum(-1, keepdims=True), labels, (8, 16, 32, 64, 128, 256)))
 """
 TRAP = """
 import numpy as np
@@ -70,7 +75,7 @@ rng = np.random.default_rng(0)
 documents = rng.normal(size=(5000, 384))
 queries = documents[:200] + rng.normal(size=(200, 384))
 texts = [f"document {i} with a title of some length" for i in range(5000)]
-TruncationTrap(queries, documents, [{i} for i in range(200)], texts[:200], texts)
+panel = TruncationTrap(queries, documents, [{i} for i in range(200)], texts[:200], texts)
 """
 # a slide costs the same wherever the points are, so UMAP is left out
 MAP = """
@@ -83,9 +88,9 @@ def first_two(prefixes, seed, path, progress):
 
 prefix_map_layout.compute_places = first_two
 vectors, labels = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12
-PrefixMap(vectors, labels, [f"text {i} with some words in it" for i in range(1500)])
+panel = PrefixMap(vectors, labels, [f"text {i} with some words in it" for i in range(1500)])
 """
-# as many layers, documents and queries as in notebook 06
+# as many layers, documents and queries as in the lesson on retrieval
 FUNNEL = """
 import numpy as np
 from mrl_tutorial import FunnelDesigner
@@ -96,98 +101,137 @@ queries = (documents[:, :150] + 2 * rng.normal(size=(6, 150, 384))).astype(np.fl
 ids = [f"q{i}" for i in range(150)]
 task = RetrievalTask("random", "", {f"d{i}": "" for i in range(6300)}, {q: f"query {q}" for q in ids},
                      {q: {f"d{q[1:]}": 1} for q in ids}, {"dev": ids})
-FunnelDesigner(task, {"random": {"queries": queries, "documents": documents}})
+panel = FunnelDesigner(task, {"random": {"queries": queries, "documents": documents}})
 """
-SIZE = "from mrl_tutorial import SizeCalculator\nSizeCalculator()"
-WEIGHTS = "from mrl_tutorial import ImportanceWeights\nImportanceWeights()"
+SIZE = "from mrl_tutorial import SizeCalculator\npanel = SizeCalculator()"
+WEIGHTS = "from mrl_tutorial import ImportanceWeights\npanel = ImportanceWeights()"
 
 PANELS: dict[str, Entry] = {
-    "spectrum explorer": Entry(SPECTRUM, "dimension", "spectrum-explorer"),
-    "term explorer": Entry(TERMS, "contrastive", "term-explorer"),
-    "cascade tuner": Entry(CASCADE, "all sizes", "cascade-tuner"),
-    "size calculator": Entry(SIZE, "vectors", "size-calculator"),
-    "truncation trap": Entry(TRAP, "dimension d", "truncation-trap"),
-    # training waits for a pause, and the slide itself is what is timed
-    "importance weights": Entry(WEIGHTS, "c for size 2", "importance-weights", first=True),
-    "prefix map": Entry(MAP, "dimension d", "prefix-map", before="End"),
-    "funnel designer": Entry(FUNNEL, "shortlist dims", "funnel-designer"),
+    "grid explorer": Entry(EXPLORER, "dimension"),
+    "spectrum explorer": Entry(SPECTRUM, "dimension"),
+    "term explorer": Entry(TERMS, "contrastive"),
+    "cascade tuner": Entry(CASCADE, "all sizes"),
+    "size calculator": Entry(SIZE, "vectors"),
+    "truncation trap": Entry(TRAP, "dimension"),
+    "importance weights": Entry(WEIGHTS, "c for size 2"),
+    "prefix map": Entry(MAP, "dimension"),
+    "funnel designer": Entry(FUNNEL, "shortlist dims"),
 }
+# writes the panel's page beside the notebook, and says that it is there by a cell's output
+SAVE = "\npanel.save_page('panel.html')\npanel"
+BUSY = "import time\nend = time.perf_counter() + 600\nwhile time.perf_counter() < end: sum(range(1000))"
 
-# plotly says when it has drawn; an observer of every attribute that a drawing changes would itself take time
-# (the other events are for changes of marks alone, which plotly may draw without the first)
-WATCH = """([name, first]) => {
-  window.mrlSlide = new Promise((resolve) => {
-    const panel = document.querySelector('.mrl-' + name);
-    const plots = [...panel.querySelectorAll('.js-plotly-plot')];
-    const events = ['plotly_afterplot', 'plotly_relayout', 'plotly_update'];
-    let pressed = null, last = null, timer = null;
-    const changed = () => {
-      if (pressed === null) return;
-      requestAnimationFrame(() => {
-        last = performance.now();
-        clearTimeout(timer);
-        timer = setTimeout(done, first ? 0 : 150);
-      });
-    };
-    const watcher = new MutationObserver(changed);
-    const done = () => {
-      watcher.disconnect();
-      for (const plot of plots) for (const event of events) plot.removeListener(event, changed);
-      resolve(last === null ? null : last - pressed);
-    };
-    setTimeout(done, 5000);
-    panel.addEventListener('keydown', () => { pressed ??= performance.now(); }, {capture: true, once: true});
-    for (const plot of plots) for (const event of events) plot.on(event, changed);
-    for (const part of panel.querySelectorAll('.widget-html'))
-      watcher.observe(part, {subtree: true, childList: true, characterData: true});
-  });
+# counts what goes to the kernel; JupyterLab speaks to it over web sockets alone
+COUNT = """
+window.mrlSent = 0;
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (...args) {
+  if (this.url.includes('/channels')) window.mrlSent += 1;
+  return send.apply(this, args);
+};"""
+# from the input event to the end of the frame in which it is drawn: the task after the frame's rendering
+WATCH = """() => {
+  window.mrlTimes = [];
+  window.mrlFrames = [];
+  const frame = (now) => { window.mrlFrames.push(now); window.mrlFrame = requestAnimationFrame(frame); };
+  requestAnimationFrame(frame);
+  document.addEventListener('input', window.mrlInput = () => {
+    const start = performance.now();
+    requestAnimationFrame(() => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => window.mrlTimes.push(performance.now() - start);
+      port2.postMessage(0);
+    });
+  }, true);
+  window.mrlBefore = window.mrlSent ?? 0;
+}"""
+READ = """() => {
+  document.removeEventListener('input', window.mrlInput, true);
+  cancelAnimationFrame(window.mrlFrame);
+  return { times: window.mrlTimes, frames: window.mrlFrames, sent: (window.mrlSent ?? 0) - window.mrlBefore };
 }"""
 
 
-def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str] | None = None) -> dict:
-    """Print and return p50, p95 and maximum in milliseconds of every panel's update.
+def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """Print and return p50 and p95 of input to paint, frames a second, and messages to the kernel, of every panel.
 
-    quick: a few presses. only: names in `PANELS`. Raises InputError without Chromium or playwright, and for a panel
-    that does not answer.
+    quick: one drag. only: names in `PANELS`. Raises InputError without Chromium or playwright, and for a panel that
+    does not answer.
     """
-    presses, found = 10 if quick else 60, {}
-    print(f"{'panel':<20}{'n':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}")
+    if unknown := set(only or ()) - set(PANELS):
+        raise InputError(f"no panel is called {unknown.pop()!r}: there are {', '.join(PANELS)}")
+    found: dict[str, Any] = {}
+    print(f"{'panel':<20}{'kernel':<8}{'inputs':>7}{'p50 ms':>8}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}{'script kB':>11}")
     for title in only or PANELS:
-        if title not in PANELS:
-            raise InputError(f"no panel is called {title!r}: there are {', '.join(PANELS)}")
-        found[title] = summary(measure(PANELS[title], presses))
-        row = found[title]
-        print(f"{title:<20}{row['n']:>5}{row['p50']:>9.0f}{row['p95']:>9.0f}{row['max']:>9.0f}", flush=True)
+        found[title] = measure(PANELS[title], 1 if quick else 4)
+        for place in PLACES:
+            row = found[title][place]
+            print(
+                f"{title:<20}{place:<8}{row['inputs']:>7}{row['p50']:>8.1f}{row['p95']:>8.1f}{row['fps']:>10.0f}"
+                f"{row['messages']:>10}{found[title]['script_kb']:>11.0f}",
+                flush=True,
+            )
     result = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "limit_ms": LIMIT_MS, "panels": found}
-    print(f"from key press to the picture's last change; {result['cores']} cores, load {result['load']:.1f} at the end")
+    print(f"from an input to the frame that shows it; {result['cores']} cores, load {result['load']:.1f} at the end")
     if json:
         write_json(json, result)
     return result
 
 
-def measure(entry: Entry, presses: int, picture: str | Path | None = None) -> list[float]:
-    """Milliseconds of each press, to and fro, after four to warm up. picture: also write a screenshot of the panel."""
+def measure(entry: Entry, rounds: int) -> dict[str, Any]:
+    """The figures of one panel: in JupyterLab with an idle and with a busy kernel, and as a page without a network."""
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_notebook(Path(folder) / "panel.ipynb", entry.cell)
-        with lab_server(folder) as lab, chromium_page() as page:
-            open_and_run(page, lab, "panel.ipynb")
-            wait_for(page, f".mrl-{entry.name} .js-plotly-plot .main-svg", 900)
-            page.wait_for_timeout(5000)  # JupyterLab saves, the figure takes its width
-            if picture:
-                page.locator(f".mrl-{entry.name}").screenshot(path=str(picture))
-            handle(page, entry.name, entry.slider).focus()
-            if entry.before:
-                page.keyboard.press(entry.before)
-                page.wait_for_timeout(2000)
-            taken = [press(page, entry, "ArrowLeft" if i % 4 < 2 else "ArrowRight") for i in range(presses + 4)]
-    return taken[4:]
+        write_notebook(Path(folder) / "panel.ipynb", entry.cell + SAVE)
+        write_notebook(Path(folder) / "busy.ipynb", entry.cell + SAVE, BUSY)
+        with lab_server(folder) as lab:
+            for place, name in (("idle", "panel.ipynb"), ("busy", "busy.ipynb")):
+                with chromium_page() as page:
+                    page.add_init_script(COUNT)
+                    open_and_run(page, lab, name)
+                    wait_for(page, ".mrl .headline", 1800)
+                    page.wait_for_timeout(4000)  # JupyterLab saves and settles
+                    found[place] = drags(page, entry.slider, rounds)
+        with chromium_page() as page:
+            page.goto((Path(folder) / "panel.html").as_uri())
+            page.context.set_offline(True)
+            page.wait_for_selector(".mrl .headline")
+            found["page"] = drags(page, entry.slider, rounds)
+            found["script_kb"] = page.evaluate("() => document.querySelector('script').textContent.length") / 1000
+        found["page_kb"] = (Path(folder) / "panel.html").stat().st_size / 1000
+    return found
 
 
-def press(page: Page, entry: Entry, key: str) -> float:
-    """Press a key; milliseconds until the picture has changed. Raises InputError where it does not."""
-    page.evaluate(WATCH, [entry.name, entry.first])
-    page.keyboard.press(key)
-    taken = page.evaluate("() => window.mrlSlide")
-    if taken is None:
-        raise InputError(f"the panel {entry.name} did not change within 5 s of {key} on {entry.slider!r}")
-    return taken
+def drags(page: Page, label: str, rounds: int) -> dict[str, Any]:
+    """Drag the slider of that label over its whole length and back, then hold a key; `rounds` times."""
+    slider = page.get_by_role("slider", name=label, exact=True).first
+    slider.scroll_into_view_if_needed()
+    times, frames, sent = [], [], 0
+    for turn in range(rounds + 1):
+        box = slider.bounding_box()
+        if box is None:
+            raise InputError(f"the slider {label!r} is not on the page")
+        y, left, right = box["y"] + box["height"] / 2, box["x"] + 10, box["x"] + box["width"] - 10
+        page.mouse.move(left, y)
+        page.mouse.down()
+        page.evaluate(WATCH)
+        page.mouse.move(right, y, steps=90)
+        page.mouse.move(left, y, steps=90)
+        page.mouse.up()
+        for _ in range(30):
+            page.keyboard.down("ArrowRight")
+            page.wait_for_timeout(33)  # as a held key repeats
+        read = page.evaluate(READ)
+        page.keyboard.up("ArrowRight")
+        page.wait_for_timeout(800)  # the kernel hears of the state now
+        if turn:  # the first is to warm up
+            times += read["times"]
+            frames += list(np.diff(read["frames"]))
+            sent += read["sent"]
+    if not times:
+        raise InputError(f"the slider {label!r} did not answer")
+    p50, p95 = np.percentile(times, [50, 95])
+    return {
+        "inputs": len(times), "p50": round(float(p50), 1), "p95": round(float(p95), 1), "max": round(max(times), 1),
+        "fps": round(1000 / float(np.mean(frames)), 1), "messages": sent,
+    }  # fmt: skip

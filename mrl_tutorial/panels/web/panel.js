@@ -115,10 +115,13 @@ export function mount(view, host, root) {
   });
   size.observe(root);
   root.classList.add("mrl");
+  const own = (/** @type {Event} */ event) => event.stopPropagation();
+  root.addEventListener("keydown", own); // else JupyterLab keeps the arrow keys for itself
   load();
   return () => {
     undo.forEach((call) => call());
     presses.forEach((name) => root.ownerDocument.removeEventListener(name, press, true));
+    root.removeEventListener("keydown", own);
     size.disconnect();
     cancelAnimationFrame(frame);
     clearTimeout(timer);
