@@ -1,73 +1,60 @@
-"""The spectrum explorer in a real JupyterLab: sliders by keyboard, the model switch, legible text."""
+"""The spectrum explorer's page: keys and the mouse slide, the model switch, legible text."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
-from tools.chromium import REMEDY, find_chromium
-
-CELL = """
-import numpy as np
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
 from mrl_tutorial.panels.spectrum_tables import DIMS, WAYS, SpectrumData
-
-rng = np.random.default_rng(0)
-variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
-quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
-coordinates = rng.exponential(size=(2, 6, 384))
-models = ("plain", "trained")
-SpectrumExplorer.of(SpectrumData(models, (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev"))
-"""
-TITLE = ".mrl-spectrum-explorer .gtitle"
+from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
 @pytest.fixture(scope="module")
-def panel(tmp_path_factory):
-    if find_chromium() is None:
-        pytest.skip(REMEDY)
-    folder = tmp_path_factory.mktemp("spectrum")
-    write_notebook(folder / "panel.ipynb", CELL)
-    with lab_server(folder) as lab, chromium_page() as page:
-        page.set_default_timeout(60_000)
-        open_and_run(page, lab, "panel.ipynb")
-        wait_for(page, f"{TITLE}", 300)
-        page.wait_for_timeout(3000)
+def page(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
+    quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
+    coordinates, models = rng.exponential(size=(2, 6, 384)), ("plain", "trained")
+    data = SpectrumData(models, (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev")
+    with opened(SpectrumExplorer.of(data), tmp_path_factory.mktemp("spectrum")) as page:
         yield page
 
 
-def wait_for_title(page, words: str) -> None:
-    page.wait_for_function("([s, w]) => document.querySelector(s)?.textContent.includes(w)", arg=[TITLE, words])
-
-
 def curves(page) -> list[str]:
-    lines = ".mrl-spectrum-explorer .js-line"
-    return page.eval_on_selector_all(lines, "lines => lines.map((e) => e.getAttribute('d'))")
+    return page.eval_on_selector_all(".mrl path.line", "lines => lines.map((e) => e.getAttribute('d'))")
 
 
-def test_keys_slide_over_layers_and_dimensions(panel):
-    wait_for_title(panel, "plain, layer 6, 64 of 384")
-    before = curves(panel)
-    handle(panel, "spectrum-explorer", "layer").focus()
-    panel.keyboard.press("ArrowLeft")
-    wait_for_title(panel, "plain, layer 5, 64 of 384")
-    assert curves(panel) != before
-    handle(panel, "spectrum-explorer", "dimension").focus()
-    panel.keyboard.press("ArrowRight")
-    wait_for_title(panel, "plain, layer 5, 96 of 384")
+def test_it_fits_and_nothing_is_small(page):
+    check_look(page)
+    assert page.locator(".mrl figure svg").count() == 3
+    tops = {page.locator(".mrl figure").nth(i).bounding_box()["y"] for i in range(3)}
+    assert len(tops) == 1  # side by side
 
 
-def test_model_switch(panel):
-    before = curves(panel)
-    panel.locator('.mrl-spectrum-explorer button:text-is("trained")').click()
-    wait_for_title(panel, "trained, layer")
-    assert curves(panel) != before
+def test_keys_slide_over_layers_and_dimensions(page):
+    assert headline(page).startswith("Layer 6, 64 of 384")
+    before = curves(page)
+    slide(page, "layer", "ArrowLeft")
+    assert headline(page).startswith("Layer 5, 64 of 384")
+    assert len(curves(page)) == len(before) + 1 and curves(page)[1] != before[0]  # the last layer stays, dotted
+    slide(page, "dimension")
+    assert headline(page).startswith("Layer 5, 96 of 384")
 
 
-def test_nothing_is_small_and_no_message_is_shown(panel):
-    sizes = panel.eval_on_selector_all(
-        ".mrl-spectrum-explorer svg text, .mrl-spectrum-explorer .widget-label",
-        "all => all.filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))",
-    )
-    assert len(sizes) > 20 and min(sizes) >= 14
-    assert panel.locator('.mrl-spectrum-explorer [role="alert"]').count() == 0
+def test_a_drag_in_a_chart_slides(page):
+    box = page.locator(".mrl figure svg .surface").nth(2).bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2, box["y"] + 50, steps=5)
+    page.mouse.up()
+    drawn(page)
+    assert "4 of 384 dimensions" in headline(page)
+    assert page.get_by_role("slider", name="dimension").get_attribute("aria-valuetext") == "4"
+
+
+def test_model_switch(page):
+    before = curves(page), headline(page)
+    page.get_by_role("button", name="trained").click()
+    drawn(page)
+    assert curves(page) != before[0] and headline(page) != before[1]

@@ -1,8 +1,6 @@
-"""The spectrum explorer: its data against the functions below it, its figure against its data, its messages."""
+"""The spectrum explorer: its data against the functions below it, what the browser shows against its data."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
@@ -11,9 +9,10 @@ from sklearn.decomposition import PCA
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import effective_rank, pca, random_dims
-from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer, spectrum_picture
+from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
 from mrl_tutorial.panels.spectrum_tables import WAYS, spectrum_data
 from mrl_tutorial.tasks.types import RetrievalTask
+from tests.helpers.web import random_states, shown
 
 N, Q, D, LAYERS = 50, 20, 24, 3
 RNG = np.random.default_rng(0)
@@ -68,39 +67,39 @@ def test_measured_once(data, monkeypatch):
         spectrum_data(TASK, {"plain": PARTS}, dims=(4, 8, 16), split="test")
 
 
-def test_sliding_shows_that_cell(data):
-    panel = SpectrumExplorer.of(data, dim=8)
-    assert (panel.layer.value, panel.dim.value) == (3, 8)
-    panel.layer.value, panel.dim.value, panel.model.value = 2, 16, "other"
-    drawn = {t.name: t for t in panel.figure.data if t.xaxis == "x3" and t.name in WAYS}
-    for way in WAYS:
-        np.testing.assert_allclose(drawn[way].y, data.quality[way][1, 1])
-    np.testing.assert_allclose(panel.figure.data[-1].y, [data.quality[way][1, 1, 2] for way in WAYS])
-    middle = [t for t in panel.figure.data if t.xaxis == "x2"]
-    assert [t.name for t in middle] == ["PCA", "prefix"]
-    assert middle[0].y[-1] == pytest.approx(1) and len(panel.figure.layout.shapes) == 3
-    assert {float(s.x0) for s in panel.figure.layout.shapes} == {4.0}
-    assert "other, layer 2, 16 of 24" in panel.figure.layout.title.text
-    assert f"{data.quality['PCA'][1, 1, 2]:.3f}" in panel.note.value and "effective rank" in panel.note.value
-
-
-def test_static_is_the_live_figure(data):
+def test_the_browser_shows_the_data(data):
     panel = SpectrumExplorer.of(data)
-    panel.layer.value = 1
-    still = panel.static()
-    assert json.loads(still.to_json())["layout"]["title"] == json.loads(panel.figure.to_json())["layout"]["title"]
-    for a, b in zip(still.data, panel.figure.data, strict=True):
-        np.testing.assert_allclose(np.asarray(a.y, float), np.asarray(b.y, float))
+    states = random_states(panel, 60) + [
+        {"model": m, "layer": layer, "dim": dim} for m in data.models for layer in (1, LAYERS) for dim in (4, D)
+    ]
+    for state, found in zip(states, shown(panel, states), strict=True):
+        model, layer, dim = state["model"], state["layer"], state["dim"]
+        cell = data.models.index(model), layer - 1, data.dims.index(dim)
+        full = data.quality["prefix"][cell[0], layer - 1, -1]
+        kept = {"PCA": data.explained(model, layer)[dim - 1], "prefix": data.in_prefix(model, layer)[dim - 1]}
+        assert [way["name"] for way in found["shown"]["ways"]] == list(WAYS)
+        for way in found["shown"]["ways"]:
+            assert way["value"] == pytest.approx(data.quality[way["name"]][cell], abs=1e-6)
+            np.testing.assert_allclose(way["values"], data.quality[way["name"]][cell[:2]], atol=1e-6)
+            assert way["share"] == pytest.approx(kept.get(way["name"]), abs=1e-6)
+            row = [way["name"], in_percent(kept[way["name"]]) if way["name"] in kept else "", f"{way['value']:.3f}"]
+            assert "".join([*row, in_percent(way["value"] / full)]) in found["text"].replace("\n", "")
+        assert f"Layer {layer}, {dim} of {D} dimensions: " in found["shown"]["headline"]
+        assert f"keeps {in_percent(kept['PCA'])}" in found["shown"]["headline"]
+        assert f"uses ≈ {data.effective_rank(model, layer):.0f} directions" in found["text"]
+        np.testing.assert_allclose(found["shown"]["spectrum"], data.variances[cell[:2]], rtol=1e-6)
 
 
-def test_a_wrong_state_is_a_message_in_the_panel(data):
-    panel = SpectrumExplorer.of(data)
-    panel.dim.options = [*panel.dim.options, 5]
-    before = panel.figure.layout.title.text
-    panel.dim.value = 5
-    assert 'role="alert"' in panel.message.value and panel.figure.layout.title.text == before
-    panel.dim.value = 8
-    assert panel.message.value == ""
+def in_percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.0995 or share == 0 else f"{100 * share:.1f} %"
+
+
+def test_it_opens_where_it_is_told(data):
+    assert SpectrumExplorer.of(data, dim=9).state == {"model": "plain", "layer": LAYERS, "dim": 8}
+    panel = SpectrumExplorer(TASK, {"plain": PARTS, "other": OTHER}, dims=(4, 8, 16), layer=2, dim=16, model="other")
+    assert panel.state == {"model": "other", "layer": 2, "dim": 16} and panel.data.dims == data.dims
+    panel.set(dim=4)
+    assert panel.state["dim"] == 4
 
 
 def test_refusals(data):
@@ -110,5 +109,7 @@ def test_refusals(data):
         spectrum_data(TASK, {"a": PARTS, "b": {part: x[:1] for part, x in PARTS.items()}})
     with pytest.raises(InputError, match="'sts'"):
         spectrum_data(type("Other", (), {"kind": "sts"})(), {"a": PARTS})
-    with pytest.raises(InputError, match="layer 9"):
-        spectrum_picture(data, "plain", 9, 8)
+    with pytest.raises(InputError, match="layer cannot be 9"):
+        SpectrumExplorer.of(data, layer=9)
+    with pytest.raises(InputError, match="dim cannot be 5"):
+        SpectrumExplorer.of(data).set(dim=5)
