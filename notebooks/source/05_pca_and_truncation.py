@@ -613,9 +613,8 @@ ledger.settle(
 
 # %% [markdown]
 # ## Slide
-# The panel holds every layer of two models. Left the spectrum, in the middle how much variance PCA and the prefix keep, right what
-# retrieval makes of it (dev queries). Below it the same state as a picture, for where no kernel runs. Click a slider, then use the arrow
-# keys:
+# The panel holds every layer of two models. On the left is the spectrum, in the middle how much variance PCA and the prefix keep, and on
+# the right what retrieval makes of it (dev queries). Drag along a chart, or click a slider and use the arrow keys:
 #
 # 1. On layer 6, find a dimension at which PCA keeps five times the prefix's variance and finds hardly more.
 # 2. Go down to layer 5. The variance is in fewer directions. Is PCA better there?
@@ -627,7 +626,7 @@ explorer = SpectrumExplorer(
     {"plain": vectors["plain"]["dev"], "MRL, full (one seed)": vectors["full"]["dev"]},
     max_queries=60 if FAST else 300,
 )
-display(explorer, explorer.static())
+display(explorer)
 
 # %% [markdown]
 # **What to see.** The vertical line marks the same number of dimensions in all three plots. In the middle plot the ways lie far apart, in the

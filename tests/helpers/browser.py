@@ -24,7 +24,8 @@ LOOK = """() => {
   const right = root.getBoundingClientRect().right + 1;
   const out = [...root.querySelectorAll('svg text, svg, table, button, input')];
   const beyond = out.filter((e) => e.getBoundingClientRect().right > right);
-  return {texts: all.length, small: small.map(words), out: beyond.map(words), wide: root.scrollWidth > root.clientWidth};
+  const wide = root.scrollWidth > root.clientWidth;
+  return {texts: all.length, small: small.map(words), out: beyond.map(words), wide};
 }"""
 
 
