@@ -40,9 +40,7 @@ class Answers:
 
 
 def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) -> Answers:
-    """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,).
-
-    Ties go to the lower class index.
+    """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,); ties: the lower class.
 
     Raises InputError where shapes disagree, sizes do not increase, a class does not exist, or a row is no distribution.
 
@@ -52,16 +50,13 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
     """
     p, labels, dims = np.asarray(probabilities), np.asarray(labels), tuple(int(d) for d in dims)
     if p.ndim != 3 or p.shape[:2] != (len(dims), len(labels)) or not p.size:
-        raise InputError(
-            f"probabilities {p.shape} for {len(dims)} sizes and {len(labels)} labels: give (sizes, items, classes)"
-        )
+        counts = f"{len(dims)} sizes and {len(labels)} labels"
+        raise InputError(f"probabilities {p.shape} for {counts}: give (sizes, items, classes)")
     if dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
         raise InputError(f"sizes {list(dims)} must increase: sort them, and the probabilities with them")
     if not np.isfinite(p).all():
         size, item = np.argwhere(~np.isfinite(p).all(-1))[0]
-        raise InputError(
-            f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: correct them, or drop the item"
-        )
+        raise InputError(f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: drop that item")
     if p.min() < 0 or np.abs(p.sum(-1) - 1).max() > 1e-3:
         raise InputError("probabilities must be 0 or more and sum to 1 over the classes: apply a softmax first")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= p.shape[2]:
@@ -104,9 +99,6 @@ def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> n
 
     confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError
     for another number of thresholds, and for NaN.
-
-    >>> stops(np.array([[0.9, 0.5], [0.4, 0.6]]), [0.8]).tolist()
-    [0, 1]
     """
     t = np.asarray(thresholds, dtype=float).ravel()
     sizes = len(confidence)
@@ -156,12 +148,9 @@ def greedy_thresholds(a: Answers, grid: np.ndarray = GRID) -> np.ndarray:
     """The paper's rule, (M - 1,): for each pair of neighboring sizes, over all items, the smallest threshold with the
     best accuracy, if items that reach it are answered by the smaller size and all others by the larger one."""
     grid = check_grid(grid)
-    found = []
-    for j in range(len(a.dims) - 1):
-        sure = a.confidence[j] >= grid[:, None]  # (T, N)
-        hits = np.where(sure, a.right[j], a.right[j + 1]).sum(1)
-        found.append(grid[hits.argmax()])
-    return np.array(found)
+    sure = a.confidence[:-1, None] >= grid[:, None]  # (M - 1, T, N)
+    hits = np.where(sure, a.right[:-1, None], a.right[1:, None]).sum(2)
+    return grid[hits.argmax(1)]
 
 
 def shared_curve(a: Answers, grid: np.ndarray = GRID) -> list[Outcome]:

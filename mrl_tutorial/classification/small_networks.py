@@ -7,8 +7,9 @@ network of a fixed size. So all of them are one computation, a batched matrix pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -58,11 +59,21 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Networks:
-    """G trained networks. encoder: one layer or two; heads: a classifier for each size, or a single one where tied."""
+    """G trained networks. layers: those of the encoder, one or two, then the classifiers, one for each size, or a
+    single one where they are tied."""
 
     config: NetworkConfig
-    encoder: tuple[Layer, ...]
-    heads: tuple[Layer, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def encoder(self) -> tuple[Layer, ...]:
+        """The layers from vector to features."""
+        return self.layers[: 2 if self.config.hidden else 1]
+
+    @property
+    def heads(self) -> tuple[Layer, ...]:
+        """The classifiers."""
+        return self.layers[len(self.encoder) :]
 
     def features(self, x: np.ndarray | Tensor, dim: int | None = None) -> Tensor:
         """x (N, F) or (G, N, F) -> (G, N, dim or width), not normalized.
@@ -70,22 +81,16 @@ class Networks:
         Only a slimmable network computes something else for another `dim`: it uses its narrowest part with so many
         features.
         """
-        x = torch.as_tensor(x, dtype=torch.float32)
-        x = x.expand(len(self.heads[0][0]), *x.shape[-2:])
         share = 1.0
         if self.config.slimmable and dim is not None:
             share = next(m for m in self.config.dims if m >= dim) / self.config.width
         with torch.no_grad():
-            return _encode(self.encoder, x, share)[..., :dim]
+            return self._encode(x, share)[..., :dim]
 
     def logits(self, x: np.ndarray | Tensor) -> Tensor:
         """What the classifiers say at every size, before the softmax: (G, M, N, C)."""
-        full = self.features(x)
-        said = []
-        for j, m in enumerate(self.config.dims):
-            features = self.features(x, m) if self.config.slimmable else full
-            said.append(_classify(self.heads, features, 0 if self.config.tied else j, m))
-        return torch.stack(said, 1)
+        with torch.no_grad():
+            return torch.stack(list(self._logits(x)), 1)
 
     def probabilities(self, x: np.ndarray | Tensor) -> np.ndarray:
         """Class probabilities at every size: (G, M, N, C)."""
@@ -98,8 +103,33 @@ class Networks:
     def pick(self, groups: Sequence[int]) -> Networks:
         """Only these networks."""
         rows = list(groups)
-        encoder, heads = (tuple((w[rows], b[rows]) for w, b in layers) for layers in (self.encoder, self.heads))
-        return Networks(self.config, encoder, heads)
+        return Networks(self.config, tuple((weight[rows], bias[rows]) for weight, bias in self.layers))
+
+    def nested_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of every network at every size, unweighted: x (G, B, F), y (G, B) -> (G, M)."""
+        losses = [
+            F.cross_entropy(said.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+            for said in self._logits(x)
+        ]
+        return torch.stack(losses, 1)
+
+    def _encode(self, x: np.ndarray | Tensor, share: float = 1.0) -> Tensor:
+        """Features (G, N, share * width), with this share of the hidden units too."""
+        x = torch.as_tensor(x, dtype=torch.float32)
+        x = x.expand(len(self.layers[0][0]), *x.shape[-2:])
+        for i, (weight, bias) in enumerate(self.encoder):
+            units = round(share * weight.shape[2])
+            x = x.relu() if i else x
+            x = torch.baddbmm(bias[..., :units], x, weight[:, : x.shape[2], :units])
+        return x
+
+    def _logits(self, x: np.ndarray | Tensor) -> Iterator[Tensor]:
+        """The logits (G, N, C) of every size in turn."""
+        full, heads = self._encode(x), self.heads
+        for j, m in enumerate(self.config.dims):
+            weight, bias = heads[0 if self.config.tied else j]
+            features = self._encode(x, m / self.config.width) if self.config.slimmable else full
+            yield torch.baddbmm(bias, features[..., :m], weight[:, :m])
 
 
 def train_networks(
@@ -123,9 +153,7 @@ def train_networks(
     if c.shape != (groups, len(config.dims)) or len(seeds) != groups:
         raise InputError(f"weights {c.shape} and {len(seeds)} seeds for {groups} networks of {len(config.dims)} sizes")
     if (c < 0).any() or not (c > 0).any(1).all() or not np.isfinite(c).all():
-        raise InputError(
-            "all weights of a network are 0, or one is negative: nothing would be learned; give one above 0"
-        )
+        raise InputError("all weights of a network are 0, or one is negative: give one above 0, and none below")
     inputs, y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(labels).long()
     parts: list[Networks] = []
     for start in range(0, groups, TOGETHER):  # networks are independent: a few at a time stay in the processor's cache
@@ -138,21 +166,9 @@ def train_networks(
         if trained is None:
             return None
         parts.append(trained)
-    return Networks(config, _joined([p.encoder for p in parts]), _joined([p.heads for p in parts]))
-
-
-def nested_loss(
-    config: NetworkConfig, encoder: Sequence[Layer], heads: Sequence[Layer], x: Tensor, y: Tensor
-) -> Tensor:
-    """Cross-entropy of every network at every size, unweighted: x (G, B, F), y (G, B) -> (G, M)."""
-    features = _encode(encoder, x)
-    losses = []
-    for j, m in enumerate(config.dims):
-        if config.slimmable:
-            features = _encode(encoder, x, m / config.width)
-        logits = _classify(heads, features, 0 if config.tied else j, m)  # (G, B, C)
-        losses.append(F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1))
-    return torch.stack(losses, 1)
+    same = zip(*(nets.layers for nets in parts), strict=True)  # for each layer, that of every part
+    layers = tuple((torch.cat([w for w, _ in found]), torch.cat([b for _, b in found])) for found in same)
+    return Networks(config, layers)
 
 
 def _train(
@@ -162,58 +178,32 @@ def _train(
     count = min(len(r) for r in rows)
     batch = min(config.batch, count)
     orders = [np.random.default_rng([int(s), 1]) for s in seeds]
-    encoder, heads = _start(config, x.shape[1], int(y.max()) + 1, seeds)
-    optimizer = torch.optim.Adam([p for layer in (*encoder, *heads) for p in layer], lr=config.lr, fused=True)
+    nets = Networks(config, _start(config, x.shape[1], int(y.max()) + 1, seeds))
+    optimizer = torch.optim.Adam([p for layer in nets.layers for p in layer], lr=config.lr, fused=True)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * (count // batch))
     for epoch in range(config.epochs):
         taken = torch.from_numpy(np.stack([g.permutation(r)[:count] for g, r in zip(orders, rows, strict=True)]))
         for start in range(0, count - batch + 1, batch):
             here = taken[:, start : start + batch]  # (G, B)
             optimizer.zero_grad(set_to_none=True)
-            losses = nested_loss(config, encoder, heads, x[here], y[here])  # (G, M)
+            losses = nets.nested_loss(x[here], y[here])  # (G, M)
             (losses * c).sum().backward()
             optimizer.step()
             cosine.step()
         if not tell((epoch + 1) / config.epochs):
             return None
-    encoder, heads = (tuple((w.detach(), b.detach()) for w, b in layers) for layers in (encoder, heads))
-    return Networks(config, encoder, heads)
+    return Networks(config, tuple((weight.detach(), bias.detach()) for weight, bias in nets.layers))
 
 
-def _encode(encoder: Sequence[Layer], x: Tensor, share: float = 1.0) -> Tensor:
-    """(G, B, F) -> (G, B, features), with this share of the hidden units and of the features."""
-    for i, (weight, bias) in enumerate(encoder):
-        units = round(share * weight.shape[2])
-        x = x.relu() if i else x
-        x = torch.baddbmm(bias[..., :units], x, weight[:, : x.shape[2], :units])
-    return x
-
-
-def _classify(heads: Sequence[Layer], features: Tensor, j: int, m: int) -> Tensor:
-    weight, bias = heads[j]
-    return torch.baddbmm(bias, features[..., :m], weight[:, :m])
-
-
-def _start(
-    config: NetworkConfig, inputs: int, classes: int, seeds: Sequence[int]
-) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """First weights of encoder and heads, uniform within 1/sqrt(inputs) as torch.nn.Linear's; the same for one seed."""
-    hidden = [config.hidden] if config.hidden else []
-    sizes = list(zip([inputs, *hidden], [*hidden, config.width], strict=True))
-    depth = len(sizes)
-    sizes += [(m, classes) for m in ((config.width,) if config.tied else config.dims)]
-    layers: list[list[list[Tensor]]] = [[[], []] for _ in sizes]
+def _start(config: NetworkConfig, inputs: int, classes: int, seeds: Sequence[int]) -> tuple[Layer, ...]:
+    """First weights of all layers, uniform within 1/sqrt(inputs) as torch.nn.Linear's; the same for one seed."""
+    widths = [inputs, *([config.hidden] if config.hidden else []), config.width]
+    sizes = [*pairwise(widths), *((m, classes) for m in ((config.width,) if config.tied else config.dims))]
+    parts: list[list[Tensor]] = [[] for _ in range(2 * len(sizes))]
     for seed in map(int, seeds):
         rng = torch.Generator().manual_seed(seed)
-        for (rows, columns), parts in zip(sizes, layers, strict=True):
-            for part, shape in zip(parts, ((rows, columns), (1, columns)), strict=True):
+        for i, (rows, columns) in enumerate(sizes):
+            for part, shape in ((parts[2 * i], (rows, columns)), (parts[2 * i + 1], (1, columns))):
                 part.append((torch.rand(*shape, generator=rng) * 2 - 1) / rows**0.5)
-    stacked = [(torch.stack(w).requires_grad_(), torch.stack(b).requires_grad_()) for w, b in layers]
-    return tuple(stacked[:depth]), tuple(stacked[depth:])
-
-
-def _joined(parts: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
-    """The layers of several groups of networks, as one group."""
-    return tuple(
-        (torch.cat([w for w, _ in layers]), torch.cat([b for _, b in layers])) for layers in zip(*parts, strict=True)
-    )
+    stacked = [torch.stack(part).requires_grad_() for part in parts]
+    return tuple(zip(stacked[::2], stacked[1::2], strict=True))

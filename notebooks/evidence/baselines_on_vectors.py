@@ -63,11 +63,9 @@ def networks(
         return {f"{at}{ab}": p.numpy() for at, layer in named for ab, p in zip("wb", layer, strict=True)}
 
     parts = {k: torch.from_numpy(v) for k, v in files.remembered("small-nets", name, make).items()}
-    encoder, heads = (
-        tuple((parts[f"{k}{i}w"], parts[f"{k}{i}b"]) for i in range(n))
-        for k, n in (("e", 2 if config.hidden else 1), ("h", 1 if config.tied else len(config.dims)))
-    )
-    return Networks(config, encoder, heads)
+    kinds = (("e", 2 if config.hidden else 1), ("h", 1 if config.tied else len(config.dims)))
+    names = [f"{kind}{i}" for kind, n in kinds for i in range(n)]
+    return Networks(config, tuple((parts[f"{at}w"], parts[f"{at}b"]) for at in names))
 
 
 def quality(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mrl_tutorial.classification.labeled_vectors import own_heads, scaled
-from mrl_tutorial.classification.small_networks import NetworkConfig, nested_loss, train_networks
+from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.classification import NestedClassifier, classification
@@ -96,7 +96,7 @@ def test_the_loss_is_the_packages(points, tied):
         x, y, [np.arange(120)] * 2, np.ones((2, 3)), [0, 1], NetworkConfig(**{**plan.__dict__, "epochs": 1})
     )
     batch_x, batch_y = torch.tensor(x[:32]).expand(2, -1, -1), torch.tensor(y[:32]).expand(2, -1)
-    got = nested_loss(plan, nets.encoder, nets.heads, batch_x, batch_y)
+    got = nets.nested_loss(batch_x, batch_y)
     for g in range(2):
         classifier = NestedClassifier(8, DIMS, 4, tied=tied)
         for j, (w, b) in enumerate(nets.heads):
