@@ -126,7 +126,8 @@ const cells = kept((
  * A heat map of layers (rows, layer 1 at the foot) and dimensions (columns), every value printed, a cell framed.
  *
  * @param {{name: string, values: Numbers, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
- *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number) => string}} o
+ *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number) => string,
+ *   rowNames?: ArrayLike<number>, xLabel?: string}} o rowNames: the layers, where they are not 1 … n
  */
 export function heatmap(o) {
   const [left, rowHeight] = [46, o.rowHeight ?? 44];
@@ -140,13 +141,13 @@ export function heatmap(o) {
     const box = { x: (a * w).toFixed(1), y, width: ((b - a + 1) * w).toFixed(1), height: rowHeight };
     return [h("rect", { ...box, class: `frame ${look ?? ""}` }), tick];
   });
-  const rows = Array.from({ length: o.layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, i + 1, { class: "end" }));
+  const rows = Array.from({ length: o.layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, o.rowNames?.[i] ?? i + 1, { class: "end" }));
   const columns = o.dims.map((d, j) => label(left + (j + 0.5) * w, foot + 19, d, { class: "middle" }));
   const [low, high] = o.limits;
   const inside = cells(o.values, o.dims.join(","), o.layers, low, high, w, rowHeight, o.pick, o.names ?? "layer,dim", o.write);
   return drawing(
     o.name, o.width, foot + 44, h("g", { transform: `translate(${left},0)` }, inside, ...frames, o.over ?? []),
-    ...rows, ...columns, label(left + (o.width - left) / 2, foot + 40, "dimension", { class: "middle axis" }),
+    ...rows, ...columns, label(left + (o.width - left) / 2, foot + 40, o.xLabel ?? "dimension", { class: "middle axis" }),
     label(14, foot / 2, "layer", { class: "middle axis", transform: `rotate(-90 14 ${foot / 2})` }),
   );
 }
