@@ -22,6 +22,7 @@ import { h, patch } from "./tree.js";
 import { unpack } from "./tables.js";
 
 const REST = 300; // milliseconds without a change before the kernel hears of the state
+const LEAST = 200; // pixels; a tab that is not laid out yet has fewer
 const SWEEP = 5000; // milliseconds that a sweep takes
 
 /**
@@ -38,7 +39,7 @@ export function mount(view, host, root) {
   let data = null;
   /** @type {Tree[]} */
   let before = [];
-  let [frame, timer, pressed, width, asked, sweeping] = [0, 0, false, root.clientWidth || 900, "", ""];
+  let [frame, timer, pressed, width, asked, sweeping] = [0, 0, false, root.clientWidth > LEAST ? root.clientWidth : 900, "", ""];
 
   const render = () => {
     cancelAnimationFrame(frame);
@@ -108,7 +109,7 @@ export function mount(view, host, root) {
   const presses = ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"];
   presses.forEach((name) => root.ownerDocument.addEventListener(name, press, true));
   const size = new ResizeObserver(() => {
-    if (root.clientWidth && Math.abs(root.clientWidth - width) > 2) {
+    if (root.clientWidth > LEAST && Math.abs(root.clientWidth - width) > 2) {
       width = root.clientWidth;
       schedule();
     }
