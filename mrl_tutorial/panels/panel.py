@@ -88,7 +88,9 @@ class Panel(anywidget.AnyWidget):
 
 
 def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:
-    return {control["name"]: control for row in controls for control in row if control["name"]}
+    """Name -> control; of two for one name, such as a menu and a field to type in, the one with given values."""
+    named = [control for row in controls for control in row if control["name"]]
+    return {control["name"]: control for control in sorted(named, key=lambda control: "values" in control)}
 
 
 def slider(name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, play: bool = False) -> Control:
