@@ -42,7 +42,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly
-import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from evidence import baseline_report as report
@@ -65,7 +64,6 @@ from mrl_tutorial.classification.labeled_vectors import from_task, own_heads
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.evaluation.statistics import difference
 from mrl_tutorial.losses.classification import classification
-from mrl_tutorial.panels.importance_weights import train_with, weights_picture
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 ledger = Ledger("01")  # what this notebook finds out about the claims that it examines
@@ -633,7 +631,7 @@ display(trap, trap.static())
 #
 # ## Importance weights, live
 # So the $c_m$ act through training only. What do they do there? Move a slider: five networks, one a fold, are trained again from the
-# same start, and all images are tested. The gray line has all weights at 1. Weight 0 takes a size out of the loss.
+# same start, and all images are tested. The dashed line has all weights at 1. Weight 0 takes a size out of the loss.
 # (Only ratios count here: the optimizer, Adam, divides by the size of the gradient.) Try this:
 #
 # 1. Press **Boost size 2**. What does it buy, what does it cost?
@@ -641,12 +639,8 @@ display(trap, trap.static())
 
 # %%
 weights = ImportanceWeights(digits, NetworkConfig(dims=DIMS, width=64, hidden=64, epochs=3 if FAST else 20))
+weights.train(c2=4.0)  # as the button does, so that the panel begins with a result
 display(weights)
-
-chosen = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # the same as the button, for the picture below
-boost = train_with(digits, weights.config, chosen, weights.base)
-words = f"{len(digits.tested):,} digits: size 2 weighs 4, trained in {boost.seconds:.1f} s"
-go.Figure(weights_picture(DIMS, chosen, weights.base, boost, words))
 
 # %% [markdown]
 # **What to see.** Left the accuracy of the own classifiers, right the percentage points gained or lost at each size against equal weights; the bars' whiskers are 95 % intervals over images. The one
