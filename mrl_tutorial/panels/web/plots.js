@@ -58,7 +58,7 @@ export function ticks(domain, n = 5) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((m) => m * power >= rough) ?? 10);
   const found = [];
-  for (let i = Math.ceil(domain[0] / step - 1e-9); i * step <= domain[1] + 1e-9 * step; i++) found.push(i * step);
+  for (let i = Math.ceil(domain[0] / step - 1e-9); i * step <= domain[1] + 1e-9 * step; i++) found.push(i * step || 0);
   return found;
 }
 
@@ -127,7 +127,7 @@ const cells = kept((
  *
  * @param {{name: string, values: Numbers, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
  *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number) => string,
- *   rowNames?: ArrayLike<number>, xLabel?: string}} o rowNames: the layers, where they are not 1 … n
+ *   xLabel?: string}} o
  */
 export function heatmap(o) {
   const [left, rowHeight] = [46, o.rowHeight ?? 44];
@@ -141,7 +141,7 @@ export function heatmap(o) {
     const box = { x: (a * w).toFixed(1), y, width: ((b - a + 1) * w).toFixed(1), height: rowHeight };
     return [h("rect", { ...box, class: `frame ${look ?? ""}` }), tick];
   });
-  const rows = Array.from({ length: o.layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, o.rowNames?.[i] ?? i + 1, { class: "end" }));
+  const rows = Array.from({ length: o.layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, i + 1, { class: "end" }));
   const columns = o.dims.map((d, j) => label(left + (j + 0.5) * w, foot + 19, d, { class: "middle" }));
   const [low, high] = o.limits;
   const inside = cells(o.values, o.dims.join(","), o.layers, low, high, w, rowHeight, o.pick, o.names ?? "layer,dim", o.write);
