@@ -10,11 +10,12 @@ import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings
@@ -105,9 +106,9 @@ class Paths:
         self._queries = {name: np.ascontiguousarray(parts["queries"][:, taken]) for name, parts in checked.items()}
         self.n_layers, self.n, self.width = next(iter(self._documents.values())).shape
         self.dims = default_dims(self.width)
-        self._judged = metrics.judge(self.ids, list(task.corpus), task.qrels)
-        self._position = self._judged.order[self._judged.column]  # row of each judged pair's document
-        self._scores = lru_cache(HELD)(self._score)
+        self.judged = metrics.judge(self.ids, list(task.corpus), task.qrels)
+        self.position = self.judged.order[self.judged.column]  # row of each judged pair's document
+        self.scores = lru_cache(HELD)(self._score)  # (name, layer, dim) -> cosines (Q, N)
         self._ranked = cache(self._rank)
 
     def grid(self, name: str) -> np.ndarray:
@@ -118,40 +119,40 @@ class Paths:
 
     def full(self, name: str) -> np.ndarray:
         """The full model's ten best documents of every query, best first, (Q, 10)."""
-        return self._head(name, self.n_layers, self.width, K)
+        return self.head(name, self.n_layers, self.width, K)
 
     def walk(self, name: str, stages: Sequence[Stage]) -> PathResult:
         """Send every query down the path. Raises InputError as stages.check_stages does."""
         stages = check_stages(stages, self.n_layers, self.width)
-        rows = self._head(name, stages[0].row + 1, stages[0].dim, stages[0].depth or K)
+        rows = self.head(name, stages[0].row + 1, stages[0].dim, stages[0].depth or K)
         survivors = [rows]
         for stage in stages[1:]:
             rows = np.sort(rows, axis=1)  # ties rank in the order of rows
-            left = np.take_along_axis(self._scores(name, stage.row + 1, stage.dim), rows, 1)
+            left = np.take_along_axis(self.scores(name, stage.row + 1, stage.dim), rows, 1)
             rows = np.take_along_axis(rows, top_columns(left, stage.depth or K), 1)
             survivors.append(rows)
         recall = float((self.full(name)[:, :, None] == rows[:, None, :K]).any(2).mean())
-        hits = [found[self._judged.query] == self._position[:, None] for found in survivors]  # (P, depth) each
+        hits = [found[self.judged.query] == self.position[:, None] for found in survivors]  # (P, depth) each
         kept = tuple(float(found.any(1).mean()) for found in hits)
-        ranks = metrics.found_ranks(rows[:, :K], self._judged)
-        ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self._judged).mean())
+        ranks = metrics.found_ranks(rows[:, :K], self.judged)
+        ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self.judged).mean())
         return PathResult(stages, tuple(survivors), recall, ndcg, kept)
 
-    def warm(self, name: str) -> None:
-        """Rank every cell now, so that no move of a slider has to."""
-        for layer, dim in product(range(1, self.n_layers + 1), self.dims):
-            self._head(name, layer, dim, K)
+    def fingerprint(self, name: str) -> str:
+        """A key of all that decides where a model's paths lead."""
+        judged = self.judged.query, self.position, self.judged.gain
+        return files.key(self._queries[name], self._documents[name], *judged)
 
     def relevant(self, query: int) -> np.ndarray:
         """Rows of the documents that are relevant to a query."""
-        return self._position[self._judged.query == query]
+        return self.position[self.judged.query == query]
 
-    def _head(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
+    def head(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
         """The `depth` best rows of a cell, best first, (Q, min(depth, N))."""
         return self._ranked(name, layer, dim, max(depth, LONGEST))[:, :depth].astype(np.int64)
 
     def _rank(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
-        return top_columns(self._scores(name, layer, dim), depth).astype(np.int32)
+        return top_columns(self.scores(name, layer, dim), depth).astype(np.int32)
 
     def _score(self, name: str, layer: int, dim: int) -> np.ndarray:
         """Cosines (Q, N) float32 of one cell."""
