@@ -1,84 +1,58 @@
-"""The panel of loss terms in a real JupyterLab: keys slide, the picture and the table follow."""
+"""The page of loss terms: keys and clicks change the heat maps and the table, a recipe sets its strengths."""
 
 from __future__ import annotations
 
 import pytest
-
-from benchmarks.browser import chromium_page, handle, lab_server, open_and_run, wait_for, write_notebook
-from tools.chromium import REMEDY, find_chromium
-
-CELL = """
 import torch
-from mrl_tutorial import Batch, TermExplorer
+
+from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.panels.term_explorer import TermExplorer
 from mrl_tutorial.recipes.anatomy import dissect
-draw = torch.Generator().manual_seed(0)
-TermExplorer(dissect(Batch(torch.randn(6, 8, 384, generator=draw), torch.randn(6, 8, 384, generator=draw))))
-"""
-PANEL = ".mrl-term-explorer"
+from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    if find_chromium() is None:
-        pytest.skip(REMEDY)
-    folder = tmp_path_factory.mktemp("terms")
-    write_notebook(folder / "terms.ipynb", CELL)
-    with lab_server(folder) as lab, chromium_page() as page:
-        page.set_default_timeout(20_000)
-        open_and_run(page, lab, "terms.ipynb")
-        wait_for(page, f"{PANEL} .js-plotly-plot .main-svg", 300)
-        page.wait_for_selector(f"{PANEL} .scatterlayer text", timeout=120_000)
-        page.wait_for_timeout(2000)
+    draw = torch.Generator().manual_seed(0)
+    anatomy = dissect(Batch(torch.randn(6, 8, 384, generator=draw), torch.randn(6, 8, 384, generator=draw)))
+    with opened(TermExplorer(anatomy), tmp_path_factory.mktemp("terms"), 1000) as page:
         yield page
 
 
 def numbers(page) -> list[str]:
-    return page.locator(f"{PANEL} .scatterlayer text").all_text_contents()
+    return page.locator(".mrl text.cell").all_text_contents()
 
 
-def slider(page, label: str):
-    row = page.locator(f"{PANEL} .jupyter-widgets", has=page.locator(f'> .widget-label:text-is("{label}")')).last
-    return row.locator(".noUi-handle, input, select").first
-
-
-def test_it_shows_three_heat_maps(page):
-    assert page.locator(f"{PANEL} .heatmaplayer image").count() == 3 and len(numbers(page)) > 60
-
-
-def test_it_fits_and_nothing_is_small(page):
-    box = page.locator(PANEL).bounding_box()
-    figure = page.locator(f"{PANEL} .js-plotly-plot .main-svg").first.bounding_box()
-    assert 0.9 * box["width"] < figure["width"] <= box["width"] + 1
-    sizes = page.evaluate(
-        f"""() => [...document.querySelectorAll('{PANEL} text, {PANEL} td, {PANEL} th')]
-                 .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
-    )
-    assert len(sizes) > 60 and min(sizes) >= 14
+def test_three_heat_maps_side_by_side_at_1000_px_and_one_below_the_other_at_900(page):
+    for width, rows in ((900, 3), (1000, 1)):
+        page.set_viewport_size({"width": width, "height": 1200})
+        page.wait_for_function("w => document.querySelector('.mrl').clientWidth === w", arg=width)
+        drawn(page)
+        check_look(page)
+        assert len(numbers(page)) == 3 * 42
+        assert len({page.locator(".mrl figure").nth(i).bounding_box()["y"] for i in range(3)}) == rows
 
 
 def test_a_key_on_a_term_changes_the_numbers(page):
     before = numbers(page)
-    handle(page, "term-explorer", "contrastive").focus()
-    page.keyboard.press("ArrowLeft")  # the term with the largest numbers: a soft one may change no printed digit
-    page.wait_for_function(
-        f"(before) => [...document.querySelectorAll('{PANEL} .scatterlayer text')]"
-        ".map((t) => t.textContent).join() !== before",
-        arg=",".join(before),
-    )
-    assert numbers(page) != before
+    slide(page, "contrastive", "ArrowLeft")
+    assert numbers(page) != before and headline(page).startswith("2dmse-v1, changed: ")
+    slide(page, "contrastive")
+    assert numbers(page) == before and headline(page).startswith("2dmse-v1: ")
 
 
-def test_a_key_on_the_layer_moves_frame_and_table(page):
-    handle(page, "term-explorer", "layer").focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector(f'{PANEL} .widget-html:has-text("layer 4, 256 dimensions")')
-    assert page.locator(f'{PANEL} .widget-html:has-text("layer 3, 256 dimensions")').count() == 0
+def test_a_key_and_a_click_move_the_frame_and_the_table(page):
+    slide(page, "layer")
+    assert page.get_by_text("layer 4, 256 dimensions").count() == 1
+    page.locator(".mrl figure").nth(2).locator("rect.pick").first.click()  # layer 1, 8 coordinates
+    drawn(page)
+    assert page.get_by_text("layer 1, 8 dimensions").count() == 1
+    assert page.locator(".mrl rect.frame").count() == 3
 
 
 def test_another_recipe_sets_its_terms(page):
-    slider(page, "recipe").select_option(label="starbucks")
-    page.wait_for_function(
-        f"() => [...document.querySelectorAll('{PANEL} .widget-readout')]"
-        ".filter((e) => e.textContent === '× 1').length === 2"
-    )
-    assert page.locator(f'{PANEL} [role="alert"]').count() == 0
+    slide(page, "align", "End")
+    page.locator(".mrl select").first.select_option(label="starbucks")
+    drawn(page)
+    strengths = page.locator(".mrl .slider output").all_text_contents()[:5]
+    assert strengths == ["× 1", "× 0", "× 0", "× 1", "× 0"] and headline(page).startswith("starbucks: ")

@@ -1,4 +1,4 @@
-"""The panel of loss terms against the anatomy it looks up."""
+"""The panel of loss terms: the sums that the browser makes against the anatomy's own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.panels.term_explorer import OWN, STRENGTHS, TermExplorer, short, term_weights
+from mrl_tutorial.panels.term_explorer import OWN, RECIPES, STRENGTHS, TermExplorer, term_weights
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.registry import get_recipe
+from tests.helpers.web import random_states, shown
 
 L, D = 6, 384
 
@@ -26,35 +27,62 @@ def panel(anatomy):
     return TermExplorer(anatomy)
 
 
-def tables(panel) -> list[np.ndarray]:
-    return [np.asarray(panel.figure.data[i].z) for i in (0, 2, 4)]
+def short(value: float) -> str:
+    """A number in at most five characters, as the panel writes it."""
+    if abs(value) < 0.001:
+        return "<.001" if value else "0"
+    digits = next((n for n, end in ((3, 0.1), (2, 1), (1, 100)) if abs(value) < end), 0)
+    return f"{value:.{digits}f}"
 
 
-def test_it_opens_on_its_recipe(panel, anatomy):
-    parts = recipe_parts(get_recipe("2dmse-v1", L, D), anatomy)
-    weight, loss, gradient = tables(panel)
-    np.testing.assert_allclose(weight, sum(parts.values()))
-    np.testing.assert_allclose(loss, anatomy.loss(parts))
-    np.testing.assert_allclose(gradient, anatomy.gradient(parts))
-    on = {term for term, slider in panel.strengths.items() if slider.value}
-    assert on == {"contrastive", "kl-features"} and "table" in panel.note.value
+def test_the_browsers_sums_are_the_anatomys(panel, anatomy):
+    states = [*random_states(panel, 80), {**panel.state, **{f"s{i}": 0 for i in range(5)}}]
+    largest = 0.0
+    for state, found in zip(states, shown(panel, states), strict=True):
+        panel.set(**state)
+        weights = panel.weights
+        here = anatomy.layers.index(panel.state["layer"]), anatomy.dims.index(panel.state["dim"])
+        wanted = {"loss": anatomy.loss(weights), "gradient": anatomy.gradient(weights), "weight": sum(weights.values())}
+        for name, want in wanted.items():
+            np.testing.assert_allclose(np.reshape(found["shown"][name], want.shape), want, rtol=1e-5, err_msg=name)
+        for row, term, losses in zip(found["shown"]["rows"], anatomy.terms, anatomy.values, strict=True):
+            alone = anatomy.cell_gradients(term)[here]
+            want = [weights[term][here], losses[here], alone, weights[term][here] * alone]
+            np.testing.assert_allclose([row[key] for key in ("weight", "loss", "alone", "pushes")], want, rtol=1e-5)
+        total, length = wanted["loss"].sum(), np.sqrt((wanted["gradient"] ** 2).sum())
+        largest = max(largest, length)
+        assert f"Weight × loss: sum {short(total)}" in found["text"]
+        assert f"Gradient: length {short(length)}" in found["text"]
+        assert f"layer {panel.state['layer']}, {panel.state['dim']} dimensions" in found["text"]
+        if total:
+            per_layer = np.sqrt((wanted["gradient"] ** 2).sum(1))
+            assert f"layer {per_layer.argmax() + 1} hardest" in found["shown"]["headline"]
+            assert f"gradient {short(per_layer.max())}, in all {short(length)}" in found["shown"]["headline"]
+        else:
+            assert "no term is on" in found["shown"]["headline"]
+    assert largest > 100  # the strengths reach far
 
 
-@pytest.mark.parametrize("name", ["full-size", "mrl", "ese", "starbucks", "retrieval-2dmse", "all-cells"])
-def test_every_recipe_shows_its_own_weights(panel, anatomy, name):
-    panel.recipe.value = name
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_opens_with_its_own_weights(anatomy, name):
+    panel = TermExplorer(anatomy, name)
     parts = recipe_parts(get_recipe(name, L, D), anatomy)
-    np.testing.assert_allclose(tables(panel)[0], sum(parts.values()))
-    np.testing.assert_allclose(tables(panel)[2], anatomy.gradient(parts))
+    for term, grid in panel.weights.items():
+        np.testing.assert_allclose(grid, parts.get(term, np.zeros((L, 7))))
+    (found,) = shown(panel, [{}])
+    np.testing.assert_allclose(np.reshape(found["shown"]["weight"], (L, 7)), sum(parts.values()), rtol=1e-6)
+    assert found["shown"]["headline"].startswith(f"{name}: a loss of ")
+    without = [str(layer) for layer in range(1, L + 1) if not found["shown"]["pushed"][layer - 1]]
+    assert (f"{', '.join(without)} not at all" in found["shown"]["headline"]) == bool(without)
 
 
-def test_a_slider_scales_its_term_alone(panel, anatomy):
-    before = tables(panel)[1]
-    panel.strengths["kl-features"].value = 100
-    parts = recipe_parts(get_recipe("2dmse-v1", L, D), anatomy)
-    want = anatomy.loss({"contrastive": parts["contrastive"], "kl-features": 100 * parts["kl-features"]})
-    np.testing.assert_allclose(tables(panel)[1], want)
-    assert not np.allclose(before, want)
+def test_a_recipe_resets_strengths_and_layer_weights(panel):
+    panel.set(s2=100, layers="linear")
+    panel.set(recipe="starbucks", s0=3)
+    on = {term: panel.state[f"s{i}"] for i, term in enumerate(panel.anatomy.terms) if panel.state[f"s{i}"]}
+    assert on == {"contrastive": 3, "kl-scores": 1} and panel.state["layers"] == OWN
+    (found,) = shown(panel, [{}])
+    assert found["shown"]["headline"].startswith("starbucks, changed: ")
 
 
 def test_a_term_that_the_recipe_lacks_lies_on_its_cells(anatomy):
@@ -64,47 +92,21 @@ def test_a_term_that_the_recipe_lacks_lies_on_its_cells(anatomy):
 
 
 def test_layer_weights_replace_the_recipes(panel):
-    panel.recipe.value, panel.layers.value = "all-cells", "linear"
-    np.testing.assert_allclose(tables(panel)[0], np.outer(np.arange(1, 7) / 6, np.ones(7)))
-    panel.recipe.value = "mrl"
-    assert panel.layers.value == OWN
+    panel.set(recipe="all-cells", layers="linear")
+    np.testing.assert_allclose(sum(panel.weights.values()), np.outer(np.arange(1, 7) / 6, np.ones(7)))
+    (found,) = shown(panel, [{}])
+    np.testing.assert_allclose(found["shown"]["weight"], np.repeat(np.arange(1, 7) / 6, 7), rtol=1e-6)
 
 
-def test_all_terms_off_is_an_empty_picture(panel):
-    for slider in panel.strengths.values():
-        slider.value = 0
-    assert not any(t.any() for t in tables(panel)) and panel.message.value == ""
-
-
-def test_the_frame_and_the_table_follow_the_cell(panel, anatomy):
-    panel.layer.value, panel.dim.value = 5, 32
-    frame = panel.figure.layout.shapes[2]
-    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (1.5, 2.5, 4.5, 5.5) and frame.xref == "x3"
-    assert "layer 5, 32 dimensions" in panel.note.value
-    assert short(anatomy.values[0, 4, 2]) in panel.note.value
-
-
-def test_static_twin(panel):
-    panel.recipe.value = "starbucks"
-    twin = panel.static()
-    assert type(twin).__name__ == "Figure" and np.array_equal(twin.data[4].z, tables(panel)[2])
-
-
-def test_a_recipe_that_does_not_fit():
+def test_wrong_states_are_named(panel, anatomy):
     narrow = dissect(Batch(torch.randn(2, 3, 8), torch.randn(2, 3, 8)), dims=(4, 8))
     with pytest.raises(InputError, match="'2dmse-v1' does not fit"):
         TermExplorer(narrow)
+    with pytest.raises(InputError, match="recipe cannot be 'nothing'"):
+        panel.set(recipe="nothing")
+    with pytest.raises(InputError, match="s0 cannot be 7"):
+        TermExplorer(anatomy, s0=7)
 
 
-@pytest.mark.parametrize(
-    "value, text", [(0, "0"), (0.0004, "<.001"), (0.012, "0.012"), (0.25, "0.25"), (15.82, "15.8"), (1234.4, "1234")]
-)
-def test_numbers_are_short(value, text):
-    assert short(value) == text
-
-
-def test_strengths_reach_from_off_to_a_thousand(panel):
-    for term in panel.strengths:
-        for value in STRENGTHS:
-            panel.strengths[term].value = value
-    assert tables(panel)[0].max() > 100
+def test_it_is_small(panel):
+    assert len(panel.tables) < 300_000 and panel.controls["s0"]["values"] == list(STRENGTHS)
