@@ -29,6 +29,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from PIL import Image
 
 from mrl_tutorial.files import whole_file
+from mrl_tutorial.panels.panel import PAGE
 from notebooks.evidence import ledger_rows
 from tools.chromium import REMEDY, find_chromium
 
@@ -71,15 +72,18 @@ def read(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(notebook: nbformat.NotebookNode) -> dict[str, float]:
-    """Run every cell in the folder of the notebooks, in place. Returns `minutes`, `peak_gb` of the kernel (0 where the
-    system does not tell) and `slowest`, the seconds of the slowest cell. Raises what the failing cell raised."""
+def execute(notebook: nbformat.NotebookNode, pages: Path) -> dict[str, float]:
+    """Run every cell in the folder of the notebooks, in place; panels write themselves to the folder `pages`.
+
+    Returns `minutes`, `peak_gb` of the kernel (0 where the system does not tell) and `slowest`, the seconds of the
+    slowest cell. Raises what the failing cell raised.
+    """
     # static pictures as wide as a notebook's column, where plotly would take 700 points
     with tempfile.TemporaryDirectory() as home:
         startup = Path(home) / "profile_default" / "startup"
         startup.mkdir(parents=True)
         (startup / "00-width.py").write_text(f"import plotly.io\nplotly.io.defaults.default_width = {PICTURE_WIDTH}\n")
-        return _run(notebook, {**os.environ, "IPYTHONDIR": home})
+        return _run(notebook, {**os.environ, "IPYTHONDIR": home, "MRL_PANEL_PAGES": str(pages)})
 
 
 def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, float]:
@@ -104,10 +108,14 @@ def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, floa
     return {"minutes": (marks[-1] - marks[0]) / 60, "peak_gb": peak, "slowest": slowest}
 
 
-def clean(notebook: nbformat.NotebookNode) -> list[str]:
+def clean(notebook: nbformat.NotebookNode, pictures: dict[str, str] | None = None) -> list[str]:
     """Take out, in place, what a reader cannot use or what changes from run to run: widget state, progress bars,
-    execution times. Returns what the cells wrote to the error stream, for a person to look at."""
+    execution times. Returns what the cells wrote to the error stream, for a person to look at.
+
+    pictures: of panels, by what stands as text in their place, as `photographs` gives them.
+    """
     noise: list[str] = []
+    pictures = pictures or {}
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -125,12 +133,33 @@ def clean(notebook: nbformat.NotebookNode) -> list[str]:
                 del output.data[WIDGET]
                 if BAR.search(output.data.get("text/plain", "")):
                     continue
+                if picture := pictures.get(output.data.get("text/plain", "").strip("'")):
+                    output.data["image/png"] = picture
                 output.data["text/plain"] = LIVE
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = smaller(output.data["image/png"])
             kept.append(output)
         cell.outputs = kept
     return noise
+
+
+def photographs(folder: Path) -> dict[str, str]:
+    """A picture (base64 PNG) of every panel's page in `folder`, by the words that stand for it in an output."""
+    pages = sorted(folder.glob("*.html"))
+    found: dict[str, str] = {}
+    if not pages or not (browser := find_chromium()):
+        return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        view = chromium.new_page(viewport={"width": PICTURE_WIDTH, "height": 800})
+        for page in pages:
+            view.goto(page.as_uri())
+            view.wait_for_selector(".mrl .headline", timeout=30_000)
+            found[PAGE + page.stem] = base64.b64encode(view.locator(".mrl").screenshot()).decode()
+        chromium.close()
+    return found
 
 
 def smaller(picture: str) -> str:
@@ -180,11 +209,12 @@ def build(source: Path, out: Path) -> str | None:
     """Execute one notebook, write it to the folder `out`, print its row. Returns what went wrong, None if nothing."""
     notebook = read(source)
     ledger_rows.forget(source.name[:2])
-    try:
-        cost = execute(notebook)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        return f"{source.name} was not written: a cell failed\n{ANSI.sub('', str(error))}"
-    noise = clean(notebook)
+    with tempfile.TemporaryDirectory() as pages:
+        try:
+            cost = execute(notebook, Path(pages))
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            return f"{source.name} was not written: a cell failed\n{ANSI.sub('', str(error))}"
+        noise = clean(notebook, photographs(Path(pages)))
     text = nbformat.writes(notebook) + "\n"
     with whole_file(out / f"{source.stem}.ipynb") as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ from mrl_tutorial.panels.packing import pack
 from mrl_tutorial.panels.script import page, stylesheet, widget_module
 
 Control = dict[str, Any]
+PAGE = "panel's page: "
 
 
 class Panel(anywidget.AnyWidget):
@@ -82,9 +83,12 @@ class Panel(anywidget.AnyWidget):
             self.status = {"error": str(error)}
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if folder := os.environ.get("MRL_PANEL_PAGES"):  # where the notebooks' builder wants pages to photograph
-            self.save_page(Path(folder) / f"{len(os.listdir(folder)):03d}.html")
-        return super()._repr_mimebundle_(**options)
+        bundle = super()._repr_mimebundle_(**options)
+        if folder := os.environ.get("MRL_PANEL_PAGES"):  # the builder of notebooks wants a page to photograph
+            name = f"{len(list(Path(folder).glob('*.html'))):03d}"
+            self.save_page(Path(folder) / f"{name}.html")
+            (bundle[0] if isinstance(bundle, tuple) else bundle)["text/plain"] = PAGE + name
+        return bundle
 
 
 def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:

@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[notebooks,ann]"], check=True)
     os.chdir(folder + "/notebooks")
     sys.path[:0] = [folder, folder + "/notebooks"]
-    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
+    output.enable_custom_widget_manager()
 
 # %%
 import os
@@ -135,19 +135,12 @@ for layer, dim in [(6, 384), (6, 128), (6, 32), (3, 384), (3, 128), (1, 32)]:
 # 1. Keep layer 6 and drag the dimension down. When does the right document leave the first place?
 # 2. Go back to 384 dimensions and take the layer down to 3.
 #
-# Sliding only looks things up: every cell is measured once, when the panel opens.
+# Every cell is measured once, when the panel opens. Sliding only looks things up, in your browser, so it is quick even while Python is
+# busy. You can also click a cell, drag along a curve, or press ▶ to sweep.
 
 # %%
 explorer = GridExplorer(task, {"plain": encoder}, max_queries=60 if FAST else 300, dim=128)
-answered = [q for q in explorer.model.examples() if explorer.model.rank("plain", q, 6, 384).relevant[0][0] == 1]
-explorer.query.value = (answered or explorer.model.examples())[-1]  # a query that the full model answers
 explorer
-
-# %% [markdown]
-# Where no kernel runs (on a web page, say) this is the same state as a picture:
-
-# %%
-explorer.static()
 
 # %% [markdown]
 # **What to see.** Left the grid with the current cell framed, beside it the quality of this layer at *every* dimension. Below them
@@ -189,13 +182,13 @@ print("in brackets: 95 % paired bootstrap interval over the dev queries; one ran
 
 # %% [markdown]
 # **What to see.** Layers 1 to 5, nearly useless before, now find documents, and the short prefixes of the last layer gain too. The
-# information was in the early layers all along; nobody had asked for it in this form. The trained model joins the panel (run this in
-# JupyterLab, then switch **model** in the panel above, or press its **Train** button to train another one):
+# information was in the early layers all along; nobody had asked for it in this form. The trained model joins the panel. Switch
+# **model** to go back and forth, or press **Train** to train another one:
 
 # %%
 explorer.add("trained here", result.encoder)
-explorer.layer.value, explorer.dim.value = 3, 128
-explorer.static()
+explorer.set(layer=3, dim=128)
+explorer
 
 # %% [markdown]
 # **What to see.** The same cell, layer 3 at 128 dimensions, before (dashed) and after. Half of the layers, a third of the bytes.

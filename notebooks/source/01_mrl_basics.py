@@ -30,7 +30,7 @@ if "google.colab" in sys.modules:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[notebooks,ann]"], check=True)
     os.chdir(folder + "/notebooks")
     sys.path[:0] = [folder, folder + "/notebooks"]
-    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
+    output.enable_custom_widget_manager()
 
 # %%
 import os

@@ -35,7 +35,7 @@ if "google.colab" in sys.modules:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[notebooks,ann]"], check=True)
     os.chdir(folder + "/notebooks")
     sys.path[:0] = [folder, folder + "/notebooks"]
-    output.enable_custom_widget_manager()  # should a panel stay empty: os.environ["MRL_PLAIN"] = "1", and run it again
+    output.enable_custom_widget_manager()
 
 # %%
 import copy
@@ -259,12 +259,12 @@ tiled(pushed, bar="log10 of gradient", title="Whole recipes: where they push", l
 
 # %%
 explorer = TermExplorer(anatomy)
-display(explorer, explorer.static())
+display(explorer)
 
 # %% [markdown]
 # **What to see.** On the left are the weights of the recipe, in the middle what they make of the loss, and on the right where
-# the gradient lands, in each layer and block of coordinates. The frame is the cell that the table under the live panel reads
-# out. The picture shows version 1. It adds up six terms a step, so the weights sum to 6. A cell below the last layer and short
+# the gradient lands, in each layer and block of coordinates. The frame is the cell that the table below reads out. The
+# panel opens on version 1. It adds up six terms a step, so the weights sum to 6. A cell below the last layer and short
 # of full width is sampled with probability 1/5 × 1/6 = 1/30; its contrastive term and its kl-features make 2/30 = .067.
 #
 # **Exercise 2 · One step of 2DMSE** (15 minutes). Write `one_step(layer, dim, n_layers, dims)`: the weight grids of one step of
