@@ -31,9 +31,6 @@ class NetworkConfig:
     dims: the sizes that have a classifier. hidden=0: no hidden layer. tied: one classifier whose columns are sliced
     (MRL-E). slimmable: size m uses only the first hidden * m / width hidden units, as in a slimmable network.
     Raises InputError where a number cannot be used.
-
-    >>> NetworkConfig(dims=(8, 16), width=16).classifier_parameters(10)
-    260
     """
 
     dims: tuple[int, ...] = (2, 4, 8, 16, 32, 64)

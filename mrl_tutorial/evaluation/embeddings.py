@@ -108,7 +108,7 @@ def check_finite(by_layer: Mapping[int, Mapping[str, np.ndarray]]) -> None:
     """Raises InputError naming layer, part and item of the first NaN or infinity in layer -> part -> (N, D)."""
     for layer, parts in by_layer.items():
         for part, x in parts.items():
-            finite = np.isfinite(x)
+            finite = np.isfinite(x).all(axis=1)
             if not finite.all():
-                where = f"layer {layer}, item {int(np.argmin(finite.all(axis=1)))}"
+                where = f"layer {layer}, item {int(np.argmin(finite))}"
                 raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): correct it, or leave it out")

@@ -49,10 +49,6 @@ def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[
 
     Raises InputError for no queries, an empty corpus, repeated document ids, a query without judgments, a judged
     document that the corpus lacks, and where no query has a relevant document.
-
-    >>> judged = judge(["q"], ["a", "b", "c"], {"q": {"b": 2, "c": 0}})
-    >>> judged.order.tolist(), judged.column.tolist(), judged.gain.tolist()
-    ([2, 1, 0], [1], [2])
     """
     if not len(document_ids):
         raise InputError("the corpus is empty: give at least one document")
@@ -79,11 +75,7 @@ def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[
 
 
 def parse_metric(name: str) -> tuple[str, int | None]:
-    """The kind and the cut-off of a measure's name. Raises InputError for a measure that does not exist.
-
-    >>> parse_metric("ndcg@10"), parse_metric("map")
-    (('ndcg', 10), ('map', None))
-    """
+    """The kind and the cut-off (or None) of a measure's name. Raises InputError for a measure that does not exist."""
     match = re.fullmatch(r"([a-z]+)(?:@([1-9]\d*))?", name)
     if not match or match[1] not in RETRIEVAL_METRICS or (match[1] in RETRIEVAL_METRICS[3:] and not match[2]):
         known = "ndcg@k, mrr@k, map, map@k, recall@k or precision@k"

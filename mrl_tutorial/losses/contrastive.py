@@ -24,10 +24,6 @@ def cross_entropies(
     queries (L, B, D), documents (L, N, D) -> (L, M), the mean over queries. `symmetric` adds the direction document to
     query, over the positives alone, and halves. Raises InputError as in `nested_scores`.
     Source: MRL, arXiv 2205.13147, appendix C (each prefix of both sides normalized by itself).
-
-    >>> q, d = torch.eye(2).expand(1, 2, 2), torch.eye(2).expand(1, 2, 2)
-    >>> cross_entropies(q, d, [2], temperature=1.0)  # log(e + 1) - 1
-    tensor([[0.3133]])
     """
     scores = nested_scores(queries, documents, dims, cosine) / temperature  # (L, M, B, N)
     b = queries.shape[1]
@@ -51,7 +47,7 @@ def contrastive(
     form. `fixed_document`: documents always from the batch's last layer (arXiv 2411.17299). Temperature, symmetry and
     cosine are the batch's. Raises InputError as in `Batch`.
 
-    >>> contrastive(Batch(torch.eye(2)[None], torch.eye(2)[None], temperature=1.0), [1], [2])
+    >>> contrastive(Batch(torch.eye(2)[None], torch.eye(2)[None], temperature=1.0), [1], [2])  # log(e + 1) - 1
     tensor([[0.3133]])
     """
     queries, documents = batch.pair_rows(layers, fixed_document)

@@ -19,12 +19,9 @@ Part = tuple[str | Term, dict[str, Any]]  # a name in losses.TERMS or a function
 
 #: the terms of the published 2D methods
 PARTS: Mapping[str, Part] = {
-    "contrastive": ("contrastive", {}),
-    "kl-features": ("kl-features", {}),
-    "kl-features, attached": ("kl-features", {"detach": False}),
-    "kl-scores": ("kl-scores", {}),
-    "align": ("align", {}),
-}
+    "contrastive": ("contrastive", {}), "kl-features": ("kl-features", {}),
+    "kl-features, attached": ("kl-features", {"detach": False}), "kl-scores": ("kl-scores", {}), "align": ("align", {}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,8 @@ def dissect(batch: Batch, parts: Mapping[str, Part] | None = None, dims: Sequenc
     layers = tuple(batch.layers)
     texts = [x.detach().clone().requires_grad_() for x in (batch.queries, batch.documents) if x is not None]
     leaves = replace(batch, queries=texts[0], documents=texts[1] if len(texts) > 1 else None)
-    rows: list[list[np.ndarray]] = [[] for _ in layers]  # gradients that land there, each (texts, D)
+    # for each layer row the gradients that land there, each (texts, D), and the cells that they come from
+    rows: list[list[np.ndarray]] = [[] for _ in layers]
     landing: list[list[tuple[int, int, int]]] = [[] for _ in layers]
     values = np.empty((len(parts), len(layers), len(dims)))
     for t, (term, options) in enumerate(parts.values()):

@@ -29,12 +29,7 @@ def separate(n_layers: int, width: int, layer: int, dim: int, dims: Sequence[int
 
 
 def mrl(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
-    """Σ_d ℓ(L, d): every dimension of the last layer. Source: MRL, arXiv 2205.13147.
-
-    >>> mrl(2, 16).weights["main"]
-    array([[0., 0.],
-           [1., 1.]])
-    """
+    """Σ_d ℓ(L, d): every dimension of the last layer. Source: MRL, arXiv 2205.13147."""
     columns = columns_of(dims, width)
     return Recipe("mrl", {"main": weight_grid(n_layers, columns, [(n_layers, d, 1) for d in columns])}, dims=columns)
 
@@ -48,11 +43,6 @@ def all_cells(
     kl: + w_l KL from (L, d) to (l, d) for l < L, over "features" or "scores"; detach=False lets the teacher learn too.
     without: a layer whose cells have no loss (the last one still teaches where there is a kl). Raises InputError for
     another kl, detach=False without one, and a layer that the model lacks or that would leave none.
-
-    >>> all_cells(3, 16, without=2).weights["main"]
-    array([[1., 1.],
-           [0., 0.],
-           [1., 1.]])
     """
     if kl not in (None, "features", "scores"):
         raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")

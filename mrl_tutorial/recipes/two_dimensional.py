@@ -24,11 +24,7 @@ STARBUCKS = {
 def two_d_mse_v1(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
     """One layer n < L and one d < D per step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d).
 
-    Source: 2DMSE, arXiv 2402.14776 v1. Raises InputError where there is no such layer or dimension.
-
-    >>> int(two_d_mse_v1(6, 384).step_weights(np.random.default_rng(0))["main"].sum())  # four cells per step
-    4
-    """
+    Source: 2DMSE, arXiv 2402.14776 v1. Raises InputError where there is no such layer or dimension."""
     columns = columns_of(dims, width, width)
     if n_layers < 2 or len(columns) < 2:
         raise InputError("2dmse-v1 samples a layer below the last and a dimension below the width: this grid has none")
@@ -141,9 +137,6 @@ def retrieval_2dmse(
     Switches, each adding to the cells (l, d): score: `score_align` to the full-width scores of the "same-layer" or the
     "last-layer"; align: `align` to "pca" or "code-pca". full_dim: + w_l ℓ(l, D). dims: which widths, all below D.
     fixed_doc: every document vector from layer L. Raises InputError for a width or switch that cannot be.
-
-    >>> retrieval_2dmse(6, 384, score="same-layer", fixed_doc=True).name
-    'retrieval-2dmse+score+fixed-doc'
     """
     if not len(dims) or max(dims) >= width:
         raise InputError(f"retrieval-2dmse trains {list(dims)} beside the full width {width}: give dims below that")
