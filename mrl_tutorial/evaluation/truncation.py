@@ -17,7 +17,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
-from mrl_tutorial.evaluation.ranks import relevant_ranks
+from mrl_tutorial.evaluation.ranks import one_thread, relevant_ranks
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.topk import top_columns, unit
 
@@ -116,7 +116,8 @@ def measure_truncation(
     for i, way in enumerate(WAYS):
         progress(i, len(WAYS), f"all {width} dimensions, way {way}")
         q, x, step = products(way, queries, documents)
-        ranks = relevant_ranks(q, x, range(step, step * width + 1, step), judged, cosine=way == "cut")
+        with one_thread():
+            ranks = relevant_ranks(q, x, range(step, step * width + 1, step), judged, cosine=way == "cut")
         for m in METRICS:
             each[m].append(retrieval_metric(m, ranks, judged))
     progress(len(WAYS), len(WAYS), "done")
