@@ -20,8 +20,9 @@ class Parser(argparse.ArgumentParser):
         missing = re.match(r"the following arguments are required: (.+)", message)
         if choice:
             value, options = choice[2].strip("'"), [x.strip(" '") for x in choice[3].split(",")]
-            what = "command" if choice[1] == "COMMAND" else choice[1]
-            message = f"{what}: there is no {value!r}{suggest(value, options)}"
+            close = difflib.get_close_matches(value, options, 2, 0.5)
+            remedy = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(options)}"
+            message = f"{'command' if choice[1] == 'COMMAND' else choice[1]}: there is no {value!r}: {remedy}"
         elif missing:
             message = f"{missing[1]} is missing"
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
@@ -34,12 +35,6 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{extras[0]!r} is not an option here" + (f": did you mean {close[0]}?" if close else ""))
 
 
-def suggest(value: str, options: list[str]) -> str:
-    """The end of an error line: the closest options, else all of them."""
-    close = difflib.get_close_matches(value, options, 2, 0.5)
-    return f": did you mean {' or '.join(close)}?" if close else f": choose from {', '.join(options)}"
-
-
 def one_line(message: object) -> str:
     """`message` without line breaks."""
     return " ".join(str(message).split())
@@ -50,26 +45,21 @@ def cells(text: str) -> list[int] | str:
     if text == "all":
         return text
     try:
-        numbers = [int(x) for x in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6")
-    return numbers
+        return [whole_number(x.strip()) for x in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6") from None
 
 
-def whole_number(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+def whole_number(text: str, least: int = 1) -> int:
+    """A whole number from `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
     return int(text)
 
 
 def seed(text: str) -> int:
     """A whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
-    return int(text)
+    return whole_number(text, 0)
 
 
 def learning_rate(text: str) -> float:
@@ -85,15 +75,17 @@ def learning_rate(text: str) -> float:
 
 def names(text: str) -> list[str]:
     """Names separated by commas."""
-    found = [x.strip() for x in text.split(",")]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: write e.g. pydocs,scifact")
-    return found
+    return _filled(text, text.split(","), "names: write e.g. pydocs,scifact")
 
 
 def recipe_names(text: str) -> list[str]:
     """Recipes separated by commas; a comma before a bare number belongs to a name: separate:3,128."""
-    found = [x.strip() for x in re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)]
+    parts = re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)
+    return _filled(text, parts, "recipes: write e.g. full-size,mrl,separate:3,128")
+
+
+def _filled(text: str, parts: list[str], what: str) -> list[str]:
+    found = [x.strip() for x in parts]
     if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of recipes: write e.g. full-size,mrl,separate:3,128")
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
     return found

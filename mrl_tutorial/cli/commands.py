@@ -8,7 +8,7 @@ import time
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mrl_tutorial.cli.support import say_warnings, score, table, writable
 from mrl_tutorial.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mrl_tutorial.tasks.types import Task
 
 WIDTH = 110  # characters of a document that a search shows
+BUDGET = ("what", "heads", "steps", "batch_size", "lr", "precision")
 
 
 def tasks(args: argparse.Namespace) -> None:
@@ -43,15 +44,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from mrl_tutorial.files import write_json
 
     task, encoder = _load(args)
-    grid = evaluate_grid(
-        task,
-        encoder,
-        metric=args.metric,
-        split=args.split,
-        layers=args.layers,
-        dims=args.dims,
-        precision=args.precision,
-    )
+    grid = evaluate_grid(task, encoder, **_given(args, "metric", "split", "layers", "dims", "precision"))
     say_warnings(task)
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
     print(table(grid))
@@ -76,19 +69,7 @@ def train(args: argparse.Namespace) -> None:
     if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
     try:
-        result = run(
-            encoder,
-            task,
-            recipe,
-            what=args.what,
-            heads=args.heads,
-            steps=args.steps,
-            batch_size=args.batch_size,
-            lr=args.lr,
-            seed=args.seed,
-            precision=args.precision,
-            out=args.out,
-        )
+        result = run(encoder, task, recipe, **_given(args, *BUDGET, "seed", "out"))
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     say_warnings(task)
@@ -110,27 +91,13 @@ def sweep(args: argparse.Namespace) -> None:
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
+    given = _given(args, *BUDGET, "out", "seeds", "metric", "split", "layers", "dims")
+    command = shlex.join(["mrl-tutorial", *args.argv])
+    report = partial(print, flush=True)
     frame = run(
-        encoder,
-        tasks[args.task],
-        args.recipes,
-        out=args.out,
-        what=args.what,
-        heads=args.heads,
-        seeds=args.seeds,
-        eval_tasks=scored,
-        steps=args.steps,
-        lr=args.lr,
-        batch_size=args.batch_size,
-        metric=args.metric,
-        split=args.split,
-        layers=args.layers,
-        dims=args.dims,
-        precision=args.precision,
-        cache=not args.no_cache,
-        command=shlex.join(["mrl-tutorial", *args.argv]),
-        report=partial(print, flush=True),
-    )
+        encoder, tasks[args.task], args.recipes, eval_tasks=scored, cache=not args.no_cache, command=command,
+        report=report, **given,
+    )  # fmt: skip
     print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
     means = summary(frame)
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
@@ -212,21 +179,26 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def ledger(args: argparse.Namespace) -> None:
-    """Print the ledger's rows, or put them into a README."""
-    from mrl_tutorial.cli import ledger as ledger_table
+    """Print the ledger's rows, with `--id` what their numbers rest on, or put them into a README."""
+    from mrl_tutorial.cli import ledger as course
 
     if args.readme and args.id:
         raise InputError("--readme takes the whole ledger: leave --id out")
-    rows = ledger_table.read()
-    known = [r["id"] for r in rows]
+    rows = {row["id"]: row for row in course.read()}
     for wanted in args.id or ():
-        if wanted not in known:
-            raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(known) or 'none yet'}")
-    rows = ledger_table.Rows(r for r in rows if not args.id or r["id"] in args.id)
+        if wanted not in rows:
+            raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(rows) or 'none yet'}")
+    chosen = [row for id, row in rows.items() if not args.id or id in args.id]
     if args.readme:
-        ledger_table.into_readme(args.readme, rows)
+        course.into_readme(args.readme, chosen)
+    elif args.markdown:
+        print(course.markdown(chosen))
     else:
-        print(ledger_table.markdown(rows) if args.markdown else "\n\n".join(map(repr, rows)) or "no claims settled yet")
+        print("\n\n".join(map(course.origin if args.id else repr, chosen)) or "no claims settled yet")
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
 
 
 def _load(args: argparse.Namespace) -> tuple[Task, Encoder | None]:

@@ -62,6 +62,42 @@ def read(path: str | Path | None = None) -> Rows:
         raise InputError(f"{path} cannot be read ({error.strerror}): make notebooks writes it") from None
 
 
+def origin(row: Row) -> str:
+    """A row in full and where its number comes from: the notebook's cell, the committed measurements that the cell
+    reads (data/claims.csv names them), and the commands that make both again.
+
+    >>> print(origin(read()[0]).splitlines()[-1].strip())
+    again     make notebooks NOTEBOOK_ARGS='--only 01'
+    """
+    said = [repr(row), f"  cell      {row['cell']} in {_notebook(row)}"]
+    with data_file("claims.csv").open(encoding="utf-8", newline="") as file:
+        rests = {claim["id"]: claim["results"].split() for claim in csv.DictReader(file)}
+    for name in rests.get(row["id"], []):
+        said += [f"  rests on  data/results/{name}", f"            made by: {_command(name)}"]
+    if row["needs_data"] == "yes":
+        said.append("  needs     data sets that are downloaded, or found in $MRL_DATA")
+    said.append(f"  again     make notebooks NOTEBOOK_ARGS='--only {row['notebook']}'")
+    return "\n".join(said)
+
+
+def _notebook(row: Row) -> str:
+    """Where a row's cell stands in its notebook's source, where this is a clone."""
+    for path in data_file("ledger.csv").parent.parent.glob(f"notebooks/source/{row['notebook']}_*.py"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.startswith("# %%") and f'"{row["cell"]}"' in line:
+                return f"notebooks/{path.stem}.ipynb (notebooks/source/{path.name}, line {number})"
+    return f"notebook {row['notebook']}"
+
+
+def _command(name: str) -> str:
+    """The command that a measurement names in its first lines."""
+    try:
+        text = data_file(f"results/{name}").read_text(encoding="utf-8")
+    except InputError:
+        return "see the file, which the repository has and this installation has not"
+    return next(line for line in text.splitlines() if "command" in line).split(": ", 1)[1].strip('",')
+
+
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The ledger as a markdown table, for the README."""
     lines = ["| | claim | measured here | verdict | where |", "|---|---|---|---|---|"]
