@@ -146,7 +146,7 @@ ledger.settle(
 
 # %%
 calculator = SizeCalculator(dim=64)
-display(calculator, calculator.static())
+calculator
 
 # %% [markdown]
 # **What to see.** Gray is the whole vector, colored what is kept; the axes are logarithmic, so every step to the left divides by the same
@@ -622,7 +622,7 @@ trap = TruncationTrap(
     queries, np.asarray(vectors), [{place[d] for d in corpus.qrels[q]} for q in asked],
     [corpus.queries[q] for q in asked], list(corpus.corpus.values()), dim=16,
 )  # fmt: skip
-display(trap, trap.static())
+trap
 
 # %% [markdown]
 # **What to see.** With all dimensions nothing is cut, and all lines but one meet: without normalizing, long vectors win searches they should not, at every size. Further left the

@@ -36,7 +36,7 @@ def test_arrow_keys_move_curves_and_lengths(page):
     slide(page, "dimension", "End")
     assert "every unit vector has length 1" in page.locator(".mrl").inner_text()
     slide(page, "dimension", "Home")
-    assert "at 1 dimensions" in headline(page)
+    assert "at 1 dimension:" in headline(page)
 
 
 def test_a_drag_along_the_curves_cuts(page):

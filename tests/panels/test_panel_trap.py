@@ -44,7 +44,8 @@ def test_every_state_shows_what_the_model_holds(panel):
             assert line["name"] == name and line["chosen"] == (name == NAMES[way])
         value = np.float32(values[place, d - 1])
         measure = {"ndcg@10": "nDCG@10", "recall@10": "recall@10"}[now["metric"]]
-        assert got["headline"].startswith(f"“{NAMES[way]}” at {d} dimensions: {measure} {fixed(value, 3)}, ")
+        cut = "1 dimension" if d == 1 else f"{d} dimensions"
+        assert got["headline"].startswith(f"“{NAMES[way]}” at {cut}: {measure} {fixed(value, 3)}, ")
         other = values[1 if place == 0 else 0, d - 1]
         difference = float(value) - float(np.float32(other))
         sign = "−" if difference < 0 else "+"
@@ -55,9 +56,8 @@ def test_every_state_shows_what_the_model_holds(panel):
         low, middle, high = model.spread[d - 1]
         assert (got["low"], got["middle"], got["high"]) == (low, middle, high)
         assert np.allclose(got["lengths"], model.lengths[d - 1], atol=1e-6)
-        assert (f"lengths of {fixed(low, 2)} to {fixed(high, 2)}: {fixed(high / low, 2)} times apart" in text) == (
-            d < 16
-        )
+        unequal = f"lengths of {fixed(low, 2)} to {fixed(high, 2)}: {fixed(high / low, 2)} times apart"
+        assert (unequal in text) == (d < 16)
         for name, column in zip(WAYS, got["ranked"], strict=True):
             best = model.top(name, now["query"], d, 5).tolist()
             assert [hit["document"] for hit in column] == best
