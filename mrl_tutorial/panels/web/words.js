@@ -50,3 +50,9 @@ export function shorten(text, length) {
   const cut = text.slice(0, length - 1);
   return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), length / 2))} …`;
 }
+
+/** A name with its middle left out, since both ends of a dotted name tell more: "scip…_triangular". @param {string} name @param {number} length */
+export function shortName(name, length) {
+  const head = Math.floor(length / 4);
+  return name.length <= length ? name : `${name.slice(0, head)}…${name.slice(head + 1 - length)}`;
+}
