@@ -20,9 +20,9 @@ from mrl_tutorial.losses.alignment import principal_axes
 class Reduction:
     """How vectors of `width` D are brought into an order whose first k columns are the k-dimensional reduction.
 
-    mean (..., 1, D) is taken off first, where there is one; then comes `basis` (..., D, D), a direction in each column,
-    or `order` (D,) of coordinates. explained (..., D): share of the fitted sample's variance (of its squared length
-    where the sample was not centered) in each column; NaN where nothing was fitted.
+    mean (..., 1, D) is taken off first, where there is one; then comes `basis` (..., D, D), a direction in each column.
+    explained (..., D): share of the fitted sample's variance (of its squared length where the sample was not centered)
+    in each column; NaN where nothing was fitted.
     """
 
     name: str
@@ -30,7 +30,6 @@ class Reduction:
     explained: np.ndarray
     mean: np.ndarray | None = None
     basis: np.ndarray | None = None
-    order: np.ndarray | None = None
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """x (..., N, D) -> (..., N, D) float32, whose prefixes are the reductions; lengths are not touched.
@@ -44,8 +43,6 @@ class Reduction:
         layers = () if self.basis is None else self.basis.shape[:-2]
         if layers and x.shape[-2 - len(layers) : -2] != layers:
             raise InputError(f"{self.name} was fitted on {layers} layers, {self.width} wide: give such, not {x.shape}")
-        if self.order is not None:
-            return x[..., self.order]
         if self.mean is not None:
             x = x - self.mean.astype(np.float32)
         return x.copy() if self.basis is None else x @ self.basis.astype(np.float32)
@@ -67,7 +64,7 @@ def random_dims(width: int, seed: int) -> Reduction:
     if width < 1:
         raise InputError(f"a width of {width} is impossible: give a whole number from 1 up")
     order = np.random.default_rng(seed).permutation(width)
-    return Reduction("random coordinates", width, np.full(width, np.nan), order=order)
+    return Reduction("random coordinates", width, np.full(width, np.nan), basis=np.eye(width)[:, order])
 
 
 def pca(x: np.ndarray, center: bool = True) -> Reduction:
@@ -95,7 +92,8 @@ def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:
     not where all vectors are the same."""
     x = check_sample(x)
     centered = x - x.mean(-2, keepdims=True) if center else x
-    return eigen(np.swapaxes(centered, -1, -2) @ centered)[0] / (x.shape[-2] - center)
+    values = np.linalg.eigvalsh(np.swapaxes(centered, -1, -2) @ centered)[..., ::-1]
+    return np.clip(values, 0, None) / (x.shape[-2] - center)
 
 
 def effective_rank(x: np.ndarray) -> np.ndarray:
@@ -129,9 +127,3 @@ def variance_shares(x: np.ndarray) -> np.ndarray:
     if not (total > 0).all():
         raise InputError("all vectors are the same: there is no variance, and there are no principal components")
     return values / total
-
-
-def eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (..., D), largest first and none below 0, and vectors (..., D, D) of symmetric matrices."""
-    values, vectors = np.linalg.eigh(gram)
-    return np.clip(values[..., ::-1], 0, None), vectors[..., ::-1]

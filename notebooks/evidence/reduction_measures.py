@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mrl_tutorial import InputError
-from mrl_tutorial.evaluation.reduction import Reduction, check_sample, eigen, variance_shares
+from mrl_tutorial.evaluation.reduction import Reduction, check_sample, variance_shares
 
 
 def code_basis(x: np.ndarray) -> Reduction:
@@ -65,7 +65,8 @@ def svd(x: np.ndarray) -> Reduction:
     Each direction has its largest component positive. Raises InputError as in `pca`.
     """
     x = check_sample(x)
-    values, vectors = eigen(np.swapaxes(x, -1, -2) @ x)
+    values, vectors = np.linalg.eigh(np.swapaxes(x, -1, -2) @ x)  # smallest first
+    values, vectors = np.clip(values[..., ::-1], 0, None), vectors[..., ::-1]
     if not (values.sum(-1) > 0).all():
         raise InputError("all vectors of the sample are zero: they have no singular vectors")
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(-2)[..., None, :], -2)
