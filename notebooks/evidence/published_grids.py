@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.results import result_file
 from mrl_tutorial.files import data_file
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
 
@@ -58,6 +59,19 @@ def published(name: str) -> pd.DataFrame:
     if name not in PUBLISHED:
         raise InputError(f"no published numbers are called {name!r}: there are {', '.join(PUBLISHED)}")
     return pd.read_csv(data_file(f"published/{name}.csv"))
+
+
+def table(name: str) -> pd.DataFrame:
+    """A measurement in data/results/NAME.csv; its first lines, '# name: value', are in `.attrs`.
+
+    Raises InputError where there is none of that name. A sweep's file is read by `training.sweep_file.load_sweep`.
+    """
+    path = result_file(name)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = [line[2:] for line in lines if line.startswith("# ")]
+    frame = pd.read_csv(path, comment="#")
+    frame.attrs.update(line.split(": ", 1) for line in head if ": " in line)
+    return frame
 
 
 def published_grid(name: str, method: str, **only: str) -> tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]:

@@ -45,11 +45,11 @@ import torch
 import transformers
 from evidence.curve_figures import SHARE, difference_lines, side_by_side
 from evidence.ledger_rows import Ledger
+from evidence.published_grids import table
 from evidence.widths import kept, smallest_width
 from exercises import text_embeddings as check
 
 from mrl_tutorial import Batch, Encoder, InputError, embed_task, evaluate_grid, load_task, train
-from mrl_tutorial.evaluation import results
 from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.evaluation.statistics import Difference, paired
 from mrl_tutorial.losses.contrastive import contrastive
@@ -209,7 +209,7 @@ check.quiz_prefix(answer)
 # replacement (a *bootstrap*), and the brackets hold 95 % of what comes out.
 
 # %%
-baselines, pairs = results.table("baselines"), results.table("baselines_paired")
+baselines, pairs = table("baselines"), table("baselines_paired")
 for name in ("command", "training", "versions", "threads", "processor"):
     print(f"{name:<10} {baselines.attrs.get(name, '')}")
 SEEDS = {name: len(set(rows.seed)) for name, rows in baselines.groupby("baseline", sort=False)}

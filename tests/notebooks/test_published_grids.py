@@ -120,3 +120,10 @@ def test_a_damaged_sweep_is_not_taken_for_one_that_was_not_run(tmp_path, monkeyp
     (tmp_path / "results" / "torn.csv").write_text("# mrl-tutorial sweep\nrecipe,what\n")
     with pytest.raises(InputError, match="is no sweep"):
         room.sweep_rows("torn")
+
+
+def test_a_table_has_what_its_first_lines_say():
+    found = room.table("baselines")
+    assert len(found) and found.attrs and all(isinstance(value, str) for value in found.attrs.values())
+    with pytest.raises(InputError, match="there are .*baselines"):
+        room.table("nothing")
