@@ -125,5 +125,5 @@ def test_a_damaged_sweep_is_not_taken_for_one_that_was_not_run(tmp_path, monkeyp
 def test_a_table_has_what_its_first_lines_say():
     found = room.table("baselines")
     assert len(found) and found.attrs and all(isinstance(value, str) for value in found.attrs.values())
-    with pytest.raises(InputError, match="there are .*baselines"):
+    with pytest.raises(InputError, match=r"there are .*baselines"):
         room.table("nothing")
