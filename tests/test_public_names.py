@@ -14,20 +14,13 @@ import mrl_tutorial as mrl
 
 
 def seen_by_type_checkers() -> dict[str, str]:
-    """name -> module, from the imports under `if TYPE_CHECKING`."""
-    tree = ast.parse(Path(mrl.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    """name -> module, from the imports of the stub."""
     found = {}
-    for line in block.body:
-        assert isinstance(line, ast.ImportFrom)
-        for name in line.names:
+    for line in ast.parse(Path(mrl.__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body:
+        for name in line.names if isinstance(line, ast.ImportFrom) else ():
             assert name.asname == name.name  # which marks it as public
             found[name.name] = line.module
     return found
-
-
-def test_type_checkers_see_the_names_that_there_are():
-    assert sorted(seen_by_type_checkers()) == sorted(mrl.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(mrl.__all__))
