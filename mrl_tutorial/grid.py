@@ -65,7 +65,8 @@ class Grid:
 
     values: (len(layers), len(dims)) float64. per_item: (len(layers), len(dims), items) float32, the same measure for
     each query (retrieval) or text (accuracy: the share of training samples that got it right; 1-NN), None where the
-    measure has no items (Spearman). seconds: what took how long.
+    measure has no items (Spearman). seconds: what took how long. about: what was scored, the number of items, of
+    documents and of queries without judgments ("dropped"), where the split came from, the similarity and prompts.
 
     >>> grid = Grid("task", "model", "ndcg@10", "test", (1, 2), (8, 16), np.array([[0.1, 0.2], [0.3, 0.4]]))
     >>> grid.at(layer=2, dim=8)
@@ -85,6 +86,7 @@ class Grid:
     values: np.ndarray
     per_item: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def at(self, layer: int, dim: int) -> float:
         """The value of one cell. Raises InputError where the grid does not hold that cell."""
@@ -110,6 +112,7 @@ class Grid:
             "dims": list(self.dims),
             "values": [[round(float(v), 6) for v in row] for row in self.values],
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
+            **self.about,
         }
 
     def as_text(self) -> str:

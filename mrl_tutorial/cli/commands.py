@@ -15,7 +15,7 @@ from mrl_tutorial.errors import InputError
 
 if TYPE_CHECKING:
     from mrl_tutorial.models.encoder import Encoder
-    from mrl_tutorial.tasks.types import Task
+    from mrl_tutorial.tasks.task import Task
 
 WIDTH = 110  # characters of a document that a search shows
 BUDGET = ("what", "heads", "steps", "batch_size", "lr", "precision")
@@ -40,13 +40,18 @@ def recipes(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Print the quality grid, and write it where `--json` says."""
     writable(args.json)
-    from mrl_tutorial.evaluation.quality import evaluate_grid
+    from mrl_tutorial.evaluation.embeddings import share_cut
+    from mrl_tutorial.evaluation.quality import evaluate_grid, in_words
     from mrl_tutorial.files import write_json
 
     task, encoder = _load(args)
     grid = evaluate_grid(task, encoder, **_given(args, "metric", "split", "layers", "dims", "precision"))
     say_warnings(task)
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
+    print(in_words(grid.about, grid.split))
+    if encoder is not None:
+        grid.about["texts_cut"] = round(share_cut(task, encoder, grid.split), 6)
+        print(f"{grid.about['texts_cut']:.1%} of the texts are cut at {encoder.max_length} tokens; {encoder!r}")
     print(table(grid))
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in grid.seconds.items()))
     if args.json:
@@ -84,7 +89,7 @@ def sweep(args: argparse.Namespace) -> None:
 
     from mrl_tutorial.tasks.load import load_task
     from mrl_tutorial.training.sweep import sweep as run
-    from mrl_tutorial.training.sweep_file import summary
+    from mrl_tutorial.training.sweep_file import read_sweep, summary
 
     encoder = _encoder(args)
     tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
@@ -99,6 +104,7 @@ def sweep(args: argparse.Namespace) -> None:
         report=report, **given,
     )  # fmt: skip
     print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
+    print(read_sweep(args.out)[1]["scored"])
     means = summary(frame)
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
     print(full.drop(columns=["what", "heads", "split", "layer", "dim"]).to_string(index=False, float_format="%.4f"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mrl_tutorial.grid import Grid
-    from mrl_tutorial.tasks.types import Task
+    from mrl_tutorial.tasks.task import Task
 
 COLUMNS = 14  # dimensions that a table shows side by side
 

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.tasks.task import prepared
 
 Progress = Callable[[int, int, str], object]  # progress(done, total, label)
+
+
+SIDES = {"queries": "query", "documents": "document"}  # part -> which prompt is put before its texts
 
 
 def embed_task(
@@ -27,7 +31,7 @@ def embed_task(
     {'train': (1, 1077, 64), 'test': (1, 360, 64)}
     """
     found = {}
-    for part, items in task_inputs(task, split).items():
+    for part, items in task_inputs(prepared(task, split), split).items():
         if isinstance(items, np.ndarray) and (encoder is None or task.kind == "vectors"):
             vectors = items if items.ndim == 3 else items[None]
             found[part] = np.asarray(vectors if layers is None else vectors[[i - 1 for i in layers]], dtype=np.float32)
@@ -36,9 +40,20 @@ def embed_task(
             raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
         if not len(items):
             raise InputError(f"task {task.name!r} has no {part} in split {split!r}: choose another split")
-        chosen = {} if layers is None else {"layers": list(layers)}
+        chosen: dict[str, Any] = {} if layers is None else {"layers": list(layers)}
+        if getattr(encoder, "prompts", None):
+            chosen["prompt"] = SIDES.get(part)
         found[part] = encoder.encode_layers(items, precision=precision, progress=progress, **chosen)
     return found
+
+
+def share_cut(task: Any, encoder: Any, split: str = "test") -> float:
+    """The share of a task's texts that are longer than the encoder reads, so that their ends do not count."""
+    task = prepared(task, split)
+    inputs = task_inputs(task.as_retrieval(split) if task.kind == "pairs" else task, split)
+    texts = {part: items for part, items in inputs.items() if isinstance(items, list)}
+    cut = sum(len(items) * encoder.share_cut(items, SIDES.get(part)) for part, items in texts.items())
+    return cut / max(1, sum(map(len, texts.values())))
 
 
 def task_inputs(task: Any, split: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.layers import resolve_precision
+from mrl_tutorial.tasks.task import Task, prepared
 
 VERSION = 1  # of how cells are measured: what the cache holds from another one is not read
 LIBRARIES = [np.__version__, version("scikit-learn")]
@@ -53,8 +54,7 @@ def evaluate_grid(
     config = with_changes(config or GridConfig(), changes)
     if config.cosine is None:
         config = replace(config, cosine=getattr(encoder, "similarity", "cosine") != "dot")
-    if task.kind == "pairs":
-        task = task.as_retrieval(config.split)
+    task = _split_of(task, encoder, config.split)
     names = check_metrics(task.kind, metric)
     inputs = task_inputs(task, config.split)
     sizes = {part: x.shape[-2] if isinstance(x, np.ndarray) else len(x) for part, x in inputs.items()}
@@ -82,12 +82,54 @@ def evaluate_grid(
     tables = compute() if cached is None else remembered("grids", cached, compute)
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
+    about = what_is_scored(task, config.split, config.max_queries)
+    about |= {"similarity": "cosine" if config.cosine else "dot"}
+    if prompts := getattr(encoder, "prompts", None):
+        about["prompts"] = dict(prompts)
     grids = {}
     for name in names:
         items = tables[name] if tables[name].ndim == 3 else None
         values = tables[name].astype(np.float64) if items is None else items.mean(-1, dtype=np.float64)
-        grids[name] = Grid(task.name, model, name, config.split, layers, dims, values, items, seconds)
+        grids[name] = Grid(task.name, model, name, config.split, layers, dims, values, items, seconds, about)
     return grids[names[0]] if metric is None or isinstance(metric, str) else grids
+
+
+def _split_of(task: Any, encoder: Any, split: str) -> Any:
+    """The task with what `split` needs, apart from what the encoder was trained on; pairs as retrieval."""
+    seen = isinstance(task, Task) and task.fingerprint() in getattr(encoder, "trained_on", ())
+    task = prepared(task, *(["train"] if seen else []), split)
+    return task.as_retrieval(split) if task.kind == "pairs" else task
+
+
+def what_is_scored(task: Any, split: str, most: int | None = None) -> dict[str, Any]:
+    """The number of items, of documents, of queries of the split that have no judgment, and where the split came from.
+
+    >>> from mrl_tutorial.tasks.load import load_task
+    >>> what_is_scored(load_task("pydocs"), "dev")
+    {'items': 586, 'documents': 6306, 'dropped': 0, 'split_from': 'as given'}
+    """
+    inputs = {
+        part: x.shape[-2] if isinstance(x, np.ndarray) else len(x) for part, x in task_inputs(task, split).items()
+    }
+    items = next(inputs[part] for part in ("queries", "first", "test") if part in inputs)
+    found: dict[str, Any] = {"items": items if most is None else min(items, most)}
+    if "documents" in inputs:
+        dropped = len(task.splits[split]) - items if task.kind == "retrieval" else 0
+        found |= {"documents": inputs["documents"], "dropped": dropped}
+    return found | {"split_from": getattr(task, "cuts", {}).get(split, "as given")}
+
+
+def in_words(about: Mapping[str, Any], split: str) -> str:
+    """What `what_is_scored` found, for a line of output.
+
+    >>> in_words({"items": 1265, "documents": 6306, "dropped": 0, "split_from": "as given"}, "test")
+    '1,265 queries, 6,306 documents; test as given'
+    """
+    said = f"{about['items']:,} items"
+    if "documents" in about:
+        dropped = f" ({about['dropped']:,} without judgments left out)" if about["dropped"] else ""
+        said = f"{about['items']:,} queries{dropped}, {about['documents']:,} documents"
+    return f"{said}; {split} {about['split_from']}"
 
 
 def _fill(

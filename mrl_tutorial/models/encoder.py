@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
-import warnings
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,30 @@ import numpy as np
 import torch
 
 from mrl_tutorial import files
-from mrl_tutorial.errors import InputError
+from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.grid import check_cells, default_dims
 from mrl_tutorial.models import download
-from mrl_tutorial.models import layers as running
-from mrl_tutorial.models.folders import NOTED, NOTES, check_model_folder, quiet, read_network, read_notes
+from mrl_tutorial.models.encoding import Progress as Progress
+from mrl_tutorial.models.encoding import encode_tokens, kept, listed
+from mrl_tutorial.models.folders import (
+    NOTED,
+    NOTES,
+    SIDES,
+    Settings,
+    check_model_folder,
+    longest,
+    quiet,
+    read_network,
+    read_settings,
+)
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
-from mrl_tutorial.progress import Ticker
-
-Progress = Callable[[int, int, str], None]
-TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
+from mrl_tutorial.models.layers import find_blocks, resolve_precision
 
 
 class Encoder:
     """A transformer encoder seen as a grid: one embedding per layer, each cut to any dimension.
 
-    n_layers L, width D. trained_dims: the widths that training pushed on (none for a plain model). similarity: "cosine"
-    or "dot", how its vectors are compared.
+    n_layers L, width D; the other attributes are those of `folders.Settings`, which are given as one or by name.
 
     >>> encoder = Encoder.load()  # all-MiniLM-L6-v2
     >>> encoder
@@ -41,52 +48,45 @@ class Encoder:
     (1, 32)
     """
 
+    name: str
+    pooling: str
+    max_length: int
+    similarity: str
+    prompts: Mapping[str, str]
+    trained_dims: tuple[int, ...]
+    trained_on: tuple[str, ...]
+
     def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        *,
-        name: str,
-        pooling: str = "mean",
-        max_length: int = 256,
-        heads: Heads | None = None,
-        similarity: str = "cosine",
-        trained_dims: Sequence[int] = (),
+        self, model: Any, tokenizer: Any, settings: Settings | None = None, heads: Heads | None = None, **changes: Any
     ) -> None:
-        if pooling not in running.POOLINGS:
-            raise InputError(f"pooling {pooling!r} is unknown: choose one of {', '.join(running.POOLINGS)}")
-        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
-        self.pooling, self.max_length, self.heads, self.similarity = pooling, max_length, heads, similarity
-        self.trained_dims = tuple(trained_dims)
+        vars(self).update(vars(with_changes(settings or Settings(), changes)))
+        self.model, self.tokenizer, self.heads = model.eval(), tokenizer, heads
         self.folder: Path | None = None
         self.keeps = True  # whether `encode_layers` may keep embeddings on disk: see `uncached`
-        self.n_layers = len(running.find_blocks(model)[1])
+        self.n_layers = len(find_blocks(model)[1])
         self.width: int = model.config.hidden_size
 
     @classmethod
-    def load(
-        cls,
-        name_or_path: str | Path = download.DEFAULT_MODEL,
-        *,
-        max_length: int | None = None,
-        pooling: str | None = None,
-        revision: str | None = None,
-    ) -> Encoder:
-        """Load an encoder by name or folder (see `download.locate` for where it is looked for).
+    def load(cls, source: Any = download.DEFAULT_MODEL, *, revision: str | None = None, **changes: Any) -> Encoder:
+        """Load an encoder by name or folder (see `download.locate` for where it is looked for), or take over a
+        `SentenceTransformer`.
 
-        A folder written by `save`, a sentence-transformers folder and a plain Hugging Face encoder all work; pooling
-        and length are read from it where it states them (else mean and 256). Raises InputError where it cannot be used.
+        A folder written by `save`, a sentence-transformers folder and a plain Hugging Face encoder all work; pooling,
+        length, prompts and similarity are read from it where it states them, else mean, 256, none and cosine.
+        changes: `folders.Settings` by name, as in `load(name, prompts={"query": "query: "})`. Raises InputError where
+        it cannot be used.
         """
-        folder = download.locate(name_or_path, revision)
-        notes = read_notes(folder, pooling)
-        kind = notes.pop("heads", None)
+        if type(source).__module__.startswith("sentence_transformers."):
+            with tempfile.TemporaryDirectory() as place, quiet():
+                source.save_pretrained(str(Path(place) / "model"), create_model_card=False)
+                encoder = cls.load(Path(place) / "model", **changes)
+            encoder.folder = None
+            return encoder
+        folder = download.locate(source, revision)
         model, tokenizer = read_network(folder)
-        most = getattr(model.config, "max_position_embeddings", 514)
-        notes["max_length"] = max_length or notes.get("max_length") or min(256, most - 2)
-        if not 2 < notes["max_length"] <= most:
-            raise InputError(f"max_length {notes['max_length']} is impossible: this model takes 3 to {most} tokens")
-        short = Path(name_or_path).name if Path(name_or_path).is_dir() else str(name_or_path).split("/")[-1]
-        encoder = cls(model, tokenizer, **{"name": short, **notes})
+        name = Path(source).name if Path(source).is_dir() else str(source).split("/")[-1]
+        settings, kind = read_settings(folder, longest(model), {"name": name}, changes)
+        encoder = cls(model, tokenizer, settings)
         encoder.folder = folder
         if kind:
             encoder.heads = load_heads(folder / "heads.safetensors", encoder.n_layers, encoder.width, kind)
@@ -103,9 +103,8 @@ class Encoder:
             with quiet():
                 self.model.save_pretrained(temporary)
                 self.tokenizer.save_pretrained(temporary)
-            notes = {name: getattr(self, name) for name in NOTED}
-            notes["heads"] = self.heads.kind if self.heads else None
-            files.write_json(temporary / NOTES, notes)
+            kind = self.heads.kind if self.heads else None
+            files.write_json(temporary / NOTES, {**{name: getattr(self, name) for name in NOTED}, "heads": kind})
             if self.heads:
                 save_heads(self.heads, temporary / "heads.safetensors")
             if (folder / "train.json").exists():
@@ -137,9 +136,9 @@ class Encoder:
         return twin
 
     def fingerprint(self) -> str:
-        """A key of everything that shapes `encode_layers`: weights, pooling, length and heads. Takes about 0.1 s."""
+        """A key of all that shapes `encode_layers`: weights, pooling, length, prompts and heads. Takes about 0.1 s."""
         heads = [] if self.heads is None else [t.detach().numpy() for t in self.heads.state_dict().values()]
-        return files.key(self._backbone_key(), *heads)
+        return files.key(self._backbone_key(), *heads, *([dict(self.prompts)] if self.prompts else []))
 
     def _backbone_key(self) -> str:
         digest = hashlib.sha256()
@@ -150,9 +149,10 @@ class Encoder:
 
     def encode_layers(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         layers: Sequence[int] | None = None,
+        prompt: str | None = None,
         embeddings: bool = False,
         precision: str = "auto",
         cache: bool = True,
@@ -160,20 +160,25 @@ class Encoder:
     ) -> np.ndarray:
         """Raw pooled vectors after each layer, after any head: (L, N, D) float32, in the order of `texts`.
 
-        layers: the (1-based) layers wanted, default all; the forward pass stops after the deepest. embeddings=True
-        prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16", or "auto" (bf16
-        where the processor has it). cache: what comes out of the backbone is kept on disk, and memory-mapped when it is
-        asked for again; False neither reads nor writes. No texts give (L, 0, D). Raises InputError for non-strings, an
-        unknown layer or precision.
+        layers: the (1-based) layers wanted, default all; the forward pass stops after the deepest. prompt: which of the
+        model's prompts to put before each text, "query" or "document"; None is the "default" one, "" none.
+        embeddings=True prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16",
+        or "auto" (bf16 where the processor has it). cache: what comes out of the backbone is kept on disk, and
+        memory-mapped when it is asked for again; False neither reads nor writes. No texts give (L, 0, D). Raises
+        InputError for non-strings, an unknown layer, prompt or precision.
         """
         chosen = list(check_cells(layers, [self.width], self.n_layers, self.width)[0])
         rows = ([0] if embeddings else []) + chosen
-        precision = running.resolve_precision(precision)
-        _check_texts(texts)
-        if not len(texts):
+        precision = resolve_precision(precision)
+        texts = self.prompted(texts, prompt)
+        if not texts:
             return np.empty((len(rows), 0, self.width), dtype=np.float32)
-        get = self._cached if cache and self.keeps else self._run
-        raw = get(texts, rows, precision, progress)
+
+        def run() -> np.ndarray:
+            token_ids, pad_id = self.tokenize(texts), self.tokenizer.pad_token_id or 0
+            return encode_tokens(self.model, token_ids, pad_id, rows, self.pooling, precision, progress)
+
+        raw = kept(files.key(self._backbone_key(), texts, rows, precision), run) if cache and self.keeps else run()
         if self.heads is None:
             return raw
         through = self.heads.apply_to(raw[int(embeddings) :], chosen)
@@ -181,60 +186,45 @@ class Encoder:
 
     def encode(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         layer: int | None = None,
         dim: int | None = None,
         cache: bool = False,
         **options: Any,
     ) -> np.ndarray:
-        """Unit vectors of one cell (default: last layer, full width): (N, dim) float32. Runs `layer` blocks, no more.
+        """Vectors of one cell (default: last layer, full width): (N, dim) float32, of unit length unless the model
+        compares by dot product. Runs `layer` blocks, no more.
 
-        cache, options: as in `encode_layers` (precision, progress).
+        cache, options: as in `encode_layers` (prompt, precision, progress).
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
         vectors = self.encode_layers(texts, layers=[layer], cache=cache, **options)[0, :, :dim]
+        if self.similarity == "dot":
+            return np.array(vectors)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_length`, special tokens included. Raises InputError on non-strings."""
-        _check_texts(texts)
-        if not len(texts):
-            return []
-        return self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        texts = listed(texts)
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"] if texts else []
 
-    def _cached(self, texts: Sequence[str], rows: list[int], precision: str, progress: Progress | None) -> np.ndarray:
-        name = files.key(self._backbone_key(), list(texts), rows, precision)
-        path = files.cache_dir("embeddings") / f"{name}.npy"
-        if path.exists():
-            try:
-                return np.load(path, mmap_mode="r")
-            except (OSError, ValueError):
-                path.unlink(missing_ok=True)
-        out = self._run(texts, rows, precision, progress)
-        try:
-            with files.whole_file(path) as temporary:
-                np.save(temporary, out)
-        except OSError as error:
-            warnings.warn(f"embeddings were not cached in {path.parent}: {error}", stacklevel=3)
-        return out
+    def prompted(self, texts: Iterable[str], prompt: str | None = None) -> list[str]:
+        """The texts as the tokenizer gets them, with one of the model's prompts before each: see `encode_layers`."""
+        if prompt not in (None, "", *SIDES):
+            raise InputError(f"prompt {prompt!r} is unknown: choose one of {', '.join(SIDES)}")
+        before = self.prompts.get("default" if prompt is None else prompt, "")
+        return [before + text for text in listed(texts)] if before else listed(texts)
 
-    def _run(self, texts: Sequence[str], rows: list[int], precision: str, progress: Progress | None) -> np.ndarray:
-        out = np.empty((len(rows), len(texts), self.width), dtype=np.float32)
-        token_ids, ticker, done = self.tokenize(texts), Ticker(progress), 0
-        run = running.EarlyExit(self.model, rows)
-        try:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                for group in running.micro_batches([len(ids) for ids in token_ids], TOKENS):
-                    ids, mask = running.pad([token_ids[i] for i in group], self.tokenizer.pad_token_id or 0)
-                    for row, hidden in enumerate(run(ids, mask)):
-                        out[row, group] = running.pool(hidden, mask, self.pooling).numpy()
-                    done += len(group)
-                    ticker(done, len(texts), "encoding")
-        finally:
-            ticker.close()
-        return out
+    def share_cut(self, texts: Iterable[str], prompt: str | None = None) -> float:
+        """The share of the texts that are longer than `max_length` tokens, so that their ends are not seen."""
+        texts = self.prompted(texts, prompt)
+        full = [text for text, ids in zip(texts, self.tokenize(texts), strict=True) if len(ids) == self.max_length]
+        if not full:
+            return 0.0
+        with quiet():
+            return sum(len(ids) > self.max_length for ids in self.tokenizer(full)["input_ids"]) / len(texts)
 
     @property
     def intermediate(self) -> int:
@@ -248,13 +238,10 @@ class Encoder:
         return default_dims(self.width)
 
     def __repr__(self) -> str:
-        heads = f", {self.heads.kind} heads" if self.heads else ""
-        return f"Encoder({self.name}: {self.n_layers} layers x {self.width}, {self.pooling} pooling{heads})"
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise InputError("texts is one string: give a list of strings")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"text {i} is {type(text).__name__}, not a string: {text!r:.60}")
+        said = [f"{self.heads.kind} heads"] if self.heads else []
+        said += ["dot product"] if self.similarity == "dot" else []
+        said += (
+            ["prompts: " + ", ".join(f"{name} {text!r}" for name, text in self.prompts.items())] if self.prompts else []
+        )
+        rest = "".join(f", {part}" for part in said)
+        return f"Encoder({self.name}: {self.n_layers} layers x {self.width}, {self.pooling} pooling{rest})"

@@ -22,10 +22,10 @@ def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: 
     """Write one cell (default: last layer, full width) as a folder that plain `SentenceTransformer(folder)` loads.
 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
-    fp32: (N, dim) of unit length. A head, and the cut, are a Dense module (y = A x + b, `Heads.affine`, first `dim`
-    rows), because `truncate_dim` would cut after the normalization and is not stored in a folder. Weights are
-    safetensors. Raises InputError for a cell that the model lacks, an early layer of a model that normalizes after its
-    last block (the folder would do so after `layer`), and a folder that holds files.
+    fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (y = A x + b,
+    `Heads.affine`, first `dim` rows), because `truncate_dim` would cut after the normalization and is not stored in a
+    folder. Weights are safetensors. Raises InputError for a cell that the model lacks, an early layer of a model that
+    normalizes after its last block (the folder would do so after `layer`), and a folder that holds files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -81,7 +81,8 @@ def _linear(encoder: Encoder, layer: int, dim: int) -> dict[str, Tensor] | None:
 
 def _settings(encoder: Encoder, linear: dict[str, Tensor] | None, dim: int) -> dict[str, Any]:
     """The folder's json files, in names that sentence-transformers 2 to 6 all understand."""
-    modules = ["Transformer", "Pooling", *(["Dense"] if linear else []), "Normalize"]
+    dot, prompts = encoder.similarity == "dot", dict(encoder.prompts)
+    modules = ["Transformer", "Pooling", *(["Dense"] if linear else []), *([] if dot else ["Normalize"])]
     paths = ["", *(f"{i}_{name}" for i, name in enumerate(modules) if i)]
     network: dict[str, Any] = {"max_seq_length": encoder.max_length, "do_lower_case": False}
     if getattr(encoder.model, "pooler", "none of that name") is None:
@@ -94,11 +95,13 @@ def _settings(encoder: Encoder, linear: dict[str, Tensor] | None, dim: int) -> d
         ],
         "sentence_bert_config.json": network,
         "config_sentence_transformers.json": {
-            "prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine",
+            "prompts": prompts, "default_prompt_name": "default" if "default" in prompts else None,
+            "similarity_fn_name": encoder.similarity,
         },
         "1_Pooling/config.json": {"word_embedding_dimension": encoder.width, **modes},
-        f"{paths[-1]}/config.json": {},
     }  # fmt: skip
+    if not dot:
+        found[f"{paths[-1]}/config.json"] = {}
     if linear:
         found["2_Dense/config.json"] = {
             "in_features": encoder.width,
@@ -110,6 +113,7 @@ def _settings(encoder: Encoder, linear: dict[str, Tensor] | None, dim: int) -> d
 
 
 def _card(encoder: Encoder, name: str, layer: int, dim: int) -> str:
+    unit = "" if encoder.similarity == "dot" else ", normalized to unit length"
     head = f" and its {encoder.heads.kind} head" if encoder.heads else ""
     return f"""---
 library_name: sentence-transformers
@@ -120,7 +124,7 @@ tags: [sentence-transformers, sentence-similarity, feature-extraction]
 # {name}
 
 Layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions of {encoder.name}: the first {layer} blocks,
-{encoder.pooling} pooling{head}, cut to {dim} coordinates, normalized to unit length. Texts are cut to
+{encoder.pooling} pooling{head}, cut to {dim} coordinates{unit}. Texts are cut to
 {encoder.max_length} tokens. The license and the training data of the original model apply here too.
 
 ```python

@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from mrl_tutorial.errors import InputError
+from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.models.layers import POOLINGS
 
 NOTES = "mrl_tutorial.json"
-NOTED = ("name", "pooling", "max_length", "similarity", "trained_dims")  # of an Encoder, in that file
 #: modules of a sentence-transformers folder that an Encoder does itself
 MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 #: families whose pooling layer, unused here, has to be left out by an option
 WITH_POOLER = ("bert", "roberta", "mpnet", "xlm-roberta")
+#: families of encoder-decoders whose encoder can be loaded alone
+T5 = ("t5", "mt5", "umt5")
 #: sentence-transformers' names of poolings
 NAMES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+#: kinds of texts that have a prompt, and the names that sentence-transformers knows it by
+SIDES = {"query": ("query",), "document": ("document", "passage", "corpus"), "default": ()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an Encoder makes and compares vectors. Raises InputError for a value that is impossible.
+
+    pooling: "mean", "cls" or "last". max_length: tokens, special ones included. similarity: "cosine" or "dot".
+    prompts: what is put before a "query", a "document", and (as "default") any other text. trained_dims: the widths
+    that training pushed on, none for a plain model. trained_on: fingerprints of the tasks that it was trained on.
+    """
+
+    name: str = "encoder"
+    pooling: str = "mean"
+    max_length: int = 256
+    similarity: str = "cosine"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    trained_dims: tuple[int, ...] = ()
+    trained_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("pooling", self.pooling, POOLINGS), ("similarity", self.similarity, SIMILARITIES)):
+            if value not in known:
+                raise InputError(f"{what} {value!r} is unknown: choose one of {', '.join(known)}")
+        if wrong := sorted(set(self.prompts) - set(SIDES)):
+            raise InputError(f"prompts are given for {wrong[0]!r}: choose from {', '.join(SIDES)}")
+        object.__setattr__(self, "prompts", {side: text for side, text in self.prompts.items() if text})
+        for name in ("trained_dims", "trained_on"):  # json knows lists alone
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+SIMILARITIES = ("cosine", "dot")
+NOTED = tuple(field.name for field in fields(Settings))
 
 
 def read_network(folder: Path) -> tuple[Any, Any]:
@@ -34,7 +70,8 @@ def read_network(folder: Path) -> tuple[Any, Any]:
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             options = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
-            model = AutoModel.from_pretrained(
+            kind = AutoModelForTextEncoding if config.model_type in T5 else AutoModel
+            model = kind.from_pretrained(
                 folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
             )
             return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -45,22 +82,65 @@ def read_network(folder: Path) -> tuple[Any, Any]:
             ) from error
 
 
-def read_notes(folder: Path, pooling: str | None = None) -> dict[str, Any]:
-    """What `Encoder.save` noted (`NOTED`, and the kind of heads), or sentence-transformers; pooling as given, if it is.
+def longest(model: Any) -> int:
+    """The most tokens that the network has positions for; 512 where it numbers none."""
+    most = getattr(model.config, "max_position_embeddings", None) or 512
+    offset = getattr(getattr(model, "embeddings", None), "padding_idx", None)  # RoBERTa's count from it on
+    return most - (offset + 1 if isinstance(offset, int) else 0)
 
-    Raises InputError for json that cannot be read, and for modules that an Encoder lacks.
+
+def read_settings(
+    folder: Path, most: int, known: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[Settings, str | None]:
+    """What `Encoder.save` or sentence-transformers wrote, and the kind of heads; `known` holds where they are silent,
+    `given` in place of what they say. most: tokens that the network can take. Raises InputError for json that cannot
+    be read, and for what an Encoder cannot do.
     """
-    for module in read_json(folder / "modules.json"):
-        kind = str(module.get("type", "")).rsplit(".", 1)[-1]
+    kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in read_json(folder / "modules.json")]
+    for kind in kinds:
         if kind not in MODULES:
             raise InputError(
                 f"{folder} ends in a {kind} module, which changes pooled vectors and is not read here: give a model "
                 "whose modules are Transformer, Pooling and Normalize, or a folder that this course saved"
             )
+    given = {name: value for name, value in given.items() if value is not None}
+    own = read_json(folder / NOTES)
+    heads = own.pop("heads", None)
+    found = {**known, **{name: value for name, value in own.items() if name in NOTED}}
+    if not own:
+        found |= _of_sentence_transformers(folder, kinds, most, given)
+    if "pooling" not in {**found, **given}:
+        found["pooling"] = _pooling(folder)
+    settings = with_changes(
+        Settings(), {**found, **{name: value for name, value in given.items() if value is not None}}
+    )
+    if not 2 < settings.max_length <= most:
+        raise InputError(f"max_length {settings.max_length} is impossible: this model takes 3 to {most} tokens")
+    return settings, heads
+
+
+def _of_sentence_transformers(
+    folder: Path, kinds: Sequence[str], most: int, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Length, similarity and prompts. Version 6 keeps the length with the tokenizer."""
     length = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
-    notes = {"max_length": length, **read_json(folder / NOTES)}
-    notes["pooling"] = pooling or notes.get("pooling") or _pooling(folder)
-    return {name: value for name, value in notes.items() if name in (*NOTED, "heads")}
+    if length is None and kinds:
+        length = read_json(folder / "tokenizer_config.json").get("model_max_length", most)
+    config = read_json(folder / "config_sentence_transformers.json")
+    similarity = str(config.get("similarity_fn_name") or "cosine")
+    if "Normalize" in kinds:
+        similarity = "cosine"  # dot product and distances order unit vectors as their cosine does
+    if similarity not in SIMILARITIES and "similarity" not in given:
+        raise InputError(
+            f"{folder} compares by {similarity}, which is not measured here: load it with similarity='cosine' or 'dot'"
+        )
+    written = config.get("prompts") or {}
+    prompts = {side: next((written[name] for name in names if written.get(name)), "") for side, names in SIDES.items()}
+    prompts["default"] = written.get(config.get("default_prompt_name") or "") or ""
+    whole = read_json(folder / "1_Pooling" / "config.json").get("include_prompt", True)
+    if not whole and any(prompts.values()) and "prompts" not in given:
+        raise InputError(f"{folder} pools without its prompts (include_prompt): load it with prompts={{}}")
+    return {"max_length": min(length or 256, most), "similarity": similarity, "prompts": prompts}
 
 
 def check_model_folder(folder: Path) -> None:

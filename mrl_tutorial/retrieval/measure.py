@@ -14,12 +14,14 @@ from mrl_tutorial.evaluation.embeddings import check_embeddings, embed_task
 from mrl_tutorial.retrieval.indexes import check_vectors
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage
+from mrl_tutorial.tasks.task import prepared
 
 Progress = Callable[[int, int, str], None]
 
 
 def embed_splits(task: Any, encoder: Any, *, precision: str = "auto", progress: Progress | None = None) -> dict:
     """{"dev": ..., "test": ...}, each as `embed_task` gives it: what `plan_retrieval` needs."""
+    task = prepared(task, "dev", "test")
     return {split: embed_task(task, encoder, split, precision, progress=progress) for split in ("dev", "test")}
 
 
@@ -67,6 +69,7 @@ class Judged:
         k = metrics.cutoff(metric)
         if split not in embeddings:
             raise InputError(f"embeddings lack the split {split!r}: give dev and test, as embed_splits does")
+        task = prepared(task, *embeddings)  # splits that are used together do not overlap
         ids = task.judged(split)
         judgments = metrics.judge(ids, list(task.corpus), task.qrels)
         parts = check_embeddings(embeddings[split], {"queries": len(ids), "documents": len(task.corpus)})

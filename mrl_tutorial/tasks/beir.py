@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, dropped, is_number, read_lines, read_records
-from mrl_tutorial.tasks.splits import with_dev
+from mrl_tutorial.tasks.splits import SPLITS
 from mrl_tutorial.tasks.types import RetrievalTask
 
 Qrels = dict[str, dict[str, int]]
@@ -24,17 +25,20 @@ def read_beir(
     queries = _read_texts(query_files, "query", warnings)
     judged: dict[str, Qrels] = {}
     for path in qrels_files:
-        judged.setdefault(SPLIT_NAMES.get(path.stem, "test"), {}).update(_read_qrels(path, corpus, queries, warnings))
+        split = SPLIT_NAMES.get(re.split(r"[._-]", path.stem.lower())[-1], "test")  # qrels/train.tsv, qrels_train.tsv
+        judged.setdefault(split, {}).update(_read_qrels(path, corpus, queries, warnings))
     qrels: Qrels = {}
     splits: dict[str, list[str]] = {}
-    for split in ("test", "dev", "train"):
+    for split in reversed(SPLITS):
         for query, grades in judged.get(split, {}).items():
             if query in qrels:
                 warnings.append(f"query {query!r} is judged in two splits; taken out of {split}")
             else:
                 qrels[query] = grades
                 splits.setdefault(split, []).append(query)
-    return RetrievalTask(name, origin, corpus, queries, qrels, with_dev(splits, str), warnings=warnings)
+    splits = {split: splits[split] for split in SPLITS if split in splits}
+    task = RetrievalTask(name, origin, corpus, queries, qrels, splits, warnings=warnings)
+    return task.with_dev() if "train" in splits else task
 
 
 def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, Reshape, is_number, read_lines, read_table
-from mrl_tutorial.tasks.splits import cut_by_hash, limit_train, normalized, with_dev
-from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Task, VectorsTask
+from mrl_tutorial.tasks.splits import limited
+from mrl_tutorial.tasks.task import Task
+from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, VectorsTask
 
 
 def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Task:
@@ -26,51 +27,77 @@ def task_from_path(path: Path, name: str, origin: str, limit: int | None = None)
         raise InputError(f"{path}: cannot be read as a task; give a {', '.join(TABLES)} or .npy, or a folder")
     corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"
     if corpus.exists() or queries.exists():
-        qrels = sorted((path / "qrels").glob("*.tsv")) or sorted(path.glob("qrels*.tsv"))
+        qrels = [file for pattern in ("qrels/*", "qrels*") for file in sorted(path.glob(pattern)) if file.is_file()]
+        qrels = [file for file in qrels if file.suffix in (".tsv", ".jsonl")]
         if not qrels:
             raise InputError(f"{path}: no qrels/*.tsv; give query-id, corpus-id, score, e.g. in qrels/test.tsv")
         return read_beir([corpus], [queries], qrels, name, origin)
     if released := sorted(path.glob("sts-*.csv")):
         splits = {file.stem.removeprefix("sts-"): columns_of_scores(_read_stsb(file)) for file in released}
         return STSTask(name, origin, {SPLIT_NAMES.get(split, split): scored for split, scored in splits.items()})
-    named = [file for file in sorted(path.iterdir()) if file.suffix in TABLES and file.stem in SPLIT_NAMES]
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLES]
+    named: dict[str, list[Path]] = {}
+    for file in tables:
+        named.setdefault(SPLIT_NAMES.get(file.stem.lower(), ""), []).append(file)
+    unread = [f"{file.name} is not read: name it after its split (train, dev, test)" for file in named.pop("", [])]
     if not named:
         needed = "corpus.jsonl, queries.jsonl, qrels/, or train.csv, test.csv"
         raise InputError(f"{path}: no task in this folder; it needs {needed}")
-    return task_from_tables({SPLIT_NAMES[file.stem]: [file] for file in named}, name, origin, limit)
+    for split, files in named.items():
+        if len(files) > 1:
+            raise InputError(f"{path}: two files of {split} ({', '.join(file.name for file in files)}); keep one")
+    task = task_from_tables(named, name, origin, limit)
+    task.warnings.extend(unread)
+    return task
 
 
 def task_from_tables(
     paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None
 ) -> Task:
-    """A task of tables by split; a single split is cut by the hash of its texts. limit: as for `task_from_path`;
-    reshape and errors: as for `read_table`."""
+    """A task of tables by split, "all" for a file without a name. Training data alone are cut into train, dev and test;
+    a train split without a dev split gives it a fifth. limit: as for `task_from_path`; reshape, errors: `read_table`.
+    """
     tables = {split: [read_table(path, reshape) for path in its] for split, its in paths.items()}
     warnings = [warning for its in tables.values() for table in its for warning in table.warnings]
     kind, *others = {table.kind: None for its in tables.values() for table in its}
     if others:
         mixed = ", ".join(f"{paths[split][0].name} {its[0].kind}" for split, its in tables.items())
         raise InputError(f"{origin}: different kinds of files ({mixed}); give one kind")
-
-    def text(row: Sequence[Any]) -> str:
-        return " | ".join(map(str, row)) if kind == "sets" else normalized(str(row[0]))
-
-    splits = {split: [row for table in its for row in table.rows] for split, its in tables.items()}
-    if len(splits) == 1:
-        rows = next(iter(splits.values()))
-        splits = cut_by_hash(rows, text)
-        if empty := [split for split, found in splits.items() if not found]:
-            problem = f"{len(rows)} rows are too few to cut by hash (no {empty[0]})"
-            raise InputError(f"{origin}: {problem}; give train.csv and test.csv")
-    splits = with_dev(splits, text)
+    splits: dict[str, Any] = {split: [row for table in its for row in table.rows] for split, its in tables.items()}
     if kind == "classification":
-        return ClassificationTask.of_rows(name, origin, splits, warnings)
+        return _cut(ClassificationTask.of_rows(name, origin, splits, warnings))
     if kind == "sts":
         scored = {split: columns_of_scores(rows) for split, rows in splits.items()}
-        return STSTask(name, origin, scored, warnings=warnings)
+        return _cut(STSTask(name, origin, scored, warnings=warnings))
     if kind == "sets":
-        splits = {split: pairs_of_sets(rows, split) for split, rows in splits.items()}
-    return PairsTask(name, origin, limit_train(splits, limit, warnings), warnings=warnings)
+        whole = _cut(_Sets(name, origin, splits))
+        splits = {split: pairs_of_sets(rows, split) for split, rows in whole.splits.items()}
+        task = PairsTask(name, origin, splits, limit, warnings=warnings, cuts=whole.cuts)
+    else:
+        task = _cut(PairsTask(name, origin, splits, limit, warnings=warnings))
+    rows = task.splits.get("train", [])
+    if limit is not None and len(rows) > limit:
+        warnings.append(f"train: {limit:,} of {len(rows):,} rows, by hash; limit=None takes all")
+        task.splits["train"] = limited(rows, limit)
+    return task
+
+
+class _Sets(PairsTask):
+    """Texts that mean the same, a row for each set, before they become pairs."""
+
+    def _texts(self, items: list[tuple[str, ...]]) -> list[str]:
+        return [" | ".join(row) for row in items]
+
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
+def _cut(task: AnyTask) -> AnyTask:
+    """With the splits that are cut from train at once."""
+    have = vars(task)["splits"].keys()
+    if have == {"train"}:
+        return task.in_tenths("train")
+    return task.with_dev() if "train" in have else task
 
 
 def pairs_of_sets(rows: Sequence[Sequence[str]], split: str) -> list[tuple[Any, ...]]:

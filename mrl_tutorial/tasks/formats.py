@@ -23,7 +23,8 @@ from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "test": "test"}
+DEV = ("dev", "valid", "validation", "val", "eval", "evaluation")
+SPLIT_NAMES = {"train": "train", "test": "test", **dict.fromkeys(DEV, "dev")}
 FIRST = {"anchor", "query", "question", "sentence1", "text1", "premise"}
 SECOND = {"positive", "pos", "document", "answer", "sentence2", "text2", "passage"}
 SCORE = {"score", "similarity", "similarity_score"}

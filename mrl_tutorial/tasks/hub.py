@@ -23,7 +23,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.folders import task_from_tables
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record
-from mrl_tutorial.tasks.types import Task
+from mrl_tutorial.tasks.task import Task
 
 ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
 

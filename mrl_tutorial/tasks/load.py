@@ -1,8 +1,8 @@
 """Tasks by name or path: what is encoded, what counts as right, and which part is for training, choosing and reporting.
 
 `load_task` looks for a name in the package (pydocs, digits), in `$MRL_DATA/<name>`, in the cache, then on the hub; a
-path is read in place. Choose on "dev", report on "test". Where a set has no dev split, 20 % of train by hash is dev,
-else 20 % of test.
+path is read in place. Choose on "dev", report on "test": all of what its files call test, or of the one file that they
+are, unless a command needs a further split (`Task.with_splits`).
 """
 
 from __future__ import annotations

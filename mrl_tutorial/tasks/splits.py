@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mrl_tutorial import files
 
-Item = TypeVar("Item")
 SPLITS = ("train", "dev", "test")
 
 
@@ -38,36 +37,46 @@ def split_of(text: str, dev: float, test: float) -> str:
     return "test" if place < test else "dev" if place < test + dev else "train"
 
 
-def cut_by_hash(rows: Sequence[Item], text: Callable[[Item], str]) -> dict[str, list[Item]]:
-    """train, dev (10 %) and test (10 %) of rows that came in one file, by hash: rows of equal `text` stay together."""
-    where = [split_of(text(row), dev=0.1, test=0.1) for row in rows]
-    return {split: [row for row, its in zip(rows, where, strict=True) if its == split] for split in SPLITS}
+def in_tenths(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Row numbers of train (80 %), dev and test (10 % each), by hash: rows of equal text stay together."""
+    where = [split_of(text, dev=0.1, test=0.1) for text in texts]
+    return {split: [row for row, its in enumerate(where) if its == split] for split in SPLITS}
 
 
-def with_dev(splits: Mapping[str, list[Item]], text: Callable[[Item], str]) -> dict[str, list[Item]]:
-    """Splits in the order train, dev, test; where there is no dev, 20 % of train by hash, else 20 % of test.
+def in_fifths(texts: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Row numbers of a fifth of the texts by hash, and of the others.
 
-    >>> with_dev({"test": list("abcde")}, str)
-    {'dev': ['b', 'e'], 'test': ['a', 'c', 'd']}
+    >>> in_fifths(list("abcde"))
+    ([1, 4], [0, 2, 3])
     """
-    cut = dict(splits)
-    if "dev" not in cut and (source := next((split for split in ("train", "test") if split in cut), None)):
-        parts: dict[bool, list[Item]] = {False: [], True: []}
-        for item in cut[source]:
-            parts[hash_fraction(f"dev {text(item)}") < 0.2].append(item)
-        if all(parts.values()):
-            cut[source], cut["dev"] = parts[False], parts[True]
-    return {split: cut[split] for split in SPLITS if split in cut}
+    inside = [hash_fraction(f"dev {text}") < 0.2 for text in texts]
+    return [i for i, its in enumerate(inside) if its], [i for i, its in enumerate(inside) if not its]
 
 
-def limit_train(splits: Mapping[str, list[Any]], limit: int | None, warnings: list[str]) -> dict[str, list[Any]]:
-    """The splits with at most `limit` training rows, those with the lowest hash, said in `warnings`; None keeps all."""
-    rows = splits.get("train", [])
+def take(items: Any, rows: Sequence[int]) -> Any:
+    """These rows of a split: of a list, an array, or each of several columns.
+
+    >>> take((["a", "b"], np.array([1, 2])), [1])
+    (['b'], array([2]))
+    """
+    if isinstance(items, tuple):
+        return tuple(take(column, rows) for column in items)
+    return items[np.asarray(rows, dtype=int)] if isinstance(items, np.ndarray) else [items[row] for row in rows]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Several splits as one: lists, arrays, or tuples of columns, one after another."""
+    if isinstance(parts[0], tuple):
+        return tuple(joined(columns) for columns in zip(*parts, strict=True))
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [item for part in parts for item in part]
+
+
+def limited(rows: list[Any], limit: int | None) -> list[Any]:
+    """At most `limit` rows, those with the lowest hash, in their order; None keeps all."""
     if limit is None or len(rows) <= limit:
-        return dict(splits)
+        return rows
     lowest = sorted(range(len(rows)), key=lambda row: files.key(rows[row]))[:limit]
-    warnings.append(f"train: {limit:,} of {len(rows):,} rows, by hash; limit=None takes all")
-    return {**splits, "train": [rows[row] for row in sorted(lowest)]}
+    return take(rows, sorted(lowest))
 
 
 def stratified_folds(labels: np.ndarray, folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,57 +1,16 @@
-"""What a task is: retrieval, pairs, graded pairs, classification or bare vectors, with splits and a fingerprint."""
+"""The kinds of tasks: retrieval, pairs, graded pairs, classification and bare vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.splits import stratified_folds
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every task has: a name, where it came from, and warnings about what was dropped while it was read."""
-
-    name: str
-    origin: str
-    warnings: list[str] = field(default_factory=list, kw_only=True)
-    kind: ClassVar[str] = ""
-
-    def __str__(self) -> str:
-        # the origin of pydocs names the corpus's fingerprint, which is the same whether its labels or its queries count
-        mark = "" if "fingerprint" in self.origin else f"; fingerprint {self.fingerprint()}"
-        return f"{self.name} ({self.kind}): {self.size}{mark}; from {self.origin}"
-
-    @property
-    def size(self) -> str:
-        """How much is in it, in words."""
-        splits = vars(self)["splits"].items()
-        return ", ".join(f"{split} {len(its[-1] if isinstance(its, tuple) else its):,}" for split, its in splits)
-
-    def _split(self, split: str) -> Any:
-        splits = vars(self)["splits"]
-        if split not in splits:
-            raise InputError(f"{self.name} has no split {split!r}; it has {', '.join(splits)}")
-        return splits[split]
-
-    def fingerprint(self) -> str:
-        """16 characters that stand for everything in the task but its name, origin and warnings."""
-        skipped = ("name", "origin", "warnings")
-        return files.key(self.kind, *_flat([value for name, value in self.__dict__.items() if name not in skipped]))
-
-
-def _flat(value: Any) -> list[Any]:
-    """Nested containers as a flat list that files.key takes, arrays kept as arrays."""
-    if isinstance(value, dict):
-        return [part for name, item in value.items() for part in (name, *_flat(item))]
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, dict, np.ndarray)) for item in value):
-        return [part for item in value for part in _flat(item)]
-    return [value]
+from mrl_tutorial.tasks.splits import joined, limited, stratified_folds
+from mrl_tutorial.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -82,8 +41,13 @@ class RetrievalTask(Task):
         return [document for document, grade in self.qrels.get(query, {}).items() if grade > 0]
 
     def judged(self, split: str = "test") -> list[str]:
-        """Ids of the split's queries that have a relevant document. Raises InputError for an unknown split."""
-        return [query for query in self._split(split) if self.relevant(query)]
+        """Ids of the split's queries with a judgment; without a relevant document a query scores 0, as in trec_eval.
+
+        Raises InputError for an unknown split."""
+        return [query for query in self._split(split) if self.qrels.get(query)]
+
+    def _texts(self, items: Any) -> list[str]:
+        return list(items)
 
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
         """(anchors, positives): each query of the split with each of its relevant documents. Raises InputError for an
@@ -101,27 +65,37 @@ class RetrievalTask(Task):
             split: [q for q in its if corpus.keys() >= set(self.relevant(q))] for split, its in self.splits.items()
         }
         kept = [query for queries in splits.values() for query in queries]
-        return RetrievalTask(
-            f"{self.name} ({len(corpus):,} documents)",
-            self.origin,
-            corpus,
-            {query: self.queries[query] for query in kept},
-            {q: {d: grade for d, grade in self.qrels.get(q, {}).items() if d in corpus} for q in kept},
-            splits,
-            {level: labels[::step] for level, labels in self.labels.items()},
+        return replace(
+            self,
+            name=f"{self.name} ({len(corpus):,} documents)",
+            corpus=corpus,
+            queries={query: self.queries[query] for query in kept},
+            qrels={q: {d: grade for d, grade in self.qrels.get(q, {}).items() if d in corpus} for q in kept},
+            splits=splits,
+            labels={level: labels[::step] for level, labels in self.labels.items()},
         )
 
 
 @dataclass(frozen=True)
 class PairsTask(Task):
-    """Texts that belong together: split -> (anchor, positive, *negatives).
+    """Texts that belong together: split -> (anchor, positive, *negatives). limit: most rows of a train split to be cut.
 
     >>> PairsTask("tiny", "here", {"train": [("a", "b"), ("c", "d", "not this")]}).pairs("train")
     (['a', 'c'], ['b', 'd'])
     """
 
     splits: dict[str, list[tuple[str, ...]]]
+    limit: int | None = None
     kind: ClassVar[str] = "pairs"
+
+    def with_splits(self, *wanted: str) -> PairsTask:
+        """As for every task; a train split that is cut holds at most `limit` rows."""
+        task = super().with_splits(*wanted)
+        rows = task.splits.get("train", [])
+        if "train" in self.splits or self.limit is None or len(rows) <= self.limit:
+            return task
+        said = f"{self.limit:,} of the {len(rows):,} rows ({task.cuts['train']})"
+        return task._with({**task.splits, "train": limited(rows, self.limit)}, {"train": said})
 
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
         """(anchors, positives) of the split. Raises InputError for an unknown split."""
@@ -137,7 +111,8 @@ class PairsTask(Task):
         for row in rows:
             qrels[queries[row[0]]][documents[row[1]]] = 1
         corpus, texts = ({name: text for text, name in names.items()} for names in (documents, queries))
-        return RetrievalTask(self.name, self.origin, corpus, texts, qrels, {split: list(texts)}, warnings=self.warnings)
+        said: dict[str, Any] = {"warnings": self.warnings, "cuts": self.with_splits(split).cuts}
+        return RetrievalTask(self.name, self.origin, corpus, texts, qrels, {split: list(texts)}, **said)
 
 
 @dataclass(frozen=True)
@@ -179,15 +154,13 @@ class ClassificationTask(Task):
         classes = sorted({label for its in rows.values() for _, label in its})
         if len(classes) < 2:
             raise InputError(f"{origin}: only one label ({classes[0]!r}); a classification task needs two or more")
-        said = list(warnings)
-        if unseen := sorted(set(classes) - {label for _, label in rows.get("train", ())}):
-            said.append(f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted")
         number = {label: index for index, label in enumerate(classes)}
         splits = {
             split: ([text for text, _ in its], np.array([number[label] for _, label in its], np.int64))
             for split, its in rows.items()
         }
-        return cls(name, origin, splits, classes, warnings=said)
+        task = cls(name, origin, splits, classes, warnings=list(warnings))
+        return task._with_unseen() if "train" in rows else task
 
     @classmethod
     def in_folds(cls, name: str, origin: str, vectors: np.ndarray, labels: Sequence[str]) -> ClassificationTask:
@@ -206,6 +179,29 @@ class ClassificationTask(Task):
     @property
     def size(self) -> str:
         return f"{super().size}; {len(self.classes)} classes"
+
+    def with_splits(self, *wanted: str) -> ClassificationTask:
+        """As for every task; a split to be tested needs one to learn from, and "all" is tested in 5 folds."""
+        if "all" not in wanted or self.folds:
+            task = super().with_splits(*wanted)
+            return task if "train" in self.splits or "train" not in task.splits else task._with_unseen()
+        inputs, labels = joined(list(self.splits.values()))
+        if np.bincount(labels).min() < 5:
+            raise InputError(f"{self.name}: a class has fewer than 5 texts, so that 5 folds are too many; choose test")
+        return replace(self, splits={"all": (inputs, labels)}, folds=5, cuts={"all": "each item once, in 5 folds"})
+
+    def _with_unseen(self) -> ClassificationTask:
+        """With a warning where labels are missing from train."""
+        unseen = [
+            name for number, name in enumerate(self.classes) if number not in set(self.splits["train"][1].tolist())
+        ]
+        if not unseen:
+            return self
+        said = f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted"
+        return replace(self, warnings=[*self.warnings, said])
+
+    def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        return () if self.folds else ("train",)
 
     def fold_indices(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """(train, test) indices into splits["all"], one pair a fold, stratified. Raises InputError without folds."""

@@ -22,20 +22,14 @@ class TrainConfig:
     """What `train` trains, and how. Raises InputError for a value that is impossible.
 
     what: "heads" (linear heads on frozen embeddings) or "full" (every transformer block; token embeddings stay frozen,
-    unless the recipe has layer 0).
-    heads: "shared" or "per-layer".
-    start: how new heads begin, "zero" (nothing but the recipe shapes them; default for shared heads) or "closed-form"
-    (`Heads.fit_pairs`; default for per-layer heads where the task has pairs).
-    lr: the highest learning rate. Default: `RATES`.
-    temperature, symmetric: of the contrastive loss.
-    max_tokens: where texts are cut in full training.
-    tied: on a classification task, one classifier whose columns are sliced (MRL-E).
-    precision: "fp32", "bf16", or "auto" (bf16 where the processor is fast at it).
-    split: the examples to train on.
-    out: also write a folder that `Encoder.load` accepts.
-    name: of the trained encoder.
-    cache: keep the run's state and result on disk.
-    key: a name that stands for the recipe's functions of your own on disk (see `checkpoints.recipe_key`).
+    unless the recipe has layer 0). heads: "shared" or "per-layer". start: how new heads begin, "zero" (nothing but the
+    recipe shapes them; default for shared heads) or "closed-form" (`Heads.fit_pairs`; default for per-layer heads where
+    the task has pairs). lr: the highest learning rate (default: `RATES`). temperature, symmetric: of the contrastive
+    loss. max_tokens: where texts are cut in full training. tied: on a classification task, one classifier whose columns
+    are sliced (MRL-E). precision: "fp32", "bf16", or "auto" (bf16 where the processor is fast at it). split: the
+    examples to train on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache: keep
+    the run's state and result on disk. key: a name that stands on disk for the recipe's functions of your own (see
+    `checkpoints.recipe_key`).
 
     >>> TrainConfig(steps=10).with_defaults("retrieval").lr
     0.003
@@ -66,13 +60,9 @@ class TrainConfig:
             raise InputError(f"heads {self.heads!r} are unknown: choose {' or '.join(KINDS)}")
         if self.start not in (None, "zero", "closed-form"):
             raise InputError(f"start={self.start!r} is unknown: choose zero or closed-form")
-        whole = (
-            ("steps", self.steps, 1),
-            ("batch size", self.batch_size, 2),
-            ("max_tokens", self.max_tokens, 3),
-            ("seed", self.seed, 0),
-        )
-        for label, value, least in whole:
+        sizes = {"steps": (self.steps, 1), "batch size": (self.batch_size, 2)}
+        sizes |= {"max_tokens": (self.max_tokens, 3), "seed": (self.seed, 0)}
+        for label, (value, least) in sizes.items():
             if value != int(value) or value < least:
                 raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")
         for label, number in (("learning rate", self.lr), ("temperature", self.temperature)):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.tasks.task import prepared
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class Examples:
     def __len__(self) -> int:
         return len(self.anchors)
 
+    def with_prompts(self, encoder: Encoder) -> Examples:
+        """The texts with the encoder's prompts before them: of queries and documents, or (graded pairs, classes) of
+        texts that are neither."""
+        if not encoder.prompts:
+            return self
+        first, second = ("query", "document") if self.labels is None else (None, None)
+        negatives = self.negatives and [encoder.prompted(texts, second) for texts in self.negatives]
+        positives = None if self.positives is None else encoder.prompted(self.positives, second)
+        return replace(self, anchors=encoder.prompted(self.anchors, first), positives=positives, negatives=negatives)
+
     def sides(self, chosen: np.ndarray) -> list[list[str]]:
         """The texts of a batch, `chosen` being indices: [anchors] or [anchors, positives + negatives]."""
         sides = [[self.anchors[i] for i in chosen]]
@@ -36,6 +48,7 @@ class Examples:
 
 def examples(task: Any, split: str = "train") -> Examples:
     """The examples of a task's split. Raises InputError where the task has none, or holds vectors instead of texts."""
+    task = prepared(task, split)
     if split not in task.splits:
         raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(task.splits)}")
     rows = task.splits[split]

@@ -20,6 +20,7 @@ from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.progress import Ticker
 from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
 from mrl_tutorial.recipes.registry import get_recipe
+from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.training.checkpoints import Checkpoint, defer_interrupt, recipe_key
 from mrl_tutorial.training.config import NOT_IN_KEY, TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
@@ -84,7 +85,7 @@ def train(
     config = with_changes(config or TrainConfig(), changes).with_defaults(task.kind)
     recipe = get_recipe(recipe, encoder.n_layers, encoder.width) if isinstance(recipe, str) else recipe
     recipe = recipe.validate(encoder.n_layers, encoder.width)
-    data = examples(task, config.split)
+    data = examples(task, config.split).with_prompts(encoder)
     check_recipe(recipe, config.what, data, task.name)
     with closing(Ticker(progress)) as ticker:
         model: Trainable
@@ -95,6 +96,8 @@ def train(
         training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config))
         training.loop(ticker, on_step)
     result = training.result(config.name or f"{encoder.name} + {recipe.name} ({config.what})")
+    if isinstance(task, Task):
+        result.encoder.trained_on = (*encoder.trained_on, task.fingerprint())
     if config.out is not None:
         _write(result, config, task.name)
     return result

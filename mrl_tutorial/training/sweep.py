@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mrl_tutorial.errors import with_changes
-from mrl_tutorial.evaluation.quality import evaluate_grid
+from mrl_tutorial.evaluation.quality import evaluate_grid, in_words, what_is_scored
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
+from mrl_tutorial.tasks.task import prepared
 from mrl_tutorial.training.loop import NonFiniteLoss, train
 from mrl_tutorial.training.sweep_config import PLAIN, Cells, SweepConfig, check_sweep, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, one_line, read_sweep, resume, write
@@ -54,7 +55,7 @@ def sweep(
     no sweep or one with other arguments.
     """
     config = with_changes(config or SweepConfig(), changes)
-    scored = list(eval_tasks or [task])
+    scored = [prepared(t, *(["train"] if t is task else []), config.split) for t in eval_tasks or [task]]
     cells = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
     candidates = expand(recipes, cells)
     metrics = check_sweep(encoder, task, scored, candidates, config)
@@ -139,7 +140,9 @@ def _settings(
     """The header's lines that have to agree where a sweep goes on."""
     training = config.training().with_defaults("")
     layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
+    as_measured = [t.as_retrieval(config.split) if t.kind == "pairs" else t for t in scored]
     found = {
+        "scored": ". ".join(f"{t.name}: {in_words(what_is_scored(t, config.split), config.split)}" for t in as_measured),
         "model": f"{encoder.name} {encoder.fingerprint()}", "task": f"{task.name} {task.fingerprint()}",
         "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored), "split": config.split,
         "metric": "; ".join(", ".join(names) for names in metrics),

@@ -13,7 +13,6 @@ import torch
 
 from mrl_tutorial import __version__, files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.results import result_file
 
 COLUMNS = [
     "recipe", "what", "heads", "seed", "task", "split", "metric", "layer", "dim", "value", "steps", "batch_size", "lr",
@@ -43,11 +42,6 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): correct the row, or delete the file") from None
     return frame, header
-
-
-def load_sweep(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Rows and header of data/results/NAME.csv, a sweep of the course. Raises InputError for another name."""
-    return read_sweep(result_file(name))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

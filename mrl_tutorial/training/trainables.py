@@ -43,7 +43,7 @@ class FrozenLayers:
 
     def _encode(self, texts: list[str], precision: str, known: Known, progress: Progress | None) -> np.ndarray:
         fresh = [text for text in texts if text not in known]
-        raw = self.encoder.encode_layers(fresh, precision=precision, progress=progress)
+        raw = self.encoder.encode_layers(fresh, prompt="", precision=precision, progress=progress)  # `data` has them
         if len(fresh) == len(texts):
             return raw
         found = {**known, **dict(zip(fresh, raw.transpose(1, 0, 2), strict=True))}

@@ -190,7 +190,11 @@ def test_evaluate_prints_and_writes_the_grid_that_python_gives(capsys, tmp_path,
         load_task(beir), Encoder.load(tiny), metric="mrr@10", layers=[1, 3], dims=[8, 32], precision="fp32"
     )
     written = json.loads(file.read_text())
-    assert set(written) == {"task", "model", "metric", "split", "layers", "dims", "values", "seconds"}
+    scored = {"items": 3, "documents": 9, "dropped": 0, "split_from": "as given", "similarity": "cosine"}
+    assert set(written) - set(scored) == {
+        "task", "model", "metric", "split", "layers", "dims", "values", "seconds", "texts_cut",
+    }  # fmt: skip
+    assert scored.items() <= written.items() and "3 queries, 9 documents; test as given" in out
     assert (written["metric"], written["split"]) == ("mrr@10", "test")
     assert (written["layers"], written["dims"]) == ([1, 3], [8, 32])
     np.testing.assert_allclose(written["values"], grid.values, atol=1e-6)

@@ -30,17 +30,24 @@ def write(path, text):
 
 def test_csv_of_pairs_with_negatives(tmp_path):
     rows = "".join(f'anchor {i},"positive, {i}",negative {i},{"other" if i % 2 else ""}\n' for i in range(200))
-    task = load_task(write(tmp_path / "p.csv", "Anchor,Positive,Negative_1,Negative_2\n" + rows))
-    assert isinstance(task, PairsTask) and sum(map(len, task.splits.values())) == 200 and task.name == "p"
+    whole = load_task(write(tmp_path / "p.csv", "Anchor,Positive,Negative_1,Negative_2\n" + rows))
+    assert isinstance(whole, PairsTask) and len(whole.splits["all"]) == 200 and whole.name == "p"
+    task = whole.with_splits("train", "test")
+    assert sum(map(len, task.splits.values())) == 200
     assert all(5 <= len(task.splits[split]) <= 40 for split in ("dev", "test"))
     by_anchor = {row[0]: row for rows in task.splits.values() for row in rows}
     assert by_anchor["anchor 3"] == ("anchor 3", "positive, 3", "negative 3", "other")
     assert by_anchor["anchor 4"] == ("anchor 4", "positive, 4", "negative 4")
     anchors, positives = task.pairs("dev")
     assert all(a.split()[1] == p.split()[1] for a, p in zip(anchors, positives, strict=True))
-    assert len(load_task(tmp_path / "p.csv", limit=20).splits["train"]) == 20
-    limited = load_task(tmp_path / "p.csv", limit=20)
-    assert limited.splits["test"] == task.splits["test"] and "limit=None" in limited.warnings[0]
+    limited = load_task(tmp_path / "p.csv", limit=20).with_splits("train", "test")
+    assert len(limited.splits["train"]) == 20 and "20 of the " in limited.cuts["train"]
+    assert limited.splits["test"] == task.splits["test"]
+    (tmp_path / "f").mkdir()
+    (tmp_path / "p.csv").rename(tmp_path / "f" / "train.csv")  # training data alone are cut at once
+    limited = load_task(tmp_path / "f", limit=20)
+    assert limited.splits == {**task.splits, "train": limited.splits["train"]} and "limit=None" in limited.warnings[0]
+    assert len(limited.splits["train"]) == 20
     assert set(limited.splits["train"]) < set(task.splits["train"])
 
 
@@ -54,7 +61,7 @@ def test_pairs_as_retrieval():
 
 def test_equal_anchors_stay_in_one_split(tmp_path):
     rows = "".join(f"Anchor {i % 50}!,positive {i}\n" for i in range(200))
-    task = load_task(write(tmp_path / "p.csv", "query,document\n" + rows))
+    task = load_task(write(tmp_path / "p.csv", "query,document\n" + rows)).with_splits("train", "test")
     where = {}
     for split, pairs in task.splits.items():
         for anchor, _ in pairs:
@@ -82,7 +89,7 @@ def test_csv_of_labels_and_folder_of_csv(tmp_path):
 
 def test_csv_of_graded_pairs(tmp_path):
     text = "sentence1,sentence2,score\n" + "".join(f"a {i},b {i},{i / 10}\n" for i in range(100))
-    task = load_task(write(tmp_path / "s.csv", text))
+    task = load_task(write(tmp_path / "s.csv", text)).with_splits("train", "test")
     assert isinstance(task, STSTask) and task.splits["test"][2].dtype == np.float64
     assert all(
         score == int(a.split()[1]) / 10 for split in task.splits.values() for a, _, score in zip(*split, strict=True)
@@ -165,7 +172,7 @@ def test_text_with_quotes_line_breaks_and_a_mark(tmp_path):
     rows = "".join(f'"say ""hi""\nline {i}",l{i % 2}\r\n' for i in range(60))
     path = tmp_path / "c.csv"
     path.write_bytes(("\ufefftext,label\r\n" + rows).encode())
-    inputs, _ = load_task(path).splits["train"]
+    inputs, _ = load_task(path).splits["all"]
     assert all(text.startswith('say "hi"\nline ') for text in inputs)
 
 
@@ -180,7 +187,6 @@ def test_text_with_quotes_line_breaks_and_a_mark(tmp_path):
         ("text;label\na;b\n", r"x\.csv:1: columns text;label are not known; separate by commas"),
         ("one,two,three\na,b,c\n", r"x\.csv:1: columns one, two, three are not known"),
         ("sentence1,sentence2,score\na,b,high\n", r"x\.csv:2: score 'high' is not a number"),
-        ("text,label\n" + "a,b\n" * 3, "too few to cut by hash"),
         ("text,label\n" + "".join(f"t{i},same\n" for i in range(99)), "only one label"),
         ("text,label\na\0,b\n", "zero bytes"),
     ],

@@ -61,15 +61,6 @@ def test_beir_folder(tmp_path):
         task.judged("validation")
 
 
-def test_only_test_judgments_give_a_fifth_to_dev(tmp_path):
-    qrels = {"test.tsv": "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td0\t1\n" for i in range(40))}
-    task = load_task(beir(tmp_path / "x", qrels=qrels))
-    assert list(task.splits) == ["dev", "test"] and not set(task.splits["dev"]) & set(task.splits["test"])
-    assert 2 <= len(task.splits["dev"]) <= 16
-    with pytest.raises(InputError, match="no split 'train'"):
-        task.pairs("train")
-
-
 def test_given_dev_is_kept_and_no_query_is_in_two_splits(tmp_path):
     qrels = {"train.tsv": "q1 d0 1\nq2 d0 1\n", "valid.tsv": "q2 0 d1 1\n", "test.tsv": "q3 d0 1\n"}  # headerless, TREC
     task = load_task(beir(tmp_path / "x", qrels=qrels))
