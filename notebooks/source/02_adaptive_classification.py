@@ -319,12 +319,6 @@ tuner = CascadeTuner(
 tuner
 
 # %% [markdown]
-# Where no kernel runs this is the same state as a picture:
-
-# %%
-tuner.static()
-
-# %% [markdown]
 # **What to see.** The filled circle is your cascade when the last size is charged, the open one when every size is. Only where the filled circle is *above*
 # the dotted line does the cascade beat the plainest alternative: one nested size for everyone.
 #

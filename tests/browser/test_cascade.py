@@ -1,80 +1,69 @@
-"""The cascade tuner in a real JupyterLab: sliders by keyboard, the paper's rule, another case."""
+"""The cascade tuner on a page without a kernel: sliders by keyboard, the paper's rule, another case, a drag."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
-
-NAME = "cascade-tuner"
-CELL = """import numpy as np
 from mrl_tutorial import CascadeTuner
 from mrl_tutorial.classification import cascade
-
-rng = np.random.default_rng(0)
-y = rng.integers(0, 8, 400)
-z = rng.normal(size=(2, 4, 400, 8))
-z[..., np.arange(400), y] += np.linspace(0.5, 3, 4)[:, None]
-p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-CascadeTuner({name: cascade.answers(q, y, (8, 16, 32, 64)) for name, q in zip(("first", "second"), p)})"""
+from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
-@pytest.fixture(scope="module", autouse=True)
-def panel(lab, page):
-    write_notebook(lab.folder / "cascade.ipynb", CELL)
-    open_and_run(page, lab, "cascade.ipynb")
-    wait_for(page, f".mrl-{NAME} .bartext", 600)
-    page.wait_for_timeout(2000)
-    return page.locator(f".mrl-{NAME}")
-
-
-def bars(page) -> list[str]:
-    return page.locator(f".mrl-{NAME} .bartext").all_text_contents()
-
-
-def note(panel) -> str:
-    return panel.locator("p", has_text="Expected size").text_content()
-
-
-def changes(page, panel, act) -> None:
-    """`act` changes both the bars and the sentence."""
-    before, words = bars(page), note(panel)
-    act()
-    page.wait_for_function(
-        f"(old) => [...document.querySelectorAll('.mrl-{NAME} .bartext')].map((t) => t.textContent).join() !== old",
-        arg=",".join(before),
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 8, 400)
+    z = rng.normal(size=(2, 4, 400, 8))
+    z[..., np.arange(400), y] += np.linspace(0.5, 3, 4)[:, None]
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    panel = CascadeTuner(
+        {name: cascade.answers(q, y, (8, 16, 32, 64)) for name, q in zip(("first", "second"), p, strict=True)}
     )
-    assert note(panel) != words
+    with opened(panel, tmp_path_factory.mktemp("cascade")) as page:
+        yield page
 
 
-def test_arrow_keys_slide(page, panel):
-    handle(page, NAME, "all sizes").focus()
-    changes(page, panel, lambda: [page.keyboard.press("PageDown"), page.keyboard.press("ArrowLeft")])
-    handle(page, NAME, "stop at 8 from").focus()
-    changes(page, panel, lambda: page.keyboard.press("End"))
-    page.wait_for_function(
-        f"() => document.querySelector('.mrl-{NAME} .bartext').textContent === '0%'"
-    )  # nobody stops at 8
-    assert bars(page)[0] == "0%" and len(bars(page)) == 4
+def values(page) -> list[str]:
+    return page.locator("label.slider output").all_text_contents()
 
 
-def test_the_papers_rule_and_another_case(page, panel):
-    mine = bars(page), note(panel)
-    changes(page, panel, lambda: panel.locator('button:has-text("the paper")').press("Enter"))
-    ruled = bars(page), note(panel)
-    changes(page, panel, lambda: panel.locator('button:text-is("second")').press("Enter"))
-    assert mine != ruled != (bars(page), note(panel))
-    assert panel.locator('[role="alert"]').count() == 0
+def shares(page) -> list[str]:
+    return page.locator("svg text.share").all_text_contents()
 
 
-def test_nothing_is_small_or_cut_off(page, panel):
-    sizes = page.evaluate(
-        f"""() => [...document.querySelectorAll('.mrl-{NAME} text, .mrl-{NAME} p, .mrl-{NAME} .widget-label')]
-                  .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
-    )
-    assert len(sizes) > 20 and min(sizes) >= 14
-    cut = page.evaluate(
-        f"() => [...document.querySelectorAll('.mrl-{NAME} .widget-label')]"
-        ".filter((e) => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert cut == 0
+def test_arrow_keys_slide(page):
+    before = headline(page), shares(page)
+    slide(page, "all sizes")
+    assert values(page) == ["0.61"] * 4 and before != (headline(page), shares(page))
+    slide(page, "stop at 8 from", "End")
+    assert values(page) == ["0.61", "1.01", "0.61", "0.61"]
+    assert shares(page)[0] == "0 %" and len(shares(page)) == 4  # nobody stops at 8
+    slide(page, "all sizes", "Home")
+    assert values(page) == ["0.00"] * 4 and shares(page)[0] == "100 %"
+
+
+def test_the_papers_rule_and_another_case(page):
+    mine = values(page), headline(page)
+    page.get_by_role("button", name="the paper's rule").press("Enter")
+    drawn(page)
+    ruled = values(page), headline(page)
+    page.get_by_role("button", name="second").press("Enter")
+    drawn(page)
+    assert mine[0] != ruled[0] and values(page) == ruled[0] and headline(page) != ruled[1]
+
+
+def test_a_drag_moves_all_thresholds(page):
+    box = page.locator("svg .surface").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 100)
+    page.mouse.down()
+    drawn(page)
+    low = values(page)
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 100, steps=4)
+    page.mouse.up()
+    drawn(page)
+    assert len(set(low)) == len(set(values(page))) == 1 and float(low[0]) < float(values(page)[0])
+
+
+def test_everything_is_legible(page):
+    check_look(page)

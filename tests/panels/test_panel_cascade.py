@@ -1,19 +1,31 @@
-"""The cascade tuner without a browser: sliders move the picture to what the pure model says."""
+"""The cascade tuner: the browser's count of items is that of the pure model, also where a confidence is a threshold."""
 
 from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from mrl_tutorial.classification import cascade
+from mrl_tutorial.classification.cascade import Answers
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.cascade_tuner import CascadeTuner
+from mrl_tutorial.panels.cascade_tuner import GRID, CascadeTuner
+from mrl_tutorial.panels.packing import unpack
 from tests.classification.test_cascade import DIMS, made
+from tests.helpers.web import random_states, shown
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cases():
-    return {f"case {s}": cascade.answers(*made(s), DIMS) for s in (0, 1)}
+    found = {f"case {s}": cascade.answers(*made(s), DIMS) for s in (0, 1)}
+    a = found["case 0"]
+    # confidences that are a threshold, or the next number below or above it
+    on = np.random.default_rng(0).choice(GRID[:-1], a.confidence.shape)
+    near = np.nextafter(on, np.random.default_rng(1).choice([-1.0, 2.0], on.shape))
+    edge = np.where(np.random.default_rng(2).random(on.shape) < 0.5, on, near)
+    return {**found, "on the edge": Answers(a.dims, edge, a.right, a.n_classes)}
 
 
 @pytest.fixture
@@ -21,75 +33,85 @@ def panel(cases):
     return CascadeTuner(cases)
 
 
-def shown(panel):
-    *_, here, every, bars = panel.figure.data
-    return here.x[0], here.y[0], every.x[1], np.array(bars.y) / 100
+def fixed(x: Fraction | float, digits: int) -> str:
+    """A number as JavaScript writes it: halves are rounded up."""
+    return str(Decimal(float(x)).quantize(Decimal(10) ** -digits, ROUND_HALF_UP))
 
 
-def agrees(panel, a, thresholds):
-    x, y, visited, shares = shown(panel)
-    out = cascade.run(a, thresholds)
-    assert (x, y, visited) == pytest.approx((out.final, out.accuracy, out.visited)) and shares == pytest.approx(
-        out.shares
-    )
-    assert f"Accuracy {out.accuracy:.3f}" in panel.note.value and f"Expected size {out.final:.1f}" in panel.note.value
-    for fresh, old in zip(
-        panel.static().data, panel.figure.data, strict=True
-    ):  # the quick way shows what a new picture would
-        assert np.allclose(np.asarray(fresh.y, float), np.asarray(old.y, float)) and fresh.text == old.text
-        assert [str(v) for v in fresh.x] == [str(v) for v in old.x]
+def test_every_state_shows_what_the_cascade_does(panel, cases):
+    states = [*random_states(panel, 120), {}]
+    states += [{"case": "on the edge", **{f"t{d}": t for d in DIMS[:-1]}} for t in GRID.tolist()]
+    names = [f"t{d}" for d in DIMS[:-1]]
+    for state, one in zip(states, shown(panel, states), strict=True):
+        now, got = {**panel.state, **state}, one["shown"]
+        a = cases[now["case"]]
+        out = cascade.run(a, [now[name] for name in names])
+        n = len(out.stop)
+        assert np.array_equal(got["shares"], out.shares) and got["accuracy"] == out.right.sum() / n
+        assert (got["final"], got["visited"]) == pytest.approx((out.final, out.visited), rel=1e-12)
+        counts = np.bincount(out.stop, minlength=len(DIMS)).tolist()
+        final = Fraction(sum(c * d for c, d in zip(counts, DIMS, strict=True)), n)
+        visited = Fraction(sum(c * d for c, d in zip(counts, np.cumsum(DIMS).tolist(), strict=True)), n)
+        change = out.accuracy - a.accuracy[-1]
+        sign = "−" if float(fixed(change, 3)) < 0 else "+"
+        words = f"Accuracy {fixed(out.accuracy, 3)}, {sign}{fixed(abs(change), 3)} against {DIMS[-1]} dimensions"
+        assert got["headline"].startswith(words) and f"size of {fixed(final, 1)} (" in got["headline"]
+        for size, tied in ((final, True), (visited, False)):
+            assert f"{fixed(size, 1)}{float(fixed(out.multiply_adds(tied), 0)):,.0f}" in one["text"]
+        assert f"No size is right for {fixed(100 * cascade.hopeless(a), 1)} % of the items" in one["text"]
 
 
-def test_one_slider_moves_one_threshold_and_the_shared_one_all(panel, cases):
-    agrees(panel, cases["case 0"], [0.6] * 3)
-    before = shown(panel)[0]
-    panel.each[1].value = 0.95
-    agrees(panel, cases["case 0"], [0.6, 0.95, 0.6])
-    assert shown(panel)[0] > before
-    panel.shared.value = 0.4
-    assert panel.thresholds == pytest.approx([0.4] * 3)
-    agrees(panel, cases["case 0"], [0.4] * 3)
-    panel.shared.value = 1.01
-    assert shown(panel)[0] == 64
+def test_landmarks_are_those_of_the_pure_model(panel, cases):
+    tables = unpack(panel.tables)["cases"]
+    for name, a in cases.items():
+        table, grid = tables[name], GRID[:-1]
+        assert np.array_equal(table["single"], a.accuracy)
+        rule = cascade.greedy_thresholds(a, grid)
+        assert np.array_equal(table["rule"], rule)
+        for key, want in (("paper", cascade.run(a, rule)), ("oracle", cascade.oracle(a))):
+            assert (table[key]["final"][0], table[key]["accuracy"][0]) == (want.final, want.accuracy)
+        curve = [cascade.run(a, [t] * (len(DIMS) - 1)) for t in grid]
+        best = [o for o in curve if not any(p.accuracy >= o.accuracy and p.final < o.final for p in curve)]
+        assert {round(x, 9) for x in table["curve"]["final"]} <= {round(o.final, 9) for o in best}
+        for t, final, accuracy in zip(table["shared"], *table["curve"].values(), strict=True):
+            out = cascade.run(a, [t] * (len(DIMS) - 1))
+            assert (out.final, out.accuracy) == (final, accuracy)
+        assert max(table["curve"]["accuracy"]) == max(o.accuracy for o in curve)
 
 
-def test_the_shared_slider_draws_once(panel, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(panel, "picture", lambda: drawn.append(1) or CascadeTuner.picture(panel))
-    panel.shared.value = 0.33
-    assert len(drawn) == 1
+def test_the_papers_rule_is_offered_and_lands_on_its_mark(panel, cases):
+    for name, a in cases.items():
+        (one,) = shown(panel, [{"case": name}])
+        rule = one["shown"]["rule"]
+        assert list(rule.values()) == cascade.greedy_thresholds(a, GRID[:-1]).tolist()
+        panel.set(case=name, **rule)
+        (there,) = shown(panel, [{}])
+        assert there["shown"]["final"] == pytest.approx(panel.marks[name].paper.final, rel=1e-12)
+        assert there["shown"]["accuracy"] == panel.marks[name].paper.accuracy
 
 
-def test_another_case_and_the_papers_rule(panel, cases):
-    panel.case.value = "case 1"
-    a = cases["case 1"]
-    agrees(panel, a, [0.6] * 3)
-    assert np.allclose(panel.figure.data[0].y, a.accuracy)
-    panel.greedy.click()
-    assert panel.thresholds == pytest.approx(cascade.greedy_thresholds(a))
-    agrees(panel, a, panel.thresholds)
-    assert panel.figure.data[2].x[0] == pytest.approx(shown(panel)[0])
+def test_python_moves_one_threshold_or_all(panel):
+    panel.set(t16=0.95)
+    assert panel.thresholds.tolist() == [0.6, 0.95, 0.6]
+    panel.set(all=0.4)
+    assert panel.thresholds.tolist() == [0.4] * 3 and panel.state["all"] == 0.4
+    panel.set(t8=0.1 + 0.25)  # 0.35, or the next number
+    assert panel.thresholds.tolist() == [0.35, 0.4, 0.4]
+    panel.set(all=1.01)
+    (one,) = shown(panel, [{}])
+    assert one["shown"]["final"] == DIMS[-1]  # no confidence reaches it
+    with pytest.raises(InputError, match=r"t8 cannot be 1\.5"):
+        panel.set(t8=1.5)
+    with pytest.raises(InputError, match="no control 't64'"):
+        panel.set(t64=0.5)
 
 
-def test_another_case_after_a_slide_sends_only_what_differs(panel, cases, monkeypatch):
-    panel.shared.value = 0.9
-    panel.shared.value = 0.6  # as at the start, but the moving traces were sent meanwhile
-    sent, send = [], type(panel.figure).plotly_update
-    monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a) or send(self, *a))
-    panel.case.value = "case 1"
-    agrees(panel, cases["case 1"], [0.6] * 3)
-    ((style, layout, _),) = sent
-    assert set(style) <= {"x", "y", "text"} and set(layout) <= {"xaxis.range", "yaxis.range"}
-    assert panel.figure.layout.xaxis.ticklabeloverflow == "allow"
-
-
-def test_wrong_thresholds_are_a_message(panel, monkeypatch):
-    monkeypatch.setattr(type(panel), "thresholds", np.array([0.5, np.nan, 0.5]))
-    panel.shared.value = 0.2
-    assert 'role="alert"' in panel.message.value and "give a number for each" in panel.message.value
-    monkeypatch.undo()
-    panel.shared.value = 0.3
-    assert panel.message.value == ""
+def test_the_start_is_a_keyword(cases):
+    panel = CascadeTuner(cases, start=0.3, case="case 1", t16=0.7)
+    assert panel.state["case"] == "case 1" and panel.thresholds.tolist() == [0.3, 0.7, 0.3]
+    assert "case" not in CascadeTuner(cases["case 0"]).controls
+    with pytest.raises(InputError, match=r"t8 cannot be 2\.0"):
+        CascadeTuner(cases, start=2)
 
 
 def test_cases_must_share_their_sizes(cases):
