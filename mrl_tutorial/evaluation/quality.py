@@ -56,8 +56,7 @@ def evaluate_grid(
         config = replace(config, cosine=getattr(encoder, "similarity", "cosine") != "dot")
     task = _split_of(task, encoder, config.split)
     names = check_metrics(task.kind, metric)
-    inputs = task_inputs(task, config.split)
-    sizes = {part: x.shape[-2] if isinstance(x, np.ndarray) else len(x) for part, x in inputs.items()}
+    sizes = {part: _count(items) for part, items in task_inputs(task, config.split).items()}
     given = None if embeddings is None else check_embeddings(embeddings, sizes)
     n_layers, width = _shape(task, config.split, encoder, given)
     layers, dims = check_cells(config.layers, config.dims, n_layers, width)
@@ -82,11 +81,7 @@ def evaluate_grid(
     tables = compute() if cached is None else remembered("grids", cached, compute)
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
-    about = what_is_scored(task, config.split, config.max_queries)
-    about |= {"similarity": "cosine" if config.cosine else "dot"}
-    if prompts := getattr(encoder, "prompts", None):
-        about["prompts"] = dict(prompts)
-    grids = {}
+    about, grids = _about(task, encoder, config), {}
     for name in names:
         items = tables[name] if tables[name].ndim == 3 else None
         values = tables[name].astype(np.float64) if items is None else items.mean(-1, dtype=np.float64)
@@ -108,15 +103,23 @@ def what_is_scored(task: Any, split: str, most: int | None = None) -> dict[str, 
     >>> what_is_scored(load_task("pydocs"), "dev")
     {'items': 586, 'documents': 6306, 'dropped': 0, 'split_from': 'as given'}
     """
-    inputs = {
-        part: x.shape[-2] if isinstance(x, np.ndarray) else len(x) for part, x in task_inputs(task, split).items()
-    }
+    inputs = {part: _count(items) for part, items in task_inputs(task, split).items()}
     items = next(inputs[part] for part in ("queries", "first", "test") if part in inputs)
     found: dict[str, Any] = {"items": items if most is None else min(items, most)}
     if "documents" in inputs:
         dropped = len(task.splits[split]) - items if task.kind == "retrieval" else 0
         found |= {"documents": inputs["documents"], "dropped": dropped}
     return found | {"split_from": getattr(task, "cuts", {}).get(split, "as given")}
+
+
+def _about(task: Any, encoder: Any, config: GridConfig) -> dict[str, Any]:
+    about = what_is_scored(task, config.split, config.max_queries)
+    prompts = dict(getattr(encoder, "prompts", {}))
+    return about | {"similarity": "cosine" if config.cosine else "dot"} | ({"prompts": prompts} if prompts else {})
+
+
+def _count(items: Any) -> int:
+    return items.shape[-2] if isinstance(items, np.ndarray) else len(items)
 
 
 def in_words(about: Mapping[str, Any], split: str) -> str:

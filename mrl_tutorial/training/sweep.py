@@ -140,9 +140,9 @@ def _settings(
     """The header's lines that have to agree where a sweep goes on."""
     training = config.training().with_defaults("")
     layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
-    as_measured = [t.as_retrieval(config.split) if t.kind == "pairs" else t for t in scored]
+    split = config.split
+    as_measured = [t.as_retrieval(split) if t.kind == "pairs" else t for t in scored]
     found = {
-        "scored": ". ".join(f"{t.name}: {in_words(what_is_scored(t, config.split), config.split)}" for t in as_measured),
         "model": f"{encoder.name} {encoder.fingerprint()}", "task": f"{task.name} {task.fingerprint()}",
         "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored), "split": config.split,
         "metric": "; ".join(", ".join(names) for names in metrics),
@@ -151,4 +151,5 @@ def _settings(
         "batch size": config.batch_size, "lr": training.lr, "layers": ", ".join(map(str, layers)),
         "dims": ", ".join(map(str, dims)), "precision": training.precision,
     }  # fmt: skip
+    found["scored"] = ". ".join(f"{t.name}: {in_words(what_is_scored(t, split), split)}" for t in as_measured)
     return {name: one_line(value) for name, value in found.items()}
