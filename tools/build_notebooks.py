@@ -16,6 +16,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ from notebooks.evidence import ledger_rows
 from tools.chromium import REMEDY, find_chromium
 
 HERE = Path(__file__).resolve().parents[1] / "notebooks"
+PAGES = HERE.parent / "build" / "panels"  # folder of the notebooks -> notebook -> its panels, alive: for the site
 MAX_BYTES = 1_000_000
 CELL_SECONDS = 600
 PICTURE_WIDTH = 1000
@@ -209,12 +211,14 @@ def build(source: Path, out: Path) -> str | None:
     """Execute one notebook, write it to the folder `out`, print its row. Returns what went wrong, None if nothing."""
     notebook = read(source)
     ledger_rows.forget(source.name[:2])
-    with tempfile.TemporaryDirectory() as pages:
-        try:
-            cost = execute(notebook, Path(pages))
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            return f"{source.name} was not written: a cell failed\n{ANSI.sub('', str(error))}"
-        noise = clean(notebook, photographs(Path(pages)))
+    pages = PAGES / out.resolve().name / source.stem
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir(parents=True)
+    try:
+        cost = execute(notebook, pages)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        return f"{source.name} was not written: a cell failed\n{ANSI.sub('', str(error))}"
+    noise = clean(notebook, photographs(pages))
     text = nbformat.writes(notebook) + "\n"
     with whole_file(out / f"{source.stem}.ipynb") as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -22,6 +22,8 @@ body {{ margin: 0; background: Canvas; color-scheme: light dark; }} .mrl {{ max-
 <script type="module">{script}
 document.getElementById("panel").replaceChildren();
 standalone({view}, "{tables}", {state}, document.getElementById("panel"));
+// inside of another page: tell it how tall this one is
+new ResizeObserver(([entry]) => parent.postMessage({{ mrlHeight: Math.ceil(entry.contentRect.height) }}, "*")).observe(document.body);
 </script></body></html>
 """
 

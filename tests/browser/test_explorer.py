@@ -1,147 +1,177 @@
-"""Notebook 00 in a real JupyterLab: it runs to its end, and its panel answers to slider, switch, query and button."""
+"""The explorer as a page without a network, and in a JupyterLab: hands, keys, queries, training, access for everybody."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from benchmarks.browser import handle, open_and_run, wait_for
-from benchmarks.slider import press
+from benchmarks.browser import chromium_page, open_and_run, wait_for
+from mrl_tutorial import Encoder, GridExplorer
+from tests.helpers.tiny import save_tiny
+from tests.panels.test_explorer import task as toy_task
+
+AXE = Path(__file__).resolve().parents[1] / "panels" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+CELL = re.compile(r"Layer (\d+), (\d+) of (\d+) dimensions")
 
 
-def headings(page) -> list[str]:
-    return page.locator(".mrl-explorer .annotation-text").all_text_contents()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A page of the explorer over a tiny model, and the panel itself."""
+    folder = tmp_path_factory.mktemp("explorer")
+    encoder = Encoder.load(save_tiny(folder / "model", layers=3))
+    panel = GridExplorer(toy_task.__wrapped__(), {"plain": encoder, "other": encoder}, layer=2, dim=16)
+    panel.save_page(folder / "page.html")
+    return folder / "page.html", panel
 
 
-def wait_for_heading(page, start: str) -> None:
-    found = "[...document.querySelectorAll('.mrl-explorer .annotation-text')].some((t) => t.textContent.startsWith(s))"
-    page.wait_for_function(f"(s) => {found}", arg=start)
-
-
-def control(page, label: str):
-    """The input of the widget with that label."""
-    row = page.locator(".mrl-explorer .jupyter-widgets", has=page.locator(f'> .widget-label:text-is("{label}")')).last
-    return row.locator("input, select").first
+@pytest.fixture
+def page(made):
+    """The page at 1,100 pixels with the network off; a test fails where the page wrote an error."""
+    errors = []
+    with chromium_page(1100, 900) as page:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
+        page.goto(made[0].as_uri())
+        page.context.set_offline(True)
+        page.wait_for_selector(".mrl .headline")
+        yield page
+    assert not errors
 
 
 def cell(page) -> tuple[int, int]:
-    words = next(h for h in headings(page) if h.startswith("layer"))
-    return tuple(int(x) for x in re.match(r"layer (\d+), d = (\d+):", words).groups())
+    layer, dim, _ = CELL.search(page.locator(".headline").first.text_content()).groups()
+    return int(layer), int(dim)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def panel(lab, page):
-    """The panel, after the whole notebook has run (which adds "trained here" to it)."""
-    open_and_run(page, lab, "tour.ipynb")
-    wait_for(page, ".mrl-explorer .annotation-text", 15 * 60)
-    wait_for(page, '.mrl-explorer button:has-text("trained here")', 15 * 60)
-    wait_for(page, '.jp-Notebook-ExecutionIndicator[data-status="idle"]', 15 * 60)
-    panel = page.locator(".mrl-explorer")
-    panel.scroll_into_view_if_needed()
-    page.wait_for_timeout(1000)
-    return panel
+def settle(page) -> None:
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def test_no_cell_ended_in_an_error(page):
-    assert page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]').count() == 0
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
-    assert prompts and all(re.fullmatch(r"\[\d+\]:", p) for p in prompts), prompts
+def test_keys_slide(page):
+    page.get_by_role("slider", name="dimension").focus()
+    for key, want in (("ArrowRight", 17), ("ArrowLeft", 16), ("Home", 1), ("End", 32)):
+        page.keyboard.press(key)
+        settle(page)
+        assert cell(page) == (2, want)
+    page.get_by_role("slider", name="layer").press("ArrowUp")
+    settle(page)
+    assert cell(page) == (3, 32)
 
 
-def test_the_panel_fits_its_column_and_nothing_is_small(page, panel):
-    inside = panel.bounding_box()
-    figure = page.locator(".mrl-explorer .js-plotly-plot .main-svg").first.bounding_box()
-    assert 0.9 * inside["width"] < figure["width"] <= inside["width"] + 1
-    sizes = page.evaluate(
-        """() => [...document.querySelectorAll('.mrl-explorer text, .mrl-explorer td, .mrl-explorer th')]
-                 .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
-    )
-    assert len(sizes) > 60 and min(sizes) >= 14
-
-
-@pytest.mark.parametrize("key, step", [("ArrowRight", 1), ("ArrowLeft", -1)])
-def test_arrow_keys_slide(page, key, step):
-    layer, dim = cell(page)
-    handle(page, "explorer", "dimension").focus()
-    press(page, key, f"layer {layer}, d = {dim + step}:")
-    handle(page, "explorer", "layer").focus()
-    press(page, key, f"layer {layer + step}, d = {dim + step}:")
-    assert cell(page) == (layer + step, dim + step)
-
-
-def test_buttons_jump_to_trained_widths(page):
-    page.locator('.mrl-explorer button:text-is("32")').click()
-    wait_for_heading(page, f"layer {cell(page)[0]}, d = 32:")
+def test_a_click_in_the_grid_and_a_drag_along_the_curve_move_the_sliders(page):
+    page.locator(".mrl rect.pick").nth(0).click()  # layer 1, the narrowest column
+    settle(page)
+    assert cell(page) == (1, 8)
+    surface = page.locator(".mrl .surface").first.bounding_box()
+    page.mouse.move(surface["x"] + 5, surface["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(surface["x"] + surface["width"] - 1, surface["y"] + 40, steps=5)
+    page.mouse.up()
+    settle(page)
     assert cell(page)[1] == 32
+    assert page.get_by_role("slider", name="dimension").input_value() == "31"
 
 
-def test_model_switch_changes_the_heat_map(page):
-    def numbers():
-        return page.locator(".mrl-explorer .scatterlayer text").all_text_contents()[:42]
-
-    page.locator('.mrl-explorer button:has-text("trained here")').click()
-    wait_for_heading(page, "trained here")
-    trained = numbers()
-    page.locator('.mrl-explorer button:text-is("plain")').click()
-    wait_for_heading(page, "plain")
-    assert len(trained) == 42 and numbers() != trained
+def test_a_sweep_runs_over_all_dimensions_and_ends(page):
+    page.get_by_role("button", name="play: sweep dimension").click()
+    page.wait_for_timeout(400)
+    assert cell(page)[1] < 16
+    page.wait_for_function("() => document.querySelector('.mrl .headline').textContent.includes('32 of 32')", timeout=9000)
+    page.get_by_role("button", name="play: sweep dimension").wait_for()
 
 
-def test_measure_switch(page):
-    def numbers():
-        return page.locator(".mrl-explorer .scatterlayer text").all_text_contents()[:42]
-
-    ndcg = numbers()
-    control(page, "measure").select_option(label="recall@100")
-    wait_for_heading(page, "plain: recall@100")
-    assert len(ndcg) == 42 and numbers() != ndcg
-    control(page, "measure").select_option(label="nDCG@10")
-    wait_for_heading(page, "plain: nDCG@10")
-    assert numbers() == ndcg
+def test_the_state_is_in_the_address_and_comes_back(page):
+    page.get_by_role("slider", name="dimension").press("Home")
+    page.get_by_role("button", name="other").click()
+    page.wait_for_function("() => location.hash.includes('dim=1&')")
+    page.reload()
+    page.wait_for_selector(".mrl .headline")
+    assert cell(page) == (2, 1)
+    assert page.get_by_role("button", name="other").get_attribute("aria-pressed") == "true"
 
 
-def test_a_query_of_ones_own_is_ranked(page):
-    control(page, "query").fill("solve a linear system of equations")
-    control(page, "query").press("Enter")
-    page.wait_for_selector('.mrl-documents b:text-is("solve a linear system of equations")')
-    assert page.locator(".mrl-documents tr").count() == 9
-    assert "nothing is known to be relevant" in page.locator(".mrl-documents").text_content()
+def test_compare_keeps_a_cell_beside(page):
+    page.get_by_role("button", name="Compare with this cell").click()
+    page.get_by_role("slider", name="dimension").press("Home")
+    settle(page)
+    assert page.locator(".mrl table.documents").count() == 2
+    page.get_by_role("button", name="Stop comparing").click()
+    settle(page)
+    assert page.locator(".mrl table.documents").count() == 1
 
 
-def test_a_wrong_query_is_a_message_in_the_panel(page):
-    control(page, "query").fill("   ")
-    alert = page.locator('.mrl-explorer [role="alert"]')
+def test_what_needs_a_kernel_is_not_on_the_page(page):
+    assert page.get_by_role("button", name="Train").count() == 0 and page.locator(".mrl .text").count() == 0
+
+
+@pytest.mark.parametrize("width, scheme", [(900, "light"), (1400, "dark")])
+def test_legible_and_open_to_everybody(made, width, scheme):
+    with chromium_page(width, 900) as page:
+        page.emulate_media(color_scheme=scheme)
+        page.goto(made[0].as_uri())
+        page.wait_for_selector(".mrl .headline")
+        sizes = page.evaluate(
+            """() => [...document.querySelectorAll('.mrl text, .mrl td, .mrl th, .mrl p, .mrl button')]
+                 .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
+        )
+        assert len(sizes) > 60 and min(sizes) >= 14
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+        if not AXE.exists():
+            pytest.skip("axe-core is not installed: npm install --prefix tests/panels/web")
+        page.add_script_tag(path=str(AXE))
+        found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
+        serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious
+
+
+@pytest.fixture(scope="module")
+def lab_page(lab):
+    """The course's first notebook in a JupyterLab, run to its end."""
+    with chromium_page(1400, 1500) as page:
+        page.set_default_timeout(60_000)
+        open_and_run(page, lab, "tour.ipynb")
+        wait_for(page, '.mrl button:has-text("trained here")', 15 * 60)
+        wait_for(page, '.jp-Notebook-ExecutionIndicator[data-status="idle"]', 15 * 60)
+        yield page
+
+
+def test_in_a_notebook_a_query_is_encoded_and_a_wrong_one_is_a_message(lab_page):
+    assert lab_page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    panel = lab_page.locator(".mrl").last
+    panel.scroll_into_view_if_needed()
+    query = panel.locator("label.text input")
+    query.fill("solve a linear system of equations")
+    query.press("Enter")
+    panel.locator("table.documents tbody tr").first.wait_for()
+    panel.locator('b:text-is("solve a linear system of equations")').wait_for()
+    query.fill("x" * 3000)
+    query.press("Enter")
+    alert = panel.locator('[role="alert"]')
     alert.wait_for()
-    assert "the query is empty" in alert.text_content()
-    layer, dim = cell(page)
-    handle(page, "explorer", "dimension").focus()
-    page.keyboard.press("ArrowRight")
-    wait_for_heading(page, f"layer {layer}, d = {dim + 1}:")
-    control(page, "examples").select_option(index=1)
-    page.wait_for_selector(".mrl-documents tr.yes, .mrl-documents td")
-    assert page.locator('.mrl-explorer [role="alert"]').count() == 0
+    assert "3,000 characters" in alert.text_content()
+    panel.locator("label.menu select").nth(1).select_option(index=1)
+    panel.locator("table.documents tbody tr").first.wait_for()
 
 
-def test_train_while_sliding(page):
-    control(page, "seconds").fill("5")
-    control(page, "seconds").press("Enter")
-    button = page.locator(".mrl-explorer button.mod-primary").first
-    button.click()
-    page.wait_for_selector('.mrl-explorer button:has-text("Cancel"):not([disabled])')
-    layer, dim = cell(page)
-    handle(page, "explorer", "dimension").focus()
-    press(page, "ArrowRight", f"layer {layer}, d = {dim + 1}:")
-    page.wait_for_selector('.mrl-explorer [role="status"]:text-is("done")', timeout=300_000)
-    wait_for_heading(page, "trained here")
-    assert button.is_enabled()
-
-
-def test_cancel(page):
-    control(page, "seconds").fill("120")
-    control(page, "seconds").press("Enter")
-    page.locator(".mrl-explorer button.mod-primary").first.click()
-    page.wait_for_selector('.mrl-explorer [role="status"]:has-text("training: step")')
-    page.locator('.mrl-explorer button:has-text("Cancel")').click()
-    page.wait_for_selector('.mrl-explorer [role="status"]:has-text("canceled: what was trained is kept")')
-    assert page.locator('.mrl-explorer [role="alert"]').count() == 0
+def test_in_a_notebook_it_trains_while_one_slides_and_can_be_canceled(lab_page):
+    panel = lab_page.locator(".mrl").last
+    seconds = panel.locator("label.number input")
+    seconds.fill("5")
+    seconds.press("Enter")
+    panel.get_by_role("button", name="Train", exact=True).click()
+    panel.locator('[role="status"]:has-text("training: step")').wait_for()
+    before = cell(panel)
+    panel.get_by_role("slider", name="dimension").press("ArrowRight")
+    settle(lab_page)
+    assert cell(panel) == (before[0], before[1] + 1)
+    panel.locator("progress").wait_for(state="detached", timeout=300_000)
+    assert panel.get_by_role("button", name="trained here").get_attribute("aria-pressed") == "true"
+    seconds.fill("120")
+    seconds.press("Enter")
+    panel.get_by_role("button", name="Train", exact=True).click()
+    panel.locator('[role="status"]:has-text("training: step")').wait_for()
+    panel.get_by_role("button", name="Cancel").click()
+    panel.locator("progress").wait_for(state="detached", timeout=120_000)
+    assert panel.locator('[role="alert"]').count() == 0
