@@ -56,8 +56,7 @@ def key(*parts: Any) -> str:
 def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
 
-    name: a `key` of everything that shapes them. If the cache file cannot be read or written, the result is computed
-    anew.
+    name: a `key` of everything that shapes them. A file that cannot be read or written is computed anew.
     """
     path = cache_dir(folder) / f"{name}.npz"
     if path.exists():

@@ -27,9 +27,9 @@ class TrainConfig:
     the task has pairs). lr: the highest learning rate (default: `RATES`). temperature, symmetric: of the contrastive
     loss. max_tokens: where texts are cut in full training. tied: on a classification task, one classifier whose columns
     are sliced (MRL-E). precision: "fp32", "bf16", or "auto" (bf16 where the processor is fast at it). split: the
-    examples to train on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache: keep
-    the run's state and result on disk. key: a name that stands on disk for the recipe's functions of your own (see
-    `checkpoints.recipe_key`).
+    examples to train on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache:
+    keep the run's state and result on disk. key: a name that stands on disk for the recipe's functions of your own
+    (see `checkpoints.recipe_key`).
 
     >>> TrainConfig(steps=10).with_defaults("retrieval").lr
     0.003

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.results import result_file
 from mrl_tutorial.files import data_file
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
 
@@ -64,9 +63,12 @@ def published(name: str) -> pd.DataFrame:
 def table(name: str) -> pd.DataFrame:
     """A measurement in data/results/NAME.csv; its first lines, '# name: value', are in `.attrs`.
 
-    Raises InputError where there is none of that name. A sweep's file is read by `training.sweep_file.load_sweep`.
+    Raises InputError where there is none of that name. A sweep's file is read by `sweep_rows`.
     """
-    path = result_file(name)
+    path = data_file("results") / f"{name}.csv"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv"))) or "none yet"
+        raise InputError(f"no measurement is called {name!r}: there are {there}")
     lines = path.read_text(encoding="utf-8").splitlines()
     head = [line[2:] for line in lines if line.startswith("# ")]
     frame = pd.read_csv(path, comment="#")
@@ -111,7 +113,7 @@ def stack(frame: pd.DataFrame, recipe: str, task: str, metric: str | None = None
 
 
 def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """As `training.sweep_file.load_sweep`, but no rows and no header where that sweep has not been run.
+    """Rows and header of data/results/NAME.csv, a sweep; no rows and no header where it has not been run.
 
     Raises InputError where the file is damaged.
     """
