@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mrl_tutorial.panels import plots
-from mrl_tutorial.panels.base import Panel, Picture, choice_slider, columns, dropdown, int_slider, switch
-from mrl_tutorial.panels.markup import Column, note, number, short_name, table
+from mrl_tutorial.panels.packing import fitting
+from mrl_tutorial.panels.panel import Control, Panel, menu, slider, switch
 from mrl_tutorial.retrieval.costs import Geometry
-from mrl_tutorial.retrieval.paths import LONGEST, PathResult, Paths, Throughput, draw_path, price
+from mrl_tutorial.retrieval.path_tree import PathTree, walk_tree
+from mrl_tutorial.retrieval.paths import LONGEST, Paths, Throughput, price
 from mrl_tutorial.retrieval.stages import Stage
 
 DEPTHS = (10, 20, 50, 100, 200, 400, LONGEST)
-SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)
-LOST = "#B34700"
-
-# -- what is shown ---------------------------------------------------------------------------------------------------
+SIZES = {10**5: "100 k", 10**6: "1 M", 10**7: "10 M", 10**8: "100 M", 10**9: "1 G"}
+BETWEEN = 3
 
 
-def two_stage_paths(paths: Paths, name: str) -> list[tuple[int, int, float]]:
-    """(Ds, K, recall of the full model's ten) of every two-stage path at the last layer; K 0: a plain search at Ds."""
-    found = []
-    for dim in paths.dims:
-        found.append((dim, 0, paths.walk(name, [Stage(dim)]).recall))
-        if dim < paths.width:
-            for depth in (k for k in DEPTHS if k < paths.n):
-                found.append((dim, depth, paths.walk(name, [Stage(dim, depth), Stage(paths.width)]).recall))
-    return found
-
-
-def example_queries(paths: Paths, n: int = 12) -> list[tuple[str, int]]:
-    """(text, place) of queries that the full model answers: some that a short shortlist loses, then some it keeps."""
+def example_queries(paths: Paths, n: int = 8) -> list[int]:
+    """Places of queries that the full model answers: some that a short shortlist loses, then some that it keeps."""
     name = paths.names[-1]
     short = paths.walk(name, [Stage(paths.dims[min(2, len(paths.dims) - 1)], min(50, paths.n)), Stage(paths.width)])
     lost: list[int] = []
@@ -43,110 +29,19 @@ def example_queries(paths: Paths, n: int = 12) -> list[tuple[str, int]]:
         relevant = paths.relevant(i)
         if np.isin(relevant, paths.full(name)[i]).any():
             (kept if np.isin(relevant, short.survivors[0][i]).any() else lost).append(i)
-    chosen = [*lost[: n // 2], *kept[: n - len(lost[: n // 2])]] or list(range(min(n, len(paths.ids))))
-    return [(paths.task.queries[paths.ids[i]][:110], i) for i in chosen]
-
-
-def costs_table(
-    walk: PathResult, full: PathResult, cost: Mapping[str, float], whole: Mapping[str, float], n: int, held: int
-) -> str:
-    """The path compared with the full model, as html. n: documents for the price; held: those for the quality."""
-    rows = []
-    for title, one, c in (("this path", walk, cost), ("full model", full, whole)):
-        encode = f"{c['encode_mflops']:,.0f}" if np.isfinite(c["encode_mflops"]) else "–"
-        figures = (number(c["mflops"]), encode, number(c["ms"]), number(c["gb"]))
-        rows.append([title, f"{one.recall:.1%}", f"{one.ndcg:.3f}", *figures])
-    heads = ("of the ten", "nDCG@10", "MFLOPs", "to encode", "search ms", "GB held")
-    words = (
-        f"Of the ten: the share of the full model's ten best that is found. {whole['mflops'] / cost['mflops']:.1f} "
-        f"times fewer multiply-adds, {whole['ms'] / cost['ms']:.1f} times less time: bytes moved at this machine's "
-        "memory speed, one thread."
-    )
-    if n != held:
-        words += f" Quality is that of {held:,} documents; {n:,} need a longer shortlist."
-    first = Column(f"for {n:,} documents", 230)
-    return table([first, *(Column(t, number=True) for t in heads)], rows, name="mrl-cost") + note(words)
-
-
-def stages_table(text: str, walk: PathResult, query: int, relevant: set[int], names: Sequence[str], n: int) -> str:
-    """What each stage leaves of `n` documents, and where it puts the relevant one of one query, as html."""
-    rows, marked, left = [], [], n
-    for i, (stage, found, share) in enumerate(zip(walk.stages, walk.survivors, walk.kept, strict=True)):
-        ranked = found[query].tolist()
-        places = [place for place, row in enumerate(ranked, start=1) if row in relevant]
-        stands = f"&#10004; at {places[0]}" if places else f'<b style="color:{LOST}">&#10008; lost</b>'
-        marked += [i] if places else []
-        shown = {r: html.escape(short_name(names[r], 34)) for r in ranked[:4]}
-        best = ", ".join(f"<b>{name}</b>" if r in relevant else name for r, name in shown.items())
-        passed = f"{left:,} &#8594; {len(ranked):,}"
-        rows.append([str(i + 1), f"layer {stage.layer}, {stage.dim} dims", passed, stands, f"{share:.0%}", best])
-        left = len(ranked)
-    heads = [Column("stage", 50, True), Column("scored by", 175), Column("documents", 120, True)]
-    heads += [Column("relevant one", 120), Column("of all queries", 130, True), Column("its best four")]
-    title = f"Survivors of <b>{html.escape(text[:140])}</b>"
-    return f'<div style="margin-top:8px" class="mrl-stages">{title}{table(heads, rows, marked=marked)}</div>'
-
-
-# -- figure and widgets ----------------------------------------------------------------------------------------------
-
-
-def path_traces(walk: PathResult, layers: Sequence[int], dims: Sequence[int]) -> list[dict[str, Any]]:
-    """The path on the heat map: a line, and numbered dots beside the cells' numbers, so that these stay readable."""
-    x = [plots.column(s.dim, dims) - 0.34 for s in walk.stages]
-    y = [(s.layer or layers[-1]) + 0.27 for s in walk.stages]
-    dot = {"size": 24, "color": "#FFFFFF", "line": {"color": plots.MARK, "width": 3}}
-    numbers: dict[str, Any] = {
-        "text": [f"<b>{i}</b>" for i in range(1, len(x) + 1)],
-        "textfont": {"size": 15, "color": "#000000"},
-    }
-    line = plots.trace("scatter", x, y, mode="lines", line={"color": plots.MARK, "width": 4}, hoverinfo="skip")
-    return [line, plots.trace("scatter", x, y, mode="markers+text", marker=dot, hoverinfo="skip", **numbers)]
-
-
-def recall_traces(
-    points: Sequence[tuple[int, int, float]], width: int, n: int, mflops: float, recall: float
-) -> list[dict[str, Any]]:
-    """Recall against multiply-adds over `n` documents: all two-stage paths, plain searches, and the present path."""
-    two, one = [p for p in points if p[1]], [p for p in points if not p[1]]
-    star = {"size": 20, "color": plots.MARK, "symbol": "diamond", "line": {"color": "#000000", "width": 2}}
-    gray, blue = {"size": 8, "color": plots.GRAY}, {"color": plots.COLORS[0], "width": 3}
-    found = [
-        ("shortlist, then rerank at full width", [(n * d + k * width) / 1e6 for d, k, _ in two], [r for *_, r in two]),
-        ("plain search at one width", [n * d / 1e6 for d, *_ in one], [r for *_, r in one]),
-        ("this path", [mflops], [recall]),
-    ]
-    looks: list[dict[str, Any]] = [
-        {"mode": "markers", "marker": gray, "text": [f"{d} dims, K {k}" for d, k, _ in two]},
-        {"mode": "lines+markers", "line": blue, "marker": {"size": 9}, "text": [f"{d} dims" for d, *_ in one]},
-        {"mode": "markers", "marker": star, "text": ["this path"]},
-    ]
-    tip = "%{text}: %{y:.3f}<extra></extra>"
-    pairs = zip(found, looks, strict=True)
-    return [plots.trace("scatter", x, y, name, 2, hovertemplate=tip, **look) for (name, x, y), look in pairs]
-
-
-def funnel_layout(layers: Sequence[int], dims: Sequence[int], n: int, full: float) -> dict[str, Any]:
-    """Axes and headings. full: MFLOPs of a plain search at full width, which ends the axis."""
-    reach = [float(np.log10(n * dims[0] / 2e6)), float(np.log10(2 * full))]
-    work = {"title": {"text": f"MFLOPs a query, {n:,} documents"}, "type": "log", "dtick": 1, "range": reach}
-    found = {"title": {"text": "share of the full model's ten"}, "range": [-0.02, 1.05], "showgrid": True}
-    rows = {**plots.heat_y(layers), "range": [0.5, len(layers) + 0.62]}
-    heads = (("the path (nDCG@10 of each cell alone)", 0.235), ("what it finds, what it costs", 0.78))
-    layout = {**plots.style(), "height": 400, "annotations": [plots.heading(*head) for head in heads]}
-    layout["legend"] = {**plots.legend(0.995), "y": 0.03, "xanchor": "right", "yanchor": "bottom"}
-    layout |= plots.subplot(1, (0, 0.47), plots.heat_x(dims), rows)
-    return layout | plots.subplot(2, (0.56, 1), {**work, "showgrid": True}, found)
+    return [*lost[: n // 2], *kept[: n - len(lost[: n // 2])]] or list(range(min(n, len(paths.ids))))
 
 
 class FunnelDesigner(Panel):
     """Sliders for the shortlist's layer, dimension and length, the rerank's dimension, and stages between them.
 
-    task: retrieval. embeddings: model -> {"queries", "documents"} of `split`, as embed_task gives them. queries: how
-    many are followed. geometry: of the encoder, for the price of encoding a query. clock: of this machine (None: taken
-    now). Raises InputError as in `Paths`.
+    Every path that they can draw is walked beforehand, and kept in the cache. task: retrieval. embeddings: model ->
+    {"queries", "documents"} of `split`, as embed_task gives them. queries: how many are followed. geometry: of the
+    encoder, for the price of encoding a query. clock: of this machine (None: taken now). state: what to begin with,
+    such as size=10**7. Raises InputError as in `Paths`.
     """
 
-    name = "funnel-designer"
+    view = "funnel"
 
     def __init__(
         self,
@@ -157,40 +52,74 @@ class FunnelDesigner(Panel):
         queries: int = 150,
         geometry: Geometry | None = None,
         clock: Throughput | None = None,
+        **state: Any,
     ) -> None:
         self.paths = p = Paths(task, embeddings, split=split, queries=queries)
         self.geometry, self.clock = geometry, clock or Throughput.measure()
-        for name in p.names:
-            p.warm(name)
-        self._points = {name: two_stage_paths(p, name) for name in p.names}
-        self._layers = range(1, p.n_layers + 1)
-        grids = {name: p.grid(name) for name in p.names}
-        self._heats = {name: plots.heat_traces(g, self._layers, *plots.limits_of([g])) for name, g in grids.items()}
         depths = [k for k in DEPTHS if k < p.n] or [p.n]
-        small, depth = p.dims[min(2, len(p.dims) - 1)], depths[min(3, len(depths) - 1)]
-        self.model = switch("model", list(p.names), p.names[-1])
-        self.layer = int_slider("shortlist layer", p.n_layers, p.n_layers)
-        self.dim = choice_slider("shortlist dims", p.dims, small)
-        self.depth = choice_slider("shortlist K", depths, depth)
-        self.rerank = choice_slider("rerank dims", p.dims, p.dims[-1])
-        self.middle = int_slider("stages between", 0, 3, low=0)
-        sizes = [(f"{n:,}", n) for n in (p.n, *(n for n in SIZES if n > p.n))]
-        self.size = choice_slider("price it for", sizes, p.n)
-        self.query = dropdown("follow a query", example_queries(p))
-        path = columns([self.layer, self.dim, self.depth], [self.rerank, self.middle, self.size])
-        self.start([self.model, path, self.query])
+        sizes = [p.n, *(n for n in SIZES if n > p.n)]
+        self.tree = PathTree.draw(p.n_layers, p.dims, depths, BETWEEN)
+        follow = example_queries(p)
+        start = {"model": p.names[-1], "layer": p.n_layers, "dim": p.dims[min(2, len(p.dims) - 1)]}
+        start |= {"depth": depths[min(3, len(depths) - 1)], "rerank": p.width, "between": 0}
+        start |= {"size": p.n, "query": follow[0]}
+        walked = {name: walk_tree(p, name, self.tree, follow) for name in p.names}
+        tables = self._tree_tables(sizes) | self._model_tables(walked) | self._query_tables(follow)
+        super().__init__(self._controls(depths, sizes, follow), start | state, **tables)
 
-    def picture(self) -> Picture:
-        """The present path on the grid and among all two-stage paths."""
-        p, name, n, query = self.paths, self.model.value, self.size.value, self.query.value
-        last = p.n_layers, self.rerank.value
-        stages = draw_path((self.layer.value, self.dim.value), self.depth.value, last, self.middle.value, p.dims)
-        full = (Stage(p.width, layer=p.n_layers),)
-        walk = p.walk(name, stages)
-        cost, whole = (price(path, n, self.clock, self.geometry) for path in (stages, full))
-        text, relevant = p.task.queries[p.ids[query]], set(p.relevant(query).tolist())
-        followed = stages_table(text, walk, query, relevant, list(p.task.corpus), p.n)
-        self.write(costs_table(walk, p.walk(name, full), cost, whole, n, p.n) + followed)
-        recalls = recall_traces(self._points[name], p.width, n, cost["mflops"], walk.recall)
-        data = [*self._heats[name], *path_traces(walk, self._layers, p.dims), *recalls]
-        return {"data": data, "layout": funnel_layout(self._layers, p.dims, n, whole["mflops"])}
+    def _controls(self, depths: list[int], sizes: list[int], follow: list[int]) -> list[list[Control]]:
+        p = self.paths
+        texts = [p.task.queries[p.ids[i]][:110] for i in follow]
+        return [
+            [switch("model", "model", p.names)],
+            [slider("layer", "shortlist layer", range(1, p.n_layers + 1)), slider("dim", "shortlist dims", p.dims)],
+            [slider("depth", "shortlist K", depths), slider("between", "stages between", range(BETWEEN + 1))],
+            [
+                slider("rerank", "rerank dims", p.dims),
+                slider("size", "price it for", sizes, [SIZES.get(n, f"{n:,}") for n in sizes]),
+            ],
+            [menu("query", "follow a query", follow, texts)],
+        ]
+
+    def _tree_tables(self, sizes: list[int]) -> dict[str, Any]:
+        """The paths, and what each costs over each number of documents (ends, sizes): MFLOPs, milliseconds, GB."""
+        tree, p = self.tree, self.paths
+        ends = np.unique(tree.ends[tree.ends >= 0])
+        cost = np.full((3, len(tree.before), len(sizes)), np.nan, np.float32)
+        for node in ends:
+            stages = tree.stages(node)
+            for i, n in enumerate(sizes):
+                found = price(stages, n, self.clock)
+                cost[:, node, i] = found["mflops"], found["ms"], found["gb"]
+        # every path ends at the last layer, so encoding the query costs the same on all of them
+        encode = price([Stage(p.width, layer=p.n_layers)], p.n, self.clock, self.geometry)["encode_mflops"]
+        return {
+            "ends": tree.ends.astype(np.int32), "before": tree.before.astype(np.int32), "layer": fitting(tree.layer),
+            "dim": fitting(tree.dim), "depth": fitting(np.minimum(tree.depth, p.n)), "mflops": cost[0], "ms": cost[1],
+            "gb": cost[2], "encode": None if np.isnan(encode) else encode, "n": p.n, "layers": p.n_layers,
+            "dims": list(p.dims), "width": p.width,
+        }  # fmt: skip
+
+    def _model_tables(self, walked: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """Of each model: the grid, what every path finds, and the documents that are shown, as rows of `names`."""
+        rows = np.unique(np.concatenate([found["best"].ravel() for found in walked.values()]))
+        ids = list(self.paths.task.corpus)
+        self._rows = rows = rows[rows >= 0]
+        models = {}
+        for name, found in walked.items():
+            shown = np.searchsorted(rows, np.maximum(found["best"], 0)) + 1  # 0: no document
+            models[name] = {key: found[key].astype(np.float32) for key in ("recall", "ndcg", "kept")}
+            models[name]["place"] = fitting(found["place"])
+            models[name]["best"] = fitting(np.where(found["best"] < 0, 0, shown))
+            models[name]["grid"] = self.paths.grid(name).astype(np.float32)
+        return {"models": models, "names": [ids[row] for row in rows]}
+
+    def _query_tables(self, follow: list[int]) -> dict[str, Any]:
+        """Texts of the followed queries, and their relevant documents among those that are shown, from 1."""
+        p = self.paths
+        relevant = [np.flatnonzero(np.isin(self._rows, p.relevant(i))) + 1 for i in follow]
+        return {
+            "follow": follow,
+            "texts": [p.task.queries[p.ids[i]] for i in follow],
+            "relevant": [rows.tolist() for rows in relevant],
+        }

@@ -891,17 +891,16 @@ figure
 # 4. Set **price it for** to a billion documents, and compare *MFLOPs*, those of the search, with *to encode*, those of the
 #    query.
 #
-# Below the panel, the same state as a picture, for places where no kernel runs (a web page, say).
+# Every path that the sliders can draw was walked beforehand, so the panel also works where no kernel runs (on a web page, say).
 
 # %%
-designer = FunnelDesigner(
-    task, {"plain": plain["dev"], "trained": trained["dev"]}, queries=60 if FAST else 150, geometry=costs.MINILM
+FunnelDesigner(
+    task,
+    {"plain": plain["dev"], "trained": trained["dev"]},
+    queries=60 if FAST else 150,
+    geometry=costs.MINILM,
+    size=10**7,
 )
-designer.size.value = 10**7
-designer
-
-# %%
-designer.static()
 
 # %% [markdown]
 # **What to see.** The diamond is your path, a gray dot is any other shortlist with rerank. The diamond's distance to the blue

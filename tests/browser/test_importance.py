@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.browser import chromium_page
 from mrl_tutorial.classification.labeled_vectors import scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.panels.importance_weights import ImportanceWeights
-from tools.chromium import REMEDY, find_chromium
+from tests.helpers.browser import check_look, headline, opened
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    if find_chromium() is None:
-        pytest.skip(REMEDY)
     chance = np.random.default_rng(0)
     labels = np.arange(200) % 4
     x = (chance.normal(size=(4, 6))[labels] + 0.9 * chance.normal(size=(200, 6))).astype(np.float32)
@@ -24,21 +21,8 @@ def page(tmp_path_factory):
     panel = ImportanceWeights(data, NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=5, batch=16))
     panel.train(c2=4.0)
     panel.set(c2=1.0)
-    path = tmp_path_factory.mktemp("importance") / "panel.html"
-    panel.save_page(path)
-    with chromium_page(width=900) as page:
-        page.context.set_offline(True)
-        page.wrong = []
-        page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector(".mrl svg")
+    with opened(panel, tmp_path_factory.mktemp("importance")) as page:
         yield page
-        assert page.wrong == []
-
-
-def headline(page) -> str:
-    return page.locator(".headline").text_content()
 
 
 def wait_for_headline(page, start: str) -> None:
@@ -77,13 +61,5 @@ def test_a_weight_is_dragged_in_the_chart_down_to_zero(page):
     wait_for_headline(page, "Weights 1, 0, 1: not trained yet")
 
 
-def test_nothing_is_small_and_nothing_sticks_out(page):
-    sizes = page.evaluate(
-        """() => [...document.querySelectorAll('.mrl :is(text, p, span, output, button, figcaption)')]
-                 .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
-    )
-    assert len(sizes) > 30 and min(sizes) >= 14
-    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(
-        "() => document.querySelector('.mrl').scrollWidth <= document.querySelector('.mrl').clientWidth"
-    )
+def test_the_page_is_legible(page):
+    check_look(page)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,8 @@ def random_states(panel: Panel, n: int, seed: int = 0) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     given = {name: c["values"] for name, c in panel.controls.items() if c.get("values")}
     return [{name: values[rng.integers(len(values))] for name, values in given.items()} for _ in range(n)]
+
+
+def fixed(x: float, digits: int) -> str:
+    """A number as JavaScript writes it with so many digits: halves are rounded up, with commas between thousands."""
+    return f"{Decimal(float(x)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"

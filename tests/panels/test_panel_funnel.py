@@ -1,110 +1,116 @@
-"""The funnel designer: its controls, its tables and its messages, against the paths below it."""
+"""The funnel designer: what the browser shows of every path, against the paths and prices below it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from mrl_tutorial.panels.funnel_designer import FunnelDesigner, two_stage_paths
-from mrl_tutorial.panels.markup import number
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.funnel_designer import FunnelDesigner, example_queries
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.paths import Paths, Throughput, draw_path
-from mrl_tutorial.retrieval.stages import shortlist
-from tests.helpers.made_retrieval import LAYERS, QUERIES, WIDTH, made_embeddings, made_task
+from mrl_tutorial.retrieval.paths import Throughput, draw_path, price
+from mrl_tutorial.retrieval.stages import Stage
+from tests.helpers.made_retrieval import LAYERS, WIDTH, made_embeddings, made_task
+from tests.helpers.web import fixed, random_states, shown
 
 CLOCK = Throughput(scan=1e9, gather=1e8, stage=1e-4)
+GEOMETRY = costs.Geometry(LAYERS, WIDTH, 64)
 
 
 @pytest.fixture(scope="module")
-def task():
-    return made_task()
+def panel(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        other, toy = made_embeddings()["test"], made_embeddings()["dev"]
+        return FunnelDesigner(made_task(), {"other": other, "toy": toy}, geometry=GEOMETRY, clock=CLOCK)
 
 
-@pytest.fixture(scope="module")
-def embeddings():
-    return made_embeddings()
+def three(x: float) -> str:
+    """Three significant digits of a number in a float32 table."""
+    x = float(np.float32(x))
+    return fixed(x, max(0, 2 - int(np.floor(np.log10(x)))))
 
 
-@pytest.fixture(scope="module")
-def paths(task, embeddings):
-    return Paths(task, {"toy": embeddings["dev"]})
+def test_every_state_shows_what_the_path_finds_and_costs(panel):
+    p = panel.paths
+    states = [*random_states(panel, 90), {}, {"layer": 1, "dim": 8, "depth": 20, "between": 1, "size": 10**6}]
+    refused = 0
+    for state, one in zip(states, shown(panel, states), strict=True):
+        s, got, text = {**panel.state, **state}, one["shown"], one["text"]
+        try:
+            stages = draw_path((s["layer"], s["dim"]), s["depth"], (LAYERS, s["rerank"]), s["between"], p.dims)
+        except InputError:
+            refused += 1
+            assert got["path"] is None and got["stages"] == [] and "adds nothing" in got["headline"]
+            continue
+        walk, cost = p.walk(s["model"], stages), price(stages, s["size"], CLOCK, GEOMETRY)
+        assert got["path"]["recall"] == pytest.approx(walk.recall, abs=1e-6)
+        assert got["path"]["ndcg"] == pytest.approx(walk.ndcg, abs=1e-6)
+        for key in ("mflops", "ms", "gb"):
+            assert got["path"][key] == pytest.approx(cost[key], rel=1e-6)
+        assert got["encode"] == pytest.approx(cost["encode_mflops"])
+        assert (
+            f"{fixed(100 * float(np.float32(walk.recall)), 1)} %" in text
+            and fixed(float(np.float32(walk.ndcg)), 3) in text
+        )
+        assert all(three(cost[key]) in text for key in ("mflops", "ms", "gb"))
+        relevant, left = set(p.relevant(s["query"]).tolist()), p.n
+        assert len(got["stages"]) == len(stages)
+        for stop, stage, found, kept in zip(got["stages"], stages, walk.survivors, walk.kept, strict=True):
+            mine = found[s["query"]].tolist()
+            places = [place for place, row in enumerate(mine, start=1) if row in relevant]
+            assert (stop["layer"], stop["dim"]) == (stage.layer or LAYERS, stage.dim)
+            assert (stop["from"], stop["to"]) == (left, len(mine)) and f"{left:,} → {len(mine):,}" in text
+            assert stop["kept"] == pytest.approx(kept, abs=1e-6)
+            assert stop["place"] == (places[0] if places else 0)
+            assert stop["best"] == [{"name": f"lib.mod.d{r}", "relevant": r in relevant} for r in mine[:4]]
+            assert (f"✔ at {places[0]}" if places else "✘ lost") in text
+            left = len(mine)
+    assert 3 <= refused <= 40
 
 
-@pytest.fixture
-def panel(task, embeddings):
-    return FunnelDesigner(
-        task,
-        {"other": embeddings["dev"], "toy": embeddings["dev"]},
-        geometry=costs.Geometry(LAYERS, WIDTH, 64),
-        clock=CLOCK,
-    )
+def test_the_heat_map_is_the_grid_and_the_cloud_all_two_stage_paths(panel):
+    p = panel.paths
+    one, other = (found["shown"] for found in shown(panel, [{"size": 10**6}, {"model": "other"}]))
+    assert np.allclose(one["grid"], p.grid("toy").ravel(), atol=1e-6)
+    assert np.allclose(other["grid"], p.grid("other").ravel(), atol=1e-6)
+    depths = panel.controls["depth"]["values"]
+    two = [(L, d, r) for L in range(1, LAYERS + 1) for d in p.dims for r in p.dims if L < LAYERS or r > d]
+    choices = [(L, d, k, r) for L, d, r in two for k in depths]  # few enough to come as lists
+    paths = [draw_path((L, d), k, (LAYERS, r)) for L, d, k, r in choices]
+    found = sorted(zip(one["cloud"]["xs"], one["cloud"]["ys"], strict=True))
+    want = sorted((price(path, 10**6, CLOCK)["mflops"], p.walk("toy", path).recall) for path in paths)
+    assert len(found) == len(want) and np.allclose(found, want, rtol=1e-5)
+    plain = [p.walk("toy", [Stage(dim)]).recall for dim in p.dims]
+    assert np.allclose(one["cloud"]["plain"][1], plain, atol=1e-6)
+    assert np.allclose(one["cloud"]["plain"][0], [10**6 * dim / 1e6 for dim in p.dims])
 
 
-def test_sliders_move_the_path_the_point_and_the_tables(panel):
-    for control, value in [
-        (panel.layer, 1),
-        (panel.dim, 8),
-        (panel.depth, 20),
-        (panel.middle, 1),
-        (panel.size, 10**6),
-        (panel.rerank, 32),
-    ]:
-        control.value = value
-    stages = draw_path((1, 8), 20, (3, 32), 1, (8, 16, 32))
-    walk = panel.paths.walk("toy", stages)
-    heat, _, line, dots, *_, mine = panel.figure.data
-    assert np.allclose(heat.z, panel.paths.grid("toy"))
-    assert len(dots.x) == 3 and list(dots.text) == ["<b>1</b>", "<b>2</b>", "<b>3</b>"]
-    assert np.allclose(np.diff(line.x), 1) and np.allclose(np.diff(line.y), 1)
-    assert mine.y[0] == walk.recall and mine.x[0] == pytest.approx((10**6 * 8 + 20 * 16 + 14 * 32) / 1e6)
-    assert "for 1,000,000 documents" in panel.note.value and f"{walk.recall:.1%}" in panel.note.value
-    assert panel.note.value.count("&#8594;") == 3 and "90 &#8594; 20" in panel.note.value
-    assert "query" in panel.note.value and "<i>" not in panel.note.value
+def test_the_full_search_says_that_it_is_one(panel):
+    (one,) = shown(panel, [{"layer": LAYERS, "dim": WIDTH, "rerank": WIDTH}])
+    assert one["shown"]["headline"].startswith("The full search") and one["shown"]["path"]["recall"] == 1
 
 
-def test_a_lost_document_is_said_to_be_lost(panel):
-    panel.dim.value, panel.depth.value, panel.layer.value = 8, 10, 1
-    short = panel.paths.walk("toy", shortlist(8, 32, 10, layer=1)).survivors[0]
-    lost = [i for i in range(QUERIES) if i and i not in short[i]]
-    seen = {value for _, value in panel.query.options}
-    which = next(i for i in lost if i in seen)
-    panel.query.value = which
-    assert panel.note.value.count("lost") == 2
-    panel.depth.value = 50
-    panel.layer.value, panel.dim.value = 3, 32
-    assert "lost" not in panel.note.value
-
-
-def test_a_senseless_path_is_a_message_and_the_figure_stays(panel):
-    before = panel.figure.data[-1].y
-    panel.dim.value = 32
-    panel.rerank.value = 8
-    assert 'role="alert"' in panel.message.value and "adds nothing" in panel.message.value
-    panel.dim.value, panel.rerank.value = 16, 32
-    assert panel.message.value == "" and len(panel.figure.data[-1].y) == len(before)
-
-
-def test_static_is_a_plain_figure_of_the_same_state(panel):
-    panel.depth.value = 20
-    picture = panel.static()
-    assert type(picture).__name__ == "Figure" and picture.data[-1].y == panel.figure.data[-1].y
-    assert picture.layout.template.layout.font is not None
-    sizes = [picture.layout.font.size, *(t.textfont.size for t in picture.data if t.textfont.size)]
-    assert min(sizes) >= 14
-
-
-def test_cloud_holds_every_two_stage_path(paths):
-    points = two_stage_paths(paths, "toy")
-    assert {d for d, *_ in points} == {8, 16, 32} and (32, 0, 1.0) in points
-    assert {(d, k): r for d, k, r in points}[8, 50] == paths.walk("toy", shortlist(8, 32, 50)).recall
-
-
-def test_numbers_are_short():
-    assert [number(x) for x in (0.02421, 2.4215, 24.2, 2421.5, 0, float("nan"))] == [
-        "0.0242",
-        "2.42",
-        "24.2",
-        "2,422",
-        "0",
-        "–",
+def test_a_lost_document_is_said_to_be_lost_and_found_again(panel):
+    states = [
+        {"query": q, "layer": layer, "dim": dim, "depth": depth}
+        for q in panel.controls["query"]["values"]
+        for layer, dim, depth in ((1, 8, 10), (3, 32, 50))
     ]
+    texts = [one["text"] for one in shown(panel, states)]
+    assert any("lost" in text for text in texts[::2])
+    assert not any("lost" in text for state, text in zip(states, texts, strict=True) if state["dim"] == 32)
+
+
+def test_examples_are_answered_by_the_full_model_and_some_are_lost(panel):
+    p = panel.paths
+    chosen = example_queries(p, 8)
+    full = p.full("toy")
+    assert len(set(chosen)) == len(chosen) and all(np.isin(p.relevant(q), full[q]).any() for q in chosen)
+
+
+def test_wrong_states_are_named(panel):
+    with pytest.raises(InputError, match="rerank cannot be 33"):
+        panel.set(rerank=33)
+    with pytest.raises(InputError, match="no control 'stages'"):
+        panel.set(stages=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import importance_weights
 from mrl_tutorial.panels.importance_weights import ImportanceWeights, train_with
 from mrl_tutorial.panels.packing import unpack
-from tests.helpers.web import random_states, shown
+from tests.helpers.web import fixed, random_states, shown
 
 CONFIG = NetworkConfig(dims=(2, 4, 8), width=8, hidden=12, epochs=3, batch=16)
 
@@ -60,13 +59,8 @@ def own_accuracy(data, weights) -> np.ndarray:
     return np.concatenate(right, 1).mean(1)
 
 
-def one_digit(x: float) -> str:
-    """Halves are rounded up, as JavaScript does."""
-    return str(Decimal(abs(float(x))).quantize(Decimal("0.1"), ROUND_HALF_UP))
-
-
 def signed(x: float) -> str:
-    return ("−" if x < 0 and float(one_digit(x)) else "+") + one_digit(x)
+    return ("−" if x < 0 and float(fixed(-x, 1)) else "+") + fixed(abs(x), 1)
 
 
 def test_the_browser_shows_what_was_trained_or_the_last_result_pale(panel, data):
@@ -102,7 +96,7 @@ def test_the_headline_names_the_largest_change(panel):
     best = int(np.abs(change[:, 0]).argmax())
     others = np.delete(change[:, 0], best)
     verb = "loses" if change[best, 0] < 0 else "gains"
-    words = f"Size {CONFIG.dims[best]} {verb} {one_digit(change[best, 0])} points"
+    words = f"Size {CONFIG.dims[best]} {verb} {fixed(abs(change[best, 0]), 1)} points"
     words += f" [{signed(change[best, 1])}, {signed(change[best, 2])}]"
     assert one["shown"]["headline"].startswith(words)
     assert f"{signed(others.min())} to {signed(others.max())}" in one["shown"]["headline"]
