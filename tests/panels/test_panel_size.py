@@ -1,13 +1,25 @@
-"""The size calculator without a browser: its bars and its line of words are those of the arithmetic."""
+"""The size calculator: what the browser computes and writes is the arithmetic of `sizes.Size`, in every state."""
 
 from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.size_calculator import COUNTS, PRESETS, WIDTHS, SizeCalculator
-from mrl_tutorial.retrieval.sizes import TYPES, Size
+from mrl_tutorial.panels import script
+from mrl_tutorial.panels.packing import unpack
+from mrl_tutorial.panels.size_calculator import PRESETS, SizeCalculator
+from mrl_tutorial.retrieval import sizes
+from mrl_tutorial.retrieval.costs import GB
+from mrl_tutorial.retrieval.sizes import MACHINES, TYPES, Size
+from tests.helpers.web import random_states, shown
+
+KEYS = ("n", "width", "dim", "dtype", "links", "depth")
 
 
 @pytest.fixture
@@ -15,74 +27,110 @@ def panel():
     return SizeCalculator()
 
 
-def test_starts_with_ten_million_vectors_that_no_laptop_holds(panel):
-    assert panel.figure.data[0].text[0] == "30.72 GB"
-    assert "30.72 GB" in panel.note.value and "laptop" not in panel.note.value
+def possible(panel, n: int, seed: int) -> list[dict]:
+    """Random states that the panel can be in."""
+    found = [{**panel.state, **state} for state in random_states(panel, n, seed)]
+    for state in found:
+        state["dim"], state["depth"] = min(state["dim"], state["width"]), min(state["depth"], state["n"])
+    return found
 
 
-def test_presets_show_both_known_sizes(panel):
-    assert [b.description for b in panel.presets] == list(PRESETS)
-    panel.presets[1].click()
-    assert panel.size == Size(10_000_000, 1024, 1024, depth=200)
-    assert panel.figure.data[0].text[0] == "40.96 GB" and "40.96 GB" in panel.note.value
-    panel.presets[0].click()
-    assert panel.figure.data[0].text[0] == "30.72 GB"
+def check(state: dict, one: dict) -> None:
+    size, got, text = Size(*(state[key] for key in KEYS)), one["shown"], one["text"]
+    want = (size.vectors_gb, size.links_gb, size.total_gb, size.full_gb, size.share)
+    assert (got["vectorsGb"], got["linksGb"], got["totalGb"], got["fullGb"], got["share"]) == want
+    assert (got["exact"], got["cut"], got["shortlist"]) == (size.exact, size.cut, size.shortlist)
+    assert got["fits"] == sizes.fits(size.total_gb) and got["month"] == size.month(state["price"])
+    for bar, kind in zip(got["memory"], TYPES, strict=True):
+        full, cut = size.gb(size.width, kind), size.gb(size.dim, kind)
+        assert (bar["type"], bar["full"], bar["cut"]) == (kind, full, cut)
+        assert f"{kind}{sizes.words(full)}{sizes.words(cut)}" in text
+    head = got["headline"]
+    assert f" in {size.dtype}: {sizes.words(size.total_gb)}" in head
+    assert (f"instead of {sizes.words(size.full_gb)}" in head) == (size.total_gb != size.full_gb)
+    fits = sizes.fits(size.total_gb)
+    assert (f"a {fits[0]} ({MACHINES[fits[0]]}\xa0GB) is enough" if fits else "more than a server holds") in head
+    listed = ", ".join(f"{name} ({MACHINES[name]}\xa0GB)" for name in fits) or "none of the three machines"
+    parts = f"{sizes.words(size.vectors_gb)} of vectors + {sizes.words(size.links_gb)} of links"
+    assert listed in text and (parts in text) == bool(size.links)
+    assert f"{state['queries']:,} queries a second" in text
+    assert ("full vectors, which must lie somewhere" in text) == (size.dim < size.width)
+    money = f"{size.month(state['price']):,.2f}" if state["price"] else "fill in a price"
+    assert money in text
 
 
-def test_every_control_moves_its_bars(panel):
-    panel.dim.value, panel.dtype.value, panel.n.value = 64, "int8", 1_000_000
-    panel.links.value, panel.depth.value = 16, 1000
-    want = Size(1_000_000, 768, 64, "int8", 16, 1000)
-    full, cut, work = panel.figure.data
-    assert list(full.x) == [want.gb(768, t) for t in TYPES] and list(cut.x) == [want.gb(64, t) for t in TYPES]
-    assert cut.x[2] == want.total_gb
-    assert list(work.x) == [want.exact, want.cut, want.shortlist]
-    assert "laptop (16&nbsp;GB)" in panel.note.value and "of links" in panel.note.value
-    assert len(set(cut.marker.color)) == 2 and cut.marker.color[2] != cut.marker.color[0]
-
-
-def test_rate_and_price_are_in_the_line(panel):
-    panel.rate.value = 1000
-    assert "1,000 queries a second" in panel.note.value and "7.68 T exact" in panel.note.value
-    assert "fill in a price" in panel.note.value
-    panel.price.value = 2.0
-    assert "61.44" in panel.note.value
-
-
-def test_a_cut_beyond_the_width_is_a_message_and_goes_away(panel):
-    before = panel.figure.data[0].x
-    panel.dim.value = 1024
-    assert "cannot keep 1,024 of 768" in panel.message.value and 'role="alert"' in panel.message.value
-    assert np.array_equal(panel.figure.data[0].x, before)
-    panel.width.value = 4096
-    assert panel.message.value == "" and "4,096" in panel.figure.layout.annotations[0].text
-
-
-def test_a_wrong_start_is_refused():
-    with pytest.raises(InputError, match="cannot keep"):
-        SizeCalculator(width=384, dim=768)
+def test_the_browser_computes_and_writes_what_python_does(panel):
+    states = possible(panel, 500, 0)
+    for state, price in zip(states, np.random.default_rng(0).integers(0, 3, 500), strict=True):
+        state["price"] = float(price)
+    for state, one in zip(states, shown(panel, states), strict=True):
+        check(state, one)
 
 
 def test_sizes_off_the_sliders_steps_are_added_to_them():
-    panel = SizeCalculator(n=28_433, width=385, dim=37, links=12, depth=33, queries=7)
-    assert panel.size == Size(28_433, 385, 37, "float32", 12, 33)
+    panel = SizeCalculator(n=28_433, width=385, dim=37, dtype="binary", links=12, depth=33, queries=7, price=2.0)
+    assert panel.size == Size(28_433, 385, 37, "binary", 12, 33)
+    states = possible(panel, 60, 1)
+    for state, one in zip(states, shown(panel, states), strict=True):
+        check(state, one)
 
 
-def test_every_step_can_be_drawn(panel):
-    for n in (COUNTS[0], COUNTS[-1]):
-        for width in (WIDTHS[0], WIDTHS[-1]):
-            with panel.held():
-                panel.dim.value, panel.width.value, panel.n.value = WIDTHS[0], width, n
-            panel.show()
-            assert panel.message.value == ""
-            for bar, axis in zip(panel.figure.data, ("xaxis", "xaxis", "xaxis2"), strict=True):
-                low, high = panel.figure.layout[axis].range
-                assert all(low <= np.log10(x) < high for x in bar.x)
+def test_an_impossible_state_is_adjusted():
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    states = [
+        [{"n": 10**4, "width": 64, "dim": 768, "depth": 200, "price": 1.5}, {"dim": 64, "depth": 200, "price": 1.5}],
+        [{"n": 150, "width": 64, "dim": 8, "depth": 200, "price": -3}, {"dim": 8, "depth": 100, "price": 0}],
+        [{"n": 10**4, "width": 8, "dim": 8, "depth": 10, "price": None}, {"dim": 8, "depth": 10, "price": 0}],
+    ]
+    path = Path(script.WEB) / "size.js"
+    data = json.dumps({"depths": SizeCalculator().controls["depth"]["values"]})
+    code = f"""import {{ size }} from {json.dumps(path.as_uri())};
+const data = {data};
+const states = {json.dumps([given for given, _ in states])};
+console.log(JSON.stringify(states.map((s) => size.adjust(s, {{}}, data))));"""
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True
+    ).stdout
+    for (given, want), found in zip(states, json.loads(done), strict=True):
+        assert found == {**given, **want}
 
 
-def test_static_twin_is_the_same_picture(panel):
-    panel.dim.value = 128
-    twin = panel.static()
-    assert type(twin).__name__ == "Figure"
-    assert all(np.array_equal(a.x, b.x) for a, b in zip(twin.data, panel.figure.data, strict=True))
-    assert len(twin.to_json()) < 20_000
+def test_presets_are_buttons_and_possible(panel):
+    buttons = [c for row in unpack(panel.tables)["controls"] for c in row if c["kind"] == "button"]
+    assert [b["label"] for b in buttons] == list(PRESETS)
+    for one in buttons:
+        panel.set(**one["set"])
+    panel.set(**buttons[1]["set"])
+    assert panel.size == Size(10_000_000, 1024, 1024, depth=200) and panel.size.total_gb == 40.96
+
+
+def test_the_constants_are_those_of_the_arithmetic(panel):
+    tables = unpack(panel.tables)
+    assert tables["machines"] == MACHINES and tables["gb"] == GB and tables["types"] == list(TYPES)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"width": 384, "dim": 768}, "cannot keep"),
+        ({"n": 100, "depth": 200}, "shortlist of 200"),
+        ({"links": 1}, "M = 1 makes no graph"),
+        ({"dtype": "float8"}, "float8"),
+        ({"price": -1.0}, "price of -1"),
+    ],
+)
+def test_a_wrong_start_and_a_wrong_move_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        SizeCalculator(**options)
+
+
+def test_python_cannot_move_to_an_impossible_state(panel):
+    with pytest.raises(InputError, match="cannot keep 768 of 64"):
+        panel.set(width=64)
+    with pytest.raises(InputError, match="price of -2"):
+        panel.set(price=-2.0)
+    with pytest.raises(InputError, match="dim cannot be 65"):
+        panel.set(dim=65)
+    panel.set(width=64, dim=64, price=3.0)
+    assert panel.size.width == 64

@@ -1,0 +1,162 @@
+/**
+ * The size calculator: memory, machines and arithmetic of a collection of vectors. All of it is closed-form, so it is
+ * computed here, as `mrl_tutorial/retrieval/sizes.py` does; types, bits and machines come from there.
+ *
+ * @import { Tree } from "./tree.js"
+ * @import { Scale } from "./plots.js"
+ * @import { Act, State, View } from "./panel.js"
+ */
+import { h } from "./tree.js";
+import { COLORS, chart, label, rule, scale, table } from "./plots.js";
+import { count, percent, whole } from "./words.js";
+
+const HEIGHT = 380;
+const HALO = "paint-order:stroke;stroke:var(--mrl-paper);stroke-width:5px;stroke-linejoin:round"; // words over rules
+const [TOP, FOOT] = [58, HEIGHT - 52];
+
+/** GB as a size to read. @param {number} gb */
+export function gbWords(gb) {
+  for (const [size, unit] of /** @type {[number, string][]} */ ([[1, "GB"], [1e-3, "MB"], [1e-6, "kB"]])) {
+    if (gb < size) continue;
+    const number = gb / size;
+    return `${number >= 1000 ? whole(number) : Number(number.toPrecision(4))} ${unit}`;
+  }
+  return `${(gb * 1e9).toFixed(0)} B`;
+}
+
+/** A number of vectors, in millions from there on. @param {number} n */
+function many(n) {
+  return n >= 1e6 ? `${(n / 1e6).toLocaleString("en-US", { maximumSignificantDigits: 6 })} M` : whole(n);
+}
+
+/** @param {State} state @param {any} data */
+function view(state, data) {
+  const { n, width, dim, dtype, links, depth, queries, price } = state;
+  const stored = (/** @type {number} */ d, /** @type {string} */ type) => (n * Math.ceil((d * data.bits[type]) / 8)) / data.gb;
+  const linksGb = links ? (n * (data.link_bytes * (2 * links + links / (links - 1)))) / data.gb : 0;
+  const vectorsGb = stored(dim, dtype);
+  const [totalGb, fullGb] = [vectorsGb + linksGb, stored(width, "float32")];
+  const [exact, cut, shortlist] = [n * width, n * dim, n * dim + depth * width];
+  const machines = /** @type {[string, number][]} */ (Object.entries(data.machines));
+  const fits = machines.filter(([, room]) => totalGb <= room).map(([name]) => name);
+  const enough = fits.length ? `a ${fits[0]} (${data.machines[fits[0]]}\u00a0GB) is enough` : `more than a ${machines[machines.length - 1][0]} holds`;
+  const instead = totalGb === fullGb ? "" : ` instead of ${gbWords(fullGb)}`;
+  return {
+    headline: `${many(n)} vectors, ${dim === width ? `all ${whole(width)}` : `${whole(dim)} of ${whole(width)}`} dimensions in ${dtype}: ${gbWords(totalGb)}${instead}; ${enough}`,
+    n, width, dim, dtype, links, depth, queries, vectorsGb, linksGb, totalGb, fullGb, share: totalGb / fullGb, exact, cut, shortlist,
+    month: totalGb * price, priced: price > 0, machines, fits,
+    memory: data.types.map((/** @type {string} */ type) => ({ type, full: stored(width, type) + linksGb, cut: stored(dim, type) + linksGb })),
+  };
+}
+
+/** No more dimensions are kept than there are, no shortlist is longer than the collection. @param {State} state @param {State} _ @param {any} data */
+function adjust(state, _, data) {
+  const depth = data.depths.filter((/** @type {number} */ k) => k <= state.n).pop();
+  const price = state.price > 0 ? Math.min(state.price, 1e6) : 0; // an emptied field gives NaN
+  return { ...state, dim: Math.min(state.dim, state.width), depth: Math.min(state.depth, depth), price };
+}
+
+/** @param {any} shown @param {Act} act @param {number} width */
+function draw(shown, act, width) {
+  const wide = width >= 820;
+  const [left, right] = wide ? [width * 0.6 - 30, width * 0.4 - 30] : [width - 30, width - 30];
+  const graph = shown.links ? `, with M = ${shown.links} links` : "";
+  const caption = [
+    `GB of ${many(shown.n)} vectors: `, h("span", { style: "color:var(--mrl-soft)" }, `all ${whole(shown.width)}`), " or ",
+    h("span", { style: "color:var(--mrl-blue)" }, `the first ${whole(shown.dim)}`), ` dimensions${graph}`,
+  ];
+  return [
+    h("div", { class: "side" },
+      h("figure", { style: `width:${left.toFixed(0)}px` }, h("figcaption", {}, caption), memory(shown, act, left)),
+      h("figure", { style: `width:${right.toFixed(0)}px` }, h("figcaption", {}, `A query: shortlist takes ${percent(shown.shortlist / shown.exact)} of exact`), work(shown, right))),
+    inWords(shown),
+  ];
+}
+
+/** Powers of ten between two ends of a logarithmic axis, at most six of them. @param {number} low @param {number} high exponents @param {(v: number) => string} write @returns {[number, string][]} */
+function tens(low, high, write) {
+  const step = high - low <= 5 ? 1 : 2;
+  return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => {
+    const value = Number(`1e${low + i * step}`);
+    return [value, write(value)];
+  });
+}
+
+/** A bar with its amount behind it. @param {Scale} x @param {number} y @param {number} value @param {string} words @param {Record<string, any>} look @param {boolean} [bold] */
+function sizeBar(x, y, value, words, look, bold) {
+  const [x0, x1] = [x(x.domain[0]), x(value)];
+  return [
+    h("rect", { x: x0.toFixed(1), y: y.toFixed(1), width: Math.max(1, x1 - x0).toFixed(1), height: 22, ...look }),
+    label(x1 + 6, y + 16, words, { class: "amount", "font-weight": bold ? 700 : 400, style: HALO }),
+  ];
+}
+
+/** Every type, uncut and cut, with the machines that hold it. @param {any} shown @param {Act} act @param {number} width */
+function memory(shown, act, width) {
+  const low = Math.min(-2, Math.floor(Math.log10(Math.min(...shown.memory.map((/** @type {any} */ m) => m.cut))) - 0.01));
+  const x = scale("log", [10 ** low, 10 ** 5.7], [72, width - 10]); // the same for most sizes: bars move, machines stay
+  const y = scale("linear", [0, 1], [FOOT, TOP]);
+  const height = (FOOT - TOP) / shown.memory.length;
+  const fields = shown.memory.map((/** @type {any} */ { type }, /** @type {number} */ i) => h("rect", {
+    x: 4, y: TOP + i * height, width: width - 8, height, fill: type === shown.dtype ? "var(--mrl-press)" : "transparent", class: "pick", onclick: () => act({ dtype: type }),
+  }));
+  const rows = shown.memory.map((/** @type {any} */ { type, full, cut }, /** @type {number} */ i) => {
+    const top = TOP + i * height + (height - 50) / 2;
+    const chosen = type === shown.dtype;
+    return [
+      label(64, top + 30, type, { class: "end", "font-weight": chosen ? 700 : 400 }),
+      sizeBar(x, top, full, gbWords(full), { fill: "var(--mrl-soft)", opacity: 0.55 }),
+      sizeBar(x, top + 26, cut, gbWords(cut), { fill: COLORS[0], opacity: chosen ? 1 : 0.45 }, chosen),
+    ];
+  });
+  const anchors = ["end", "middle", ""]; // three names share little room
+  const machines = shown.machines.map((/** @type {[string, number]} */ [name, gb], /** @type {number} */ i) => [
+    rule(x(gb), FOOT, x(gb), i === 1 ? 24 : 44, "here"),
+    label(x(gb) + [4, 0, -4][i], i === 1 ? 18 : 38, `${name} ${gb} GB`, { class: anchors[i] }),
+  ]);
+  const write = (/** @type {number} */ gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
+  return chart(
+    { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: tens(low, 5, write), yTicks: [], xLabel: "memory (log scale)" },
+    ...fields, h("g", { style: "pointer-events:none" }, machines, rows));
+}
+
+/** Multiply-adds of one query in three ways. @param {any} shown @param {number} width */
+function work(shown, width) {
+  const { exact, cut, shortlist, depth, dim } = shown;
+  const low = Math.floor(Math.log10(cut) - 0.01);
+  const high = Math.ceil(Math.log10(Math.max(exact, shortlist)) + 0.01);
+  const x = scale("log", [10 ** low, 10 ** (high + 0.9)], [30, width - 16]);
+  const y = scale("linear", [0, 1], [FOOT, TOP]);
+  const height = (FOOT - TOP) / 3;
+  const rows = [
+    { name: `exact, all ${whole(shown.width)}`, value: exact, look: { fill: "var(--mrl-soft)", opacity: 0.55 } },
+    { name: `exact, the first ${whole(dim)}`, value: cut, look: { fill: COLORS[0] } },
+    { name: `shortlist: ${whole(dim)}, then ${whole(depth)} × ${whole(shown.width)}`, value: shortlist, look: { fill: COLORS[2] } },
+  ].map(({ name, value, look }, i) => {
+    const top = TOP + i * height + (height - 48) / 2;
+    return [label(30, top + 14, name), sizeBar(x, top + 22, value, count(value), look)];
+  });
+  return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: tens(low, high, count), yTicks: [], xLabel: "multiply-adds of a query (log scale)" }, ...rows);
+}
+
+/** @param {any} shown @returns {Tree} */
+function inWords(shown) {
+  const { links, queries, exact, shortlist } = shown;
+  const parts = links ? ` = ${gbWords(shown.vectorsGb)} of vectors + ${gbWords(shown.linksGb)} of links` : "";
+  const places = shown.machines.filter((/** @type {[string, number]} */ [name]) => shown.fits.includes(name)).map((/** @type {[string, number]} */ [name, gb]) => `${name} (${gb}\u00a0GB)`);
+  const cells = /** @type {[string, any][]} */ ([
+    ["memory", [h("b", {}, gbWords(shown.totalGb)), parts]],
+    ["fits", places.join(", ") || "none of the three machines"],
+    [`of all ${whole(shown.width)} in float32`, percent(shown.share)],
+    ["a query, shortlist", `${percent(shortlist / exact)} of exact`],
+    [`${whole(queries)} queries a second`, `${count(queries * exact)} exact, ${count(queries * shortlist)} shortlist`],
+    ["a month", shown.priced ? shown.month.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : "fill in a price"],
+  ]);
+  const extra = shown.dim < shown.width
+    ? ` A shortlist also reads its ${whole(shown.depth)} full vectors, which must lie somewhere: ${gbWords(shown.fullGb)} on disk in float32.` : "";
+  return h("div", {}, table(cells.map(([title]) => ({ title })), [{ cells: cells.map(([, cell]) => cell) }], "wrap"),
+    h("p", { class: "note" }, `${links ? "Vectors and links" : "Vectors"} only: the system and the program need memory too.${extra} Click a type to store the vectors in it.`));
+}
+
+/** @type {View} */
+export const size = { view, draw, adjust };
