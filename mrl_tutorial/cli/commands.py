@@ -55,7 +55,7 @@ def evaluate(args: argparse.Namespace) -> None:
     print(table(grid))
     print(", ".join(f"{name} {seconds:.1f} s" for name, seconds in grid.seconds.items()))
     if args.json:
-        write_json(args.json, grid.as_json())
+        write_json(args.json, {**grid.as_json(), "warnings": task.warnings})
 
 
 def train(args: argparse.Namespace) -> None:
@@ -139,21 +139,22 @@ def search(args: argparse.Namespace) -> None:
     ids, texts = list(task.corpus), list(task.corpus.values())
     wanted = sorted({layer, encoder.n_layers} if args.compare else {layer})
     started = time.perf_counter()
-    documents = encoder.encode_layers(texts, layers=wanted)  # (L, N, D)
-    query = encoder.encode_layers([args.query], layers=wanted, cache=False)  # (L, 1, D)
+    documents = encoder.encode_layers(texts, prompt="document", layers=wanted)  # (L, N, D)
+    query = encoder.encode_layers([args.query], prompt="query", layers=wanted, cache=False)  # (L, 1, D)
     row = wanted.index(layer)
     cosine = encoder.similarity != "dot"
     scores = score(query[row], documents[row], dim, cosine)
     order = np.argsort(-scores, kind="stable")[: args.k]
     full = score(query[-1], documents[-1], encoder.width, cosine) if args.compare else None
     say_warnings(task)
-    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder.name}")
+    print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder!r}")
     for rank, i in enumerate(order, 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
         text = " ".join(texts[i].split())  # not textwrap: some languages write without spaces
         shown = text if len(text) <= WIDTH else text[: WIDTH - 1].rstrip() + "…"
         print(f"{rank:>3}  {scores[i]:.4f}  {ids[i]}{move}\n     {shown}")
-    print(f"{len(ids)} documents, {time.perf_counter() - started:.1f} s")
+    cut = f"{encoder.share_cut(texts, 'document'):.1%} of them cut at {encoder.max_length} tokens"
+    print(f"{len(ids)} documents, {cut}, {time.perf_counter() - started:.1f} s")
 
 
 def bench(args: argparse.Namespace) -> None:
@@ -166,6 +167,25 @@ def bench(args: argparse.Namespace) -> None:
         )
     sys.path.insert(0, str(clone))
     import_module(f"benchmarks.{args.name}").run(json=args.json, quick=args.quick)
+
+
+def page(args: argparse.Namespace) -> None:
+    """Write the explorer's page, and say how large it is."""
+    writable(args.out)
+    from mrl_tutorial import GridExplorer  # without the extra "notebooks", an InputError
+    from mrl_tutorial.models.encoder import Encoder
+    from mrl_tutorial.tasks.load import load_task
+
+    wanted = {name if name == "plain" else Path(name).name: name for name in args.model or ["plain"]}
+    encoders = {name: Encoder.load() if given == "plain" else Encoder.load(given) for name, given in wanted.items()}
+    task = load_task(args.task)
+    panel = GridExplorer(task, encoders, split=args.split, examples=args.queries)
+    say_warnings(task)
+    panel.save_page(args.out, title=f"{task.name}: every layer, every dimension")
+    size = Path(args.out).stat().st_size / 1e6
+    print(
+        f"{args.out}: {', '.join(encoders)} on {task.name}, {panel.model.items}; {size:.2f} MB, opens by double click"
+    )
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -185,20 +205,18 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def ledger(args: argparse.Namespace) -> None:
-    """Print the ledger's rows, with `--id` what their numbers rest on, or put them into a README."""
+    """Print the ledger's rows, with `--id` what their numbers rest on, or write them all as a page."""
     from mrl_tutorial.cli import ledger as course
 
-    if args.readme and args.id:
-        raise InputError("--readme takes the whole ledger: leave --id out")
+    if args.markdown and args.id:
+        raise InputError("--markdown takes the whole ledger: leave --id out")
     rows = {row["id"]: row for row in course.read()}
     for wanted in args.id or ():
         if wanted not in rows:
             raise InputError(f"the ledger has no claim {wanted!r}: it has {', '.join(rows) or 'none yet'}")
     chosen = [row for id, row in rows.items() if not args.id or id in args.id]
-    if args.readme:
-        course.into_readme(args.readme, chosen)
-    elif args.markdown:
-        print(course.markdown(chosen))
+    if args.markdown:
+        course.write_markdown(args.markdown, chosen)
     else:
         print("\n\n".join(map(course.origin if args.id else repr, chosen)) or "no claims settled yet")
 
@@ -220,9 +238,15 @@ def _load(args: argparse.Namespace) -> tuple[Task, Encoder | None]:
 
 
 def _encoder(args: argparse.Namespace) -> Encoder:
+    from mrl_tutorial.models.download import DEFAULT_MODEL
     from mrl_tutorial.models.encoder import Encoder
 
-    return Encoder.load(args.model) if args.model else Encoder.load()
+    given = {name: getattr(args, name, None) for name in ("similarity", "max_length")}
+    encoder = Encoder.load(args.model or DEFAULT_MODEL, **given)
+    for side in ("query", "document"):
+        if (prompt := getattr(args, f"{side}_prompt", None)) is not None:
+            encoder.prompts = {**encoder.prompts, side: prompt}
+    return encoder
 
 
 def _holds_vectors(task: Task) -> bool:

@@ -18,10 +18,26 @@ from mrl_tutorial.errors import InputError
 BENCHMARKS = ("loss", "grid", "encode", "train", "slider", "panels", "retrieval")
 COUNT = {"type": whole_number, "metavar": "N"}
 
+DATA = """data of your own, as PATH:
+  a .csv, .tsv, .json, .jsonl or .parquet, or a folder of train, dev and test ones, with the columns
+    anchor,positive (and negative…)   or query,document: pairs, searched for each other
+    sentence1,sentence2,score         graded pairs, a higher score for a closer meaning
+    sentence1,sentence2,label         0/1: pairs are those of label 1; other numbers: graded pairs
+    text,label                        texts to classify
+  a folder with corpus.jsonl, queries.jsonl ("_id", "text", "title") and qrels/test.tsv or qrels.jsonl
+    (query-id, corpus-id, score)
+  a .npy of vectors (N, D) or (layers, N, D), perhaps with a label on each line of NAME.labels.txt
+One file is scored whole; a part of it is held out only where one is needed, and the output says so.
+
+"""
 # what argparse is told of each option, unless a verb says otherwise
 OPTIONS: dict[str, dict[str, Any]] = {
     "--task": {"required": True, "metavar": "NAME|PATH", "help": "a task of mrl-tutorial tasks, or a path to data"},
     "--model": {"metavar": "NAME|PATH", "help": "encoder: a name, or a folder (default: all-MiniLM-L6-v2)"},
+    "--query-prompt": {"metavar": "TEXT", "help": "put before each query (default: as the model's folder says)"},
+    "--document-prompt": {"metavar": "TEXT", "help": "put before each document (default: as the model's folder says)"},
+    "--similarity": {"choices": ("cosine", "dot"), "help": "how vectors are compared (default: as the folder says)"},
+    "--max-length": {**COUNT, "help": "tokens that are read of a text (default: as the model's folder says)"},
     "--layers": {"type": cells, "default": "all", "help": "layers to score: all, or e.g. 1,3 (default: all)"},
     "--dims": {"type": cells, "help": "all, or e.g. 8,16,64 (default: powers of two and the full width)"},
     "--layer": {**COUNT, "help": "layer, from 1 (default: the last)"},
@@ -46,14 +62,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--no-cache": {"action": "store_true", "help": "keep no trained models (they are large)"},
     "--out": {"required": True, "metavar": "DIR"},
     "--query": {"required": True, "metavar": "TEXT", "help": "what to look for"},
+    "--queries": {**COUNT, "default": 24, "help": "how many queries can be looked at (default: 24)"},
     "-k": {**COUNT, "default": 10, "help": "how many documents (default: 10)"},
     "--compare": {"action": "store_true", "help": "show each document's rank with the full model too"},
     "--id": {"type": names, "metavar": "IDS", "help": "only these claims, e.g. M1,R3, and what their numbers rest on"},
-    "--markdown": {"action": "store_true", "help": "as a markdown table"},
-    "--readme": {"metavar": "FILE", "help": "put the table between this file's ledger marks"},
+    "--markdown": {"metavar": "FILE", "help": "write the whole ledger here as a page for people"},
     "name": {"choices": BENCHMARKS, "help": "what to time"},
     "--quick": {"action": "store_true", "help": "a small run, to see that it works"},
 }  # fmt: skip
+MODEL = ("--model", "--query-prompt", "--document-prompt", "--similarity", "--max-length")
 BUDGET = ("--heads", "--steps", "--batch-size", "--lr", "--precision")
 
 
@@ -71,14 +88,14 @@ VERBS = {
     "recipes": Verb("list the training recipes and the papers they come from", (), ("",)),
     "evaluate": Verb(
         "measure quality at every layer and dimension",
-        ("--task", "--model", "--layers", "--dims", "--metric", "--split", "--precision", "--json"),
+        ("--task", *MODEL, "--layers", "--dims", "--metric", "--split", "--precision", "--json"),
         ("--task pydocs", "--task scifact --metric ndcg@10 --precision fp32 --json scifact.json",
          "--task my-data/pairs.csv --layers 3,6 --dims 16,64,384",
          "--task pydocs --model my-model --layers 6 --dims all"),
     ),
     "train": Verb(
         "train a model by a recipe and write it to a folder",
-        ("--recipe", "--task", "--model", "--what", *BUDGET, "--dims", "--seed", "--out"),
+        ("--recipe", "--task", *MODEL, "--what", *BUDGET, "--dims", "--seed", "--out"),
         ("--recipe all-cells --task pydocs --what heads --steps 400 --batch-size 256 --out my-heads",
          "--recipe mrl --task pydocs --what full --steps 150 --batch-size 64 --seed 1 --out my-model"),
         {"--what": {"default": "heads"}, "--out": {"help": "folder to write; evaluate --model DIR reads it"},
@@ -86,7 +103,7 @@ VERBS = {
     ),
     "sweep": Verb(
         "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
-        ("--recipes", "--task", "--model", "--eval-tasks", "--documents", "--what", *BUDGET, "--seeds", "--metric",
+        ("--recipes", "--task", *MODEL, "--eval-tasks", "--documents", "--what", *BUDGET, "--seeds", "--metric",
          "--split", "--layers", "--dims", "--no-cache", "--out"),
         ("--recipes full-size,mrl,all-cells --task pydocs --what full --steps 300 --batch-size 64 --out sweep.csv",
          "--recipes mrl,separate:* --task pydocs --eval-tasks pydocs,scifact --what heads --seeds 5 --out heads.csv"),
@@ -96,23 +113,31 @@ VERBS = {
     ),
     "export": Verb(
         "write one layer and dimension of a model as a sentence-transformers folder",
-        ("--model", "--layer", "--dim", "--out"),
+        (*MODEL, "--layer", "--dim", "--out"),
         ("--layer 3 --dim 128 --out minilm-3-128", "--model my-heads --layer 2 --dim 64 --out small"),
         {"--out": {"help": "new folder; SentenceTransformer(DIR) reads it"}},
     ),
     "search": Verb(
         "search a task's documents with one layer and dimension",
-        ("--task", "--model", "--query", "--layer", "--dim", "-k", "--compare"),
+        ("--task", *MODEL, "--query", "--layer", "--dim", "-k", "--compare"),
         ('--task pydocs --query "solve a linear system" --layer 2 --dim 64 -k 5',
          '--task pydocs --query "moving average" --model my-heads --layer 3 --dim 128 --compare'),
+    ),
+    "page": Verb(
+        "write the grid explorer as one html file that needs no kernel and loads nothing",
+        ("--task", "--model", "--split", "--queries", "--out"),
+        ("--task pydocs --out explorer.html", "--task my-data --model my-heads --model plain --out explorer.html"),
+        {"--model": {"action": "append", "help": "encoder: a name, a folder, or plain for the default; may be repeated"},
+         "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},
+         "--out": {"metavar": "FILE", "help": "html file"}},
     ),
     "prepare": Verb(
         "read and embed what notebook 00 needs, so that it opens at once", ("--model",), ("", "--model my-heads")
     ),
     "ledger": Verb(
         "what the course found out about each claim, and where its numbers come from",
-        ("--id", "--markdown", "--readme"),
-        ("", "--id M1,R3", "--readme README.md"),
+        ("--id", "--markdown"),
+        ("", "--id M1,R3", "--markdown LEDGER.md"),
     ),
     "bench": Verb(
         "time the package against what one would otherwise run",
@@ -133,7 +158,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"mrl-tutorial {__version__}")
     verbs = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, verb in VERBS.items():
-        epilog = "examples:\n" + "\n".join(f"  mrl-tutorial {name} {x}".rstrip() for x in verb.examples)
+        epilog = DATA if "--task" in verb.options else ""
+        epilog += "examples:\n" + "\n".join(f"  mrl-tutorial {name} {x}".rstrip() for x in verb.examples)
         about = verb.line[0].upper() + verb.line[1:] + "."
         made = verbs.add_parser(name, help=verb.line, description=about, epilog=epilog)
         made.set_defaults(run=getattr(commands, name), parser=made)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.tasks.task import prepared
 
 Progress = Callable[[int, int, str], object]  # progress(done, total, label)
 
 
+KINDS = ("retrieval", "pairs", "sts", "classification", "vectors")
 SIDES = {"queries": "query", "documents": "document"}  # part -> which prompt is put before its texts
 
 
@@ -31,6 +35,7 @@ def embed_task(
     {'train': (1, 1077, 64), 'test': (1, 360, 64)}
     """
     found = {}
+    task, encoder = meant(task, encoder)
     for part, items in task_inputs(prepared(task, split), split).items():
         if isinstance(items, np.ndarray) and (encoder is None or task.kind == "vectors"):
             vectors = items if items.ndim == 3 else items[None]
@@ -45,6 +50,26 @@ def embed_task(
             chosen["prompt"] = SIDES.get(part)
         found[part] = encoder.encode_layers(items, precision=precision, progress=progress, **chosen)
     return found
+
+
+def meant(task: Any, encoder: Any) -> tuple[Any, Any]:
+    """Task and encoder where their meaning is plain: a name or path of either, a SentenceTransformer, the two swapped.
+
+    Raises InputError for anything else."""
+    if _encodes(task) or getattr(encoder, "kind", None) in KINDS:
+        task, encoder = encoder, task
+    task = load_task(task) if isinstance(task, (str, Path)) else task
+    if getattr(task, "kind", None) is None:
+        raise InputError(f"{type(task).__name__} is no task: give one of load_task, its name or a path")
+    if isinstance(encoder, (str, Path)) or (_encodes(encoder) and not hasattr(encoder, "encode_layers")):
+        encoder = Encoder.load(encoder)
+    if encoder is not None and not _encodes(encoder):
+        raise InputError(f"{type(encoder).__name__} is no encoder: give one of Encoder.load, its name or a folder")
+    return task, encoder
+
+
+def _encodes(x: Any) -> bool:
+    return hasattr(x, "encode_layers") or type(x).__module__.startswith("sentence_transformers.")
 
 
 def share_cut(task: Any, encoder: Any, split: str = "test") -> float:

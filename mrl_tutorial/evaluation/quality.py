@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from mrl_tutorial.errors import InputError, with_changes
-from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, check_finite, embed_task, task_inputs
+from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, check_finite, embed_task, meant, task_inputs
 from mrl_tutorial.evaluation.measures import GridConfig, Measure, Tables, Vectors, check_metrics, choose_measure
 from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.files import key, remembered
@@ -51,6 +51,7 @@ def evaluate_grid(
     >>> grid.layers, grid.dims, grid.at(1, 64) > grid.at(1, 8)
     ((1,), (8, 64), True)
     """
+    task, encoder = meant(task, encoder)
     config = with_changes(config or GridConfig(), changes)
     if config.cosine is None:
         config = replace(config, cosine=getattr(encoder, "similarity", "cosine") != "dot")

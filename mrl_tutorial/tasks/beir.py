@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, dropped, is_number, read_lines, read_records
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record, dropped, is_number, read_lines, read_records, text_of
 from mrl_tutorial.tasks.splits import SPLITS
 from mrl_tutorial.tasks.types import RetrievalTask
 
 Qrels = dict[str, dict[str, int]]
+# names that a judgment's values have in json lines
+JUDGMENT = (
+    ("query-id", "query_id", "qid", "query"),
+    ("corpus-id", "corpus_id", "document_id", "doc_id", "docid", "document"),
+    ("score", "relevance", "grade", "label"),
+)
 
 
 def read_beir(
@@ -51,7 +57,7 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
             here, place = f"{path}:{number}", f"line {number} of {path.name}"
             if "_id" not in row:
                 raise InputError(f'{here}: not a json object with "_id" and "text"; correct or remove the line')
-            name, text = str(row["_id"]), " ".join(str(row.get(part) or "").strip() for part in ("title", "text"))
+            name, text = str(row["_id"]), " ".join(text_of(row, part, here).strip() for part in ("title", "text"))
             if "text" not in row and "title" not in row:
                 raise InputError(f'{here}: {what} {name!r} has no "text"; add it or remove the line')
             if texts.setdefault(name, text.strip()) != text.strip():
@@ -72,28 +78,51 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     that raises InputError."""
     qrels: Qrels = {}
     unknown: list[str] = []
+    lost: dict[str, None] = {}
     total = 0
-    for number, line in read_lines(path):
-        fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
-        if not any(fields) or (number == 1 and len(fields) in (3, 4) and not is_number(fields[-1])):
-            continue  # empty, or the header
-        if len(fields) == 4:
-            del fields[1]  # trec_eval's layout: query, iteration, document, grade
-        if len(fields) != 3 or not is_number(fields[2]) or not float(fields[2]).is_integer():
-            problem = f"{line[:60]!r} is not query-id, corpus-id and a whole-number score"
-            raise InputError(f"{path}:{number}: {problem}; correct the line")
-        (query, document), grade = fields[:2], int(float(fields[2]))
+    for place, (query, document, score) in _judgments(path):
+        grade = int(float(score))
         total += 1
         if query not in queries or document not in corpus:
-            which = f"document {document!r}" if query in queries else f"query {query!r}"
-            unknown.append(f"line {number}: {which}")
+            unknown.append(f"line {place}: " + (f"document {document!r}" if query in queries else f"query {query!r}"))
+            lost[query] = None
         elif qrels.setdefault(query, {}).setdefault(document, grade) != grade:
             problem = f"query {query!r} and document {document!r} are judged twice, differently"
-            raise InputError(f"{path}:{number}: {problem}; keep one")
+            raise InputError(f"{path}:{place}: {problem}; keep one")
     if not total:
         raise InputError(f"{path}: holds no judgments; give query-id, corpus-id, score, separated by tabs")
     if 2 * len(unknown) > total:
         problem = f"{len(unknown)} of {total} judgments name ids that corpus and queries do not have ({unknown[0]})"
         raise InputError(f"{path}: {problem}; are the three files of one data set?")
     warnings += dropped(path, unknown, "judgment of unknown ids", "judgments of unknown ids")
+    if gone := [query for query in lost if query in queries and query not in qrels]:
+        said = ("query is", "its judgments name") if len(gone) == 1 else ("queries are", "their judgments name")
+        warnings.append(f"{len(gone)} {said[0]} left out (first: {gone[0]!r}): {said[1]} unknown documents alone")
     return qrels
+
+
+def _judgments(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, [query id, document id, whole-number score]) of a file of judgments: tsv, trec_eval's, or json lines."""
+    rows: Iterator[tuple[int, list[str]]]
+    if path.suffix == ".jsonl":
+        rows = ((number, _named(row, f"{path}:{number}")) for number, row in read_records(path))
+    else:
+        rows = ((number, line.split("\t") if "\t" in line else line.split()) for number, line in read_lines(path))
+    for number, given in rows:
+        fields = [field.strip() for field in given]
+        if not any(fields) or (number == 1 and len(fields) in (3, 4) and not is_number(fields[-1])):
+            continue  # empty, or the header
+        if len(fields) == 4:
+            del fields[1]  # trec_eval's layout: query, iteration, document, grade
+        if len(fields) != 3 or not is_number(fields[2]) or not float(fields[2]).is_integer():
+            problem = f"{' '.join(given)[:60]!r} is not query-id, corpus-id and a whole-number score"
+            raise InputError(f"{path}:{number}: {problem}; correct the line")
+        yield number, fields
+
+
+def _named(row: Record, place: str) -> list[str]:
+    """The three values of a judgment as a json object."""
+    found = [next((text_of(row, name, place) for name in names if name in row), None) for names in JUDGMENT]
+    if None in found:
+        raise InputError(f"{place}: names {', '.join(row)}; name the values query-id, corpus-id, score")
+    return [str(value) for value in found]

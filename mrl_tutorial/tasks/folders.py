@@ -64,6 +64,8 @@ def task_from_tables(
         mixed = ", ".join(f"{paths[split][0].name} {its[0].kind}" for split, its in tables.items())
         raise InputError(f"{origin}: different kinds of files ({mixed}); give one kind")
     splits: dict[str, Any] = {split: [row for table in its for row in table.rows] for split, its in tables.items()}
+    if kind == "labeled":
+        kind, splits = _by_labels(origin, splits, warnings)
     if kind == "classification":
         return _cut(ClassificationTask.of_rows(name, origin, splits, warnings))
     if kind == "sts":
@@ -80,6 +82,37 @@ def task_from_tables(
         warnings.append(f"train: {limit:,} of {len(rows):,} rows, by hash; limit=None takes all")
         task.splits["train"] = limited(rows, limit)
     return task
+
+
+def _by_labels(origin: str, splits: dict[str, Any], warnings: list[str]) -> tuple[str, dict[str, Any]]:
+    """Pairs with labels as graded pairs, or, where every label is 0 or 1, as pairs; says which in `warnings`.
+
+    A pair that is labeled 0 gives a negative to its first text, where that has a pair; else it is left out."""
+    labels = [label for rows in splits.values() for *_, label in rows]
+    if set(labels) - {0, 1}:
+        warnings.append(
+            f"labels from {min(labels):g} to {max(labels):g} are read as scores, a higher one for a closer meaning"
+        )
+        return "sts", splits
+    found: dict[str, Any] = {}
+    used = 0
+    for split, rows in splits.items():
+        pairs = [[first, second] for first, second, label in rows if label]
+        of_anchor = {pair[0]: pair for pair in reversed(pairs)}
+        for first, second, label in rows:
+            if not label and first in of_anchor:
+                of_anchor[first].append(second)
+                used += 1
+        found[split] = [tuple(pair) for pair in pairs]
+    if empty := [split for split, pairs in found.items() if not pairs]:
+        raise InputError(f"{origin}: no pair is labeled 1 (in {empty[0]}); label pairs that belong together with 1")
+    zeros = labels.count(0)
+    if zeros:
+        kept = f"{len(labels) - zeros:,} of {len(labels):,} pairs are labeled 1 and kept"
+        warnings.append(
+            f"{kept}; labeled 0: {used:,} negatives of a first text that has a pair, {zeros - used:,} left out"
+        )
+    return "pairs", found
 
 
 class _Sets(PairsTask):

@@ -30,6 +30,8 @@ SECOND = {"positive", "pos", "document", "answer", "sentence2", "text2", "passag
 SCORE = {"score", "similarity", "similarity_score"}
 TEXT = {"text", "sentence", "document", "query", "utterance"}
 LABEL = {"label", "category", "class", "intent", "target"}
+GRADE = LABEL | {"relevance", "grade"}  # of a pair
+TRUTH = {"true": "1", "false": "0"}
 
 Record = dict[str, Any]
 Reshape = Callable[[Record], Record | None]
@@ -37,8 +39,8 @@ Reshape = Callable[[Record], Record | None]
 
 @dataclass(frozen=True)
 class Table:
-    """The complete rows of a file, by kind: "classification" (text, label), "sts" (first, second, float), "pairs"
-    (anchor, positive, *negatives) or "sets" (texts that mean the same)."""
+    """The complete rows of a file, by kind: "classification" (text, label), "sts" and "labeled" (first, second, float),
+    "pairs" (anchor, positive, *negatives) or "sets" (texts that mean the same)."""
 
     kind: str
     rows: list[tuple[Any, ...]]
@@ -116,10 +118,10 @@ def read_table(path: Path, reshape: Reshape | None = None) -> Table:
     reshape: gives what to read instead of each object, or None to skip it.
     """
     separated = path.suffix in (".csv", ".tsv")
-    body = list(_separated_rows(path) if separated else _object_rows(path, reshape))
+    body = _separated_rows(path) if separated else list(_object_rows(path, reshape))
     if not body:
         raise InputError(f"{path}: is empty; give a header and rows")
-    header = [name.strip().lower().lstrip("#").strip() for name in body[0][1]]
+    header = body[0][1]
     kind, columns = _columns(header)
     warnings: list[str] = []
     found: list[tuple[Any, ...]] = []
@@ -131,7 +133,7 @@ def read_table(path: Path, reshape: Reshape | None = None) -> Table:
         warnings.append(f"{path.name}: no known header, so the first line is data; read as anchor,positive")
     else:
         raise InputError(
-            f"{path}:1: columns {', '.join(header[:6])} are not known; separate by commas and name them "
+            f"{path}:1: columns {', '.join(header[:6]).lower()} are not known; separate by commas and name them "
             "text,label or anchor,positive (and negative…) or sentence1,sentence2,score"
         )
     for number, fields in body:
@@ -139,12 +141,13 @@ def read_table(path: Path, reshape: Reshape | None = None) -> Table:
             problem = f"{len(fields)} fields where line 1 has {len(header)}"
             raise InputError(f"{path}:{number}: {problem}; quote texts with separators")
         values = [fields[column].strip() for column in columns]
-        if kind == "sts" and not is_number(values[2]):
-            raise InputError(f"{path}:{number}: score {values[2]!r} is not a number; correct the line")
+        if kind in ("sts", "labeled") and not is_number(TRUTH.get(values[2].lower(), values[2])):
+            what, how = ("score", "correct the line") if kind == "sts" else ("label", "give 1 (a pair), 0 or a score")
+            raise InputError(f"{path}:{number}: {what} {values[2]!r} is not a number; {how}")
         if "" in (values[:2] if kind == "pairs" else values):
             empty.append(f"line {number}")
-        elif kind == "sts":
-            found.append((values[0], values[1], float(values[2])))
+        elif kind in ("sts", "labeled"):
+            found.append((values[0], values[1], float(TRUTH.get(values[2].lower(), values[2]))))
         else:
             found.append(tuple(value for value in values if value))
     warnings += dropped(path, empty, "row with an empty field", "rows with an empty field")
@@ -155,6 +158,7 @@ def read_table(path: Path, reshape: Reshape | None = None) -> Table:
 
 def _columns(header: list[str]) -> tuple[str, list[int]]:
     """What the columns of a header hold, and which of them to take; ("", []) for a header that is not known."""
+    header = [name.strip().lower().lstrip("#").strip() for name in header]
 
     def place(names: set[str]) -> int | None:
         return next((index for index, name in enumerate(header) if name in names), None)
@@ -162,8 +166,9 @@ def _columns(header: list[str]) -> tuple[str, list[int]]:
     first, second, score, text = map(place, (FIRST, SECOND, SCORE, TEXT))
     label = place({"label_text"} if "label_text" in header else LABEL)  # beside it, "label" is its number
     if first is not None and second is not None:
-        if score is not None:
-            return "sts", [first, second, score]
+        grade = place(GRADE)
+        if score is not None or grade is not None:
+            return ("labeled", [first, second, grade or 0]) if score is None else ("sts", [first, second, score])
         return "pairs", [first, second, *(i for i, name in enumerate(header) if name.startswith("neg"))]
     if text is not None and label is not None:
         return "classification", [text, label]
@@ -172,24 +177,40 @@ def _columns(header: list[str]) -> tuple[str, list[int]]:
     return "", []
 
 
-def _separated_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, fields) of every row that is not empty. By the csv module: pandas gives no line
-    numbers, and accepts a stray quote and a short row in silence."""
+def _separated_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """(line on which it begins, fields) of every row that is not empty, separated by what makes the header known. By
+    the csv module: pandas gives no line numbers, and accepts a stray quote and a short row in silence."""
     text = "\n".join(line for _, line in read_lines(path))
     if "\0" in text:
         raise InputError(f"{path}: holds zero bytes, so it is not a text file; export it as UTF-8 csv")
-    if path.suffix == ".tsv":
-        reader = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:  # strict: a stray quote is an error, not a field of half the file
-        reader = csv.reader(io.StringIO(text), strict=True)
-    begin = 1
+    own = "\t" if path.suffix == ".tsv" else ","
+    first = text.lstrip("\n").partition("\n")[0]
+    known = (by for by in (own, ",", ";", "\t") if _columns(next(csv.reader([first], delimiter=by), []))[0])
+    delimiter = next(known, own)
     try:
+        rows = _parsed(path, text, delimiter=delimiter, strict=True)  # a stray quote is no field of half the file
+        if delimiter == "\t" and any(len(fields) != len(rows[0][1]) for _, fields in rows):
+            raise InputError("quotes that are part of the texts")
+    except InputError:
+        if delimiter != "\t":
+            raise
+        rows = _parsed(path, text, delimiter="\t", quoting=csv.QUOTE_NONE)  # as many write them
+    return rows
+
+
+def _parsed(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[str]]]:
+    begin, rows, limit = 1, [], csv.field_size_limit(2**31 - 1)
+    try:
+        reader = csv.reader(io.StringIO(text), **dialect)
         for fields in reader:
             if any(field.strip() for field in fields):
-                yield begin, fields
+                rows.append((begin, fields))
             begin = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}:{begin}: {error}; close the quote, and write a quote inside a text twice") from error
+    finally:
+        csv.field_size_limit(limit)
+    return rows
 
 
 def _object_rows(path: Path, reshape: Reshape | None) -> Iterator[tuple[int, list[str]]]:
@@ -201,10 +222,15 @@ def _object_rows(path: Path, reshape: Reshape | None) -> Iterator[tuple[int, lis
         if not header:
             header = list(record)
             yield 1, header
-        for name in header:
-            if isinstance(record.get(name), (dict, list)):
-                raise InputError(f"{path}:{number}: {name!r} is not a text or a number; correct or remove the line")
-        yield number, ["" if record.get(name) is None else str(record[name]) for name in header]
+        yield number, [text_of(record, name, f"{path}:{number}") for name in header]
+
+
+def text_of(record: Record, name: str, place: str) -> str:
+    """One value of an object as text, "" where there is none. Raises InputError for a list or an object."""
+    value = record.get(name)
+    if isinstance(value, (dict, list)):
+        raise InputError(f"{place}: {name!r} is not a text or a number; correct or remove the line")
+    return "" if value is None else str(value)
 
 
 def is_number(text: str) -> bool:

@@ -59,7 +59,7 @@ def test_every_verb_has_help_with_examples_that_parse(capsys, verb):
         ("search --task x --query q -k 1.5", "'1.5' is no whole number"),
         ("bench gird", "did you mean grid"),
         ("tasks now", "'now' is not an option"),
-        ("ledger --id M1 --readme README.md", "leave --id out"),
+        ("ledger --id M1 --markdown LEDGER.md", "leave --id out"),
     ],
 )
 def test_bad_arguments_get_one_line_and_status_2(capsys, line, says):
@@ -193,6 +193,7 @@ def test_evaluate_prints_and_writes_the_grid_that_python_gives(capsys, tmp_path,
     scored = {"items": 3, "documents": 9, "dropped": 0, "split_from": "as given", "similarity": "cosine"}
     assert set(written) - set(scored) == {
         "task", "model", "metric", "split", "layers", "dims", "values", "seconds", "texts_cut",
+        "warnings",
     }  # fmt: skip
     assert scored.items() <= written.items() and "3 queries, 9 documents; test as given" in out
     assert (written["metric"], written["split"]) == ("mrr@10", "test")

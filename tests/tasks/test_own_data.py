@@ -184,7 +184,7 @@ def test_text_with_quotes_line_breaks_and_a_mark(tmp_path):
         ("text,label\na,b\nc\n", r"x\.csv:3: 1 fields where line 1 has 2"),
         ('text,label\n"a\nb",x\nc,d,e\n', r"x\.csv:4: 3 fields"),  # the line in the file, not the row's number
         ('text,label\na,b\n"c,d\n', r"x\.csv:3: .*close the quote"),
-        ("text;label\na;b\n", r"x\.csv:1: columns text;label are not known; separate by commas"),
+        ("one;two\na;b\n", r"x\.csv:1: columns one;two are not known; separate by commas"),
         ("one,two,three\na,b,c\n", r"x\.csv:1: columns one, two, three are not known"),
         ("sentence1,sentence2,score\na,b,high\n", r"x\.csv:2: score 'high' is not a number"),
         ("text,label\n" + "".join(f"t{i},same\n" for i in range(99)), "only one label"),

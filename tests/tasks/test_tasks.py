@@ -72,7 +72,7 @@ def test_what_can_be_dropped_is_dropped_and_counted(tmp_path):
     corpus = [{"_id": "d0", "text": "zero"}, {"_id": "d1", "text": " ", "title": ""}, {"_id": "d0", "text": "zero"}]
     qrels = {"test.tsv": "q0\td0\t1\nq1\td1\t1\nq2\td0\t1\nq3\td0\t2\n"}
     task = load_task(beir(tmp_path / "x", corpus=corpus, qrels=qrels))
-    assert list(task.corpus) == ["d0"] and len(task.warnings) == 3
+    assert list(task.corpus) == ["d0"] and len(task.warnings) == 4
     assert task.warnings[0] == "corpus.jsonl: dropped 1 entry without text (first: 'd1')"
     assert task.warnings[1] == "corpus.jsonl: dropped 1 repeated line (first: line 3 of corpus.jsonl)"
     assert task.warnings[2] == "test.tsv: dropped 1 judgment of unknown ids (first: line 2: document 'd1')"
