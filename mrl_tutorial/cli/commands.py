@@ -43,10 +43,11 @@ def evaluate(args: argparse.Namespace) -> None:
     from mrl_tutorial.evaluation.embeddings import share_cut
     from mrl_tutorial.evaluation.quality import evaluate_grid, in_words
     from mrl_tutorial.files import write_json
+    from mrl_tutorial.tasks.task import prepared
 
     task, encoder = _load(args)
     grid = evaluate_grid(task, encoder, **_given(args, "metric", "split", "layers", "dims", "precision"))
-    say_warnings(task)
+    say_warnings(prepared(task, args.split))
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
     print(in_words(grid.about, grid.split))
     if encoder is not None:
@@ -63,6 +64,7 @@ def train(args: argparse.Namespace) -> None:
     writable(args.out, folder=True)
     from mrl_tutorial.recipes.registry import get_recipe
     from mrl_tutorial.tasks.load import load_task
+    from mrl_tutorial.tasks.task import prepared
     from mrl_tutorial.training.loop import NonFiniteLoss
     from mrl_tutorial.training.loop import train as run
 
@@ -78,6 +80,8 @@ def train(args: argparse.Namespace) -> None:
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     say_warnings(task)
+    if made := prepared(task, "train").cuts.get("train"):
+        print(f"trained on {made}; evaluate scores this model on the rest")
     print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
     print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
 
@@ -104,6 +108,8 @@ def sweep(args: argparse.Namespace) -> None:
         report=report, **given,
     )  # fmt: skip
     print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
+    for read in tasks.values():
+        say_warnings(read)
     print(read_sweep(args.out)[1]["scored"])
     means = summary(frame)
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]

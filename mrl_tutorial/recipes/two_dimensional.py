@@ -136,7 +136,8 @@ def retrieval_2dmse(
 
     Switches, each adding to the cells (l, d): score: `score_align` to the full-width scores of the "same-layer" or the
     "last-layer"; align: `align` to "pca" or "code-pca". full_dim: + w_l ℓ(l, D). dims: which widths, all below D.
-    fixed_doc: every document vector from layer L. Raises InputError for a width or switch that cannot be.
+    fixed_doc: every document vector from layer L. score and full_dim together (`+score+full-dim`) have no public
+    reference: no paper or code that we know of trains them. Raises InputError for a width or switch that cannot be.
     """
     if not len(dims) or max(dims) >= width:
         raise InputError(f"retrieval-2dmse trains {list(dims)} beside the full width {width}: give dims below that")
