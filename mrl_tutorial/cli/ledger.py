@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from mrl_tutorial.files import data_file, whole_file
 COLUMNS = (
     "id", "claim", "source", "notebook", "cell", "test", "seeds", "number", "published", "verdict", "why", "needs_data",
 )  # fmt: skip
-MARKS = ("<!-- ledger: begin (mrl-tutorial ledger --readme README.md) -->", "<!-- ledger: end -->")
+MARKS = {  # of verdicts, by how they begin
+    "◐": "holds only",
+    "✔": "holds",
+    "✘": "does not hold here",
+    "?": "not testable offline",
+}
+ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 
 
 class Row(dict[str, Any]):
@@ -99,31 +106,78 @@ def _command(name: str) -> str:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ledger as a markdown table, for the README."""
-    lines = ["| | claim | measured here | verdict | where |", "|---|---|---|---|---|"]
-    for r in rows:
-        data = " (with `$MRL_DATA`)" if r["needs_data"] == "yes" else ""
-        cells = (
-            r["id"],
-            f"{r['claim']} ({r['source']})",
-            f"{r['number']}; {r['test']}, {_seeds(r['seeds'])}",
-            f"**{r['verdict']}**",
-            f"{r['notebook']}, `{r['cell']}`{data}",
-        )
-        lines.append("| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |")
-    return "\n".join(lines)
+    """The ledger as a page for people: LEDGER.md. A line a claim, by source, with the figures folded below it."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["source"], []).append(row)
+    marks = [_mark(row) for row in rows]
+    holds, partly, fails = (marks.count(mark) for mark in "✔◐✘")
+    lines = [
+        "# The ledger",
+        "",
+        "Papers, articles and libraries claim things about Matryoshka embeddings. The notebooks put these claims to "
+        "the test on data that you can run yourself, and this page lists what came out. Open a line for the figures, "
+        "the reason for the verdict, and the cell that measured it. “Does not hold here” is worth as much as “holds”: "
+        "it speaks of these data, these sizes and this budget.",
+        "",
+        f"Of {len(rows)} claims, ✔ {holds} held, ◐ {partly} held under a condition, and ✘ {fails} did not hold here.",
+        "",
+        "<!-- Written by `mrl-tutorial ledger --markdown LEDGER.md` from data/ledger.csv: edit neither by hand. -->",
+    ]
+    for source, group in groups.items():
+        lines += ["", f"## {source[0].upper()}{source[1:]}", ""]
+        if found := ARXIV.search(source):
+            lines += [f"[The paper on arXiv](https://arxiv.org/abs/{found[1]})", ""]
+        lines += ["\n\n".join(map(_folded, group))]
+    return "\n".join(lines) + "\n"
 
 
-def into_readme(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put the table between a file's `MARKS`. Raises InputError where they are missing."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, begin, rest = text.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not (begin and end):
-        raise InputError(f"{path} has no place for the ledger: put the lines {MARKS[0]} and {MARKS[1]} into it")
+def write_markdown(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `markdown` to a file, whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(f"{before}{begin}\n{markdown(rows)}\n{end}{after}", encoding="utf-8")
+        temporary.write_text(markdown(rows), encoding="utf-8")
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    return next(mark for mark, words in MARKS.items() if row["verdict"].startswith(words))
+
+
+def _folded(row: Mapping[str, Any]) -> str:
+    """One claim: its verdict in sight, and what it rests on behind it."""
+    e = {k: html.escape(str(v), quote=False).replace("\n", " ") for k, v in row.items()}
+    verdict = e["verdict"][0].upper() + e["verdict"][1:]
+    cell = f"`{row['cell']}`" + (", with data sets from `$MRL_DATA`" if row["needs_data"] == "yes" else "")
+    found = [*data_file("ledger.csv").parent.parent.glob(f"notebooks/source/{row['notebook']}_*.py")]
+    place = f"notebook {row['notebook']}"
+    if found:  # a clone has the notebooks, an installed package has not
+        place = f"[{place}](notebooks/{found[0].stem}.ipynb#{row['cell']})"
+    figures = [html.escape(part, quote=False) for part in _parts(row["number"])]
+    measured = (
+        [f"- **Measured:** {figures[0]}"] if len(figures) == 1 else ["- **Measured:**", *(f"  - {x}" for x in figures)]
+    )
+    return "\n".join([
+        f'<details id="{e["id"]}"><summary><b>{e["id"]}</b> · {e["claim"]}<br>{_mark(row)} <b>{verdict}</b></summary>',
+        "",
+        *measured,
+        f"- **On:** {e['test']}, {_seeds(row['seeds'])}",
+        *([f"- **Published:** {e['published']}"] if row["published"] else []),
+        f"- **Why this verdict:** {e['why']}",
+        f"- **Where:** {place}, cell {cell}; `mrl-tutorial ledger --id {row['id']}` tells what the figures rest on",
+        "",
+        "</details>",
+    ])  # fmt: skip
+
+
+def _parts(text: str) -> list[str]:
+    """Figures that stand in one line with semicolons between them, one by one; those in brackets stay together."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == ";" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -75,18 +75,17 @@ def test_a_file_that_is_no_ledger(tmp_path):
             ledger.read(path)
 
 
-def test_readme_table(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{ledger.MARKS[0]}\nOUTDATED\n{ledger.MARKS[1]}\nafter\n")
-    Ledger("01").settle("M1", **{**GOOD, "number": "a | b"})
-    ledger_rows.collect("01", tmp_path / "l.csv")
-    ledger.into_readme(readme, ledger.read(tmp_path / "l.csv"))
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "a \\| b" in text and "OUTDATED" not in text
-    readme.write_text("no marks")
-    with pytest.raises(InputError, match="no place"):
-        ledger.into_readme(readme, [])
-    assert readme.read_text() == "no marks"
+def test_page_for_people(tmp_path):
+    Ledger("01").settle("M1", **{**GOOD, "number": "a 0.1; b (0.2; 0.3); c <d>"})
+    Ledger("04").settle("R3", **{**GOOD, "verdict": "does not hold here"})
+    for notebook in ("01", "04"):
+        ledger_rows.collect(notebook, tmp_path / "l.csv")
+    ledger.write_markdown(tmp_path / "page.md", ledger.read(tmp_path / "l.csv"))
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "Of 2 claims, ✔ 1 held, ◐ 0 held under a condition, and ✘ 1 did not hold here." in text
+    assert text.count("<details") == text.count("</details>") == 2 and text.count("\n## ") == 2
+    assert "\n  - a 0.1\n  - b (0.2; 0.3)\n  - c &lt;d&gt;\n" in text
+    assert "](notebooks/01_mrl_basics.ipynb#claim-M1)" in text
 
 
 def committed() -> list[ledger.Row]:
@@ -108,10 +107,10 @@ def test_every_row_comes_from_an_executed_cell(row):
     assert not typed, f"{row['id']}: {typed} stand in the cell's source, so they were typed, not measured"
 
 
-def test_readme_shows_the_ledger_as_it_is():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.partition(ledger.MARKS[0])[2].partition(ledger.MARKS[1])[0].strip()
-    assert table == ledger.markdown(committed()), "mrl-tutorial ledger --readme README.md"
+def test_the_page_shows_the_ledger_as_it_is():
+    text = (ROOT / "LEDGER.md").read_text(encoding="utf-8")
+    assert text == ledger.markdown(committed()), "mrl-tutorial ledger --markdown LEDGER.md"
+    assert "(LEDGER.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_claims_are_told_once_with_their_source():
