@@ -35,7 +35,7 @@ help:
 	@echo "make lint             check style and types           (ruff, mypy)"
 	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
-	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|slider|panels|retrieval"
+	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|panels|retrieval"
 	@echo "make badges           Binder and Colab badges and links   REPO=owner/name"
 	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
 	@echo "make clean            remove $(VENV) and what was built"
@@ -82,7 +82,7 @@ notebooks: $(VENV)/.installed-build
 check-notebooks: $(VENV)/.installed-build
 	$(PY) -m tools.build_notebooks --check $(NOTEBOOK_ARGS)
 
-bench: $(VENV)/.installed-test $(if $(filter slider panels,$(BENCH)),$(VENV)/.installed-browser)
+bench: $(VENV)/.installed-test $(if $(filter panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)
 
 badges: $(VENV)/.installed-build

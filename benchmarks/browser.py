@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium, for the slider benchmark and the browser tests."""
+"""A real JupyterLab and a real Chromium, for the panels' benchmark and the browser tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mrl_tutorial.errors import InputError
 from tools.chromium import REMEDY, find_chromium
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 CHROMIUM_ARGS = (
     "--no-sandbox",
@@ -33,7 +33,6 @@ CHROMIUM_ARGS = (
     "--disable-sync",
 )
 START_SECONDS = 90
-PROMPT = "mrl_tutorial.panels.server.PromptConnection"
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,10 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterator[Lab]:
-    """JupyterLab on a free port, serving `folder`; ended with all its kernels when the block ends.
+def lab_server(folder: str | Path, env: dict[str, str] | None = None, app: str = "jupyterlab") -> Iterator[Lab]:
+    """JupyterLab (or Notebook 7, app "notebook") on a free port, serving `folder`; ended with its kernels afterwards.
 
-    It has the course's setting that sends small messages at once, as `make lab` does. Raises InputError with the end of
-    its log where it does not come up.
+    Raises InputError with the end of its log where it does not come up.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,7 +72,7 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterato
     command = [
         sys.executable,
         "-m",
-        "jupyterlab",
+        app,
         "--no-browser",
         "--allow-root",
         f"--ServerApp.port={port}",
@@ -83,7 +81,6 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None) -> Iterato
         f"--IdentityProvider.token={token}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=",
-        f"--ServerApp.kernel_websocket_connection_class={PROMPT}",
     ]
     # server and kernels import this very package and the helpers of the lessons, also where neither is installed
     root = Path(__file__).resolve().parents[1]
@@ -172,10 +169,3 @@ def wait_for(page: Page, selector: str, seconds: float) -> None:
     if page.locator(failed).count():
         words = page.locator(failed).first.text_content() or ""
         raise InputError(f"a cell failed: {words.strip().splitlines()[-1]}")
-
-
-def handle(page: Page, panel: str, slider: str) -> Locator:
-    """The handle of the slider with that label, in the panel of that name (its css class without "mrl-")."""
-    label = page.locator(f'.widget-label:text-is("{slider}")')
-    rows = page.locator(f".mrl-{panel} .widget-hslider, .mrl-{panel} .widget-inline-hbox", has=label)
-    return rows.locator(".noUi-handle").first

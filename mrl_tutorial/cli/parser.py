@@ -15,7 +15,7 @@ from mrl_tutorial.cli import commands
 from mrl_tutorial.cli.arguments import Parser, cells, learning_rate, names, one_line, recipe_names, seed, whole_number
 from mrl_tutorial.errors import InputError
 
-BENCHMARKS = ("loss", "grid", "encode", "train", "slider", "panels", "retrieval")
+BENCHMARKS = ("loss", "grid", "encode", "train", "panels", "retrieval")
 COUNT = {"type": whole_number, "metavar": "N"}
 
 DATA = """data of your own, as PATH:
