@@ -38,12 +38,14 @@ class PrefixMaps:
     """Maps of n points at M sizes.
 
     rows (n,): which of the `total` points given. places (M, n, 2) float32: NaN for a point without neighbors.
-    accuracy (M,): share of points whose nearest other point has their label.
+    nearest (M, n): the nearest other point of each, as an index into `rows`. accuracy (M,): share of points whose
+    nearest other point has their label.
     """
 
     dims: tuple[int, ...]
     rows: np.ndarray
     places: np.ndarray
+    nearest: np.ndarray
     accuracy: np.ndarray
     total: int
 
@@ -66,12 +68,13 @@ def prefix_maps(
     vectors, names, sizes = checked(vectors, labels, dims)
     rows = thin(names, most, seed)
     prefixes = [unit_prefix(vectors[rows], d) for d in sizes]
-    accuracy = np.array([nearest_label_accuracy(x, names[rows]) for x in prefixes])
+    nearest = np.stack([nearest_other(x) for x in prefixes])
+    accuracy = (names[rows][nearest] == names[rows]).mean(1)
     options = {"neighbors": NEIGHBORS, "epochs": EPOCHS, "pull": PULL, "seed": seed, "umap": version("umap-learn")}
     path = cache_dir("maps") / f"{key(vectors[rows], list(sizes), options)}.npz"
     if not path.exists():
         compute_places(prefixes, seed, path, progress or Ticker())
-    return PrefixMaps(sizes, rows, np.load(path)["places"], accuracy, len(names))
+    return PrefixMaps(sizes, rows, np.load(path)["places"], nearest, accuracy, len(names))
 
 
 def aligned_places(prefixes: Sequence[np.ndarray], seed: int = 0) -> np.ndarray:
@@ -119,15 +122,15 @@ def thin(labels: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
-def nearest_label_accuracy(x: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the unit vectors x (n, d) whose nearest other one (highest cosine; ties: the first) has their label.
+def nearest_other(x: np.ndarray) -> np.ndarray:
+    """For each of the unit vectors x (n, d) the nearest other one: highest cosine; ties: the first. (n,)
 
-    >>> nearest_label_accuracy(np.eye(3)[[0, 0, 1]], np.array(["a", "a", "b"]))
-    0.6666666666666666
+    >>> nearest_other(np.eye(3)[[0, 0, 1]])
+    array([1, 0, 0])
     """
     scores = x @ x.T
     np.fill_diagonal(scores, -np.inf)
-    return float(np.mean(labels[scores.argmax(1)] == labels))
+    return scores.argmax(1)
 
 
 def unit_prefix(vectors: np.ndarray, d: int) -> np.ndarray:

@@ -1,76 +1,77 @@
-"""The prefix map in a real JupyterLab, with places that need no UMAP: sizes by keyboard, points that move."""
+"""The prefix map's page, with places that need no UMAP: keys and drags move the points, the pointer marks one."""
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
-from benchmarks.browser import handle, open_and_run, wait_for, write_notebook
-
-NAME = "prefix-map"
-CELL = """
-import numpy as np
-from mrl_tutorial import PrefixMap
 from mrl_tutorial.panels import prefix_map_layout
-
-def first_two(prefixes, seed, path, progress):
-    np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
-
-prefix_map_layout.compute_places = first_two
-rng = np.random.default_rng(0)
-labels = np.arange(300) % 10
-vectors = 2 * rng.normal(size=(10, 32))[labels] + rng.normal(size=(300, 32))
-PrefixMap(vectors, labels, [f"text {i}" for i in range(300)], (4, 8, 16, 32), most=200)
-"""
+from mrl_tutorial.panels.prefix_map import PrefixMap
+from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
-@pytest.fixture(scope="module", autouse=True)
-def panel(lab, page):
-    write_notebook(lab.folder / "map.ipynb", CELL)
-    open_and_run(page, lab, "map.ipynb")
-    wait_for(page, f".mrl-{NAME} .js-plotly-plot .main-svg", 600)
-    page.wait_for_timeout(2000)
-    return page.locator(f".mrl-{NAME}")
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    def first_two(prefixes, seed, path, progress):
+        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 10
+    vectors = 2 * rng.normal(size=(10, 32))[labels] + rng.normal(size=(300, 32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix_map_layout, "compute_places", first_two)
+        patch.setenv("MRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        panel = PrefixMap(vectors, labels, [f"text {i}" for i in range(300)], (4, 8, 16, 32), most=200)
+    with opened(panel, tmp_path_factory.mktemp("map")) as page:
+        yield page
 
 
-def points(page) -> list[str]:
-    read = "(p) => p.getAttribute('transform')"
-    return page.evaluate(f"[...document.querySelectorAll('.mrl-{NAME} .xy .scatterlayer path.point')].map({read})")
+def points(page) -> list[list[str]]:
+    """The places of every label's points, as they are drawn."""
+    paths = page.eval_on_selector_all(".mrl .points path", "all => all.map((e) => e.getAttribute('d'))")
+    return [re.findall(r"M([-\d.]+,[-\d.]+)m", path) for path in paths]
 
 
-def wait_for_heading(page, words: str) -> None:
-    found = f"[...document.querySelectorAll('.mrl-{NAME} .annotation-text')].some((t) => t.textContent.startsWith(s))"
-    page.wait_for_function(f"(s) => {found}", arg=words)
-
-
-def test_arrow_keys_move_the_points(page, panel):
+def test_arrow_keys_move_the_points(page):
     seen = [points(page)]
-    handle(page, NAME, "dimension d").focus()
     for d in (8, 16, 32):
-        page.keyboard.press("ArrowRight")
-        wait_for_heading(page, f"d = {d}:")
-        page.wait_for_timeout(500)
+        slide(page, "dimension")
+        assert headline(page).startswith(f"{d} of 32 dimensions")
         seen.append(points(page))
-    assert all(len(p) == 200 for p in seen) and len({tuple(p) for p in seen}) == 4
-    page.keyboard.press("Home")
-    wait_for_heading(page, "d = 4:")
-    page.wait_for_timeout(500)
+    assert all(sum(map(len, p)) == 200 and len(p) == 9 for p in seen) and len({str(p) for p in seen}) == 4
+    slide(page, "dimension", "Home")
     assert points(page) == seen[0]
 
 
-def test_the_legend_names_eight_labels_and_the_rest(panel):
-    names = panel.locator(".legendtext").all_text_contents()
-    assert names[0] == "2 other labels" and len(names) == 9
+def test_the_curve_can_be_dragged(page):
+    box = page.locator(".mrl .surface").bounding_box()
+    page.mouse.move(box["x"] + 3, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 40, steps=6)
+    page.mouse.up()
+    drawn(page)
+    assert headline(page).startswith("32 of 32 dimensions")
 
 
-def test_thinning_is_said(panel):
-    assert "200 of 300 points" in panel.text_content()
+def test_the_pointer_marks_a_point_and_a_click_beside_it_clears(page):
+    box = page.locator(".mrl .map").bounding_box()
+    x, y = map(float, points(page)[3][5].split(","))
+    page.mouse.move(box["x"] - 1 + x, box["y"] - 1 + y)
+    drawn(page)
+    ring = page.locator(".mrl .marked circle.here")
+    assert float(ring.get_attribute("cx")) == pytest.approx(x, abs=10)
+    assert re.match(r"\d\s*text \d+\s*nearest: ", page.locator(".mrl .tip").inner_text())
+    words = page.locator(".mrl .tip").inner_text()
+    slide(page, "dimension", "ArrowLeft")  # it stays marked
+    assert page.locator(".mrl .tip").inner_text().split("nearest")[0] == words.split("nearest")[0]
+    page.mouse.click(box["x"] + 3, box["y"] + 3)
+    drawn(page)
+    assert page.locator(".mrl .tip").count() == 0
 
 
-def test_nothing_is_small_and_the_figure_fits(page, panel):
-    sizes = page.evaluate(
-        f"""() => [...document.querySelectorAll('.mrl-{NAME} text, .mrl-{NAME} .widget-label')]
-                 .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize))"""
-    )
-    assert len(sizes) > 15 and min(sizes) >= 14
-    inside, figure = panel.bounding_box(), panel.locator(".main-svg").first.bounding_box()
-    assert 0.9 * inside["width"] < figure["width"] <= inside["width"] + 1
+def test_it_fits_nothing_is_small_and_thinning_is_said(page):
+    check_look(page)
+    text = page.locator(".mrl").inner_text()
+    assert "2 other labels" in text and "200 of 300 points" in text

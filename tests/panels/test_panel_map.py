@@ -1,4 +1,4 @@
-"""The prefix map without a browser and without UMAP: points, colors, marks and texts are those of the model."""
+"""The prefix map without UMAP: points, labels, neighbors and texts that the browser shows are those of the vectors."""
 
 from __future__ import annotations
 
@@ -7,65 +7,78 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import prefix_map_layout
-from mrl_tutorial.panels.prefix_map import HUES, SYMBOLS, PrefixMap, colored_labels
+from mrl_tutorial.panels.packing import unpack
+from mrl_tutorial.panels.prefix_map import COLORED, PrefixMap, colored_labels
+from tests.helpers.web import random_states, shown
 
 DIMS = (4, 8, 16)
 
 
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
-    """Places that are easy to foresee: the size and the first coordinate."""
+    """Places that are easy to foresee: the size and the first coordinate; the last point has none."""
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
 
     def places(unit, seed, path, progress):
-        np.savez(path, places=np.stack([np.c_[np.full(len(x), x.shape[1]), x[:, 0]] for x in unit]).astype("f4"))
+        found = np.stack([np.c_[np.full(len(x), x.shape[1]), x[:, 0]] for x in unit]).astype("f4")
+        found[:, -1] = np.nan
+        np.savez(path, places=found)
 
     monkeypatch.setattr(prefix_map_layout, "compute_places", places)
 
 
+def vectors(n=120):
+    return np.random.default_rng(0).normal(size=(n, 16)).astype("f4")
+
+
 def build(n=120, labels=4, **options):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n, 16)).astype("f4")
-    y = np.array([f"label {i % labels:02d}" for i in range(n)])
-    return PrefixMap(x, y, dims=DIMS, **options)
+    return PrefixMap(vectors(n), np.array([f"label {i % labels:02d}" for i in range(n)]), dims=DIMS, **options)
 
 
-def test_sliding_moves_every_point_and_the_marks():
-    panel = build()
-    for i, d in enumerate(DIMS):
-        panel.dim.value = i
-        assert all(set(np.asarray(trace.x)) <= {d} for trace in panel.figure.data[:-1])
-        assert sum(len(trace.x) for trace in panel.figure.data[:-1]) == 120
-        assert f"d = {d}" in panel.figure.layout.annotations[0].text
-        assert f"{panel.maps.accuracy[i]:.3f}" in panel.figure.layout.annotations[1].text
-        assert panel.figure.layout.shapes[0].x0 == pytest.approx(np.log2(d))
-        first = panel.figure.data[1]
-        assert np.allclose(first.y, panel.maps.places[i][panel.labels == "label 00"][:, 1], atol=0.006)
+def test_the_marked_point_and_its_neighbor_are_those_of_the_vectors():
+    panel = build(texts=[f"text {i}" for i in range(120)])
+    rng = np.random.default_rng(1)
+    states = [{**state, "point": int(rng.integers(119))} for state in random_states(panel, 60)]
+    for state, found in zip(states, shown(panel, states), strict=True):
+        dim, point = state["dim"], state["point"]
+        cut = vectors()[:, :dim].astype(float)
+        cut /= np.linalg.norm(cut, axis=1, keepdims=True)
+        scores = cut @ cut.T - 2 * np.eye(len(cut))
+        same = (scores.argmax(1) - np.arange(120)) % 4 == 0
+        marked = found["shown"]["marked"]
+        near = marked["nearest"]["point"]
+        assert scores[point, near] == pytest.approx(scores[point].max(), abs=1e-6)
+        assert (marked["label"], marked["text"]) == (f"label {point % 4:02d}", f"text {point}")
+        assert marked["x"] == dim and marked["y"] == pytest.approx(cut[point, 0], abs=1e-6)
+        assert f"label {point % 4:02d}text {point}nearest: " in found["text"]
+        assert ("nearest: same label" in found["text"]) == (near % 4 == point % 4)
+        assert f"{dim} of 16 dimensions" in found["shown"]["headline"]
+        assert f": {100 * same.mean():.1f} % of nearest neighbors share" in found["shown"]["headline"]
+        assert found["shown"]["curve"][DIMS.index(dim)] == pytest.approx(same.mean())
+        assert (" % at 16)" in found["shown"]["headline"]) == (dim < 16)
 
 
-def test_a_slide_sends_places_but_not_texts(monkeypatch):
-    panel, sent = build(texts=[f"text {i}" for i in range(120)]), []
-    monkeypatch.setattr(type(panel.figure), "plotly_update", lambda self, *a: sent.append(a))
-    panel.dim.value = 1
-    ((style, _, traces),) = sent
-    assert set(style) == {"x", "y"} and len(traces) == 4 and len(panel.figure.data[1].hovertext) == 30
+def test_no_point_is_marked_at_first_nor_one_without_a_place():
+    nothing, lost = shown(build(), [{}, {"point": 119}])
+    assert nothing["shown"]["marked"] is None and "nearest: " not in nothing["text"] + lost["text"]
 
 
-def test_few_labels_are_all_colored_with_color_and_symbol():
-    panel = build()
-    rest, *shown, curve = panel.figure.data
-    assert not rest.visible and [t.name for t in shown] == [f"label {i:02d}" for i in range(4)]
-    assert len({t.marker.color for t in shown}) == len({t.marker.symbol for t in shown}) == 4
-    assert list(curve.y) == list(panel.maps.accuracy)
+def test_few_labels_are_all_colored_with_color_and_shape():
+    (found,) = shown(build(), [{}])
+    rest, *groups = found["shown"]["groups"]
+    assert rest["points"] == [] and "other label" not in found["text"]
+    assert [(g["name"], g["points"]) for g in groups] == [(f"label {i:02d}", list(range(i, 120, 4))) for i in range(4)]
+    assert len({g["color"] for g in groups}) == len({g["shape"] for g in groups}) == 4
 
 
 def test_of_many_labels_eight_are_colored_and_the_rest_gray():
-    panel = build(labels=12)
-    rest, *shown, _ = panel.figure.data
-    assert rest.visible and rest.name == "4 other labels" and len(rest.x) == 40
-    assert len(shown) == 8 == len(HUES) == len(SYMBOLS)
-    chosen = build(labels=12, show=["label 11", "label 03"])
-    assert [t.name for t in chosen.figure.data[1:-1]] == ["label 11", "label 03"]
+    (found,) = shown(build(labels=12), [{}])
+    rest, *groups = found["shown"]["groups"]
+    assert len(groups) == COLORED == len({g["shape"] for g in groups}) == len({g["color"] for g in groups})
+    assert len(rest["points"]) == 40 and "4 other labels" in found["text"]
+    (chosen,) = shown(build(labels=12, show=["label 11", "label 03"]), [{}])
+    assert [g["name"] for g in chosen["shown"]["groups"]] == ["10 other labels", "label 11", "label 03"]
+    assert chosen["shown"]["groups"][1]["points"] == list(range(11, 120, 12))
 
 
 def test_the_most_frequent_labels_are_colored():
@@ -75,25 +88,27 @@ def test_the_most_frequent_labels_are_colored():
 
 def test_texts_follow_their_points_and_are_short():
     panel = build(texts=[f"text {i} " + "long " * 40 for i in range(120)], most=60)
-    points = [tip for trace in panel.figure.data[:-1] for tip in trace.hovertext]
-    assert len(points) == 60 and max(map(len, points)) < 140
-    for trace in panel.figure.data[1:-1]:
-        for tip in trace.hovertext:
-            row = int(tip.split("text ")[1].split()[0])
-            assert f"label {row % 4:02d}" == trace.name
-    assert "60 of 120 points" in panel.note.value
+    states = [{"point": i} for i in range(60)]
+    for i, found in enumerate(shown(panel, states)):
+        row, marked = panel.maps.rows[i], found["shown"]["marked"]
+        assert marked["text"].startswith(f"text {row} long") and len(marked["text"]) <= 90
+        assert marked["label"] == f"label {row % 4:02d}" == panel.labels[i]
+        assert "60 of 120 points, every label in proportion" in found["text"]
+    assert "in proportion" not in shown(build(), [{}])[0]["text"]
 
 
-def test_all_points_need_no_note():
-    assert build().note.value == ""
+def test_the_corners_hold_the_points_of_every_size():
+    tables = unpack(build().tables)
+    places = tables["places"][np.isfinite(tables["places"]).all(-1)]
+    assert (places >= tables["low"]).all() and (places <= tables["high"]).all()
+    assert tables["places"].shape == (3, 120, 2) and np.isnan(tables["places"][:, -1]).all()
 
 
-def test_static_twin_and_its_size():
-    panel = build(n=1500, labels=9, texts=["a sentence of some length about something"] * 1500)
-    panel.dim.value = 2
-    twin = panel.static()
-    assert type(twin).__name__ == "Figure" and "d = 16" in twin.layout.annotations[0].text
-    assert len(twin.to_json()) < 300_000
+def test_it_opens_where_it_is_told():
+    panel = build(dim=8, point=3)
+    assert panel.state == {"dim": 8, "point": 3}
+    panel.set(dim=16)
+    assert panel.state == {"dim": 16, "point": 3}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,7 @@ def test_static_twin_and_its_size():
         ({"show": ["nobody"]}, "'nobody' is not among"),
         ({"show": []}, "choose 1 to 8"),
         ({"most": 3}, "most 3"),
+        ({"dim": 5}, "dim cannot be 5"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):
