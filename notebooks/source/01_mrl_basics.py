@@ -571,7 +571,7 @@ shown_sizes = (2, 4, 64) if FAST else (2, 4, 8, 16, 64)
 prefix_map = PrefixMap(
     one[some], [str(label) for label in digits.labels[some]], dims=shown_sizes, show=list("01345789")
 )
-display(prefix_map, prefix_map.static())
+display(prefix_map)
 
 # %% [markdown]
 # **What to see.** Two numbers, compared by cosine, are an angle, so the points lie along a bent line, pieces of a ring: the digits share it as well as they can. With four the groups
