@@ -38,11 +38,7 @@ class Source:
 
     def wanted(self, offered: Sequence[str]) -> list[str]:
         """Those of the offered files that match a pattern. Raises InputError where a pattern has none, or a file lacks
-        some of its shards.
-
-        >>> Source("me/mine", "main", ("triplet/*.parquet",)).wanted(["a.md", "triplet/dev-00000-of-00001.parquet"])
-        ['triplet/dev-00000-of-00001.parquet']
-        """
+        some of its shards."""
         found = {
             pattern: [name for name in offered if fnmatch(name, pattern) and name.count("/") == pattern.count("/")]
             for pattern in self.patterns
@@ -145,12 +141,9 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         info = api.dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
         return [file.rfilename for file in info.siblings or ()]
 
-    def snapshot(source: Source, **options: Any) -> Path:
+    def snapshot(source: Source, **options: Any) -> list[str]:
         options |= {"repo_type": "dataset", "revision": source.revision}
-        return Path(api.snapshot_download(source.repository, **options))
-
-    def here(source: Source) -> list[str]:
-        folder = snapshot(source, local_files_only=True)
+        folder = Path(api.snapshot_download(source.repository, **options))
         return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
 
     try:
@@ -158,7 +151,7 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
             remedy += ", or unset HF_HUB_OFFLINE"
             raise ConnectionError("HF_HUB_OFFLINE is set")
         names = [source.wanted(offered(source)) for source in sources]
-        _write_listing(listing, names)
+        files.write_json(listing, names)
         for source, its in zip(sources, names, strict=True):
             snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
         reason, found = "not every file came", _in_cache(sources, names)
@@ -171,18 +164,13 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
             reason = f"HTTP {response.status_code} for {response.url}"
         if not listing.exists():  # no list of ours says that they are incomplete: another program may have them whole
             with contextlib.suppress(Exception):
-                found = _in_cache(sources, [source.wanted(here(source)) for source in sources])
+                found = _in_cache(
+                    sources, [source.wanted(snapshot(source, local_files_only=True)) for source in sources]
+                )
     if not found:
         problem = f"cannot be downloaded from {api.endpoint} ({reason})"
         raise InputError(f"{name}: {problem}; {remedy}, or try again with a network")
     return found
-
-
-def _write_listing(path: Path, names: list[list[str]]) -> None:
-    try:
-        files.write_json(path, names)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): set MRL_CACHE to another folder") from error
 
 
 def _listing(name: str) -> Path:

@@ -18,11 +18,7 @@ SPLITS = ("train", "dev", "test")
 
 
 def normalized(text: str) -> str:
-    """Lower-case words only: texts that differ in case and punctuation alone become equal.
-
-    >>> normalized("Don't PANIC!")
-    'don t panic'
-    """
+    """Lower-case words only: texts that differ in case and punctuation alone become equal."""
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
@@ -44,21 +40,13 @@ def in_tenths(texts: Sequence[str]) -> dict[str, list[int]]:
 
 
 def in_fifths(texts: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Row numbers of a fifth of the texts by hash, and of the others.
-
-    >>> in_fifths(list("abcde"))
-    ([1, 4], [0, 2, 3])
-    """
+    """Row numbers of a fifth of the texts by hash, and of the others."""
     inside = [hash_fraction(f"dev {text}") < 0.2 for text in texts]
     return [i for i, its in enumerate(inside) if its], [i for i, its in enumerate(inside) if not its]
 
 
 def take(items: Any, rows: Sequence[int]) -> Any:
-    """These rows of a split: of a list, an array, or each of several columns.
-
-    >>> take((["a", "b"], np.array([1, 2])), [1])
-    (['b'], array([2]))
-    """
+    """These rows of a split: of a list, an array, or each of several columns."""
     if isinstance(items, tuple):
         return tuple(take(column, rows) for column in items)
     return items[np.asarray(rows, dtype=int)] if isinstance(items, np.ndarray) else [items[row] for row in rows]

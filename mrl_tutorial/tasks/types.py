@@ -185,20 +185,17 @@ class ClassificationTask(Task):
         if "all" not in wanted or self.folds:
             task = super().with_splits(*wanted)
             return task if "train" in self.splits or "train" not in task.splits else task._with_unseen()
-        inputs, labels = joined(list(self.splits.values()))
-        if np.bincount(labels).min() < 5:
+        everything = joined(list(self.splits.values()))
+        if np.bincount(everything[1]).min() < 5:
             raise InputError(f"{self.name}: a class has fewer than 5 texts, so that 5 folds are too many; choose test")
-        return replace(self, splits={"all": (inputs, labels)}, folds=5, cuts={"all": "each item once, in 5 folds"})
+        return replace(self, splits={"all": everything}, folds=5, cuts={"all": "each item once, in 5 folds"})
 
     def _with_unseen(self) -> ClassificationTask:
         """With a warning where labels are missing from train."""
-        unseen = [
-            name for number, name in enumerate(self.classes) if number not in set(self.splits["train"][1].tolist())
-        ]
-        if not unseen:
-            return self
-        said = f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted"
-        return replace(self, warnings=[*self.warnings, said])
+        unseen = np.setdiff1d(np.arange(len(self.classes)), self.splits["train"][1])
+        said = [f"{len(unseen)} labels are not in train (first: {self.classes[i]!r}), so they are never predicted"
+                for i in unseen[:1]]  # fmt: skip
+        return replace(self, warnings=[*self.warnings, *said])
 
     def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
         return () if self.folds else ("train",)
