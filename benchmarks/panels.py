@@ -161,7 +161,9 @@ def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str]
     if unknown := set(only or ()) - set(PANELS):
         raise InputError(f"no panel is called {unknown.pop()!r}: there are {', '.join(PANELS)}")
     found: dict[str, Any] = {}
-    print(f"{'panel':<20}{'kernel':<8}{'inputs':>7}{'p50 ms':>8}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}{'script kB':>11}")
+    print(
+        f"{'panel':<20}{'kernel':<8}{'inputs':>7}{'p50 ms':>8}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}{'script kB':>11}"
+    )
     for title in only or PANELS:
         found[title] = measure(PANELS[title], 1 if quick else 4)
         for place in PLACES:

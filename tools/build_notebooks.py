@@ -11,9 +11,7 @@ The sources are in jupytext's percent format. A notebook is written only when al
 from __future__ import annotations
 
 import argparse
-import base64
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -27,18 +25,16 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from PIL import Image
 
 from mrl_tutorial.files import whole_file
-from mrl_tutorial.panels.panel import PAGE
 from notebooks.evidence import ledger_rows
 from tools.chromium import REMEDY, find_chromium
+from tools.photographs import PICTURE_WIDTH, photographs, smaller
 
 HERE = Path(__file__).resolve().parents[1] / "notebooks"
 PAGES = HERE.parent / "build" / "panels"  # folder of the notebooks -> notebook -> its panels, alive: for the site
 MAX_BYTES = 1_000_000
 CELL_SECONDS = 600
-PICTURE_WIDTH = 1000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE = "(a live panel: run this cell to use it)"
 BAR = re.compile(r"\d+%\|")  # a progress bar of tqdm
@@ -143,36 +139,6 @@ def clean(notebook: nbformat.NotebookNode, pictures: dict[str, str] | None = Non
             kept.append(output)
         cell.outputs = kept
     return noise
-
-
-def photographs(folder: Path) -> dict[str, str]:
-    """A picture (base64 PNG) of every panel's page in `folder`, by the words that stand for it in an output."""
-    pages = sorted(folder.glob("*.html"))
-    found: dict[str, str] = {}
-    if not pages or not (browser := find_chromium()):
-        return found
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        view = chromium.new_page(viewport={"width": PICTURE_WIDTH, "height": 800})
-        for page in pages:
-            view.goto(page.as_uri())
-            view.wait_for_selector(".mrl .headline", timeout=30_000)
-            found[PAGE + page.stem] = base64.b64encode(view.locator(".mrl").screenshot()).decode()
-        chromium.close()
-    return found
-
-
-def smaller(picture: str) -> str:
-    """A base64 PNG with a palette of 256 colors in place of all of them: a figure looks the same at less than half the
-    size. Returned as it came where that gains nothing."""
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as full:
-        few = full.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    out = io.BytesIO()
-    few.save(out, "png", optimize=True)
-    text = base64.b64encode(out.getvalue()).decode()
-    return text if len(text) < len(picture) else picture
 
 
 def problems(source: Path, built: Path) -> list[str]:

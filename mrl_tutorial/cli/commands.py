@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrl_tutorial.cli.explorer import page as page
+from mrl_tutorial.cli.explorer import prepare as prepare
 from mrl_tutorial.cli.support import say_warnings, score, table, writable
 from mrl_tutorial.errors import InputError
 
@@ -79,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
         result = run(encoder, task, recipe, **_given(args, *BUDGET, "seed", "out"))
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
-    say_warnings(task)
+    say_warnings(prepared(task, "train"))
     if made := prepared(task, "train").cuts.get("train"):
         print(f"trained on {made}; evaluate scores this model on the rest")
     print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
@@ -173,41 +175,6 @@ def bench(args: argparse.Namespace) -> None:
         )
     sys.path.insert(0, str(clone))
     import_module(f"benchmarks.{args.name}").run(json=args.json, quick=args.quick)
-
-
-def page(args: argparse.Namespace) -> None:
-    """Write the explorer's page, and say how large it is."""
-    writable(args.out)
-    from mrl_tutorial import GridExplorer  # without the extra "notebooks", an InputError
-    from mrl_tutorial.models.encoder import Encoder
-    from mrl_tutorial.tasks.load import load_task
-
-    wanted = {name if name == "plain" else Path(name).name: name for name in args.model or ["plain"]}
-    encoders = {name: Encoder.load() if given == "plain" else Encoder.load(given) for name, given in wanted.items()}
-    task = load_task(args.task)
-    panel = GridExplorer(task, encoders, split=args.split, examples=args.queries)
-    say_warnings(task)
-    panel.save_page(args.out, title=f"{task.name}: every layer, every dimension")
-    size = Path(args.out).stat().st_size / 1e6
-    print(
-        f"{args.out}: {', '.join(encoders)} on {task.name}, {panel.model.items}; {size:.2f} MB, opens by double click"
-    )
-
-
-def prepare(args: argparse.Namespace) -> None:
-    """Fill the cache: pydocs, its embeddings, the explorer's grids, the training pairs."""
-    from mrl_tutorial import GridExplorer  # without the extra "notebooks", an InputError
-    from mrl_tutorial.evaluation.quality import evaluate_grid
-    from mrl_tutorial.tasks.load import load_task
-    from mrl_tutorial.training.loop import train as run
-
-    began = time.perf_counter()
-    task, encoder = load_task("pydocs"), _encoder(args)
-    for split in ("dev", "test"):
-        evaluate_grid(task, encoder, split=split)
-    GridExplorer(task, encoder)
-    run(encoder, task, "all-cells", steps=1, batch_size=2, cache=False)  # embeds the training pairs
-    print(f"{task.name} and {encoder.name} are in the cache, {time.perf_counter() - began:.0f} s")
 
 
 def ledger(args: argparse.Namespace) -> None:

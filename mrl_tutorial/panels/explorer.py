@@ -47,7 +47,8 @@ class GridExplorer(Panel):
         **state: Any,
     ) -> None:
         self.model = model = ExplorerTables(task, models, split=split, max_queries=max_queries)
-        self._task, self._recipes, self._job = task, tuple(recipes), None
+        self._task, self._recipes = task, tuple(recipes)
+        self._job: Job | None = None
         for name in model.encoders:
             model.measure(name, progress=progress)
         self._examples = model.examples(examples)
@@ -64,7 +65,10 @@ class GridExplorer(Panel):
         measured = [name for name in m.encoders if name in m.tables[m.metrics[0]]]
         rows = [
             [switch("model", "model", measured), menu("metric", "measure", m.metrics, [*map(metric_title, m.metrics)])],
-            [slider("layer", "layer", m.layers, play=True), slider("dim", "dimension", range(1, m.width + 1), play=True)],
+            [
+                slider("layer", "layer", m.layers, play=True),
+                slider("dim", "dimension", range(1, m.width + 1), play=True),
+            ],
             [field("hidden", "pin")],
         ]
         if m.ranks:

@@ -138,7 +138,9 @@ class ExplorerTables:
     def snippets(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
         """The documents that some answers show: row -> [name, beginning of the text]."""
         rows = {int(row) for answer in answers for row in np.unique(answer["ids"])}
-        return {str(row): [self._ids[row], shorten(self._texts[row], SNIPPET, placeholder=" …")] for row in sorted(rows)}
+        return {
+            str(row): [self._ids[row], shorten(self._texts[row], SNIPPET, placeholder=" …")] for row in sorted(rows)
+        }
 
     def examples(self, n: int = 8) -> list[str]:
         """Queries of the split to try, spread over it: some that the full model answers at rank 1, where there are

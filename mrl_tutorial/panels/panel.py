@@ -87,7 +87,8 @@ class Panel(anywidget.AnyWidget):
         if folder := os.environ.get("MRL_PANEL_PAGES"):  # the builder of notebooks wants a page to photograph
             name = f"{len(list(Path(folder).glob('*.html'))):03d}"
             self.save_page(Path(folder) / f"{name}.html")
-            (bundle[0] if isinstance(bundle, tuple) else bundle)["text/plain"] = PAGE + name
+            data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
+            data["text/plain"] = PAGE + name
         return bundle
 
 
@@ -97,7 +98,9 @@ def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:
     return {control["name"]: control for control in sorted(named, key=lambda control: "values" in control)}
 
 
-def slider(name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, play: bool = False) -> Control:
+def slider(
+    name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, play: bool = False
+) -> Control:
     """A slider over given values. play: with a button that sweeps over them."""
     return _control("slider", name, label, values, words) | ({"play": True} if play else {})
 

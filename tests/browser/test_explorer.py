@@ -78,7 +78,9 @@ def test_a_sweep_runs_over_all_dimensions_and_ends(page):
     page.get_by_role("button", name="play: sweep dimension").click()
     page.wait_for_timeout(400)
     assert cell(page)[1] < 16
-    page.wait_for_function("() => document.querySelector('.mrl .headline').textContent.includes('32 of 32')", timeout=9000)
+    page.wait_for_function(
+        "() => document.querySelector('.mrl .headline').textContent.includes('32 of 32')", timeout=9000
+    )
     page.get_by_role("button", name="play: sweep dimension").wait_for()
 
 

@@ -42,3 +42,21 @@ def test_prepare_leaves_nothing_to_encode(tmp_path, monkeypatch, capsys):
     panel.set(dim=7)
     train(encoder, task, "all-cells", heads="per-layer", steps=2, batch_size=4)
     assert sum(encoded) == 0
+
+
+def test_page_is_one_file_with_every_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    corpus = {f"d{i}": " ".join(rng.choice(WORDS, 7)) for i in range(30)}
+    queries = {f"q{i}": " ".join(corpus[f"d{i}"].split()[:4]) for i in range(30)}
+    splits = {"dev": list(queries)[:10], "test": list(queries)[10:]}
+    task = RetrievalTask("toy", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(30)}, splits)
+    monkeypatch.setattr(load, "load_task", lambda name: task)
+    one, other = (save_tiny(tmp_path / name, layers=2, seed=i) for i, name in enumerate(("one", "other")))
+    out = tmp_path / "explorer.html"
+    command = ["page", "--task", "toy", "--model", str(one), "--model", str(other), "--queries", "3", "--out", str(out)]
+    assert parser.main(command) == 0
+    assert "one, other on toy, 10 dev queries" in capsys.readouterr().out
+    assert out.read_text().count("<script") == 1 and "standalone(explorer" in out.read_text()
+    assert parser.main([*command[:-1], str(tmp_path)]) == 2
+    assert "is a folder: give the name of a file" in capsys.readouterr().err

@@ -111,7 +111,7 @@ function draw(shown, act, width) {
   return [
     h("div", { class: "side" },
       h("figure", { style: `width:${left}px` }, h("figcaption", {}, "The path (nDCG@10 of each cell alone)"), heat),
-      h("figure", { style: `width:${right}px` }, h("figcaption", {}, `What it finds, what it costs over ${whole(shown.n)} documents`), scatter(shown, act, right, layers * 44 + 44))),
+      h("figure", { style: `width:${right}px` }, h("figcaption", {}, `What it finds and costs: ${whole(shown.n)} documents`), scatter(shown, act, right, layers * 44 + 44))),
     h("p", { class: "note" }, "Click a cell to begin the path there; in the top row, to end it there. Click a dot to take that path."),
     ...(shown.path ? [costs(shown), ...survivors(shown)] : []),
   ];
@@ -192,17 +192,16 @@ function costs(shown) {
 /** What each stage leaves, and where it puts the relevant document of one query. @param {any} shown @returns {Tree[]} */
 function survivors(shown) {
   const rows = shown.stages.map((/** @type {Stop} */ s, /** @type {number} */ i) => ({
-    marked: s.place > 0,
     cells: [
-      `${i + 1}`, `layer ${s.layer}, ${s.dim} dims`, `${whole(s.from)} → ${whole(s.to)}`, s.place ? `✔ at ${s.place}` : h("b", { class: "down" }, "✘ lost"), percent(s.kept),
+      `${i + 1}`, `layer ${s.layer}, ${s.dim} dims`, `${whole(s.from)} → ${whole(s.to)}`, s.place ? h("mark", {}, `✔ at ${s.place}`) : h("b", { class: "down" }, "✘ lost"), percent(s.kept),
       s.best.map(({ name, relevant }, j) => [j ? ", " : "", h(relevant ? "b" : "span", { title: name }, (relevant ? "✔ " : "") + short(name))]),
     ],
   }));
   const heads = [
-    { title: "stage", number: true, width: 48 }, { title: "scored by", width: 150 }, { title: "documents", number: true, width: 132 },
-    { title: "relevant one", width: 122 }, { title: "of all queries", number: true, width: 124 }, { title: "its best four" },
+    { title: "stage", number: true, width: 58 }, { title: "scored by", width: 146 }, { title: "documents", number: true, width: 118 },
+    { title: "relevant", width: 88 }, { title: "kept", number: true, width: 62 }, { title: "its best four" },
   ];
-  return [h("p", {}, "Where the relevant document of this query stands: ", h("b", {}, shorten(shown.text, 140))), table(heads, rows, "stages wrap")];
+  return [h("p", {}, "Where the relevant document stands (kept: the share of all queries' relevant documents that is left). Query: ", h("b", {}, shorten(shown.text, 140))), table(heads, rows, "stages wrap")];
 }
 
 /** The end of a dotted name: its last two parts, or one. @param {string} name */

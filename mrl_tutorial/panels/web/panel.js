@@ -4,7 +4,7 @@
  *
  * @import { Tree } from "./tree.js"
  * @typedef {{kind: "slider" | "switch" | "menu" | "text" | "number" | "button" | "hidden", name: string, label: string, values: any[],
- *   words?: string[], play?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, min?: number, max?: number}} Control
+ *   words?: string[], play?: boolean, free?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, min?: number, max?: number}} Control
  * @typedef {Record<string, any>} State
  * @typedef {{(changes: State): void, ask: (message: Record<string, any>) => void}} Act changes the state, or asks the kernel
  * @typedef {object} View
@@ -93,6 +93,7 @@ export function mount(view, host, root) {
     const [tables, more] = [host.get("tables"), Object.values(host.get("more") ?? {})];
     const found = await Promise.all([tables, ...more].map(unpack));
     data = found.slice(1).reduce(merge, found[0]);
+    state = possible(state, host.get("start") ?? state, view, data);
     asked = "";
     render();
   };
@@ -100,6 +101,7 @@ export function mount(view, host, root) {
     host.on("tables", load), host.on("more", load), host.on("status", schedule),
     host.on("state", () => {
       if (!timer) state = host.get("state"); // what the reader does now counts more
+      if (data) state = possible(state, host.get("start") ?? state, view, data);
       schedule();
     }),
   ];
@@ -130,6 +132,19 @@ export function mount(view, host, root) {
     sweeping = "";
     patch(root, before, []);
   };
+}
+
+/**
+ * The state with the starting value wherever a control lacks the one it holds, as in an address that somebody has edited.
+ *
+ * @param {State} state @param {State} start @param {View} view @param {any} data
+ */
+export function possible(state, start, view, data) {
+  const next = { ...state };
+  for (const c of /** @type {Control[]} */ (data.controls.flat())) {
+    if (c.values && !c.free && !c.values.includes(next[c.name])) next[c.name] = start[c.name];
+  }
+  return view.adjust?.(next, {}, data) ?? next;
 }
 
 /** Add what came later to the tables: objects are merged, all else is replaced. @param {any} data @param {any} more */
@@ -239,7 +254,7 @@ export function standalone(view, tables, start, root) {
     return { ...start, ...Object.fromEntries(known.map((name) => [name, typeof start[name] === "number" ? Number(given[name]) : given[name]])) };
   };
   return mount(view, {
-    get: (name) => (name === "state" ? read() : name === "tables" ? bytes : {}),
+    get: (name) => (name === "state" ? read() : name === "start" ? start : name === "tables" ? bytes : {}),
     save: (state) => history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, v]) => typeof v !== "object"))}`),
     send: null,
     on: (name, call) => {

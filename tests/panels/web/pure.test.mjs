@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { h, textOf } from "../../../mrl_tutorial/panels/web/tree.js";
 import { at, row } from "../../../mrl_tutorial/panels/web/tables.js";
-import { fill, merge } from "../../../mrl_tutorial/panels/web/panel.js";
+import { fill, merge, possible } from "../../../mrl_tutorial/panels/web/panel.js";
 import { colorsOf, column, heatColor, kept, limitsOf, pathOf, powers, scale, ticks } from "../../../mrl_tutorial/panels/web/plots.js";
 import { count, metricTitle, percent, quality, shorten, signed, three, whole } from "../../../mrl_tutorial/panels/web/words.js";
 
@@ -95,4 +95,12 @@ test("what comes later is merged into the tables, arrays are replaced", () => {
 
 test("the state is written into the code, other braces stay", () => {
   assert.equal(fill("x[:, :{dim}]  # {layer} {other}", { dim: 8, layer: 2 }), "x[:, :8]  # 2 {other}");
+});
+
+test("an address with values that do not exist falls back to where the panel starts", () => {
+  const data = { controls: [[{ name: "dim", values: [8, 16] }, { name: "query", values: ["a"], free: true }]] };
+  const start = { dim: 16, query: "a", pin: "" };
+  assert.deepEqual(possible({ dim: 999, query: "own", pin: "2,8" }, start, {}, data), { dim: 16, query: "own", pin: "2,8" });
+  const adjust = (state) => ({ ...state, dim: 8 });
+  assert.equal(possible(start, start, { adjust }, data).dim, 8);
 });
