@@ -125,7 +125,7 @@ class _Walk:
         self.place[node] = np.where(hit.any(1), hit.argmax(1) + 1, 0)
         shown = documents[self.follow, :SHOWN]
         self.best[node, :, : shown.shape[1]] = self.pool.take(shown)
-        for cell, nodes in self.children[node].items() if node in self.children else ():
+        for cell, nodes in self.children.get(node, {}).items():
             places = np.sort(self.rank[cell].take(documents), axis=1)
             for after in nodes:
                 self.visit(after, self.order[cell].take(places[:, : self.tree.depth[after]]))

@@ -10,9 +10,10 @@ import pytest
 
 from mrl_tutorial.classification import labeled_vectors
 from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
+from mrl_tutorial.classification.weighted import train_with
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import importance_weights
-from mrl_tutorial.panels.importance_weights import ImportanceWeights, train_with
+from mrl_tutorial.panels.importance_weights import ImportanceWeights
 from mrl_tutorial.panels.packing import unpack
 from tests.helpers.web import fixed, random_states, shown
 
