@@ -26,12 +26,13 @@ FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-browser lint notebooks check-notebooks bench badges constraints clean
+.PHONY: help lab test test-browser test-web lint notebooks check-notebooks bench badges constraints clean
 
 help:
 	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
 	@echo "make test             run the tests                   TEST_ARGS='-k losses'"
 	@echo "make test-browser     run the tests that drive Chromium"
+	@echo "make test-web         check the panels' JavaScript    (needs node)"
 	@echo "make lint             check style and types           (ruff, mypy)"
 	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
@@ -70,6 +71,12 @@ test: $(VENV)/.installed-test
 test-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
 	@$(PY) -m tools.chromium
 	$(PY) -m pytest tests/browser $(TEST_ARGS)
+
+# types and pure functions of the panels' JavaScript; needs node and npm, which the course itself does not
+test-web:
+	npm install --prefix tests/panels/web --no-audit --no-fund --no-package-lock --silent
+	npm run --prefix tests/panels/web --silent types
+	npm run --prefix tests/panels/web --silent test
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(PY) -m ruff check .

@@ -145,6 +145,7 @@ WATCH = """() => {
   }, true);
   window.mrlBefore = window.mrlSent ?? 0;
 }"""
+SCRIPT = "() => document.querySelector('script').textContent.split('\\nstandalone(')[0].length"
 READ = """() => {
   document.removeEventListener('input', window.mrlInput, true);
   cancelAnimationFrame(window.mrlFrame);
@@ -161,9 +162,8 @@ def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str]
     if unknown := set(only or ()) - set(PANELS):
         raise InputError(f"no panel is called {unknown.pop()!r}: there are {', '.join(PANELS)}")
     found: dict[str, Any] = {}
-    print(
-        f"{'panel':<20}{'kernel':<8}{'inputs':>7}{'p50 ms':>8}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}{'script kB':>11}"
-    )
+    heads = f"{'inputs':>7}{'p50 ms':>8}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}{'script kB':>11}"
+    print(f"{'panel':<20}{'kernel':<8}{heads}")
     for title in only or PANELS:
         found[title] = measure(PANELS[title], 1 if quick else 4)
         for place in PLACES:
@@ -199,7 +199,7 @@ def measure(entry: Entry, rounds: int) -> dict[str, Any]:
             page.context.set_offline(True)
             page.wait_for_selector(".mrl .headline")
             found["page"] = drags(page, entry.slider, rounds)
-            found["script_kb"] = page.evaluate("() => document.querySelector('script').textContent.length") / 1000
+            found["script_kb"] = page.evaluate(SCRIPT) / 1000
         found["page_kb"] = (Path(folder) / "panel.html").stat().st_size / 1000
     return found
 

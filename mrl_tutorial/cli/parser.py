@@ -127,7 +127,7 @@ VERBS = {
         "write the grid explorer as one html file that needs no kernel and loads nothing",
         ("--task", "--model", "--split", "--queries", "--out"),
         ("--task pydocs --out explorer.html", "--task my-data --model my-heads --model plain --out explorer.html"),
-        {"--model": {"action": "append", "help": "encoder: a name, a folder, or plain for the default; may be repeated"},
+        {"--model": {"action": "append", "help": "a name, a folder, or plain, the default; may be repeated"},
          "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},
          "--out": {"metavar": "FILE", "help": "html file"}},
     ),

@@ -81,8 +81,11 @@ class GridExplorer(Panel):
 
     def _tables(self, names: Sequence[str]) -> dict[str, Any]:
         m = self.model
+        quality = {
+            metric: {name: _packed(table) for name, table in tables.items()} for metric, tables in m.tables.items()
+        }
         found = {
-            "quality": {metric: {name: _packed(tables[name]) for name in tables} for metric, tables in m.tables.items()},
+            "quality": quality,
             "dims": m.dims, "every": list(range(1, m.width + 1)), "layers": len(m.layers), "width": m.width,
             "items": m.items, "trained": m.trained, "price": m.price(), "code": CODE,
         }  # fmt: skip

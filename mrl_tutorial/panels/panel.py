@@ -116,7 +116,7 @@ def menu(name: str, label: str, values: Sequence, words: Sequence[str] | None = 
 
 
 def field(kind: str, name: str, label: str = "", **options: Any) -> Control:
-    """A control without given values: "text", "number" (min=, max=), or "hidden" for a part of the state without one."""
+    """A control without given values: "text", "number" (min=, max=), or "hidden" for a state without a control."""
     return {"kind": kind, "name": name, "label": label, **options}
 
 

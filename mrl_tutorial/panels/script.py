@@ -23,7 +23,8 @@ body {{ margin: 0; background: Canvas; color-scheme: light dark; }} .mrl {{ max-
 document.getElementById("panel").replaceChildren();
 standalone({view}, "{tables}", {state}, document.getElementById("panel"));
 // inside of another page: tell it how tall this one is
-new ResizeObserver(([entry]) => parent.postMessage({{ mrlHeight: Math.ceil(entry.contentRect.height) }}, "*")).observe(document.body);
+const tell = ([entry]) => parent.postMessage({{ mrlHeight: Math.ceil(entry.contentRect.height) }}, "*");
+new ResizeObserver(tell).observe(document.body);
 </script></body></html>
 """
 

@@ -1,4 +1,4 @@
-"""The explorer as a page without a network, and in a JupyterLab: hands, keys, queries, training, access for everybody."""
+"""The explorer as a page without a network and in a JupyterLab: keys, hands, queries, training, access for all."""
 
 from __future__ import annotations
 
