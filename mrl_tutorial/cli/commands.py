@@ -93,6 +93,7 @@ def sweep(args: argparse.Namespace) -> None:
     writable(args.out)
     import shlex
 
+    from mrl_tutorial.evaluation.embeddings import share_cut
     from mrl_tutorial.tasks.load import load_task
     from mrl_tutorial.training.sweep import sweep as run
     from mrl_tutorial.training.sweep_file import read_sweep, summary
@@ -113,6 +114,8 @@ def sweep(args: argparse.Namespace) -> None:
     for read in tasks.values():
         say_warnings(read)
     print(read_sweep(args.out)[1]["scored"])
+    cut = ", ".join(f"{t.name} {share_cut(t, encoder, args.split):.1%}" for t in scored)
+    print(f"share of the texts that are cut at {encoder.max_length} tokens: {cut}; {encoder!r}")
     means = summary(frame)
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
     print(full.drop(columns=["what", "heads", "split", "layer", "dim"]).to_string(index=False, float_format="%.4f"))

@@ -106,11 +106,7 @@ class EarlyExit:
 
 
 def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
-    """Token embeddings (B, T, D) and mask (B, T) to text embeddings (B, D) float32: mean, first or last real token.
-
-    >>> pool(torch.tensor([[[2.0], [4.0], [9.0]]]), torch.tensor([[1, 1, 0]]), "mean")
-    tensor([[3.]])
-    """
+    """Token embeddings (B, T, D) and mask (B, T) to text embeddings (B, D) float32: mean, first or last real token."""
     hidden = hidden.float()
     if pooling == "cls":
         return hidden[:, 0]
@@ -123,11 +119,7 @@ def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
 
 
 def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> list[np.ndarray]:
-    """Group texts of like length: index arrays, longest texts first, each at most `budget` padded tokens (or one text).
-
-    >>> micro_batches([2, 9, 3, 8], budget=20)
-    [array([1, 3]), array([2, 0])]
-    """
+    """Index arrays of texts of like length, longest first, each at most `budget` padded tokens (or one text)."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
     groups, start = [], 0
     while start < len(order):
@@ -141,9 +133,6 @@ def least_padding(lengths: Sequence[int] | np.ndarray, parts: int) -> list[np.nd
     """Group texts of like length into `parts` groups with the least padding in all: index arrays, longest texts first.
 
     For training, where the whole batch stays in memory anyway and few large products are faster than many small ones.
-
-    >>> least_padding([2, 9, 3, 8], parts=2)
-    [array([1, 3]), array([2, 0])]
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     longest, n = np.asarray(lengths)[order], len(order)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
-from mrl_tutorial.evaluation.embeddings import check_embeddings, embed_task
+from mrl_tutorial.evaluation.embeddings import check_embeddings, embed_task, meant
 from mrl_tutorial.retrieval.indexes import check_vectors
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage
@@ -21,6 +21,7 @@ Progress = Callable[[int, int, str], None]
 
 def embed_splits(task: Any, encoder: Any, *, precision: str = "auto", progress: Progress | None = None) -> dict:
     """{"dev": ..., "test": ...}, each as `embed_task` gives it: what `plan_retrieval` needs."""
+    task, encoder = meant(task, encoder)
     task = prepared(task, "dev", "test")
     return {split: embed_task(task, encoder, split, precision, progress=progress) for split in ("dev", "test")}
 

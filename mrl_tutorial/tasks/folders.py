@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,6 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, Reshape, is_number, read_lines, read_table
-from mrl_tutorial.tasks.splits import limited
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, VectorsTask
 
@@ -74,14 +74,8 @@ def task_from_tables(
     if kind == "sets":
         whole = _cut(_Sets(name, origin, splits))
         splits = {split: pairs_of_sets(rows, split) for split, rows in whole.splits.items()}
-        task = PairsTask(name, origin, splits, limit, warnings=warnings, cuts=whole.cuts)
-    else:
-        task = _cut(PairsTask(name, origin, splits, limit, warnings=warnings))
-    rows = task.splits.get("train", [])
-    if limit is not None and len(rows) > limit:
-        warnings.append(f"train: {limit:,} of {len(rows):,} rows, by hash; limit=None takes all")
-        task.splits["train"] = limited(rows, limit)
-    return task
+        return PairsTask(name, origin, splits, limit, warnings=warnings, cuts=whole.cuts).with_splits()
+    return replace(_cut(PairsTask(name, origin, splits, warnings=warnings)), limit=limit).with_splits()
 
 
 def _by_labels(origin: str, splits: dict[str, Any], warnings: list[str]) -> tuple[str, dict[str, Any]]:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from mrl_tutorial import files
-
 SPLITS = ("train", "dev", "test")
 
 
@@ -57,14 +55,6 @@ def joined(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], tuple):
         return tuple(joined(columns) for columns in zip(*parts, strict=True))
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [item for part in parts for item in part]
-
-
-def limited(rows: list[Any], limit: int | None) -> list[Any]:
-    """At most `limit` rows, those with the lowest hash, in their order; None keeps all."""
-    if limit is None or len(rows) <= limit:
-        return rows
-    lowest = sorted(range(len(rows)), key=lambda row: files.key(rows[row]))[:limit]
-    return take(rows, sorted(lowest))
 
 
 def stratified_folds(labels: np.ndarray, folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

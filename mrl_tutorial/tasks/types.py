@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.splits import joined, limited, stratified_folds
+from mrl_tutorial.tasks.splits import joined, stratified_folds, take
 from mrl_tutorial.tasks.task import Task
 
 
@@ -78,7 +79,7 @@ class RetrievalTask(Task):
 
 @dataclass(frozen=True)
 class PairsTask(Task):
-    """Texts that belong together: split -> (anchor, positive, *negatives). limit: most rows of a train split to be cut.
+    """Texts that belong together: split -> (anchor, positive, *negatives). limit: the most rows of train.
 
     >>> PairsTask("tiny", "here", {"train": [("a", "b"), ("c", "d", "not this")]}).pairs("train")
     (['a', 'c'], ['b', 'd'])
@@ -89,13 +90,15 @@ class PairsTask(Task):
     kind: ClassVar[str] = "pairs"
 
     def with_splits(self, *wanted: str) -> PairsTask:
-        """As for every task; a train split that is cut holds at most `limit` rows."""
-        task = super().with_splits(*wanted)
+        """As for every task; its train split holds at most `limit` rows, those with the lowest hash."""
+        task = super().with_splits(*wanted) if wanted else self
         rows = task.splits.get("train", [])
-        if "train" in self.splits or self.limit is None or len(rows) <= self.limit:
+        if self.limit is None or len(rows) <= self.limit:
             return task
-        said = f"{self.limit:,} of the {len(rows):,} rows ({task.cuts['train']})"
-        return task._with({**task.splits, "train": limited(rows, self.limit)}, {"train": said})
+        lowest = sorted(range(len(rows)), key=lambda row: files.key(rows[row]))[: self.limit]
+        said = f"train: {self.limit:,} of {len(rows):,} rows, by hash; limit=None takes all"
+        splits = {**task.splits, "train": take(rows, sorted(lowest))}
+        return replace(task, splits=splits, warnings=[*task.warnings, said])
 
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
         """(anchors, positives) of the split. Raises InputError for an unknown split."""

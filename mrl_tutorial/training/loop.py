@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError, with_changes
+from mrl_tutorial.evaluation.embeddings import meant
 from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.progress import Ticker
@@ -82,6 +83,7 @@ def train(
     >>> result.steps, result.history[-1] < result.history[0]
     (5, True)
     """
+    task, encoder = meant(task, encoder)
     config = with_changes(config or TrainConfig(), changes).with_defaults(task.kind)
     recipe = get_recipe(recipe, encoder.n_layers, encoder.width) if isinstance(recipe, str) else recipe
     recipe = recipe.validate(encoder.n_layers, encoder.width)

@@ -111,6 +111,25 @@ def test_a_task_is_scored_as_sentence_transformers_scores_it(bert, tmp_path, sim
     }
 
 
+def test_the_command_line_takes_prompts_similarity_and_length(bert, tmp_path, capsys):
+    data, out = tmp_path / "test.csv", tmp_path / "g.json"
+    data.write_text("query,document\n" + "".join(f"{text},{text} {LONG}\n" for text in SENTENCES))
+    options = {
+        "--query-prompt": "a node : ",
+        "--document-prompt": "the matrix ",
+        "--similarity": "dot",
+        "--max-length": "9",
+    }
+    argv = [word for option in options.items() for word in option]
+    common = ["--precision", "fp32", "--dims", "32", "--layers", "3", "--json", str(out)]
+    assert main(["evaluate", "--task", str(data), "--model", str(bert), *argv, *common]) == 0
+    said, written = capsys.readouterr().out, json.loads(out.read_text())
+    encoder = Encoder.load(bert, prompts=PROMPTS, similarity="dot", max_length=9)
+    grid = evaluate_grid(data, encoder, precision="fp32", dims=[32], layers=[3])
+    assert written["values"] == [[round(grid.at(3, 32), 6)]] and written["prompts"] == PROMPTS and repr(encoder) in said
+    assert grid.values != evaluate_grid(data, Encoder.load(bert), precision="fp32", dims=[32], layers=[3]).values
+
+
 def test_training_sees_the_prompts_too(bert, tmp_path):
     """The loss of the first step is that of texts with their prompts written out by hand."""
     _, folder = saved(bert, tmp_path / "m", prompts=PROMPTS)

@@ -13,8 +13,10 @@ from mrl_tutorial.cli.parser import main
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.retrieval.measure import embed_splits
 from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.tasks.types import PairsTask, STSTask
+from mrl_tutorial.training.loop import train
 from tests.helpers.tiny import SENTENCES, save_tiny
 from tests.tasks.test_tasks import beir, write
 
@@ -152,6 +154,9 @@ def test_plain_meanings_are_taken_and_others_refused(tmp_path):
 
     theirs = SentenceTransformer(str(model), device="cpu")
     np.testing.assert_allclose(evaluate_grid(task, theirs, precision="fp32").values, want, atol=1e-6)
+    parts = embed_splits(str(folder), str(model))  # dev and test of a path do not overlap either
+    assert [x["queries"].shape[1] for x in parts.values()] == [len(task.judged(split)) for split in ("dev", "test")]
+    assert len(train(str(model), str(folder), "mrl", steps=1, batch_size=4, cache=False).history) == 1
     for given, message in [
         (([1, 2], encoder), "list is no task: give one of load_task, its name or a path"),
         ((SENTENCES, encoder), "list is no task"),

@@ -41,7 +41,7 @@ def test_csv_of_pairs_with_negatives(tmp_path):
     anchors, positives = task.pairs("dev")
     assert all(a.split()[1] == p.split()[1] for a, p in zip(anchors, positives, strict=True))
     limited = load_task(tmp_path / "p.csv", limit=20).with_splits("train", "test")
-    assert len(limited.splits["train"]) == 20 and "20 of the " in limited.cuts["train"]
+    assert len(limited.splits["train"]) == 20 and "limit=None" in limited.warnings[0]
     assert limited.splits["test"] == task.splits["test"]
     (tmp_path / "f").mkdir()
     (tmp_path / "p.csv").rename(tmp_path / "f" / "train.csv")  # training data alone are cut at once
