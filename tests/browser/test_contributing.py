@@ -1,4 +1,4 @@
-"""The panel that CONTRIBUTING shows is whole: its Python and its JavaScript, as printed there, make a page that slides."""
+"""The panel that CONTRIBUTING shows is whole: its Python and JavaScript, as printed there, make a page that slides."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from tools.chromium import REMEDY, find_chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+# there after `make test-web`
+AXE = Path(__file__).resolve().parents[1] / "panels" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 LOOK = """() => {
   const root = document.querySelector('.mrl');
   const words = (e) => e.textContent.trim() || e.outerHTML;
@@ -65,7 +67,17 @@ def headline(page: Page) -> str:
 
 
 def check_look(page: Page) -> None:
-    """No text below 14 px, nothing beyond the panel's edge."""
+    """No text below 14 px, nothing beyond the panel's edge, and no barrier that axe-core calls serious."""
     found = page.evaluate(LOOK)
     assert found["texts"] > 10
     assert found["small"] == [] and found["out"] == [] and not found["wide"]
+    assert barriers(page) == []
+
+
+def barriers(page: Page) -> list[tuple[str, str]]:
+    """What keeps somebody out: (rule, first element) of axe-core's serious and critical findings; none without it."""
+    if not AXE.exists():
+        return []
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

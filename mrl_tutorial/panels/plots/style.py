@@ -1,11 +1,8 @@
-"""What all figures share: colors that every eye can tell apart, letters large enough for a projector, one template."""
+"""What all figures share: colors that every eye can tell apart, letters large enough for a projector."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import plotly.graph_objects as go
-import plotly.io as pio
 
 # Okabe and Ito's palette, in the order in which models are drawn; every heat map uses cividis
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -16,16 +13,6 @@ INK = "#1A1A1A"
 GRAY = "#8C8C8C"
 FONT = 15
 LABELS = {"tickangle": 0, "ticklabeloverflow": "allow"}  # plotly need not measure whether tick labels collide
-
-# Every figure holds a copy of its template, so ours is simple_white without what the course never draws.
-TEMPLATE = "mrl"
-KINDS = ("bar", "heatmap", "scatter", "table")
-UNUSED = ("colorscale", "geo", "polar", "scene", "ternary")
-white = pio.templates["simple_white"].to_plotly_json()
-pio.templates[TEMPLATE] = go.layout.Template(
-    data={kind: white["data"][kind] for kind in KINDS},
-    layout={key: value for key, value in white["layout"].items() if key not in UNUSED},
-)
 
 
 def metric_title(metric: str) -> str:
@@ -42,7 +29,7 @@ def metric_title(metric: str) -> str:
 def style(title: str = "") -> dict[str, Any]:
     """The layout that every figure shares: template, font, margins, title."""
     shared: dict[str, Any] = {
-        "template": TEMPLATE,
+        "template": "simple_white",
         "font": {"size": FONT, "color": INK},
         "hoverlabel": {"font": {"size": FONT}},
         "margin": {"l": 60, "r": 20, "t": 60 if title else 40, "b": 60},

@@ -168,6 +168,7 @@ function page(view, now, act, sweep) {
   );
   const code = data.code && h(
     "details", { class: "code" }, h("summary", {}, "This cell in Python"), h("pre", {}, h("code", {}, fill(data.code, state))),
+    h("button", { type: "button", onclick: () => navigator.clipboard?.writeText(fill(data.code, state)) }, "Copy"),
   );
   return [
     ...rows,
