@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io as pio
 import pytest
 
 from mrl_tutorial.errors import InputError
@@ -33,22 +29,6 @@ def contrast(a: str, b: tuple[int, ...]) -> float:
     one = luminance(tuple(int(a[i : i + 2], 16) for i in (1, 3, 5)))
     low, high = sorted((one, luminance(b)))
     return (high + 0.05) / (low + 0.05)
-
-
-def test_the_template_is_that_of_simple_white_for_all_that_is_drawn(values):
-    white, drawn = pio.templates["simple_white"].to_plotly_json(), plots.heatmap(values, LAYERS, DIMS)
-    own = drawn.layout.template.to_plotly_json()
-    assert own["layout"].items() <= {**white["layout"]}.items() and {"xaxis", "yaxis", "font"} <= set(own["layout"])
-    package = Path(plots.__file__).parents[2]
-    code = "".join(
-        path.read_text() for folder in (package, package.parent / "notebooks") for path in folder.rglob("*.py")
-    )
-    kinds = set(re.findall(r'"type": "(bar|heatmap|scatter|histogram|contour|table|pie)"', code))
-    kinds |= {kind.lower() for kind in re.findall(r"go\.(Bar|Heatmap|Scatter|Histogram|Contour|Table|Pie)\(", code)}
-    kinds |= set(re.findall(r"\.add_(bar|heatmap|scatter|histogram|contour|table|pie)\(", code))
-    assert kinds >= {"scatter", "heatmap", "bar", "table"}
-    for kind in kinds:
-        assert own["data"][kind] == white["data"][kind], f"{kind} is drawn, but not in the template"
 
 
 def test_heat_map_prints_every_value_in_its_cell(values):
