@@ -20,9 +20,9 @@ def task_from_path(path: Path, name: str, origin: str, limit: int | None = None)
     """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs.
     Raises InputError naming file, line and remedy."""
     if path.is_file():
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return _task_of_vectors(path, name, origin)
-        if path.suffix in TABLES:
+        if path.suffix.lower() in TABLES:
             return task_from_tables({"all": [path]}, name, origin, limit)
         raise InputError(f"{path}: cannot be read as a task; give a {', '.join(TABLES)} or .npy, or a folder")
     corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"

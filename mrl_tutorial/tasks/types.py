@@ -201,7 +201,8 @@ class ClassificationTask(Task):
         return replace(self, warnings=[*self.warnings, *said])
 
     def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
-        return () if self.folds else ("train",)
+        texts = all(isinstance(inputs, list) for inputs, _ in self.splits.values())  # vectors have none to be cut by
+        return ("train",) if texts and not self.folds else ()
 
     def fold_indices(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """(train, test) indices into splits["all"], one pair a fold, stratified. Raises InputError without folds."""

@@ -108,5 +108,5 @@ def test_what_cannot_be_fitted_is_refused():
         with pytest.raises(InputError, match="give 1 or more"):
             evaluate_grid(task, embeddings=vectors, **wrong)
     untrained = ClassificationTask("stub", "random", {"test": task.splits["test"]}, list("abcd"))
-    with pytest.raises(InputError, match="no split 'train'"):
+    with pytest.raises(InputError, match="too few to cut by hash"):
         evaluate_grid(untrained, embeddings=vectors)
