@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -20,7 +19,7 @@ from tools.site.text import Lead, to_html
 
 LOOK = Path(__file__).parent / "look"
 FIGURE = "application/vnd.plotly.v1+json"
-LONG = 30  # lines; longer code is folded
+LONG = 30  # lines; longer code is folded, and so are the imports at the top
 TITLE = re.compile(r"<title>(.*?)</title>", re.S)
 # The page of a panel follows the theme of the page that it stands in
 FOLLOW = """<script>
@@ -51,15 +50,18 @@ def article(run: Run, site: Path, lead: Lead) -> str:
     notebook = nbformat.read(run.notebook, 4)
     notebook.cells = [c for c in notebook.cells if "setup" not in c.metadata.get("tags", ())]  # that is for Colab
     panels = iter(run.pages)
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
+    for place, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
         exercise = cell.source.strip().split("\n")[-1].startswith("check.")
         claim = next((tag for tag in cell.metadata.get("tags", ()) if tag.startswith("claim-")), "")
         lines = cell.source.count("\n") + 1
-        cell.metadata["site"] = {"exercise": exercise, "id": claim, "folded": lines if lines > LONG else 0}
+        cell.metadata["site"] = {
+            "exercise": exercise,
+            "id": claim,
+            "folded": lines if lines > LONG or place == 0 else 0,
+        }
         if exercise:
             cell.outputs = []  # only that nothing has been solved yet
+        cell.outputs = joined(cell.outputs)
         for number, output in enumerate(cell.outputs):
             name = f"{run.stem}/{cell.id}-{number}"
             if is_panel(output):
@@ -70,8 +72,19 @@ def article(run: Run, site: Path, lead: Lead) -> str:
     return str(body)
 
 
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs with what was printed in pieces in one piece: a kernel sends it as it comes."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if kept and output.output_type == kept[-1].output_type == "stream" and output.name == kept[-1].name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
 def panel(page: Path, name: str, picture: str | None, site: Path) -> str:
-    """A frame with a live panel, as high as the panel says it is; its picture where scripts do not run, and on paper."""
+    """A frame with a live panel, as high as the panel says; its picture on paper and where scripts do not run."""
     text = page.read_text(encoding="utf-8")
     found = TITLE.search(text)
     title = html.escape(html.unescape(found[1])) if found else "panel"
@@ -84,9 +97,10 @@ def panel(page: Path, name: str, picture: str | None, site: Path) -> str:
         still = _picture(picture, name, f"a picture of the panel {title}", site, "still")
         height = Image.open(io.BytesIO(base64.b64decode(picture))).height
     return (
-        f'<figure class="panel"><figcaption><b>Live panel</b> Move its controls: it answers at once, here in your browser. '
-        f'<a href="{address}" target="_blank">Open it alone</a></figcaption>'
-        f'<iframe src="{address}" title="Live panel: {title}" loading="lazy" height="{height}"></iframe>{still}</figure>'
+        '<figure class="panel"><figcaption><b>Live panel</b> Move its controls: it answers at once, here in your '
+        f'browser. <a href="{address}" target="_blank">Open it alone</a></figcaption>'
+        f'<iframe src="{address}" title="Live panel: {title}" loading="lazy" height="{height}"></iframe>{still}'
+        "</figure>"
     )
 
 
@@ -108,15 +122,6 @@ def _picture(picture: str, name: str, alt: str, site: Path, style: str = "") -> 
     target.write_bytes(base64.b64decode(picture))
     with Image.open(target) as image:
         width, height = image.size
-    style = f' class="{style}"' if style else ""
-    return (
-        f'<img src="pictures/{name}.png" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy"{style}>'
-    )
-
-
-def clear(site: Path) -> None:
-    """An empty folder for the site. One that was not made by this tool is left alone, with SystemExit."""
-    if site.exists() and any(site.iterdir()) and not (site / "search-index.js").exists():
-        raise SystemExit(f"{site} is not empty and no site of this course: choose another folder with --out")
-    shutil.rmtree(site, ignore_errors=True)
-    site.mkdir(parents=True)
+    kind = f' class="{style}"' if style else ""
+    size = f'width="{width}" height="{height}"'
+    return f'<img src="pictures/{name}.png" alt="{html.escape(alt)}" {size} loading="lazy"{kind}>'

@@ -45,7 +45,10 @@ def runs(only: list[str] | None = None) -> list[Run]:
     missing = [s for s in sources if not (committed(s) or again(s, folder, fast))]
     if missing:
         names = ", ".join(source.stem for source in missing)
-        print(f"these notebooks have no live panels yet, so they run now{' with small budgets' * fast}: {names}", flush=True)
+        print(
+            f"these notebooks have no live panels yet, so they run now{' with small budgets' * fast}: {names}",
+            flush=True,
+        )
         chosen = [part for source in missing for part in ("--only", source.stem)]
         command = [sys.executable, "-m", "tools.build_notebooks", *chosen, "--out", str(folder)]
         if subprocess.run(command, cwd=build.HERE.parent, check=False).returncode:
@@ -77,7 +80,9 @@ def with_panels(notebook: Path, pages: Path, fast: bool = False) -> Run | None:
     """The run whose panels are in the folder `pages`; None where some are missing or of another run."""
     if not notebook.exists():
         return None
-    shown = [output for cell in nbformat.read(notebook, 4).cells for output in cell.get("outputs", ()) if is_panel(output)]
+    shown = [
+        output for cell in nbformat.read(notebook, 4).cells for output in cell.get("outputs", ()) if is_panel(output)
+    ]
     found = sorted(pages.glob("*.html"))
     if len(shown) != len(found):
         return None
