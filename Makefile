@@ -8,6 +8,7 @@ MIN_FREE_GB ?=
 LAB_ARGS ?=
 TEST_ARGS ?=
 NOTEBOOK_ARGS ?=
+SITE_ARGS ?=
 BENCH ?= grid
 BENCH_ARGS ?=
 FAST ?=
@@ -26,7 +27,7 @@ FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-browser test-web lint notebooks check-notebooks bench badges constraints clean
+.PHONY: help lab test test-browser test-web lint notebooks check-notebooks site bench badges constraints clean
 
 help:
 	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
@@ -36,6 +37,7 @@ help:
 	@echo "make lint             check style and types           (ruff, mypy)"
 	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
+	@echo "make site             the course as a web site in site/   SITE_ARGS='--only 00'  FAST=1"
 	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|panels|retrieval"
 	@echo "make badges           Binder and Colab badges and links   REPO=owner/name"
 	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
@@ -89,6 +91,9 @@ notebooks: $(VENV)/.installed-build
 check-notebooks: $(VENV)/.installed-build
 	$(PY) -m tools.build_notebooks --check $(NOTEBOOK_ARGS)
 
+site: $(VENV)/.installed-build
+	$(PY) -m tools.site $(SITE_ARGS)
+
 bench: $(VENV)/.installed-test $(if $(filter panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)
 
@@ -99,4 +104,4 @@ constraints: $(VENV)/.installed-test $(VENV)/.installed-browser $(VENV)/.install
 	$(PY) -m tools.constraints constraints.txt
 
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
