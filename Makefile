@@ -39,7 +39,7 @@ help:
 	@echo "make check-notebooks  do sources and notebooks agree?"
 	@echo "make site             the course as a web site in site/   SITE_ARGS='--only 00'  FAST=1"
 	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|panels|retrieval"
-	@echo "make badges           Binder and Colab badges and links   REPO=owner/name"
+	@echo "make badges           the address in pyproject.toml goes into README and lessons   REPO=owner/name"
 	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
 	@echo "make clean            remove $(VENV) and what was built"
 

@@ -26,8 +26,13 @@ if "google.colab" in sys.modules:
 
     repository, folder = "", "/content/course"
     if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[notebooks,ann]"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
     os.chdir(folder + "/notebooks")
     sys.path[:0] = [folder, folder + "/notebooks"]
     output.enable_custom_widget_manager()

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import nbformat
 import pytest
 
 from tools import badges
+from tools import build_notebooks as build
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,9 +40,17 @@ def test_every_notebook_has_the_setup_cell(source):
 def clone(tmp_path):
     for name in ("tools", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("images", "__pycache__"))
-    for extra in (tmp_path / "notebooks").glob("0[2-9]*.ipynb"):
-        extra.unlink()
-    shutil.copy(ROOT / "README.md", tmp_path)
+    for old in (tmp_path / "notebooks").glob("0*.ipynb"):
+        old.unlink()
+    for source in SOURCES[:2]:  # built notebooks in step with their sources, with an output in each cell
+        notebook = build.read(source)
+        code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+        for number, cell in enumerate(code, start=1):
+            cell.execution_count = number
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=f"{number}\n")]
+        (tmp_path / "notebooks" / f"{source.stem}.ipynb").write_text(nbformat.writes(notebook) + "\n")
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
@@ -72,20 +82,49 @@ def test_badges_are_written_everywhere_and_written_again_for_another_address(clo
             assert f"labpath=notebooks%2F{stem}.ipynb" in text and f"/blob/main/notebooks/{stem}.ipynb" in text
             if path.suffix == ".py":
                 assert told(text) == f"https://github.com/{repo}"
+        told_by_pyproject = tomllib.loads((clone / "pyproject.toml").read_text())["project"]["urls"]
+        assert told_by_pyproject == {"Repository": f"https://github.com/{repo}"}
     after = nbformat.read(next((clone / "notebooks").glob("00*.ipynb")), as_version=4)
     assert [c.get("outputs") for c in after.cells] == outputs
     readme = (clone / "README.md").read_text()
     assert [x for x in readme.splitlines() if x and "mybinder" not in x] == [
         x for x in before.splitlines() if x and "mybinder" not in x
     ]
-    assert run(clone, "else-where/The.Course").returncode == 0 and (clone / "README.md").read_text() == readme
+    assert run(clone).returncode == 0 and (clone / "README.md").read_text() == readme  # read from pyproject.toml
 
 
-@pytest.mark.parametrize("args", [(), ("no-owner",), ("a/b/c",), ("https://example.org/a/b",)])
-def test_what_is_no_address_changes_nothing(clone, args):
-    before = (clone / "README.md").read_text()
-    done = run(clone, *args)
-    assert done.returncode != 0 and "REPO=owner/name" in done.stderr and (clone / "README.md").read_text() == before
+def test_without_an_address_there_are_no_badges(clone):
+    assert run(clone, "someone/first").returncode == 0
+    text = (clone / "pyproject.toml").read_text()
+    (clone / "pyproject.toml").write_text(re.sub(r'\nRepository = ".*"', "", text))
+    done = run(clone, "")
+    assert done.returncode == 0 and "names no repository yet" in done.stdout and "REPO=owner/name" in done.stdout
+    for path in (clone / "README.md", *clone.glob("notebooks/*.ipynb"), *clone.glob("notebooks/source/0*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert "mybinder.org/v2" not in text and "/blob/main/notebooks" not in text, path
+        assert path.suffix != ".py" or told(text) == ""
+
+
+@pytest.mark.parametrize("repo", ["no-owner", "a/b/c", "https://example.org/a/b"])
+def test_what_is_no_address_changes_nothing(clone, repo):
+    names = ("README.md", "pyproject.toml")
+    before = [(clone / name).read_bytes() for name in names]
+    done = run(clone, repo)
+    assert done.returncode != 0 and "REPO=owner/name" in done.stderr
+    assert [(clone / name).read_bytes() for name in names] == before
+    (clone / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{repo}"\n')
+    done = run(clone)
+    assert done.returncode != 0 and "REPO=owner/name" in done.stderr and (clone / names[0]).read_bytes() == before[0]
+
+
+def test_a_notebook_that_differs_from_its_source_keeps_its_code_and_outputs(clone):
+    built = next((clone / "notebooks").glob("01*.ipynb"))
+    source = next((clone / "notebooks" / "source").glob("01*.py"))
+    source.write_text(source.read_text() + "\n# %%\nprint('not built yet')\n")
+    before = built.read_bytes()
+    done = run(clone, "someone/first")
+    assert done.returncode == 0 and built.name not in done.stdout and built.read_bytes() == before
+    assert "someone/first" in source.read_text()
 
 
 def body(repo: str | None) -> str:
@@ -99,16 +138,36 @@ def test_elsewhere_the_cell_does_nothing(monkeypatch):
     assert set(scope) <= {"sys", "__builtins__"}
 
 
-def test_on_colab_it_fetches_installs_and_switches_widgets_on(monkeypatch):
-    ran, moved, widgets = [], [], []
-    colab = types.ModuleType("google.colab")
-    colab.output = types.SimpleNamespace(enable_custom_widget_manager=lambda: widgets.append(1))
+@pytest.fixture
+def colab(monkeypatch):
+    """What the cell does on Colab: commands, folders entered, switches of widgets."""
+    did = types.SimpleNamespace(ran=[], moved=[], widgets=[])
+    module = types.ModuleType("google.colab")
+    module.output = types.SimpleNamespace(enable_custom_widget_manager=lambda: did.widgets.append(1))
     monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
-    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command))
-    monkeypatch.setattr("os.chdir", moved.append)
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: did.ran.append(command))
+    monkeypatch.setattr("os.chdir", did.moved.append)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    return did
+
+
+def test_on_colab_it_fetches_installs_and_switches_widgets_on(colab):
     exec(body("a/b"), {})
-    assert "https://github.com/a/b" in ran[0] and ran[1][1:4] == ["-m", "pip", "install"] and len(ran) == 2
-    assert moved == ["/content/course/notebooks"] and sys.path[:2] == ["/content/course", "/content/course/notebooks"]
-    assert widgets == [1]
+    clone, install = colab.ran
+    assert "https://github.com/a/b" in clone and install[1:4] == ["-m", "pip", "install"]
+    assert colab.moved == ["/content/course/notebooks"] and colab.widgets == [1]
+    assert sys.path[:2] == ["/content/course", "/content/course/notebooks"]
+
+
+def test_on_colab_without_an_address_it_says_what_to_do_and_does_nothing_else(colab):
+    with pytest.raises(RuntimeError, match=r"address of its repository.*unzip the course into /content/course"):
+        exec(body(None), {})
+    assert colab.ran == colab.moved == colab.widgets == []
+
+
+def test_on_colab_a_course_that_was_put_there_by_hand_needs_no_address(colab, monkeypatch):
+    monkeypatch.setattr("os.path.isdir", lambda path: path == "/content/course")
+    exec(body(None), {})
+    (install,) = colab.ran
+    assert install[-1] == "/content/course[panels,ann]" and colab.widgets == [1]
