@@ -52,11 +52,11 @@ def article(run: Run, site: Path, lead: Lead) -> str:
     panels = iter(run.pages)
     for place, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
         exercise = cell.source.strip().split("\n")[-1].startswith("check.")
-        claim = next((tag for tag in cell.metadata.get("tags", ()) if tag.startswith("claim-")), "")
+        claims = [tag for tag in cell.metadata.get("tags", ()) if tag.startswith("claim-")]
         lines = cell.source.count("\n") + 1
         cell.metadata["site"] = {
             "exercise": exercise,
-            "id": claim,
+            "claims": claims,
             "folded": lines if lines > LONG or place == 0 else 0,
         }
         if exercise:

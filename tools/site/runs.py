@@ -14,6 +14,8 @@ from mrl_tutorial.errors import InputError
 from tools import build_notebooks as build
 
 BUILD = build.HERE.parent / "build"
+PANELS = build.HERE.parent / "mrl_tutorial" / "panels"
+CODE = (".py", ".js", ".css")
 SLACK = 3600  # seconds that a run may still take after its last panel: a notebook that is younger is of another run
 
 
@@ -69,9 +71,11 @@ def committed(source: Path) -> Run | None:
 
 
 def again(source: Path, folder: Path, fast: bool) -> Run | None:
-    """What an earlier run for the site has left, if the source has not changed since."""
+    """What an earlier run for the site has left, if neither the source nor the panels' code have changed since."""
     notebook = folder / f"{source.stem}.ipynb"
     if any("make notebooks" in line for line in build.problems(source, notebook)):
+        return None
+    if notebook.stat().st_mtime < max(path.stat().st_mtime for path in PANELS.rglob("*.*") if path.suffix in CODE):
         return None
     return with_panels(notebook, pages_of(folder, source), fast)
 

@@ -52,6 +52,10 @@ class Renderer(IPythonRenderer):
         address = self.lead(url)
         return text if address is None else str(super().link(text, address, title))
 
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """What a picture says: badges would be fetched from another host, and other files are not in the site."""
+        return html.escape(html.unescape(text))
+
     def inline_math(self, body: str) -> str:
         """A formula in a line."""
         return str(convert(body))
