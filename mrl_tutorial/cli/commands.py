@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrl_tutorial.cli.doctor import doctor as doctor
 from mrl_tutorial.cli.explorer import page as page
 from mrl_tutorial.cli.explorer import prepare as prepare
 from mrl_tutorial.cli.support import say_warnings, score, table, writable

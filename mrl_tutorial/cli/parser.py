@@ -131,6 +131,7 @@ VERBS = {
          "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},
          "--out": {"metavar": "FILE", "help": "html file"}},
     ),
+    "doctor": Verb("look at this machine, and say what to fix before the course runs here", (), ("",)),
     "prepare": Verb(
         "read and embed what notebook 00 needs, so that it opens at once", ("--model",), ("", "--model my-heads")
     ),
