@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
@@ -17,6 +18,7 @@ from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, unique_texts
+from mrl_tutorial.training.memory import tokens_that_fit
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
 
@@ -59,7 +61,12 @@ class FrozenLayers:
 
 
 class FullBackbone:
-    """A copy of the backbone, in length-sorted micro-batches so that short texts are not padded to the longest."""
+    """A copy of the backbone, in length-sorted micro-batches so that short texts are not padded to the longest.
+
+    What the backward pass needs stays in memory where it takes at most half of what is left (`tokens_that_fit`, asked
+    once, at the start). Where it would take more, as on a Binder server of 2 GB, each micro-batch is as large as fits,
+    and is computed once more in the backward pass: the same loss and gradient, for about a third more time.
+    """
 
     def __init__(self, encoder: Encoder, recipe: Recipe, config: TrainConfig) -> None:
         if encoder.heads is not None:
@@ -75,18 +82,29 @@ class FullBackbone:
         deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
         self.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
         self._run = running.EarlyExit(self.module, self.layers)
+        self.fits = tokens_that_fit(self.module.config, deepest, self.max_tokens)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the blocks up to the deepest that the recipe needs: (L, N, D)."""
-        tokenizer, parts, order = self.encoder.tokenizer, [], []
-        ids = tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            for group in running.least_padding([len(i) for i in ids], max(1, len(texts) // 21)):
-                padded, mask = running.pad([ids[i] for i in group], tokenizer.pad_token_id or 0)
-                hidden = self._run(padded, mask)
-                parts.append(torch.stack([running.pool(h, mask, self.encoder.pooling) for h in hidden]))  # (L, b, D)
-                order.append(group)
-        return torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(order)))]
+        ids = self.encoder.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        lengths, parts = [len(i) for i in ids], []
+        groups = running.least_padding(lengths, max(1, len(texts) // 21))
+        again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
+        if again:
+            groups = running.micro_batches(lengths, self.fits or 0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"), set_checkpoint_early_stop(False):
+            for group in groups:
+                rows = [ids[i] for i in group]
+                if again:
+                    parts.append(checkpoint(self._group, rows, use_reentrant=False, preserve_rng_state=False))
+                else:
+                    parts.append(self._group(rows))
+        return torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(groups)))]
+
+    def _group(self, ids: list[list[int]]) -> Tensor:
+        """One micro-batch: (L, b, D)."""
+        padded, mask = running.pad(ids, self.encoder.tokenizer.pad_token_id or 0)
+        return torch.stack([running.pool(hidden, mask, self.encoder.pooling) for hidden in self._run(padded, mask)])
 
     def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
         """The trained copy."""
