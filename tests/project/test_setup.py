@@ -35,16 +35,31 @@ CORE = ranges(PROJECT["dependencies"])
 EXTRAS = {name: ranges(lines) for name, lines in PROJECT["optional-dependencies"].items()}
 
 
-@pytest.mark.parametrize("path", ["environment.yml", "binder/environment.yml"])
-def test_conda_environment_is_in_step_with_pyproject(path):
+def conda(path: str) -> tuple[dict[str, SpecifierSet], list[str]]:
+    """What a conda environment lists: by the names of PyPI, and the lines for pip."""
     listed = yaml.safe_load((ROOT / path).read_text())["dependencies"]
-    pip = next(x["pip"] for x in listed if isinstance(x, dict))
-    conda = (x.partition(" ") for x in listed if isinstance(x, str))
-    have = ranges(CONDA_NAMES.get(name, name) + versions for name, _, versions in conda)
+    pip = next((x["pip"] for x in listed if isinstance(x, dict)), [])
+    lines = (x.partition(" ") for x in listed if isinstance(x, str))
+    return ranges(CONDA_NAMES.get(name, name) + versions for name, _, versions in lines), pip
+
+
+def test_conda_environment_is_in_step_with_pyproject():
+    have, pip = conda("environment.yml")
     have |= ranges(x for x in pip if not x.startswith("-e"))
     assert have.pop("python") == SpecifierSet(PROJECT["requires-python"])
     assert have.pop("pip") == SpecifierSet()
     assert have == CORE | EXTRAS["notebooks"] | EXTRAS["ann"]
+
+
+def test_binder_has_a_python_that_we_support_and_pins_the_rest():
+    listed = yaml.safe_load((ROOT / "binder/environment.yml").read_text())["dependencies"]
+    # how repo2docker finds it: buildpacks/conda, PYTHON_REGEX; what does not match gets its own default
+    (python,) = (m[1] for x in listed if (m := re.match(r"python\s*=+\s*([\d\.]*)", x)))
+    assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
+    assert [x for x in listed if x.startswith("pytorch")] == [f"pytorch-cpu {CORE['torch']}"]
+    script = (ROOT / "binder/postBuild").read_text()
+    assert "constraints.txt" in script and '-c "$versions" -e ".[notebooks,ann]"' in script
+    assert os.access(ROOT / "binder/postBuild", os.X_OK) and os.access(ROOT / "binder/start", os.X_OK)
 
 
 def test_constraints_pin_everything_that_pyproject_asks_for():
