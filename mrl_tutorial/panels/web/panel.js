@@ -35,44 +35,60 @@ const SWEEP = 5000; // milliseconds that a sweep takes
 export function mount(view, host, root) {
   /** @type {State} */
   let state = host.get("state");
+  /** @type {State} what the reader has changed since the kernel last heard */
+  let mine = {};
   /** @type {any} */
   let data = null;
   /** @type {Tree[]} */
   let before = [];
   let [frame, timer, pressed, width, asked, sweeping] = [0, 0, false, root.clientWidth > LEAST ? root.clientWidth : 900, "", ""];
+  let [load, loaded, blamed] = [0, 0, ""]; // tables that came, and were unpacked; the question that an error answers
+  const missing = () => JSON.stringify(view.missing?.(state, data) ?? null);
 
   const render = () => {
     cancelAnimationFrame(frame);
     frame = 0;
     if (!data) return;
-    const wish = view.missing?.(state, data);
-    if (wish && host.send && JSON.stringify(wish) !== asked) {
-      asked = JSON.stringify(wish);
-      host.send(wish);
+    const wish = missing();
+    if (wish !== "null" && host.send && wish !== asked) {
+      asked = wish;
+      host.send(JSON.parse(wish));
     }
-    const after = page(view, { state, data, width, status: host.get("status") ?? {}, live: !!host.send, sweeping }, act, sweep);
+    const { error, ...status } = host.get("status") ?? {};
+    if (error && wish === blamed) status.error = error;
+    const after = page(view, { state, data, width, status, live: !!host.send, sweeping }, act, sweep);
     patch(root, before, after);
     before = after;
   };
   const schedule = () => {
     frame ||= requestAnimationFrame(render);
   };
+  const save = () => {
+    mine = {};
+    host.save(state);
+  };
   const rest = () => {
     clearTimeout(timer);
     timer = window.setTimeout(() => {
       timer = 0;
       if (pressed || sweeping) rest();
-      else host.save(state);
+      else save();
     }, REST);
   };
   /** @type {Act} */
   const act = Object.assign((/** @type {State} */ changes) => {
     if (Object.keys(changes).every((name) => changes[name] === state[name])) return;
     const next = { ...state, ...changes };
-    state = view.adjust?.(next, changes, data) ?? next;
+    const made = view.adjust?.(next, changes, data) ?? next;
+    for (const name in made) if (made[name] !== state[name]) mine[name] = made[name];
+    state = made;
     schedule();
     rest();
-  }, { ask: (/** @type {Record<string, any>} */ message) => host.send?.(message) });
+  }, { ask: (/** @type {Record<string, any>} */ message) => host.send?.("state" in message ? { ...message, state } : message) });
+  /** What the host says counts, but what the reader does now counts more. */
+  const adopt = () => {
+    state = possible({ ...host.get("state"), ...mine }, host.get("start") ?? state, view, data);
+  };
   const sweep = (/** @type {Control} */ control) => {
     sweeping = sweeping ? "" : control.name;
     const start = performance.now();
@@ -89,24 +105,35 @@ export function mount(view, host, root) {
     schedule();
   };
 
-  const load = async () => {
-    const [tables, more] = [host.get("tables"), Object.values(host.get("more") ?? {})];
-    const found = await Promise.all([tables, ...more].map(unpack));
+  const unpacked = once(unpack); // the tables are large, and often only `more` comes
+  const arrive = async () => {
+    const turn = ++load;
+    const found = await Promise.all([unpacked(host.get("tables")), ...Object.values(host.get("more") ?? {}).map(unpack)]);
+    if (turn !== load) return; // newer ones are on their way, or the panel is gone
+    loaded = turn;
     data = found.slice(1).reduce(merge, found[0]);
-    state = possible(state, host.get("start") ?? state, view, data);
+    adopt();
     asked = "";
+    blamed ||= missing();
     render();
   };
   const undo = [
-    host.on("tables", load), host.on("more", load), host.on("status", schedule),
+    host.on("tables", arrive), host.on("more", arrive),
+    host.on("status", () => {
+      if (data) blamed = missing();
+      schedule();
+    }),
     host.on("state", () => {
-      if (!timer) state = host.get("state"); // what the reader does now counts more
-      if (data) state = possible(state, host.get("start") ?? state, view, data);
+      if (load > loaded) return; // it may speak of what is in the tables that are being unpacked
+      adopt();
       schedule();
     }),
   ];
   const press = (/** @type {Event} */ event) => {
     pressed = event.type === "pointerdown" || event.type === "keydown";
+  };
+  const chosen = (/** @type {any} */ event) => {
+    if (event.target.localName === "select") pressed = false; // the pointer came up in the menu's own window
   };
   const presses = ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"];
   presses.forEach((name) => root.ownerDocument.addEventListener(name, press, true));
@@ -120,18 +147,27 @@ export function mount(view, host, root) {
   root.classList.add("mrl");
   const own = (/** @type {Event} */ event) => event.stopPropagation();
   root.addEventListener("keydown", own); // else JupyterLab keeps the arrow keys for itself
-  load();
+  root.addEventListener("change", chosen);
+  arrive();
   return () => {
     undo.forEach((call) => call());
     presses.forEach((name) => root.ownerDocument.removeEventListener(name, press, true));
     root.removeEventListener("keydown", own);
+    root.removeEventListener("change", chosen);
     size.disconnect();
     cancelAnimationFrame(frame);
     clearTimeout(timer);
-    if (timer) host.save(state);
-    sweeping = "";
+    if (timer) save();
+    [load, sweeping] = [load + 1, ""];
     patch(root, before, []);
   };
+}
+
+/** The last answer is kept for the same question. @template Q @template A @param {(q: Q) => A} make @returns {(q: Q) => A} */
+function once(make) {
+  /** @type {{q: Q, a: A} | null} */
+  let last = null;
+  return (q) => (last?.q === q ? last : (last = { q, a: make(q) })).a;
 }
 
 /**
@@ -142,7 +178,7 @@ export function mount(view, host, root) {
 export function possible(state, start, view, data) {
   const next = { ...state };
   for (const c of /** @type {Control[]} */ (data.controls.flat())) {
-    if (c.values && !c.free && !c.values.includes(next[c.name])) next[c.name] = start[c.name];
+    if (c.values && !c.free && !c.values.includes(next[c.name])) next[c.name] = c.values.includes(start[c.name]) ? start[c.name] : c.values[0];
   }
   return view.adjust?.(next, {}, data) ?? next;
 }
@@ -170,14 +206,15 @@ function page(view, now, act, sweep) {
     "details", { class: "code" }, h("summary", {}, "This cell in Python"), h("pre", {}, h("code", {}, fill(data.code, state))),
     h("button", { type: "button", onclick: () => navigator.clipboard?.writeText(fill(data.code, state)) }, "Copy"),
   );
-  return [
-    ...rows,
-    busy || (status.label && h("p", { role: "status", class: "note" }, status.label)),
-    status.error && h("p", { role: "alert", class: "error" }, status.error),
+  return [ // each in a place of its own: what comes and goes above would else make all that is below anew, with its focus
+    h("div", {}, rows),
+    h("div", {},
+      busy || (status.label && h("p", { role: "status", class: "note" }, status.label)),
+      status.error && h("p", { role: "alert", class: "error" }, status.error)),
     h("p", { class: "headline", "aria-live": "polite" }, shown.headline ?? ""),
-    ...view.draw(shown, act, width),
-    code,
-  ].filter(Boolean);
+    h("div", {}, view.draw(shown, act, width)),
+    ...(code ? [code] : []),
+  ];
 }
 
 /** Put the state's values in the places `{name}` of a text. @param {string} text @param {State} state */
@@ -219,7 +256,13 @@ function control(c, now, act, sweep) {
     }, sweeps ? "■" : "▶");
     return h("label", { class: "slider" }, name, range, h("output", {}, words(place)), play);
   }
-  const read = (/** @type {any} */ event) => act({ [c.name]: c.kind === "number" ? event.target.valueAsNumber : event.target.value });
+  const [low, high] = [c.min ?? -Infinity, c.max ?? Infinity];
+  const held = (/** @type {number} */ x) => Math.min(high, Math.max(low, Number.isFinite(x) ? x : Number.isFinite(low) ? low : 0));
+  const read = (/** @type {any} */ event) => {
+    const given = c.kind === "number" ? held(event.target.valueAsNumber) : event.target.value;
+    event.target.value = `${given}`;
+    act({ [c.name]: given });
+  };
   const limits = c.kind === "number" ? { min: c.min, max: c.max, step: "any" } : {};
   return h("label", { class: c.kind }, name, h("input", { type: c.kind, value: `${value}`, onchange: read, ...limits }));
 }

@@ -180,7 +180,8 @@ export function chart(o, ...inside) {
   const surface = drag && h("rect", {
     x: x0, y: y1, width: x1 - x0, height: y0 - y1, class: "surface", onpointerdown: drag, onpointermove: drag,
   });
-  return drawing(o.name, o.width, o.height, ...grid, ...axis, ...names, ...below, ...titles, ...inside, surface);
+  // the surface keeps its place among the children, so that a drag goes on whatever is drawn
+  return drawing(o.name, o.width, o.height, h("g", {}, ...grid, ...axis, ...names, ...below, ...titles, ...inside), surface);
 }
 
 /** A line through points, as an SVG path; it breaks where there is no value. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y */

@@ -38,8 +38,8 @@ export function patch(parent, before, after) {
     else if (typeof a === "string" || typeof b === "string" || a.tag !== b.tag) node.replaceWith(make(b, parent));
     else {
       const element = /** @type {Element} */ (node);
+      patch(element, a.children, b.children); // before the attributes, as in `make`
       dress(element, a.attrs, b.attrs);
-      patch(element, a.children, b.children);
     }
   }
   for (let i = before.length; i > after.length; i--) parent.lastChild?.remove();
@@ -61,12 +61,17 @@ function dress(element, before, after) {
     const value = after[name];
     if (typeof value === "function" || typeof before[name] === "function") element[name] = value ?? null;
     else if (PROPERTIES.has(name)) {
-      if (element[name] !== value) element[name] = value ?? "";
+      if (element[name] !== value && !(value === before[name] && typed(element))) element[name] = value ?? "";
     } else if (before[name] !== value) {
       if (value === undefined || value === null || value === false) element.removeAttribute(name);
       else element.setAttribute(name, value === true ? "" : value);
     }
   }
+}
+
+/** Whether somebody may be typing here, which nothing but a new value may undo. @param {any} element */
+function typed(element) {
+  return (element.type === "text" || element.type === "number") && element.matches(":focus");
 }
 
 /**
