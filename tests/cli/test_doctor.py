@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
+import socket
 from importlib import metadata
 
 import pytest
@@ -75,9 +74,8 @@ def test_panels_that_cannot_be_made(monkeypatch):
 
 def test_a_hub_that_answers_and_one_that_does_not(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         assert doctor.hub().state == "ok"
     found = doctor.hub()
     assert found.state == "note" and "does not answer" in found.found and "MRL_DATA" in found.remedy
