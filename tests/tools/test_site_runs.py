@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from mrl_tutorial import InputError
+from mrl_tutorial.panels.size_calculator import SizeCalculator
 from tests.helpers import site as small
 from tools import build_notebooks as build
 from tools.site import __main__ as command
@@ -44,7 +45,7 @@ def run(source: Path, folder: Path, pages: int) -> None:
     target = runs.pages_of(folder, source)
     target.mkdir(parents=True, exist_ok=True)
     for i in range(pages):
-        (target / f"{i:03d}.html").write_text("<title>x</title>")
+        SizeCalculator().save_page(target / f"{i:03d}.html")
 
 
 def never(*args, **kwargs):
@@ -77,22 +78,24 @@ def test_otherwise_it_runs_once_and_says_so(workshop, monkeypatch, capsys, fast)
     assert asked[0][1:] == ["-m", "tools.build_notebooks", "--only", "00_try", "--out", str(folder)]
     assert found.notebook.parent == folder and runs.runs() == [found] and len(asked) == 1
     workshop.write_text(workshop.read_text() + "\n# %%\n2\n")
-    with pytest.raises(InputError, match="not every panel"):  # this runner makes no second cell
-        monkeypatch.setattr(build, "problems", lambda *_: ["make notebooks"])
-        runs.runs()
+    runs.runs()
     assert len(asked) == 2
+    (runs.pages_of(folder, workshop) / "000.html").unlink()
+    monkeypatch.setattr(subprocess, "run", lambda line, **_: subprocess.CompletedProcess(line, 0))
+    with pytest.raises(InputError, match="not every panel"):
+        runs.runs()
 
 
-def test_panels_with_older_code_are_made_again(workshop, monkeypatch, tmp_path):
+def test_panels_with_older_code_are_made_again(workshop):
     folder = runs.BUILD / "site-notebooks"
     run(workshop, folder, pages=1)
-    monkeypatch.setattr(runs, "PANELS", tmp_path / "panels")
-    (tmp_path / "panels").mkdir()
-    (tmp_path / "panels" / "map.js").write_text("new")
-    os.utime(tmp_path / "panels" / "map.js", (1, 1))
+    page = runs.pages_of(folder, workshop) / "000.html"
+    now = page.read_text(encoding="utf-8")
     assert runs.again(workshop, folder, False) is not None
-    os.utime(tmp_path / "panels" / "map.js", (4e9, 4e9))
-    assert runs.again(workshop, folder, False) is None
+    for older in (now.replace("function mount", "function old"), now.replace(".mrl {", ".older {"), "<title>x</title>"):
+        assert older != now
+        page.write_text(older, encoding="utf-8")
+        assert runs.again(workshop, folder, False) is None
 
 
 def test_panels_of_another_run_are_not_shown(workshop):

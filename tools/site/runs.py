@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from pathlib import Path
 import nbformat
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.script import WEB, modules, stylesheet
 from tools import build_notebooks as build
 
 BUILD = build.HERE.parent / "build"
-PANELS = build.HERE.parent / "mrl_tutorial" / "panels"
-CODE = (".py", ".js", ".css")
+VIEW = re.compile(r'^standalone\((\w+), "', re.M)
 SLACK = 3600  # seconds that a run may still take after its last panel: a notebook that is younger is of another run
 
 
@@ -43,25 +44,20 @@ def runs(only: list[str] | None = None) -> list[Run]:
     """
     fast = os.environ.get("FAST") == "1"
     folder = BUILD / ("site-notebooks-fast" if fast else "site-notebooks")
-    sources = build.sources(only)
-    missing = [s for s in sources if not (committed(s) or again(s, folder, fast))]
+    found = {source: committed(source) or again(source, folder, fast) for source in build.sources(only)}
+    missing = [source for source, run in found.items() if run is None]
     if missing:
-        names = ", ".join(source.stem for source in missing)
-        print(
-            f"these notebooks have no live panels yet, so they run now{' with small budgets' * fast}: {names}",
-            flush=True,
-        )
+        names, small = ", ".join(source.stem for source in missing), " with small budgets" * fast
+        print(f"pages of live panels are missing or outdated, so these notebooks run now{small}: {names}", flush=True)
         chosen = [part for source in missing for part in ("--only", source.stem)]
         command = [sys.executable, "-m", "tools.build_notebooks", *chosen, "--out", str(folder)]
         if subprocess.run(command, cwd=build.HERE.parent, check=False).returncode:
             raise InputError("the notebooks above failed: see what make notebooks says of them")
-    found = []
-    for source in sources:
-        run = committed(source) or again(source, folder, fast)
-        if run is None:
+    for source in missing:
+        found[source] = with_panels(folder / f"{source.stem}.ipynb", pages_of(folder, source), fast)
+        if found[source] is None:
             raise InputError(f"{source.stem} ran, but not every panel left a page in {pages_of(folder, source)}")
-        found.append(run)
-    return found
+    return [run for run in found.values() if run]
 
 
 def committed(source: Path) -> Run | None:
@@ -75,9 +71,17 @@ def again(source: Path, folder: Path, fast: bool) -> Run | None:
     notebook = folder / f"{source.stem}.ipynb"
     if any("make notebooks" in line for line in build.problems(source, notebook)):
         return None
-    if notebook.stat().st_mtime < max(path.stat().st_mtime for path in PANELS.rglob("*.*") if path.suffix in CODE):
-        return None
-    return with_panels(notebook, pages_of(folder, source), fast)
+    run = with_panels(notebook, pages_of(folder, source), fast)
+    return run if run and all(map(current, run.pages)) else None
+
+
+def current(page: Path) -> bool:
+    """Whether a panel's page holds the code that the panels have now."""
+    text = page.read_text(encoding="utf-8")
+    view = VIEW.search(text)
+    if view is None or not (WEB / f"{view[1]}.js").exists():
+        return False
+    return stylesheet() in text and modules(view[1]).replace("</script", r"<\/script") in text
 
 
 def with_panels(notebook: Path, pages: Path, fast: bool = False) -> Run | None:
