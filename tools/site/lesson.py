@@ -97,8 +97,9 @@ def panel(page: Path, name: str, picture: str | None, site: Path) -> str:
         still = _picture(picture, name, f"a picture of the panel {title}", site, "still")
         height = Image.open(io.BytesIO(base64.b64decode(picture))).height
     return (
-        '<figure class="panel"><figcaption><b>Live panel</b> Move its controls: it answers at once, here in your '
-        f'browser. <a href="{address}" target="_blank">Open it alone</a></figcaption>'
+        '<figure class="panel"><figcaption><b>Live panel</b> Move its controls: it answers here, in your browser. What '
+        f'needs Python, such as training, works in the notebook. <a href="{address}" target="_blank">Open it alone</a>'
+        "</figcaption>"
         f'<iframe src="{address}" title="Live panel: {title}" loading="lazy" height="{height}"></iframe>{still}'
         "</figure>"
     )
