@@ -49,6 +49,9 @@ class GridExplorer(Panel):
         self.model = model = ExplorerTables(task, models, split=split, max_queries=max_queries)
         self._task, self._recipes = task, tuple(recipes)
         self._job: Job | None = None
+        self._answers: dict[str, tuple[Encoder, dict[str, Any]]] = {}  # of the examples, which take seconds a model
+        self._fresh: dict[str, Any] = {}  # what a thread has measured; widgets change in the kernel's thread alone
+        self._drawn = self._fresh  # what of it is shown
         for name in model.encoders:
             model.measure(name, progress=progress)
         self._examples = model.examples(examples)
@@ -57,7 +60,7 @@ class GridExplorer(Panel):
         if model.ranks:
             start |= {"query": (self._examples or [""])[0]}
             start |= {"recipe": self._recipes[0], "heads": "per-layer", "seconds": 10}
-        super().__init__(self._controls(), start | state, **self._tables(list(model.encoders)))
+        super().__init__(self._controls(), start | state, **self._tables())
 
     # -- what the browser gets -----------------------------------------------------------------------------------
     def _controls(self) -> list[list[Control]]:
@@ -79,7 +82,7 @@ class GridExplorer(Panel):
             rows.append([{**one, "kernel": True} for one in train] + [button("Train", ask="train")])
         return rows
 
-    def _tables(self, names: Sequence[str]) -> dict[str, Any]:
+    def _tables(self) -> dict[str, Any]:
         m = self.model
         quality = {
             metric: {name: _packed(table) for name, table in tables.items()} for metric, tables in m.tables.items()
@@ -90,10 +93,17 @@ class GridExplorer(Panel):
             "items": m.items, "trained": m.trained, "price": m.price(), "code": CODE,
         }  # fmt: skip
         if m.ranks:
-            answers = {name: {query: m.answer(name, query) for query in self._examples} for name in names}
+            answers = {name: self._answered(name) for name in m.encoders}
             shown = m.snippets(answer for found in answers.values() for answer in found.values())
             found |= {"n": len(self._task.corpus), "answers": answers, "documents": shown}
         return found
+
+    def _answered(self, name: str) -> dict[str, Any]:
+        """The examples in every cell of a model, looked up once."""
+        encoder = self.model.encoders[name]
+        if name not in self._answers or self._answers[name][0] is not encoder:
+            self._answers[name] = encoder, {query: self.model.answer(name, query) for query in self._examples}
+        return self._answers[name][1]
 
     # -- what the kernel is asked for ----------------------------------------------------------------------------
     def on_query(self, model: str, text: str) -> None:
@@ -101,7 +111,9 @@ class GridExplorer(Panel):
         answer = self.model.answer(model, text)
         found = {"answers": {model: {text: answer}}, "documents": self.model.snippets([answer])}
         self.status = {}
-        self.more = {**dict(list(self.more.items())[-8:]), f"{model}: {text}": pack(found)}
+        here = {name: more for name, more in self.more.items() if name == HERE}
+        recent = dict([item for item in self.more.items() if item[0] != HERE][-8:])
+        self.more = {**here, **recent, f"{model}: {text}": pack(found)}
 
     def on_train(self, state: dict[str, Any]) -> None:
         """The Train button: train in a thread, so that the kernel stays free."""
@@ -135,6 +147,12 @@ class GridExplorer(Panel):
         self._show(name)
 
     def _report(self, share: float, label: str) -> bool:
+        if self._fresh is not self._drawn:
+            self._drawn = self._fresh
+            self.more = {**self.more, HERE: pack(self._drawn)}
+            self.controls["model"]["values"] = list(self.model.encoders)
+            if self.state["model"] != HERE:
+                self.set(model=HERE)
         self.status = {"share": min(1.0, max(0.0, share)), "label": label}
         return True
 
@@ -148,26 +166,28 @@ class GridExplorer(Panel):
 
         def measured(done: int, total: int, label: str) -> bool:
             # canceling ends training; the measuring that shows its result is short and goes on
-            report(done / total, label)
             tables = {metric: {HERE: _packed(found[HERE])} for metric, found in self.model.tables.items()}
             if np.isfinite(self.model.tables[self.model.metrics[0]][HERE]).any():
-                self.more = {**self.more, f"{HERE}, {done}": pack({"quality": tables, "controls": self._controls()})}
-                self.controls["model"]["values"] = list(self.model.encoders)
-                if self.state["model"] != HERE:
-                    self.set(model=HERE)
+                self._fresh = {"quality": tables, "controls": self._controls()}
+            report(done / total, label)
             return True
 
         self.model.measure(HERE, first=state["layer"], progress=measured)
         self.model.embedded(HERE)
+        if self.model.ranks:
+            report(1.0, "looking up the examples")
+            self._answered(HERE)
         return HERE
 
     def _ended(self, name: str | None) -> None:
-        self.status = {"label": "canceled before anything was trained"} if name is None else {}
-        if name is not None:
-            self._show(name)
+        try:
+            if name is not None:
+                self._show(name)
+        finally:
+            self.status = {"label": "canceled before anything was trained"} if name is None else {}
 
     def _show(self, name: str) -> None:
-        self.publish(controls=self._controls(), **self._tables(list(self.model.encoders)))
+        self.publish(controls=self._controls(), **self._tables())
         self.set(model=name)
 
 

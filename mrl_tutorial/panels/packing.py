@@ -17,7 +17,8 @@ KINDS = ("f4", "f8", "i2", "i4", "u1", "u2", "u4")
 
 
 def pack(value: Any) -> bytes:
-    """Dicts, lists, numbers, words and arrays as bytes. Raises TypeError for an array of another kind than `KINDS`.
+    """Dicts, lists, numbers, words and arrays as bytes. Raises TypeError for an array of another kind than `KINDS`,
+    and for whole numbers beyond 32 bits.
 
     >>> unpack(pack({"layers": 6, "quality": np.zeros((2, 3), np.float32)}))["quality"].shape
     (2, 3)
@@ -36,6 +37,8 @@ def pack(value: Any) -> bytes:
         kind = {"b1": "u1", "i8": "i4"}.get(x.dtype.str[1:], x.dtype.str[1:])
         if kind not in KINDS:
             raise TypeError(f"an array of {x.dtype} cannot be packed: make it one of {', '.join(KINDS)}")
+        if x.dtype.kind == "i" and x.size and not -(2**31) <= x.min() <= x.max() < 2**31:
+            raise TypeError(f"whole numbers from {x.min()} to {x.max()} cannot be packed: make them float64")
         data = np.ascontiguousarray(x).astype(f"<{kind}").tobytes()
         start, size = size, size + _whole(len(data))
         arrays.append(data.ljust(_whole(len(data)), b"\0"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
+import numpy as np
 import traitlets
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import whole_file
-from mrl_tutorial.panels.packing import pack
+from mrl_tutorial.panels.packing import pack, unpack
 from mrl_tutorial.panels.script import page, stylesheet, widget_module
 
 Control = dict[str, Any]
@@ -52,11 +55,13 @@ class Panel(anywidget.AnyWidget):
         """Replace some of the tables, in every view of the panel."""
         self._data = {**self._data, **tables}
         self.controls = _named(self._data["controls"])
-        self.more, self.tables = {}, pack(self._data)
+        with self.hold_sync():  # in one message: the old tables alone may lack what is on show
+            self.more, self.tables = {}, pack(self._data)
 
     def page(self, title: str = "") -> str:
         """The panel as it is now, as one html file that works without a kernel and loads nothing."""
-        return page(self.view, self.tables, self.state, title or type(self).__name__)
+        tables = pack(reduce(_merged, map(unpack, self.more.values()), self._data)) if self.more else self.tables
+        return page(self.view, tables, self.state, title or type(self).__name__)
 
     def save_page(self, path: str | Path, title: str = "") -> None:
         """Write `page` to a file, whole or not at all."""
@@ -64,15 +69,11 @@ class Panel(anywidget.AnyWidget):
             temporary.write_text(self.page(title), encoding="utf-8")
 
     def _checked(self, state: dict[str, Any]) -> dict[str, Any]:
-        for name, value in state.items():
+        """The state in plain numbers and words, as the browser has them."""
+        for name in state:
             if name not in self.controls:
                 raise InputError(f"this panel has no control {name!r}: there are {', '.join(self.controls)}")
-            control = self.controls[name]
-            values = control.get("values")
-            if values is not None and not control.get("free") and value not in values:
-                some = ", ".join(map(str, values[:12])) + (" …" if len(values) > 12 else "")
-                raise InputError(f"{name} cannot be {value!r}: choose from {some}")
-        return state
+        return {name: _possible(self.controls[name], _plain(value)) for name, value in state.items()}
 
     def _receive(self, message: dict[str, Any]) -> None:
         answer = getattr(self, f"on_{message.pop('ask', None)}", None)
@@ -96,6 +97,32 @@ def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:
     """Name -> control; of two for one name, such as a menu and a field to type in, the one with given values."""
     named = [control for row in controls for control in row if control["name"]]
     return {control["name"]: control for control in sorted(named, key=lambda control: "values" in control)}
+
+
+def _possible(control: Control, value: Any) -> Any:
+    """The value as the control has it. Raises InputError where it has none."""
+    name, values = control["name"], control.get("values")
+    if values is not None and not control.get("free"):
+        if value not in values:
+            some = ", ".join(map(str, values[:12])) + (" …" if len(values) > 12 else "")
+            raise InputError(f"{name} cannot be {value!r}: choose from {some}")
+        return values[values.index(value)]
+    if control["kind"] == "number":
+        low, high = control.get("min", -math.inf), control.get("max", math.inf)
+        if isinstance(value, str) or not low <= value <= high:
+            raise InputError(f"{name} cannot be {value!r}: give a number from {low:,.10g} to {high:,.10g}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _merged(data: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The tables with what came later, as the browser merges them."""
+    pairs = {key: (data.get(key), x) for key, x in more.items()}
+    both = {key: _merged(a, b) for key, (a, b) in pairs.items() if isinstance(a, dict) and isinstance(b, dict)}
+    return {**data, **more, **both}
 
 
 def slider(
@@ -126,5 +153,5 @@ def button(label: str, *, set: dict[str, Any] | None = None, ask: str = "") -> C
 
 
 def _control(kind: str, name: str, label: str, values: Sequence, words: Sequence[str] | None) -> Control:
-    found = {"kind": kind, "name": name, "label": label, "values": list(values)}
+    found = {"kind": kind, "name": name, "label": label, "values": [*map(_plain, values)]}
     return found | ({"words": list(words)} if words is not None else {})

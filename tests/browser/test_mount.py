@@ -1,4 +1,4 @@
-"""The frame of every panel, on a model whose messages the test sends itself: what a reader does is not lost or undone."""
+"""The frame of every panel, on a model whose messages the test sends: nothing that a reader does is lost or undone."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ const toy = {
   draw: (shown, act, width) => [
     h("p", {}, h("button", { type: "button", onclick: () => act({ layer: 1 }) }, "First")),
     h("div", {}, curves({
-      name: "curve", xs: [1, 2, 4], range: [0, 1], at: [1, 2, 4][shown.layer - 1], width: 600, height: 300, yLabel: "y",
-      lines: [{ name: "a", color: "red", values: [0.1, 0.5, 0.9] }, { name: "b", color: "blue", values: [NaN, 0.5, NaN] }],
+      name: "curve", xs: [1, 2, 4], range: [0, 1], at: [1, 2, 4][shown.layer - 1], width: 600, height: 300,
+      lines: [{ name: "a", color: "red", values: [0, 0.5, 1] }, { name: "b", color: "blue", values: [NaN, 0.5, 1] }],
+      yLabel: "y",
       drag: (x) => act({ layer: x < 1.5 ? 1 : x < 3 ? 2 : 3 }),
     })),
     shown.layer > 1 && h("p", {}, "more text"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
 import threading
 import time
@@ -127,7 +129,7 @@ def test_two_cells_side_by_side(panel):
     (found,) = shown(panel, [{"layer": 1, "dim": 4, "pin": "2,16"}])
     alone = shown(panel, [{"layer": 2, "dim": 16}])[0]["shown"]
     assert found["shown"]["beside"]["hits"] == alone["ranking"]["hits"]
-    assert found["shown"]["pinned"]["value"] == alone["value"]
+    assert found["shown"]["pinned"] == {"layer": 2, "dim": 16}
     assert "Layer 2, 16 dimensions (kept)" in found["text"] and "Stop comparing" in found["text"]
 
 
@@ -303,3 +305,60 @@ def test_bad_arguments_are_named(task, encoder, tmp_path):
         ExplorerTables(task, {"plain": encoder, "other": deeper})
     with pytest.raises(InputError, match="split 'nowhere'"):
         ExplorerTables(task, encoder, split="nowhere")
+
+
+def test_what_a_thread_has_measured_changes_the_panel_in_the_kernel_s_thread(panel, monkeypatch):
+    changed = []
+    panel.observe(lambda change: changed.append((change["name"], threading.current_thread().name)))
+
+    async def kernel():
+        panel._receive({"ask": "train", "state": {**panel.state, "seconds": 1}})
+        while panel._job.running:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(kernel())
+    assert {"more", "state", "tables", "status"} <= {name for name, _ in changed}
+    assert {thread for _, thread in changed} == {threading.current_thread().name}
+    assert panel.state["model"] == HERE and panel.status == {}
+
+
+def test_examples_are_looked_up_once_for_each_model(panel, encoder, monkeypatch):
+    asked, answer = [], ExplorerTables.answer
+    monkeypatch.setattr(
+        ExplorerTables, "answer", lambda self, name, query: asked.append(name) or answer(self, name, query)
+    )
+    panel.add("other", encoder)
+    assert set(asked) == {"other"} and len(asked) == len(panel._examples)
+
+
+def test_a_page_holds_what_came_after_the_tables(panel, tmp_path):
+    panel._receive({"ask": "query", "model": "plain", "text": "solve a graph"})
+    panel.set(query="solve a graph")
+    (packed,) = re.findall(r'standalone\(explorer, "([^"]*)"', panel.page())
+    panel.tables = base64.b64decode(packed)
+    panel.more = {}
+    (found,) = shown(panel, [{"layer": 2, "dim": 16}])
+    assert found["missing"] is None and len(found["shown"]["ranking"]["hits"]) == 10
+
+
+def test_an_own_query_may_be_any_word(panel):
+    """Every object of JavaScript has a property `constructor`."""
+    (found,) = shown(panel, [{"query": "constructor"}])
+    assert found["missing"] == {"ask": "query", "model": "plain", "text": "constructor"}
+    assert "Waiting for the kernel" in found["text"]
+
+
+def test_of_several_relevant_documents_the_best_is_drawn(encoder, task):
+    qrels = {q: {f"d{i}": 1 for i in range(7, 60, 9)} for q in task.qrels}
+    many = RetrievalTask("many", "here", task.corpus, task.queries, qrels, task.splits)
+    panel = GridExplorer(many, encoder)
+    for state, found in zip(states := random_states(panel, 30), shown(panel, states), strict=True):
+        ranking = found["shown"]["ranking"]
+        assert ranking["falls"][0][state["dim"] - 1] == ranking["stand"][0]["here"]
+        assert ranking["stand"][0]["here"] == min(one["here"] for one in ranking["stand"])
+
+
+@pytest.mark.parametrize("pin", ["abc", "9,9", "1,999", "0,4", "1,2.5"])
+def test_a_pin_that_is_no_cell_is_none(panel, pin):
+    (found,) = shown(panel, [{"pin": pin}])
+    assert found["shown"]["pinned"] is None and "(kept)" not in found["text"]

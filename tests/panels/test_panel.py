@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -27,8 +28,10 @@ class Small(Panel):
         controls = [
             [slider("layer", "layer", range(1, 4)), switch("model", "model", ["a", "b"])],
             [menu("query", "example", ["one"], free=True), field("text", "query"), button("Go", ask="go")],
+            [field("number", "seconds", min=1, max=600)],
         ]
-        super().__init__(controls, {"layer": 1, "model": "a", "query": "one", **state}, table=np.eye(2, dtype="f4"))
+        first = {"layer": 1, "model": "a", "query": "one", "seconds": 10}
+        super().__init__(controls, {**first, **state}, table=np.eye(2, dtype="f4"))
         self.went = []
 
     def on_go(self, state):
@@ -53,6 +56,8 @@ def test_packing_keeps_nan_in_arrays_empty_arrays_and_numpy_numbers():
 def test_packing_refuses_what_the_browser_cannot_read():
     with pytest.raises(TypeError, match="complex128 cannot be packed"):
         pack(np.zeros(2, complex))
+    with pytest.raises(TypeError, match="numbers from 0 to 3000000000 cannot be packed"):
+        pack(np.array([0, 3 * 10**9]))
     with pytest.raises(ValueError, match="JSON"):
         pack({"value": float("nan")})
 
@@ -66,13 +71,41 @@ def test_rows_take_the_smallest_kind(top, kind):
 def test_state_is_checked_before_it_is_set():
     panel = Small(layer=2)
     panel.set(model="b", query="a query of one's own")
-    assert panel.state == {"layer": 2, "model": "b", "query": "a query of one's own"}
-    for changes, words in (({"layer": 4}, "layer cannot be 4: choose from 1, 2, 3"), ({"size": 1}, "no control 'size'")):
+    assert panel.state == {"layer": 2, "model": "b", "query": "a query of one's own", "seconds": 10}
+    for changes, words in (
+        ({"layer": 4}, "layer cannot be 4: choose from 1, 2, 3"),
+        ({"size": 1}, "no control 'size'"),
+    ):
         with pytest.raises(InputError, match=words):
             panel.set(**changes)
     with pytest.raises(InputError, match="model cannot be 'c'"):
         Small(model="c")
     assert panel.state["layer"] == 2
+
+
+def test_numbers_of_numpy_become_those_of_the_control():
+    panel = Small(layer=np.int64(2))
+    panel.set(layer=np.float32(3), query=np.str_("own"), seconds=np.float64(2.5))
+    assert json.dumps(panel.state) == '{"layer": 3, "model": "a", "query": "own", "seconds": 2.5}'
+    assert '"layer": 3' in panel.page()
+    assert slider("d", "d", np.array([8, 16]))["values"] == [8, 16]
+    assert type(slider("d", "d", np.array([8, 16]))["values"][0]) is int
+
+
+@pytest.mark.parametrize("wrong", [0, 601, float("nan"), "10"])
+def test_a_number_beyond_its_limits_is_refused(wrong):
+    with pytest.raises(InputError, match=r"seconds cannot be .*: give a number from 1 to 600"):
+        Small().set(seconds=wrong)
+
+
+def test_publishing_is_one_message(monkeypatch):
+    """Between two of them the browser would hold a state that the tables lack."""
+    panel, sent = Small(), []
+    panel.more = {"late": pack({"table": 1})}
+    monkeypatch.setattr(panel, "send_state", lambda key: sent.append({key} if isinstance(key, str) else set(key)))
+    monkeypatch.setattr(type(panel), "comm", type("Comm", (), {"kernel": True})(), raising=False)
+    panel.publish(other=[1])
+    assert sent == [{"more", "tables"}]
 
 
 def test_a_message_is_answered_and_a_wrong_one_becomes_words():
@@ -87,7 +120,9 @@ def test_publishing_replaces_tables_and_forgets_what_came_in_between():
     panel = Small()
     panel.more = {"late": pack({"table": 1})}
     panel.publish(other=[1, 2])
-    assert panel.more == {} and unpack(panel.tables)["other"] == [1, 2] and unpack(panel.tables)["table"].shape == (2, 2)
+    assert (
+        panel.more == {} and unpack(panel.tables)["other"] == [1, 2] and unpack(panel.tables)["table"].shape == (2, 2)
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -19,6 +19,18 @@ const columns = kept((/** @type {any} */ all, /** @type {number[]} */ dims) => {
 const shared = kept((/** @type {any} */ tables, /** @type {number[]} */ dims) => limitsOf(Object.values(tables).map((one) => columns(one, dims))));
 const tops = kept((/** @type {any} */ tables) => limitsOf(Object.values(tables).map((/** @type {any} */ one) => one.values)));
 
+/** What is known of a query; a query may be any word, as "constructor", which every object has. @param {any} data @param {string} model @param {string} query */
+function answerOf(data, model, query) {
+  const known = data.answers?.[model] ?? {};
+  return Object.hasOwn(known, query) ? known[query] : undefined;
+}
+
+/** The cell that is kept for comparison, null where there is none. @param {string} pin "layer,dimension" @param {any} data */
+function pinOf(pin, data) {
+  const [layer, dim] = `${pin || ""}`.split(",").map(Number);
+  return data.every.includes(dim) && Number.isInteger(layer) && layer >= 1 && layer <= data.layers ? { layer, dim } : null;
+}
+
 /** One query in one cell: its documents, and where the relevant ones stand. @param {any} answer @param {number} layer @param {number} dim @param {any} data */
 export function ranking(answer, layer, dim, data) {
   const { ids, full, ranks, relevant } = answer;
@@ -26,10 +38,9 @@ export function ranking(answer, layer, dim, data) {
     const [name, text] = data.documents[document];
     return { rank: i + 1, full: at(full, document), name, text, relevant: relevant.length ? relevant.includes(document) : null };
   });
-  const stand = relevant.map((/** @type {number} */ document, /** @type {number} */ i) => ({ here: at(ranks, i, layer - 1, dim - 1), full: at(full, document) }));
+  const stand = relevant.map((/** @type {number} */ document, /** @type {number} */ i) => ({ here: at(ranks, i, layer - 1, dim - 1), full: at(full, document), i }));
   stand.sort((/** @type {any} */ a, /** @type {any} */ b) => a.here - b.here);
-  const falls = relevant.map((/** @type {number} */ _, /** @type {number} */ i) => row(ranks, i, layer - 1));
-  return { hits, stand, falls: falls.slice(0, 3) };
+  return { hits, stand, falls: stand.slice(0, 3).map((/** @type {any} */ one) => row(ranks, one.i, layer - 1)) };
 }
 
 /** What a cell costs, and the share of the full size. @param {any} price @param {number} layer @param {number} dim */
@@ -53,9 +64,8 @@ function view(state, data) {
   const value = at(tables[model], layer - 1, dim - 1);
   const full = at(tables[model], last - 1, width - 1);
   const share = Number.isFinite(value) && full > 0 ? `, ${percent(value / full)} of what the full vector reaches` : "";
-  const answer = data.answers?.[model]?.[state.query];
-  const [pinLayer, pinDim] = `${state.pin || ""}`.split(",").map(Number);
-  const pinned = state.pin ? { layer: pinLayer, dim: pinDim, value: at(tables[model], pinLayer - 1, pinDim - 1) } : null;
+  const answer = answerOf(data, model, state.query);
+  const pinned = pinOf(state.pin, data);
   return {
     headline: `Layer ${layer}, ${dim} of ${width} dimensions: ${metricTitle(metric)} ${quality(value)}${share}`,
     model, metric, layer, dim, value, full, items: data.items, dims: data.dims, layers: last, width, pinned,
@@ -64,14 +74,14 @@ function view(state, data) {
     trained: data.trained[model] ?? [], xs: data.every,
     query: state.query, waiting: data.n && !answer, n: data.n,
     ranking: answer && ranking(answer, layer, dim, data),
-    beside: answer && pinned && ranking(answer, pinLayer, pinDim, data),
+    beside: answer && pinned && ranking(answer, pinned.layer, pinned.dim, data),
     price: priceOf(data.price, layer, dim),
   };
 }
 
 /** @param {State} state @param {any} data */
 function missing(state, data) {
-  const known = !data.n || !state.query?.trim() || data.answers?.[state.model]?.[state.query];
+  const known = !data.n || !state.query?.trim() || answerOf(data, state.model, state.query);
   return known ? null : { ask: "query", model: state.model, text: state.query };
 }
 
@@ -130,8 +140,8 @@ function fall(shown, slide, width) {
       name: caption, width, height, x, y, xTicks: shown.dims.map((/** @type {number} */ d) => [d, `${d}`]),
       yTicks: rankTicks.map((r) => [r, whole(r)]), yLabel: "rank", drag: slide,
     },
-    h("rect", { x: 64, y: 14, width: width - 80, height: y(10) - 14, fill: "var(--mrl-warm)" }),
-    label(width - 22, y(10) - 5, "first ten", { class: "end axis" }),
+    h("rect", { x: 64, y: 14, width: width - 80, height: y(Math.min(10, shown.n)) - 14, fill: "var(--mrl-warm)" }),
+    label(width - 22, y(Math.min(10, shown.n)) - 5, "first ten", { class: "end axis" }),
     ...more, drawn, rule(x(shown.dim), height - 28, x(shown.dim), 12, "here"), dot,
   ));
 }
