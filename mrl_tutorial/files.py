@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-import zipfile
-import zlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,22 @@ from uuid import uuid4
 
 import numpy as np
 import platformdirs
+from safetensors import SafetensorError
 
 from mrl_tutorial.errors import InputError
+
+STALE = 3600.0  # seconds after which a half file is that of a process that was killed
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class NotWritten(InputError, OSError):
+    """A file or folder that could not be written; what was there before still is."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        number = getattr(error, "errno", None)
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        remedy = "give a place that can be written" if number in DENIED else "free some space, or give another place"
+        super().__init__(f"{path} could not be written ({reason}): {remedy}")
 
 
 def cache_dir(*parts: str) -> Path:
@@ -63,8 +78,8 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
         try:
             with np.load(path) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-            pass  # damaged: it is written again
+        except Exception:
+            pass  # damaged, however that shows: it is written again
     found: dict[str, Any] = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
         np.savez_compressed(temporary, **found)
@@ -75,6 +90,8 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Write to the temporary path that this yields; it replaces `path` only when the block ends without an error.
 
+    Raises NotWritten, which is an InputError, where the disk is full or the folder cannot be written.
+
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.txt"
     >>> with whole_file(path) as temporary:
@@ -83,41 +100,73 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     'all of it'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # same folder, so that the rename is atomic; same suffix, for writers that add one of their own
     temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
-    temporary.touch()  # a folder that cannot be written shows before any work
-    mode = temporary.stat().st_mode  # some writers make files that only their owner can read
     try:
-        yield temporary
-        temporary.chmod(mode)
-        os.replace(temporary, path)
+        with _saying(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _forget_stale(path, path.stem, path.suffix)
+            temporary.touch()  # a folder that cannot be written shows before any work
+            mode = temporary.stat().st_mode  # some writers make files that only their owner can read
+            yield temporary
+            temporary.chmod(mode)
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error."""
+    """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error.
+
+    Raises NotWritten as `whole_file` does."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = (path.with_name(f".{path.name}.{uuid4().hex}") for _ in range(2))
-    temporary.mkdir()
+    aside = old / path.name
     try:
-        yield temporary
-        old.mkdir()
-        if path.exists():
-            os.replace(path, old / path.name)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if (old / path.name).exists():
-                os.replace(old / path.name, path)
-            old.rmdir()
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        with _saying(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _forget_stale(path, path.name, "")
+            temporary.mkdir()
+            yield temporary
+            try:
+                old.mkdir()
+                if path.exists():
+                    os.replace(path, aside)
+                os.replace(temporary, path)
+            except BaseException:  # an interruption between the two is no reason to lose the old one
+                if aside.exists() and not path.exists():
+                    os.replace(aside, path)
+                raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for rubbish in (temporary, old):
+            shutil.rmtree(rubbish, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _saying(path: Path) -> Iterator[None]:
+    """Errors of writing `path` as NotWritten."""
+    try:
+        yield
+    except NotWritten:
+        raise
+    except OSError as error:
+        raise NotWritten(path, error) from error
+    except SafetensorError as error:
+        if "I/O error" not in str(error):
+            raise
+        raise NotWritten(path, error) from error
+
+
+def _forget_stale(path: Path, before: str, after: str) -> None:
+    """Remove the half files or folders of `path` that a killed process left, but not the only copy of a folder."""
+    half = re.compile(re.escape(f".{before}.") + "[0-9a-f]{32}" + re.escape(after))
+    with contextlib.suppress(OSError):
+        for found in [item for item in os.scandir(path.parent) if half.fullmatch(item.name)]:
+            only = found.is_dir() and not path.exists() and (Path(found) / path.name).exists()
+            if time.time() - found.stat().st_mtime > STALE and not only:
+                shutil.rmtree(found) if found.is_dir() else os.unlink(found)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -34,7 +34,7 @@ def test_a_file_of_safetensors_may_be_read_by_whom_the_system_says(tmp_path):
 
 def test_a_folder_that_cannot_be_written_shows_before_any_work(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError), files.whole_file(tmp_path / "file" / "a.txt"):
+    with pytest.raises(files.NotWritten, match="give another place"), files.whole_file(tmp_path / "file" / "a.txt"):
         pytest.fail("the work began")
 
 
@@ -58,7 +58,10 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(PermissionError), files.whole_folder(tmp_path / "model") as temporary:
+    with (
+        pytest.raises(files.NotWritten, match="could not be written"),
+        files.whole_folder(tmp_path / "model") as temporary,
+    ):
         (temporary / "new").touch()
     assert leftovers(tmp_path) == ["model"] and leftovers(tmp_path / "model") == ["old"]
 

@@ -178,7 +178,9 @@ class Encoder:
             token_ids, pad_id = self.tokenize(texts), self.tokenizer.pad_token_id or 0
             return encode_tokens(self.model, token_ids, pad_id, rows, self.pooling, precision, progress)
 
-        raw = kept(files.key(self._backbone_key(), texts, rows, precision), run) if cache and self.keeps else run()
+        shape = (len(rows), len(texts), self.width)
+        name = files.key(self._backbone_key(), texts, rows, precision) if cache and self.keeps else None
+        raw = run() if name is None else kept(name, shape, run)
         if self.heads is None:
             return raw
         through = self.heads.apply_to(raw[int(embeddings) :], chosen)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from mrl_tutorial.progress import Ticker
 
 Progress = Callable[[int, int, str], None]
 TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
+CHECKSUM = 4  # bytes
 
 
 def encode_tokens(
@@ -38,21 +42,38 @@ def encode_tokens(
     return out
 
 
-def kept(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array that `compute()` gives, kept in the cache as `name` and memory-mapped when it is asked for again."""
+def kept(name: str, shape: Sequence[int], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of `shape` that `compute()` gives, kept in the cache as `name` and memory-mapped when it is asked for
+    again. A file that is damaged, or of another shape, is made again."""
     path = files.cache_dir("embeddings") / f"{name}.npy"
     if path.exists():
         try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError):
-            path.unlink(missing_ok=True)
+            return _sound(path, shape)
+        except Exception:  # damaged, however that shows
+            with contextlib.suppress(OSError):
+                path.unlink()
     out = compute()
     try:
-        with files.whole_file(path) as temporary:
-            np.save(temporary, out)
+        with files.whole_file(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, out)
+            file.write(zlib.crc32(out.data).to_bytes(CHECKSUM, "little"))  # behind the array, where readers of .npy stop
     except OSError as error:
-        warnings.warn(f"embeddings were not cached in {path.parent}: {error}", stacklevel=4)
+        warnings.warn(f"embeddings were not cached: {error} as MRL_CACHE", stacklevel=4)
     return out
+
+
+def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:
+    """The array of a file, memory-mapped. Raises ValueError, or what numpy raises, where it is not what was written.
+    Files of earlier versions have no checksum."""
+    array = np.load(path, mmap_mode="r")
+    if array.shape != tuple(shape) or array.dtype != np.float32:
+        raise ValueError(f"{array.dtype} {array.shape}")
+    with open(path, "rb") as file:
+        file.seek(array.offset + array.nbytes)
+        checksum = file.read()
+    if checksum and int.from_bytes(checksum, "little") != zlib.crc32(array.data):
+        raise ValueError("its checksum differs")
+    return array
 
 
 def listed(texts: Iterable[str]) -> list[str]:

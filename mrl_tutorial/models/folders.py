@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -71,15 +72,34 @@ def read_network(folder: Path) -> tuple[Any, Any]:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             options = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
             kind = AutoModelForTextEncoding if config.model_type in T5 else AutoModel
-            model = kind.from_pretrained(
-                folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
-            )
+            model, found = kind.from_pretrained(
+                folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                output_loading_info=True, **options,
+            )  # fmt: skip
+            _check_weights(folder, model, found["missing_keys"])
             return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except InputError:
+            raise
+        except SafetensorError as error:
+            remedy = "it is damaged or cut short; download or copy it again"
+            raise InputError(f"{folder / 'model.safetensors'} could not be read ({error}): {remedy}") from error
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
+            if "ignore_mismatched_sizes" in reason:
+                reason = "its weights have other sizes than config.json says"
             raise InputError(
                 f"model folder {folder} could not be loaded ({reason}): give a text encoder with its tokenizer"
             ) from error
+
+
+def _check_weights(folder: Path, model: Any, missing: Iterable[str]) -> None:
+    """Raises InputError for weights that are not in the file, which would be random, or that are not finite."""
+    path = folder / "model.safetensors"
+    if lost := sorted(name for name in missing if "pooler" not in name):
+        raise InputError(f"{path} lacks {len(lost)} weights that config.json asks for ({lost[0]}): download it again")
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"{path} holds NaN or infinity (in {name}): download it again, or train with a lower rate")
 
 
 def longest(model: Any) -> int:

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class Checkpoint:
     def save(self, run: Run) -> None:
         """Write the run, if it has come further, so that `load` resumes exactly where it stopped.
 
-        When all `steps` are done, what the optimizer remembers is left out.
+        When all `steps` are done, what the optimizer remembers is left out. Where it cannot be written, that is a
+        warning: the training is not lost.
         """
         if self.path is None or run.step == self._step:
             return
@@ -85,8 +87,13 @@ class Checkpoint:
             tensors |= {f"{kind}.{term}": torch.from_numpy(np.ascontiguousarray(x)) for term, x in tables.items()}
         notes = {"step": run.step, "seconds": run.seconds, "history": run.history}
         # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
-        with files.whole_file(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+        try:
+            with files.whole_file(self.path) as temporary:
+                save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+        except files.NotWritten as error:
+            warnings.warn(f"step {run.step} was not kept: {error} as MRL_CACHE", stacklevel=3)
+            self._saved = time.monotonic()
+            return
         self._saved, self._step = time.monotonic(), run.step
 
     def save_if_due(self, run: Run) -> None:
