@@ -13,6 +13,7 @@ from mrl_tutorial.losses import NestedClassifier as NestedClassifier
 from mrl_tutorial.losses import term as term
 from mrl_tutorial.models.encoder import Encoder as Encoder
 from mrl_tutorial.models.export import export as export
+from mrl_tutorial.models.heads import whitened as whitened
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner as CascadeTuner
 from mrl_tutorial.panels.explorer import GridExplorer as GridExplorer
 from mrl_tutorial.panels.funnel_designer import FunnelDesigner as FunnelDesigner

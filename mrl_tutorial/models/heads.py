@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
+
+if TYPE_CHECKING:
+    from mrl_tutorial.models.encoder import Encoder
 
 KINDS = ("shared", "per-layer")
 
@@ -76,6 +81,31 @@ class Heads(nn.Module):
             self.weight[row] = torch.from_numpy(full - identity)
         return self
 
+    @torch.no_grad()
+    def whiten_on(self, embeddings: np.ndarray, shrinkage: float = 0.01) -> Heads:
+        """Whitening, which needs no pairs and no training: take the mean off, turn to the principal directions, widest
+        first, and bring each to variance 1. Returns itself.
+
+        embeddings: (L, N, D). Each layer's covariance is shrunk by `shrinkage` toward a multiple of the identity, so
+        that directions without variance are not blown up. Shared heads take the mean covariance over the layers.
+        Raises InputError for fewer than 2 texts. Cf. J. Su et al., Whitening sentence representations (2103.15316).
+        """
+        covariances = []
+        for layer, x in enumerate(embeddings):
+            rows = np.asarray(x, dtype=np.float64)
+            if len(rows) < 2:
+                raise InputError(f"{len(rows)} texts have no covariance: give a few hundred texts or more")
+            self.mean[layer], self.scale[layer] = torch.from_numpy(rows.mean(0)), 1.0
+            covariances.append(np.cov(rows.T))
+        if self.kind == "shared":
+            covariances = [np.mean(covariances, 0)]
+        identity = np.eye(self.width)
+        for row, c in enumerate(covariances):
+            c = (1 - shrinkage) * c + shrinkage * np.trace(c) / self.width * identity
+            variances, directions = np.linalg.eigh(c)  # increasing
+            self.weight[row] = torch.from_numpy(directions[:, ::-1] / np.sqrt(variances[::-1]) - identity)
+        return self
+
     def forward(self, x: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """(L, B, D) to (L, B, D); `layers` (1-based) names the rows when they are not all of them, in order."""
         rows = slice(None) if layers is None else [layer - 1 for layer in layers]
@@ -99,6 +129,16 @@ class Heads(nn.Module):
         return out
 
 
+def whitened(encoder: Encoder, texts: Sequence[str], shrinkage: float = 0.01) -> Encoder:
+    """The encoder with whitening heads fitted on `texts`, a few thousand without labels: see `Heads.whiten_on`.
+
+    The control for every trained model: what training gives beyond it is what training is for.
+    """
+    plain = encoder.with_heads(None)
+    heads = Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(plain.encode_layers(list(texts)), shrinkage)
+    return plain.with_heads(heads)
+
+
 def save_heads(heads: Heads, path: str | Path) -> None:
     """Write heads as safetensors, whole or not at all."""
     with files.whole_file(path) as temporary:
@@ -110,8 +150,13 @@ def load_heads(path: str | Path, n_layers: int, width: int, kind: str | None = N
     path = Path(path)
     if not path.exists():
         raise InputError(f"no heads at {path}: train some (what='heads'), or give the file that save wrote")
-    tensors = load_file(path)
-    heads = Heads(n_layers, width, kind or ("shared" if len(tensors["weight"]) == 1 else "per-layer"))
+    try:
+        tensors = load_file(path)
+        heads = Heads(n_layers, width, kind or ("shared" if len(tensors["weight"]) == 1 else "per-layer"))
+    except (SafetensorError, KeyError, OSError) as error:
+        raise InputError(f"heads in {path} could not be read ({error}): train them again, or copy the file") from error
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"heads in {path} hold NaN or infinity: train them again with a lower learning rate")
     try:
         heads.load_state_dict({k: v.float() for k, v in tensors.items()})
     except RuntimeError as error:

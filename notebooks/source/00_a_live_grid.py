@@ -44,7 +44,7 @@ import torch
 import transformers
 from exercises import first_grid as check
 
-from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train
+from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train, whitened
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.pretrained_heads import pretrained_heads
 from mrl_tutorial.panels import plots
@@ -187,16 +187,34 @@ print("in brackets: 95 % paired bootstrap interval over the dev queries; one ran
 
 # %% [markdown]
 # **What to see.** Layers 1 to 5, nearly useless before, now find documents, and the short prefixes of the last layer gain too. The
-# information was in the early layers all along; nobody had asked for it in this form. The trained model joins the panel. Switch
-# **model** to go back and forth, or press **Train** to train another one:
+# information was in the early layers all along; nobody had asked for it in this form.
+#
+# **Was it the training?** Always ask that. There is a formula that knows nothing of queries: *whitening*. Take the mean off, turn the
+# vectors to their principal directions, and stretch each direction to the same variance. It needs a few thousand texts, no labels and
+# no training:
 
 # %%
+texts = [task.corpus[d] for q in task.judged("train") for d in task.qrels[q]]
+white = whitened(encoder, texts)
+control = evaluate_grid(task, white, split="dev")
+plots.heatmaps(
+    {"whitened": control.values, "with heads": trained.values}, plain.layers, plain.dims,
+    title="nDCG@10: a formula without labels, and training",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to see.** Whitening alone wakes up the early layers, as long as the vector is long. What training adds is what lies beyond: the
+# short vectors, and some of every layer. Both models join the panel. Switch **model** to go back and forth, or press **Train** to train
+# another one:
+
+# %%
+explorer.add("whitened", white)
 explorer.add("trained here", result.encoder)
 explorer.set(layer=3, dim=128)
 explorer
 
 # %% [markdown]
-# **What to see.** The same cell, layer 3 at 128 dimensions, before (dashed) and after. Half of the layers, a third of the bytes.
+# **What to see.** The same cell, layer 3 at 128 dimensions, plain, whitened and trained. Half of the layers, a third of the bytes.
 #
 # If your machine is too slow to train, the course brings heads that were made in the same way:
 
