@@ -1,43 +1,88 @@
-"""Pictures of the grid explorer as a reader sees it, before and after training: notebooks/images/*.png.
+"""The README's moving picture, notebooks/images/explorer.webp: the grid explorer's page while a hand slides.
 
-python -m tools.pictures      (needs playwright and a Chromium; runs notebook 00 in JupyterLab)
+python -m tools.pictures      (needs playwright and a Chromium)
 """
 
 from __future__ import annotations
 
+import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.browser import chromium_page, lab_server, open_and_run, write_notebook
-from mrl_tutorial.files import whole_file
+from PIL import Image
 
-IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
-CELL = """
+from benchmarks.browser import chromium_page
 from mrl_tutorial import Encoder, GridExplorer, load_task
+from mrl_tutorial.files import whole_file
 from mrl_tutorial.models.pretrained_heads import pretrained_heads
-task, encoder = load_task("pydocs"), Encoder.load()
-explorer = GridExplorer(task, {"plain": encoder, "with heads": pretrained_heads(encoder)}, layer=3, dim=128)
-hits = {q: explorer.model.rank("with heads", q, 3, 128).relevant[0][0] for q in explorer.model.examples(40)}
-lost = {q: explorer.model.rank("plain", q, 3, 128).relevant[0][0] for q in hits}
-explorer.query.value = max(hits, key=lambda q: (hits[q] == 1, lost[q]))
-explorer
-"""
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "images" / "explorer.webp"
+WIDTH = 920
+MOVE, STEP, REST = 110, 450, 1400  # milliseconds: a dimension, a layer, a halt
+QUERY = "Tokenize a series of lines and group tokens by line."
+# drag a slider to one of its places, and wait until the panel has been drawn
+SLIDE = """([label, place]) => {
+  const slider = document.querySelector(`input[type=range][aria-label="${label}"]`);
+  slider.value = place;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+END = """() => Math.ceil(document.querySelector("table").getBoundingClientRect().top)"""  # the list of documents
+
+
+def story() -> Iterator[tuple[str, int, int]]:
+    """(slider, value, milliseconds): the vector is cut from 384 dimensions to 8, grows to 64, and loses its layers."""
+    yield "dimension", 384, REST
+    yield from (("dimension", dim, MOVE) for dim in _between(384, 8, 30))
+    yield "dimension", 8, REST
+    yield from (("dimension", dim, MOVE) for dim in _between(8, 64, 14))
+    yield "dimension", 64, REST
+    for layer in (5, 4, 3, 2, 1, 2, 3, 4, 5, 6):
+        yield "layer", layer, STEP if layer > 1 else REST
+    yield from (("dimension", dim, MOVE) for dim in _between(64, 384, 10))
+
+
+def _between(first: int, last: int, steps: int) -> list[int]:
+    """Whole numbers on the way from `first` to `last`, evenly spaced in their logarithm, each once.
+
+    >>> _between(8, 64, 3)
+    [16, 32]
+    """
+    found = [round(first * (last / first) ** (i / steps)) for i in range(1, steps)]
+    return list(dict.fromkeys(found))
+
+
+def frames(page: Page) -> tuple[list[Image.Image], list[int]]:
+    """Photographs of the page in every state of the `story`, and how long each is shown."""
+    pictures, durations = [], []
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": page.evaluate(END)}
+    for label, value, milliseconds in story():
+        page.evaluate(SLIDE, [label, value - 1])  # both sliders begin at 1
+        shot = page.screenshot(clip=clip)  # type: ignore[arg-type]  # playwright's own type for a dict of four floats
+        pictures.append(Image.open(io.BytesIO(shot)).convert("RGB"))
+        durations.append(milliseconds)
+    return pictures, durations
 
 
 def main() -> None:
-    """Write explorer-plain.png and explorer.png."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        write_notebook(Path(folder) / "explorer.ipynb", CELL)
-        with lab_server(folder) as lab, chromium_page(width=1500, height=1700) as page:
-            open_and_run(page, lab, "explorer.ipynb")
-            page.wait_for_selector(".mrl-explorer .annotation-text", state="attached", timeout=900_000)
-            page.wait_for_timeout(6000)  # plotly fits the figure to the panel
-            for name, model in (("explorer-plain", "plain"), ("explorer", "with heads")):
-                page.locator(f'.mrl-explorer button:text-is("{model}")').click()
-                page.wait_for_timeout(1500)
-                with whole_file(IMAGES / f"{name}.png") as temporary:
-                    page.locator(".mrl-explorer").screenshot(path=str(temporary))
+    """Write the picture."""
+    task, encoder = load_task("pydocs"), Encoder.load()
+    models = {"plain": encoder, "with heads": pretrained_heads(encoder)}
+    explorer = GridExplorer(task, models, model="with heads", query=QUERY)
+    with tempfile.TemporaryDirectory() as folder, chromium_page(width=WIDTH, height=1400) as page:
+        explorer.save_page(Path(folder) / "explorer.html")
+        page.goto((Path(folder) / "explorer.html").as_uri())
+        page.wait_for_selector("input[type=range]")
+        pictures, durations = frames(page)
+    options = {"duration": durations, "loop": 0, "lossless": True, "quality": 100, "method": 4, "minimize_size": True}
+    with whole_file(PICTURE) as temporary:
+        pictures[0].save(temporary, "WEBP", save_all=True, append_images=pictures[1:], **options)
+    print(f"{PICTURE.name}: {len(pictures)} frames of {pictures[0].size}, {PICTURE.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def trouble(folder, min_free_gb):
     if free < min_free_gb:
         low = (
             "{:.1f} GB free in {}, {:g} GB are needed: free some space, or take PyTorch's CPU wheels, which need 4 GB "
-            "(TORCH_INDEX, see README.md), or set MIN_FREE_GB=0 to try all the same"
+            "(TORCH_INDEX, see INSTALL.md), or set MIN_FREE_GB=0 to try all the same"
         )
         return low.format(free, folder, min_free_gb)
     return None

@@ -182,11 +182,11 @@ def bench(args: argparse.Namespace) -> None:
 
 
 def ledger(args: argparse.Namespace) -> None:
-    """Print the ledger's rows, with `--id` what their numbers rest on, or write them all as a page."""
+    """Print the ledger's rows, with `--id` what their numbers rest on, or write them as a page and into a README."""
     from mrl_tutorial.cli import ledger as course
 
-    if args.markdown and args.id:
-        raise InputError("--markdown takes the whole ledger: leave --id out")
+    if (args.markdown or args.readme) and args.id:
+        raise InputError("--markdown and --readme take the whole ledger: leave --id out")
     rows = {row["id"]: row for row in course.read()}
     for wanted in args.id or ():
         if wanted not in rows:
@@ -194,7 +194,9 @@ def ledger(args: argparse.Namespace) -> None:
     chosen = [row for id, row in rows.items() if not args.id or id in args.id]
     if args.markdown:
         course.write_markdown(args.markdown, chosen)
-    else:
+    if args.readme:
+        course.into_readme(args.readme, chosen)
+    if not (args.markdown or args.readme):
         print("\n\n".join(map(course.origin if args.id else repr, chosen)) or "no claims settled yet")
 
 

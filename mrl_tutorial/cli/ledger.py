@@ -21,6 +21,9 @@ MARKS = {  # of verdicts, by how they begin
     "✘": "does not hold here",
     "?": "not testable offline",
 }
+#: the claims that the README tells, and where
+TOLD = ("M4", "R1", "C1", "M6", "R12")
+PLACE = ("<!-- ledger: begin (mrl-tutorial ledger --readme README.md) -->\n", "<!-- ledger: end -->")
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 
 
@@ -136,6 +139,22 @@ def write_markdown(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `markdown` to a file, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(markdown(rows), encoding="utf-8")
+
+
+def into_readme(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Bring a few claims, those in `TOLD`, to a file's `PLACE`, a line each. Raises InputError where it has none."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(PLACE[0])
+    _, end, after = rest.partition(PLACE[1])
+    if not (begin and end):
+        raise InputError(f"{path} has no place for the ledger: put the lines {PLACE[0].strip()} and {PLACE[1]} into it")
+    found = {row["id"]: row for row in rows}
+    lines = ["| | claim | here |", "|---|---|---|"]
+    lines += [f"| {_mark(r)} | {r['claim']} | {r['verdict']} |" for r in map(found.__getitem__, TOLD)]
+    table = "\n".join(lines)
+    with whole_file(path) as temporary:
+        temporary.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
 
 
 def _mark(row: Mapping[str, Any]) -> str:

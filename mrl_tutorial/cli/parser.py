@@ -67,6 +67,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--compare": {"action": "store_true", "help": "show each document's rank with the full model too"},
     "--id": {"type": names, "metavar": "IDS", "help": "only these claims, e.g. M1,R3, and what their numbers rest on"},
     "--markdown": {"metavar": "FILE", "help": "write the whole ledger here as a page for people"},
+    "--readme": {"metavar": "FILE", "help": "bring five of the claims into this README"},
     "name": {"choices": BENCHMARKS, "help": "what to time"},
     "--quick": {"action": "store_true", "help": "a small run, to see that it works"},
 }  # fmt: skip
@@ -137,8 +138,8 @@ VERBS = {
     ),
     "ledger": Verb(
         "what the course found out about each claim, and where its numbers come from",
-        ("--id", "--markdown"),
-        ("", "--id M1,R3", "--markdown LEDGER.md"),
+        ("--id", "--markdown", "--readme"),
+        ("", "--id M1,R3", "--markdown LEDGER.md --readme README.md"),
     ),
     "bench": Verb(
         "time the package against what one would otherwise run",

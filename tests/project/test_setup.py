@@ -17,8 +17,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from PIL import Image
 
-from mrl_tutorial.cli import parser
+import mrl_tutorial
+from mrl_tutorial.cli import ledger, parser
+from mrl_tutorial.errors import InputError
 from tools import build_notebooks as build
 from tools import preflight
 
@@ -163,34 +166,70 @@ def test_the_index_of_cpu_wheels_is_asked_for_torch_alone(tmp_path):
 
 # -- README --------------------------------------------------------------------------------------------------------
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [x.strip() for block in re.findall(r"```\w*\n(.*?)```", README, re.S) for x in block.splitlines()]
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "INSTALL.md", "USING.md")}
+README = TEXTS["README.md"]
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", "\n".join(TEXTS.values()), re.S)
+COMMANDS = [x.strip() for language, block in BLOCKS if not language for x in block.splitlines()]
 
 
 def test_readme_shows_the_grid_first_then_two_commands():
-    first_block = README.index("```")
-    assert "notebooks/images/explorer.png" in README[:first_block]
-    assert "make lab" in README[first_block : README.index("```", first_block + 3)]
+    before, block, _ = README.split("```", 2)
+    assert "notebooks/images/explorer.webp" in before and block.split() == ["make", "lab", "make", "test"]
+    assert len(README.splitlines()) < 90
 
 
-def test_readme_make_commands_exist():
-    targets = {x.split()[1] for x in COMMANDS if x.startswith("make ")}
-    assert {"lab", "test"} <= targets
+def test_the_picture_moves_and_is_small():
+    path = ROOT / "notebooks/images/explorer.webp"
+    with Image.open(path) as picture:
+        assert picture.n_frames > 20 and picture.width == 920 and path.stat().st_size < 1e6
+
+
+def test_make_commands_exist():
+    inline = re.findall(r"`(?:\w+=\S+ )?(make [a-z-]+)", " ".join(TEXTS.values()))
+    targets = {x.split()[1] for x in (*inline, *COMMANDS) if x.startswith("make ")}
+    assert {"lab", "test", "site", "badges"} <= targets
     for target in targets:
         done = make("-n", target)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"make {target}: {done.stderr}"
 
 
-def test_readme_commands_parse():
+def test_commands_of_the_command_line_parse():
     lines = [x.split("#")[0] for x in COMMANDS if x.startswith("mrl-tutorial ")]
     assert len(lines) >= 5
     for line in lines:
         parser.parser().parse_args(shlex.split(line)[1:])
 
 
-def test_readme_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+def test_python_of_the_documents_compiles_and_its_names_are_there():
+    for language, block in BLOCKS:
+        if language == "python":
+            tree = ast.parse(block)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module == "mrl_tutorial":
+                    assert {name.name for name in node.names} <= set(mrl_tutorial.__all__)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXTS[name]) + re.findall(r'src="([^"]+)"', TEXTS[name]):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_readme_tells_five_claims_as_the_ledger_has_them(tmp_path):
+    (tmp_path / "README.md").write_text(README)
+    ledger.into_readme(tmp_path / "README.md", ledger.read())
+    assert (tmp_path / "README.md").read_text() == README, "mrl-tutorial ledger --readme README.md"
+    rows = {row["id"]: row for row in ledger.read()}
+    told = README.split("<!-- ledger: begin")[1].splitlines()[3:-1]
+    told = told[: next(i for i, line in enumerate(told) if line.startswith("<!--"))]
+    assert len(told) == 5 and all(any(r["claim"] in x and r["verdict"] in x for r in rows.values()) for x in told)
+
+
+def test_a_readme_without_a_place_for_the_ledger_stays_as_it_is(tmp_path):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    with pytest.raises(InputError, match="no place for the ledger"):
+        ledger.into_readme(tmp_path / "README.md", ledger.read())
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
 # -- notebooks -----------------------------------------------------------------------------------------------------
