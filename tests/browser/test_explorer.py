@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.browser import chromium_page, open_and_run, wait_for
 from mrl_tutorial import Encoder, GridExplorer
-from tests.helpers.browser import barriers
+from tests.helpers.browser import barriers, check_look, opened
 from tests.helpers.tiny import save_tiny
 from tests.panels.test_explorer import task as toy_task
 
@@ -86,7 +86,7 @@ def test_a_sweep_runs_over_all_dimensions_and_ends(page):
 def test_the_state_is_in_the_address_and_comes_back(page):
     page.get_by_role("slider", name="dimension").press("Home")
     page.get_by_role("button", name="other").click()
-    page.wait_for_function("() => location.hash.includes('dim=1&')")
+    page.wait_for_function("() => location.hash.includes('dim=1&') && location.hash.includes('model=other')")
     page.reload()
     page.wait_for_selector(".mrl .headline")
     assert cell(page) == (2, 1)
@@ -120,6 +120,16 @@ def test_legible_and_open_to_everybody(made, width, scheme):
         assert len(sizes) > 60 and min(sizes) >= 14
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
         assert barriers(page) == []
+
+
+def test_one_layer_and_many_models_with_long_names(tmp_path):
+    encoder = Encoder.load(save_tiny(tmp_path / "model", layers=1))
+    names = [f"model {i} is <b>long</b>, isn't it" for i in range(12)]
+    panel = GridExplorer(toy_task.__wrapped__(), dict.fromkeys(names, encoder), examples=1)
+    with opened(panel, tmp_path) as page:
+        check_look(page)
+        assert page.locator(".mrl .legend text").all_text_contents() == names
+        assert page.locator(".mrl .surface").first.bounding_box()["height"] > 120
 
 
 @pytest.fixture(scope="module")

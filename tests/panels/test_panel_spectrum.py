@@ -10,7 +10,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import effective_rank, pca, random_dims
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.panels.spectrum_tables import WAYS, spectrum_data
+from mrl_tutorial.panels.spectrum_tables import WAYS, SpectrumData, spectrum_data
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.web import random_states, shown
 
@@ -113,3 +113,10 @@ def test_refusals(data):
         SpectrumExplorer.of(data, layer=9)
     with pytest.raises(InputError, match="dim cannot be 5"):
         SpectrumExplorer.of(data).set(dim=5)
+
+
+def test_vectors_of_one_coordinate_have_a_spectrum():
+    one, quality = np.ones((1, 2, 1)), {way: np.full((1, 2, 1), 0.5) for way in WAYS}
+    panel = SpectrumExplorer.of(SpectrumData(("plain",), (1,), one, one, quality, "ndcg@10", "dev"))
+    (found,) = shown(panel, [{}])
+    assert found["shown"]["low"] == 1 and found["shown"]["top"] == 1

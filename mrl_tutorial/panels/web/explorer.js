@@ -91,7 +91,7 @@ function draw(shown, act, width) {
   const [left, right] = wide ? [width * 0.53 - 30, width * 0.47 - 30] : [width - 30, width - 30];
   const { layer, dim, layers, dims, metric, pinned } = shown;
   const frame = [{ layer, dim }, ...(pinned ? [{ layer: pinned.layer, dim: pinned.dim, look: "pinned" }] : [])];
-  const height = layers * 44 + 44;
+  const height = Math.max(240, layers * 44 + 44);
   const heat = heatmap({
     name: `${metricTitle(metric)} of ${shown.model} at every layer and dimension`, values: shown.cells, dims, layers, width: left, limits: shown.limits, frame, pick: act,
   });

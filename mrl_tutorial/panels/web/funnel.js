@@ -111,7 +111,7 @@ function draw(shown, act, width) {
   return [
     h("div", { class: "side" },
       h("figure", { style: `width:${left}px` }, h("figcaption", {}, "The path (nDCG@10 of each cell alone)"), heat),
-      h("figure", { style: `width:${right}px` }, h("figcaption", {}, `What it finds and costs: ${whole(shown.n)} documents`), scatter(shown, act, right, layers * 44 + 44))),
+      h("figure", { style: `width:${right}px` }, h("figcaption", {}, `What it finds and costs: ${whole(shown.n)} documents`), scatter(shown, act, right, Math.max(240, layers * 44 + 44)))),
     h("p", { class: "note" }, "Click a cell to begin the path there; in the top row, to end it there. Click a dot to take that path."),
     ...(shown.path ? [costs(shown), ...survivors(shown)] : []),
   ];

@@ -8,6 +8,7 @@
  * @typedef {(changes: Record<string, any>) => void} Pick
  */
 import { h } from "./tree.js";
+import { shortName } from "./words.js";
 
 /** Okabe and Ito's colors, which every eye can tell apart, in the order in which models are drawn. */
 export const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
@@ -212,7 +213,9 @@ const paths = kept((
  */
 export function curves(o) {
   const x = scale("log", [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - 16]);
-  const y = scale("linear", o.range, [o.height - 52, 34]);
+  const above = 20 * (placed(o.lines, 64, o.width).rows - 1); // many names take more than one row
+  const height = o.height + above;
+  const y = scale("linear", o.range, [height - 52, 34 + above]);
   const room = (o.width - 80) / 46;
   const wanted = o.xTicks ?? powers(o.xs[0], o.xs[o.xs.length - 1], room);
   const ends = [x, y].flatMap((s) => [...s.domain, ...s.domain.map(s)]).join(",");
@@ -220,14 +223,14 @@ export function curves(o) {
   const place = o.at === undefined ? -1 : o.xs.indexOf(o.at);
   const dots = place < 0 ? [] : o.lines.filter((line) => Number.isFinite(line.values[place])).map((line) =>
     h("circle", { cx: x(o.xs[place]).toFixed(1), cy: y(line.values[place]).toFixed(1), r: 6, fill: line.color, class: "dot" }));
-  const upright = o.at === undefined ? [] : [rule(x(o.at), o.height - 52, x(o.at), 30, "here")];
+  const upright = o.at === undefined ? [] : [rule(x(o.at), height - 52, x(o.at), 30 + above, "here")];
   const write = o.write ?? ((v) => `${Number(v.toFixed(2))}`);
   return chart(
     {
-      ...o, x, y, xTicks: wanted.map((d) => [d, `${d}`]), yTicks: ticks(o.range).map((v) => [v, write(v)]),
+      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${d}`]), yTicks: ticks(o.range).map((v) => [v, write(v)]),
       xLabel: o.xLabel ?? "dimension (log scale)",
     },
-    ...upright, ...drawn, ...(o.over?.(x, y) ?? []), ...dots, legend(o.lines, 64, 14),
+    ...upright, ...drawn, ...(o.over?.(x, y) ?? []), ...dots, legend(o.lines, 64, 14, o.width),
   );
 }
 
@@ -240,14 +243,27 @@ export function powers(low, high, room) {
   return [...found.filter((_, i) => i % step === 0), high];
 }
 
-/** Names of lines in their colors, in a row. @param {{name: string, color: string, dash?: string}[]} lines @param {number} x @param {number} y */
-export function legend(lines, x, y) {
-  let at = x;
-  return h("g", { class: "legend" }, lines.filter((line) => line.name).flatMap((line) => {
-    const start = at;
-    at += 46 + 8.2 * line.name.length;
-    const sample = h("line", { x1: start, x2: start + 24, y1: y - 5, y2: y - 5, stroke: line.color, "stroke-width": 4, "stroke-dasharray": line.dash });
-    return [sample, label(start + 30, y, line.name)];
+/** Where the names of lines stand, in rows that end before `width`. @template {{name: string}} T @param {T[]} lines @param {number} x @param {number} width */
+export function placed(lines, x, width) {
+  let [at, rows] = [x, 1];
+  const most = Math.max(8, Math.floor((width - x - 46) / 8.2)); // letters
+  const items = lines.filter((line) => line.name).map((line) => {
+    const name = shortName(line.name, most);
+    const room = 46 + 8.2 * name.length;
+    if (at > x && at + room - 16 > width) [at, rows] = [x, rows + 1];
+    const item = { line, name, at, row: rows - 1 };
+    at += room;
+    return item;
+  });
+  return { items, rows };
+}
+
+/** Names of lines in their colors. @param {{name: string, color: string, dash?: string}[]} lines @param {number} x @param {number} y @param {number} width */
+export function legend(lines, x, y, width) {
+  return h("g", { class: "legend" }, placed(lines, x, width).items.flatMap(({ line, name, at, row }) => {
+    const foot = y + 20 * row;
+    const sample = h("line", { x1: at, x2: at + 24, y1: foot - 5, y2: foot - 5, stroke: line.color, "stroke-width": 4, "stroke-dasharray": line.dash });
+    return [sample, label(at + 30, foot, name)];
   }));
 }
 

@@ -6,7 +6,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { DASHES, chart, colorsOf, curves, kept, label, legend, limitsOf, pathOf, powers, rule, scale, table } from "./plots.js";
+import { DASHES, chart, colorsOf, curves, kept, label, legend, limitsOf, pathOf, placed, powers, rule, scale, table } from "./plots.js";
 import { metricTitle, percent, quality } from "./words.js";
 
 const HEIGHT = 330;
@@ -14,7 +14,7 @@ const HEIGHT = 330;
 /** [low, high] of the variances as shares of the largest; the last components, which may be nothing, do not count. */
 const spectrumEnds = kept((/** @type {any} */ variances) => {
   const [width, values] = [variances.shape[2], variances.values];
-  const used = Math.floor(0.95 * width);
+  const used = Math.max(1, Math.floor(0.95 * width));
   let [low, top] = [Infinity, 0];
   for (let i = 0; i < values.length; i++) {
     if (i % width < used) low = Math.min(low, values[i]);
@@ -95,7 +95,8 @@ function draw(shown, act, width) {
 
 /** One legend for all charts. @param {any[]} ways @param {number} width */
 function waysLegend(ways, width) {
-  return h("svg", { width, height: 24, viewBox: `0 0 ${width} 24`, "aria-hidden": "true" }, legend(ways, 4, 17));
+  const height = 4 + 20 * placed(ways, 4, width).rows;
+  return h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, legend(ways, 4, 17, width));
 }
 
 /** @param {any} shown @param {number} width @param {(x: number) => void} slide @param {number[]} xTicks */

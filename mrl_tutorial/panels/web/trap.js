@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, DASHES, chart, curves, kept, label, legend, limitsOf, powers, rule, scale, table } from "./plots.js";
+import { COLORS, DASHES, chart, curves, kept, label, legend, limitsOf, placed, powers, rule, scale, table } from "./plots.js";
 import { metricTitle, percent, quality, shorten, signed } from "./words.js";
 
 const HEIGHT = 360;
@@ -65,7 +65,8 @@ function draw(shown, act, width) {
 
 /** @param {any[]} ways @param {number} width */
 function trapLegend(ways, width) {
-  return h("svg", { width, height: 24, viewBox: `0 0 ${width} 24`, "aria-hidden": "true" }, legend(ways, 4, 17));
+  const height = 4 + 20 * placed(ways, 4, width).rows;
+  return h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, legend(ways, 4, 17, width));
 }
 
 /** How long the documents' unit vectors are after the cut. @param {any} shown @param {number} width */

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { h, textOf } from "../../../mrl_tutorial/panels/web/tree.js";
 import { at, row } from "../../../mrl_tutorial/panels/web/tables.js";
 import { fill, merge, possible } from "../../../mrl_tutorial/panels/web/panel.js";
-import { colorsOf, column, heatColor, kept, limitsOf, pathOf, powers, scale, ticks } from "../../../mrl_tutorial/panels/web/plots.js";
+import { colorsOf, column, heatColor, kept, limitsOf, pathOf, placed, powers, scale, ticks } from "../../../mrl_tutorial/panels/web/plots.js";
 import { count, metricTitle, percent, quality, shorten, signed, three, whole } from "../../../mrl_tutorial/panels/web/words.js";
 
 const table = (shape, values) => ({ shape, values: Float32Array.from(values), rows: new Map() });
@@ -65,6 +65,15 @@ test("colors: known models keep theirs, others take what is free, nobody shares"
   assert.equal(new Set(many).size, 5);
   assert.equal(heatColor(0), "rgb(0,34,78)");
   assert.equal(heatColor(2), heatColor(1));
+});
+
+test("names of many lines take as many rows as they need", () => {
+  const lines = Array.from({ length: 20 }, (_, i) => ({ name: `model ${i} with a name ${"x".repeat(4 * i)}` }));
+  const { items, rows } = placed(lines, 64, 500);
+  assert.equal(items.length, 20);
+  assert.ok(rows > 5 && items.at(-1).row === rows - 1);
+  assert.ok(items.every(({ name, at }) => at >= 64 && at + 30 + 8.2 * name.length <= 500));
+  assert.equal(placed([{ name: "plain" }, { name: "" }, { name: "MRL" }], 64, 500).rows, 1);
 });
 
 test("limits start at zero or below and skip what is missing", () => {
