@@ -78,6 +78,17 @@ def names(text: str) -> list[str]:
     return _filled(text, text.split(","), "names: write e.g. pydocs,scifact")
 
 
+def columns(text: str) -> list[str] | dict[str, str]:
+    """Names of columns separated by commas, or pairs of a name that is known and the file's: text=body,label=topic."""
+    found = names(text)
+    if not any("=" in x for x in found):
+        return found
+    pairs = [tuple(part.strip() for part in x.split("=", 1)) for x in found]
+    if any(len(pair) < 2 or not all(pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} names only some columns: write e.g. text=body,label=topic")
+    return dict(pairs)
+
+
 def recipe_names(text: str) -> list[str]:
     """Recipes separated by commas; a comma before a bare number belongs to a name: separate:3,128."""
     parts = re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)

@@ -75,7 +75,7 @@ def train(args: argparse.Namespace) -> None:
     encoder = _encoder(args)
     dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
     recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
-    task = load_task(args.task)
+    task = load_task(args.task, columns=args.columns)
     if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
     try:
@@ -100,7 +100,8 @@ def sweep(args: argparse.Namespace) -> None:
     from mrl_tutorial.training.sweep_file import read_sweep, summary
 
     encoder = _encoder(args)
-    tasks = {name: load_task(name) for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}
+    tasks = {name: load_task(name, columns=args.columns if name == args.task else None)
+             for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}  # fmt: skip
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
@@ -208,7 +209,7 @@ def _load(args: argparse.Namespace) -> tuple[Task, Encoder | None]:
     """The task, and the encoder unless the task holds vectors already."""
     from mrl_tutorial.tasks.load import load_task
 
-    task = load_task(args.task)
+    task = load_task(args.task, columns=args.columns)
     if _holds_vectors(task):
         if args.model:
             raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")

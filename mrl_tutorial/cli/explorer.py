@@ -18,7 +18,7 @@ def page(args: argparse.Namespace) -> None:
 
     wanted = {name if name == "plain" else Path(name).name: name for name in args.model or ["plain"]}
     encoders = {name: Encoder.load() if given == "plain" else Encoder.load(given) for name, given in wanted.items()}
-    task = load_task(args.task)
+    task = load_task(args.task, columns=args.columns)
     panel = GridExplorer(task, encoders, split=args.split, examples=args.queries)
     say_warnings(task)
     panel.save_page(args.out, title=f"{task.name}: every layer, every dimension")

@@ -12,14 +12,25 @@ from typing import Any, NamedTuple
 
 from mrl_tutorial import __version__
 from mrl_tutorial.cli import commands
-from mrl_tutorial.cli.arguments import Parser, cells, learning_rate, names, one_line, recipe_names, seed, whole_number
+from mrl_tutorial.cli.arguments import (
+    Parser,
+    cells,
+    columns,
+    learning_rate,
+    names,
+    one_line,
+    recipe_names,
+    seed,
+    whole_number,
+)
 from mrl_tutorial.errors import InputError
 
 BENCHMARKS = ("loss", "grid", "encode", "train", "panels", "retrieval")
 COUNT = {"type": whole_number, "metavar": "N"}
 
 DATA = """data of your own, as PATH:
-  a .csv, .tsv, .json, .jsonl or .parquet, or a folder of train, dev and test ones, with the columns
+  a .csv (any separator), .tsv, .json, .jsonl or .parquet, perhaps packed as .gz, or a folder of train, dev and test
+  ones, with these columns, or with --columns
     anchor,positive (and negative…)   or query,document: pairs, searched for each other
     sentence1,sentence2,score         graded pairs, a higher score for a closer meaning
     sentence1,sentence2,label         0/1: pairs are those of label 1; other numbers: graded pairs
@@ -33,6 +44,9 @@ One file is scored whole; a part of it is held out only where one is needed, and
 # what argparse is told of each option, unless a verb says otherwise
 OPTIONS: dict[str, dict[str, Any]] = {
     "--task": {"required": True, "metavar": "NAME|PATH", "help": "a task of mrl-tutorial tasks, or a path to data"},
+    "--columns": {"type": columns, "metavar": "NAMES",
+                  "help": "columns of a table to read, where their names are others: text_a,text_b,similarity or "
+                  "text=body,label=topic"},
     "--model": {"metavar": "NAME|PATH", "help": "encoder: a name, or a folder (default: all-MiniLM-L6-v2)"},
     "--query-prompt": {"metavar": "TEXT", "help": "put before each query (default: as the model's folder says)"},
     "--document-prompt": {"metavar": "TEXT", "help": "put before each document (default: as the model's folder says)"},
@@ -89,14 +103,14 @@ VERBS = {
     "recipes": Verb("list the training recipes and the papers they come from", (), ("",)),
     "evaluate": Verb(
         "measure quality at every layer and dimension",
-        ("--task", *MODEL, "--layers", "--dims", "--metric", "--split", "--precision", "--json"),
+        ("--task", "--columns", *MODEL, "--layers", "--dims", "--metric", "--split", "--precision", "--json"),
         ("--task pydocs", "--task scifact --metric ndcg@10 --precision fp32 --json scifact.json",
          "--task my-data/pairs.csv --layers 3,6 --dims 16,64,384",
          "--task pydocs --model my-model --layers 6 --dims all"),
     ),
     "train": Verb(
         "train a model by a recipe and write it to a folder",
-        ("--recipe", "--task", *MODEL, "--what", *BUDGET, "--dims", "--seed", "--out"),
+        ("--recipe", "--task", "--columns", *MODEL, "--what", *BUDGET, "--dims", "--seed", "--out"),
         ("--recipe all-cells --task pydocs --what heads --steps 400 --batch-size 256 --out my-heads",
          "--recipe mrl --task pydocs --what full --steps 150 --batch-size 64 --seed 1 --out my-model"),
         {"--what": {"default": "heads"}, "--out": {"help": "folder to write; evaluate --model DIR reads it"},
@@ -104,8 +118,8 @@ VERBS = {
     ),
     "sweep": Verb(
         "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
-        ("--recipes", "--task", *MODEL, "--eval-tasks", "--documents", "--what", *BUDGET, "--seeds", "--metric",
-         "--split", "--layers", "--dims", "--no-cache", "--out"),
+        ("--recipes", "--task", "--columns", *MODEL, "--eval-tasks", "--documents", "--what", *BUDGET, "--seeds",
+         "--metric", "--split", "--layers", "--dims", "--no-cache", "--out"),
         ("--recipes full-size,mrl,all-cells --task pydocs --what full --steps 300 --batch-size 64 --out sweep.csv",
          "--recipes mrl,separate:* --task pydocs --eval-tasks pydocs,scifact --what heads --seeds 5 --out heads.csv"),
         {"--what": {"required": True},
@@ -120,13 +134,13 @@ VERBS = {
     ),
     "search": Verb(
         "search a task's documents with one layer and dimension",
-        ("--task", *MODEL, "--query", "--layer", "--dim", "-k", "--compare"),
+        ("--task", "--columns", *MODEL, "--query", "--layer", "--dim", "-k", "--compare"),
         ('--task pydocs --query "solve a linear system" --layer 2 --dim 64 -k 5',
          '--task pydocs --query "moving average" --model my-heads --layer 3 --dim 128 --compare'),
     ),
     "page": Verb(
         "write the grid explorer as one html file that needs no kernel and loads nothing",
-        ("--task", "--model", "--split", "--queries", "--out"),
+        ("--task", "--columns", "--model", "--split", "--queries", "--out"),
         ("--task pydocs --out explorer.html", "--task my-data --model my-heads --model plain --out explorer.html"),
         {"--model": {"action": "append", "help": "a name, a folder, or plain, the default; may be repeated"},
          "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record, dropped, is_number, read_lines, read_records, text_of
+from mrl_tutorial.tasks.formats import (
+    SPLIT_NAMES,
+    Record,
+    dropped,
+    is_number,
+    read_lines,
+    read_records,
+    stem_of,
+    suffix_of,
+    text_of,
+)
 from mrl_tutorial.tasks.splits import SPLITS
 from mrl_tutorial.tasks.types import RetrievalTask
 
@@ -31,7 +41,9 @@ def read_beir(
     queries = _read_texts(query_files, "query", warnings)
     judged: dict[str, Qrels] = {}
     for path in qrels_files:
-        split = SPLIT_NAMES.get(re.split(r"[._-]", path.stem.lower())[-1], "test")  # qrels/train.tsv, qrels_train.tsv
+        split = SPLIT_NAMES.get(
+            re.split(r"[._-]", stem_of(path).lower())[-1], "test"
+        )  # qrels/train.tsv, qrels_train.tsv
         judged.setdefault(split, {}).update(_read_qrels(path, corpus, queries, warnings))
     qrels: Qrels = {}
     splits: dict[str, list[str]] = {}
@@ -57,7 +69,12 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
             here, place = f"{path}:{number}", f"line {number} of {path.name}"
             if "_id" not in row:
                 raise InputError(f'{here}: not a json object with "_id" and "text"; correct or remove the line')
-            name, text = str(row["_id"]), " ".join(text_of(row, part, here).strip() for part in ("title", "text"))
+            name, text = (
+                text_of(row, "_id", here),
+                " ".join(text_of(row, part, here).strip() for part in ("title", "text")),
+            )
+            if not name:
+                raise InputError(f'{here}: {what} without "_id"; give each its own id')
             if "text" not in row and "title" not in row:
                 raise InputError(f'{here}: {what} {name!r} has no "text"; add it or remove the line')
             if texts.setdefault(name, text.strip()) != text.strip():
@@ -80,7 +97,7 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     unknown: list[str] = []
     lost: dict[str, None] = {}
     total = 0
-    for place, (query, document, score) in _judgments(path):
+    for place, (query, document, score) in _judgments(path, queries):
         grade = int(float(score))
         total += 1
         if query not in queries or document not in corpus:
@@ -101,17 +118,18 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     return qrels
 
 
-def _judgments(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _judgments(path: Path, queries: Collection[str]) -> Iterator[tuple[int, list[str]]]:
     """(line, [query id, document id, whole-number score]) of a file of judgments: tsv, trec_eval's, or json lines."""
     rows: Iterator[tuple[int, list[str]]]
-    if path.suffix == ".jsonl":
+    if suffix_of(path) == ".jsonl":
         rows = ((number, _named(row, f"{path}:{number}")) for number, row in read_records(path))
     else:
         rows = ((number, line.split("\t") if "\t" in line else line.split()) for number, line in read_lines(path))
     for number, given in rows:
         fields = [field.strip() for field in given]
-        if not any(fields) or (number == 1 and len(fields) in (3, 4) and not is_number(fields[-1])):
-            continue  # empty, or the header
+        header = number == 1 and len(fields) in (3, 4) and not is_number(fields[-1]) and fields[0] not in queries
+        if header or not any(fields):
+            continue
         if len(fields) == 4:
             del fields[1]  # trec_eval's layout: query, iteration, document, grade
         if len(fields) != 3 or not is_number(fields[2]) or not float(fields[2]).is_integer():

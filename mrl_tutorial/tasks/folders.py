@@ -11,57 +11,76 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, Reshape, is_number, read_lines, read_table
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, is_number, read_lines, stem_of, suffix_of
+from mrl_tutorial.tasks.tables import Columns, Reshape, Table, read_table
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, VectorsTask
 
 
-def task_from_path(path: Path, name: str, origin: str, limit: int | None = None) -> Task:
-    """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs.
-    Raises InputError naming file, line and remedy."""
+def task_from_path(
+    path: Path, name: str, origin: str, limit: int | None = None, columns: Columns | None = None
+) -> Task:
+    """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs;
+    columns: as for `tables.named`. Raises InputError naming file, line and remedy."""
+    corpus, queries = (_packed(path / part) for part in ("corpus.jsonl", "queries.jsonl"))
+    if columns and (path.suffix.lower() == ".npy" or corpus.exists() or queries.exists()):
+        raise InputError(f"{path}: holds no table: leave columns out")
     if path.is_file():
+        if suffix_of(path) in TABLES:
+            return task_from_tables({"all": [path]}, name, origin, limit, columns=columns)
         if path.suffix.lower() == ".npy":
             return _task_of_vectors(path, name, origin)
-        if path.suffix.lower() in TABLES:
-            return task_from_tables({"all": [path]}, name, origin, limit)
         raise InputError(f"{path}: cannot be read as a task; give a {', '.join(TABLES)} or .npy, or a folder")
-    corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"
     if corpus.exists() or queries.exists():
         qrels = [file for pattern in ("qrels/*", "qrels*") for file in sorted(path.glob(pattern)) if file.is_file()]
-        qrels = [file for file in qrels if file.suffix in (".tsv", ".jsonl")]
+        qrels = [file for file in qrels if suffix_of(file) in (".tsv", ".jsonl")]
         if not qrels:
             raise InputError(f"{path}: no qrels/*.tsv; give query-id, corpus-id, score, e.g. in qrels/test.tsv")
         return read_beir([corpus], [queries], qrels, name, origin)
     if released := sorted(path.glob("sts-*.csv")):
         splits = {file.stem.removeprefix("sts-"): columns_of_scores(_read_stsb(file)) for file in released}
         return STSTask(name, origin, {SPLIT_NAMES.get(split, split): scored for split, scored in splits.items()})
-    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLES]
-    named: dict[str, list[Path]] = {}
+    tables = [file for file in sorted(path.iterdir()) if suffix_of(file) in TABLES]
+    tables = [file for file in tables if not file.name.startswith(".")]  # what others hide, or have not yet finished
+    found: dict[str, list[Path]] = {}
     for file in tables:
-        named.setdefault(SPLIT_NAMES.get(file.stem.lower(), ""), []).append(file)
-    unread = [f"{file.name} is not read: name it after its split (train, dev, test)" for file in named.pop("", [])]
-    if not named:
+        found.setdefault(SPLIT_NAMES.get(stem_of(file).lower(), ""), []).append(file)
+    unread = [f"{file.name} is not read: name it after its split (train, dev, test)" for file in found.pop("", [])]
+    if not found:
         needed = "corpus.jsonl, queries.jsonl, qrels/, or train.csv, test.csv"
         raise InputError(f"{path}: no task in this folder; it needs {needed}")
-    for split, files in named.items():
+    for split, files in found.items():
         if len(files) > 1:
             raise InputError(f"{path}: two files of {split} ({', '.join(file.name for file in files)}); keep one")
-    task = task_from_tables(named, name, origin, limit)
+    task = task_from_tables(found, name, origin, limit, columns=columns)
     task.warnings.extend(unread)
     return task
 
 
+def _packed(path: Path) -> Path:
+    """The path, or where only that is there, the same with .gz."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.exists() and not path.exists() else path
+
+
 def task_from_tables(
-    paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None
-) -> Task:
-    """A task of tables by split, "all" for a file without a name. Training data alone are cut into train, dev and test;
-    a train split without a dev split gives it a fifth. limit: as for `task_from_path`; reshape, errors: `read_table`.
-    """
-    tables = {split: [read_table(path, reshape) for path in its] for split, its in paths.items()}
+    paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None,
+    columns: Columns | None = None,
+) -> Task:  # fmt: skip
+    """A task of files by split, "all" for a file without a name: as `task_of_tables`; reshape, columns, errors: as
+    `read_table`."""
+    tables = {split: [read_table(path, reshape, columns) for path in its] for split, its in paths.items()}
+    return task_of_tables(tables, name, origin, limit)
+
+
+def task_of_tables(tables: Mapping[str, Sequence[Table]], name: str, origin: str, limit: int | None) -> Task:
+    """A task of tables by split, "all" for one without a name. Training data alone are cut into train, dev and test;
+    a train split without a dev split gives it a fifth. limit: as for `task_from_path`. Raises InputError for tables of
+    different kinds."""
     warnings = [warning for its in tables.values() for table in its for warning in table.warnings]
     kind, *others = {table.kind: None for its in tables.values() for table in its}
     if others:
-        mixed = ", ".join(f"{paths[split][0].name} {its[0].kind}" for split, its in tables.items())
+        mixed = ", ".join(f"{split} {its[0].kind}" for split, its in tables.items())
         raise InputError(f"{origin}: different kinds of files ({mixed}); give one kind")
     splits: dict[str, Any] = {split: [row for table in its for row in table.rows] for split, its in tables.items()}
     if kind == "labeled":

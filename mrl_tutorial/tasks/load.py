@@ -18,6 +18,10 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import hub, pydocs
 from mrl_tutorial.tasks.folders import task_from_path
+from mrl_tutorial.tasks.formats import stem_of
+from mrl_tutorial.tasks.memory import task_from_memory
+from mrl_tutorial.tasks.tables import Columns
+from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask
 
 
@@ -75,17 +79,27 @@ def _data_folder(name: str) -> Path | None:
     return folder if os.environ.get("MRL_DATA") and folder.is_dir() else None
 
 
-def load_task(name_or_path: str | Path, *, limit: int | None = 100_000) -> Any:
-    """The task of that name (`tasks()` lists them) or path: a BEIR folder, a folder of tables, a table, a `.npy`.
+def load_task(data: Any, *, limit: int | None = 100_000, columns: Columns | None = None, name: str = "data") -> Any:
+    """The task of a name (`tasks()` lists them), of a path (a BEIR folder, a folder of tables, a table, a `.npy`), or
+    of data in memory: a DataFrame, a `datasets.Dataset`, a list of dicts or of pairs, or {split: any of these}.
 
-    limit: at most this many training rows of a task of pairs, chosen by hash (None: all). Raises InputError naming
-    file, line and remedy.
+    limit: at most this many training rows of a task of pairs, chosen by hash (None: all). columns: which columns of a
+    table to read, where their names are not known: ("text_a", "text_b", "similarity"), or {"text": "body", "label":
+    "topic"}. name: what data in memory are called. Raises InputError naming file, line and remedy.
 
     >>> print(load_task("pydocs"))
     pydocs (retrieval): 6,306 documents; queries: train 4,455, dev 586, test 1,265; \
 from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
+    >>> load_task([{"text_a": "a cat", "text_b": "a pet"}], columns=("text_a", "text_b")).kind
+    'pairs'
     """
-    name = str(name_or_path)
+    if isinstance(data, Task):
+        return data
+    if not isinstance(data, (str, Path)):
+        return task_from_memory(data, name, limit, columns)
+    name = str(data)
+    if columns and name in NAMED:
+        raise InputError(f"the columns of {name} are known: leave columns out")
     if name == "pydocs":
         return pydocs.load_retrieval()
     if name.startswith("pydocs:") and name in EMBEDDED:
@@ -98,7 +112,8 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
         return hub.task_from_hub(name, limit)
     path = Path(name).expanduser()
     if path.exists():
-        return task_from_path(path, path.resolve().name if path.is_dir() else path.stem, str(path), limit)
+        called = path.resolve().name if path.is_dir() else stem_of(path)
+        return task_from_path(path, called, str(path), limit, columns)
     close = difflib.get_close_matches(name, NAMED, 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(f"no task or path {name!r}; {meant}tasks: {', '.join(NAMED)}")

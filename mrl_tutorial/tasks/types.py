@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mrl_tutorial import files
-from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.splits import joined, stratified_folds, take
 from mrl_tutorial.tasks.task import Task

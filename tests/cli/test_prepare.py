@@ -51,7 +51,7 @@ def test_page_is_one_file_with_every_model(tmp_path, monkeypatch, capsys):
     queries = {f"q{i}": " ".join(corpus[f"d{i}"].split()[:4]) for i in range(30)}
     splits = {"dev": list(queries)[:10], "test": list(queries)[10:]}
     task = RetrievalTask("toy", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(30)}, splits)
-    monkeypatch.setattr(load, "load_task", lambda name: task)
+    monkeypatch.setattr(load, "load_task", lambda name, **_: task)
     one, other = (save_tiny(tmp_path / name, layers=2, seed=i) for i, name in enumerate(("one", "other")))
     out = tmp_path / "explorer.html"
     command = ["page", "--task", "toy", "--model", str(one), "--model", str(other), "--queries", "3", "--out", str(out)]
