@@ -129,14 +129,15 @@ class Heads(nn.Module):
         return out
 
 
-def whitened(encoder: Encoder, texts: Sequence[str], shrinkage: float = 0.01) -> Encoder:
+def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, shrinkage: float = 0.01) -> Encoder:
     """The encoder with whitening heads fitted on `texts`, a few thousand without labels: see `Heads.whiten_on`.
 
-    The control for every trained model: what training gives beyond it is what training is for.
+    texts: or what the encoder without heads makes of them, (L, N, D). The control for every trained model: what
+    training gives beyond it is what training is for.
     """
     plain = encoder.with_heads(None)
-    heads = Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(plain.encode_layers(list(texts)), shrinkage)
-    return plain.with_heads(heads)
+    embeddings = texts if isinstance(texts, np.ndarray) else plain.encode_layers(list(texts))
+    return plain.with_heads(Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(embeddings, shrinkage))
 
 
 def save_heads(heads: Heads, path: str | Path) -> None:

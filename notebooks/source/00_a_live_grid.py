@@ -44,7 +44,7 @@ import torch
 import transformers
 from exercises import first_grid as check
 
-from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, evaluate_grid, load_task, train, whitened
+from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, embed_task, evaluate_grid, load_task, train, whitened
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.pretrained_heads import pretrained_heads
 from mrl_tutorial.panels import plots
@@ -194,8 +194,9 @@ print("in brackets: 95 % paired bootstrap interval over the dev queries; one ran
 # no training:
 
 # %%
-texts = [task.corpus[d] for q in task.judged("train") for d in task.qrels[q]]
-white = whitened(encoder, texts)
+asked = {d for q in task.judged("train") for d in task.qrels[q]}  # only documents of the train split
+documents = embed_task(task, encoder, "dev")["documents"][:, [d in asked for d in task.corpus]]  # (layers, texts, 384)
+white = whitened(encoder, documents)
 control = evaluate_grid(task, white, split="dev")
 plots.heatmaps(
     {"whitened": control.values, "with heads": trained.values}, plain.layers, plain.dims,

@@ -56,5 +56,8 @@ def test_an_encoder_is_whitened_behind_its_backbone(tmp_path):
     want = Heads(2, encoder.width, "per-layer").whiten_on(np.concatenate([raw] * 5, 1)).apply_to(raw)
     np.testing.assert_allclose(white.encode_layers(SENTENCES), want, atol=2e-3)
     assert encoder.heads is None and white.fingerprint() != encoder.fingerprint()
+    np.testing.assert_allclose(
+        whitened(encoder, np.concatenate([raw] * 5, 1)).encode_layers(SENTENCES), want, atol=2e-3
+    )
     again = whitened(white, SENTENCES * 5)  # whitening does not pile up
     np.testing.assert_allclose(again.encode_layers(SENTENCES), want, atol=2e-3)
