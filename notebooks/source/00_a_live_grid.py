@@ -44,7 +44,17 @@ import torch
 import transformers
 from exercises import first_grid as check
 
-from mrl_tutorial import Encoder, GridExplorer, Recipe, cell_price, embed_task, evaluate_grid, load_task, train, whitened
+from mrl_tutorial import (
+    Encoder,
+    GridExplorer,
+    Recipe,
+    cell_price,
+    embed_task,
+    evaluate_grid,
+    load_task,
+    train,
+    whitened,
+)
 from mrl_tutorial.evaluation.statistics import compare, interval
 from mrl_tutorial.models.pretrained_heads import pretrained_heads
 from mrl_tutorial.panels import plots

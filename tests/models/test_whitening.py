@@ -1,4 +1,4 @@
-"""Whitening heads: no covariance is left, the widest directions come first, as scikit-learn's PCA(whiten=True) has it."""
+"""Whitening heads: no covariance is left, the widest directions come first, as in PCA(whiten=True) of scikit-learn."""
 
 from __future__ import annotations
 
