@@ -27,6 +27,8 @@ def encode_tokens(
     progress: Progress | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Pooled vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32."""
+    if without := [i for i, ids in enumerate(token_ids) if not len(ids)]:
+        raise InputError(f"text {without[0]} has no tokens, so it has no vector: leave it out")
     out = np.empty((len(layers), len(token_ids), model.config.hidden_size), dtype=np.float32)
     ticker, done, run = Ticker(progress), 0, running.EarlyExit(model, layers)
     try:
