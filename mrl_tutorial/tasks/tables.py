@@ -71,6 +71,9 @@ def table_of(path: Path, body: list[Row], columns: Columns | None = None, headle
             "text,label or anchor,positive (and negative…) or sentence1,sentence2,score, or say which is which: columns"
         )
     for number, fields in body:
+        if not any(field.strip() for field in fields):
+            empty.append(f"line {number}")
+            continue
         if len(fields) != len(header):
             problem = f"{len(fields)} fields where line 1 has {len(header)}"
             raise InputError(f"{path}:{number}: {problem}; quote texts with separators")
