@@ -24,17 +24,18 @@ Record = dict[str, Any]
 
 def suffix_of(path: Path) -> str:
     """The kind of file that its name says, in lower case: ".csv" for a.csv and for A.CSV.gz."""
-    return Path(stem_of(path, ".gz")).suffix.lower()
+    return Path(_unpacked(path)).suffix.lower()
 
 
-def stem_of(path: Path, *dropped: str) -> str:
-    """The name without what its suffixes say: "a" for a.csv and a.csv.gz; with `dropped`, without those alone."""
-    name = path.name
-    for _ in range(2):
-        suffix = Path(name).suffix
-        if suffix.lower() in (dropped or (*TABLES, ".gz", ".npy")):
-            name = name.removesuffix(suffix)
-    return name
+def stem_of(path: Path) -> str:
+    """The name without what says the kind of file: "a" for a.csv and a.csv.gz."""
+    name = _unpacked(path)
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in (*TABLES, ".npy") else name
+
+
+def _unpacked(path: Path) -> str:
+    return path.stem if path.suffix.lower() == ".gz" else path.name
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

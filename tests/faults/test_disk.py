@@ -1,0 +1,328 @@
+"""Disks that are full or read-only, processes that are killed or meet: nothing is lost and nothing half is believed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrl_tutorial import files
+from mrl_tutorial.cli.parser import main
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.training.loop import train
+from mrl_tutorial.training.sweep_file import read_sweep
+from tests.helpers.tiny import SENTENCES, save_tiny
+
+ROOT = Path(__file__).parents[2]
+REMEDY = "free some space, or give another place"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    return Encoder.load(save_tiny(tmp_path / "tiny"))
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = [f"{a},{b} {i}" for i, a in enumerate(SENTENCES) for b in SENTENCES]
+    path.write_text("anchor,positive\n" + "\n".join(rows), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def full(limit: int = 1000):
+    """No file can grow beyond `limit` bytes: a real error of the system, in every library that writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def found(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_embeddings_that_find_no_room_are_given_all_the_same(encoder):
+    want = encoder.encode_layers(SENTENCES, cache=False)
+    with full(), pytest.warns(UserWarning, match=f"not cached: .*npy could not be written .*{REMEDY} as MRL_CACHE"):
+        np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want)
+    assert found(files.cache_dir()) == []
+    encoder.encode_layers(SENTENCES)
+    assert len(found(files.cache_dir())) == 1
+
+
+def test_what_cannot_be_remembered_is_given_all_the_same():
+    values = {"x": np.random.default_rng(0).random(10_000)}
+    with full():
+        assert (files.remembered("made", "a", lambda: values)["x"] == values["x"]).all()
+    assert found(files.cache_dir()) == []
+
+
+def test_a_model_that_finds_no_room_leaves_the_one_before(encoder, tmp_path):
+    folder = encoder.save(tmp_path / "model")
+    before = found(tmp_path / "model")
+    with full(), pytest.raises(files.NotWritten, match=f"model could not be written .*{REMEDY}"):
+        encoder.save(folder)
+    assert found(folder) == before and not [p for p in tmp_path.iterdir() if p.name.startswith(".model")]
+    np.testing.assert_array_equal(Encoder.load(folder).encode(SENTENCES), encoder.encode(SENTENCES))
+
+
+@pytest.mark.parametrize("before", [None, '{"old": 1}\n'])
+def test_json_that_finds_no_room_leaves_the_file_before(tmp_path, before):
+    path = tmp_path / "a.json"
+    if before:
+        path.write_text(before)
+    with full(), pytest.raises(files.NotWritten, match=f"a.json could not be written .*{REMEDY}"):
+        files.write_json(path, list(range(10_000)))
+    assert found(tmp_path) == (["a.json"] if before else []) and (not before or path.read_text() == before)
+
+
+def test_training_on_a_full_disk_gives_its_result(encoder, pairs):
+    options = {"steps": 3, "batch_size": 8, "what": "heads", "lr": 0.01}
+    want = train(encoder, str(pairs), "mrl", cache=False, **options)
+    with full(), pytest.warns(UserWarning, match=f"step 3 was not kept: .*{REMEDY} as MRL_CACHE"):
+        result = train(encoder, str(pairs), "mrl", **options)
+    assert result.history == want.history and result.finished
+    assert not [name for name in found(files.cache_dir()) if "run." in name]
+
+
+def test_the_command_line_says_it_in_one_line_and_a_sweep_goes_on(encoder, pairs, tmp_path, capsys):
+    line = ["--task", str(pairs), "--model", str(encoder.folder)]
+    with full(200), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main(["evaluate", *line, "--json", str(tmp_path / "e.json")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("mrl-tutorial evaluate: ") and "e.json could not be written" in error and REMEDY in error
+    out = tmp_path / "s.csv"
+    sweep = ["sweep", *line, "--recipes", "mrl", "--what", "heads", "--steps", "2", "--batch-size", "8", "--seeds", "2"]
+    sweep += ["--dims", "8,16,32", "--out", str(out)]
+    with full(1600), warnings.catch_warnings():  # room for the header and the first runs
+        warnings.simplefilter("ignore")
+        assert main(sweep) == 2
+    assert f"s.csv could not be written (File too large): {REMEDY}" in capsys.readouterr().err
+    some = read_sweep(out)[0]
+    assert 0 < len(some) < 27
+    assert main(sweep) == 0
+    whole = read_sweep(out)[0]
+    assert len(whole) == 27 and whole[: len(some)].equals(some)
+    assert not [name for name in found(tmp_path) if Path(name).name.startswith(".")]
+
+
+def test_a_read_only_cache_is_no_reason_to_stop(encoder, pairs, monkeypatch, tmp_path):
+    options = {"steps": 2, "batch_size": 8, "what": "heads"}
+    want = train(encoder, str(pairs), "mrl", cache=False, **options)
+    cache, touch = files.cache_dir("embeddings").parent, Path.touch
+    for part in ("training", "grids"):
+        files.cache_dir(part)
+
+    def read_only(path, *arguments, **given):
+        if cache in path.parents:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        touch(path, *arguments, **given)
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    with pytest.warns(UserWarning, match="could not be written .*: give a place that can be written as MRL_CACHE"):
+        assert train(encoder, str(pairs), "mrl", **options).history == want.history
+    assert (files.remembered("grids", "a", lambda: {"x": np.arange(3)})["x"] == [0, 1, 2]).all()
+
+
+KILLED = """
+import os, sys, signal
+import numpy as np
+from mrl_tutorial import files
+kind, place = sys.argv[1:]
+def dies(path):
+    with open(path, "wb") as file:
+        file.write(b"half of it")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+if kind == "file":
+    with files.whole_file(place) as temporary:
+        dies(temporary)
+elif kind == "folder":
+    with files.whole_folder(place) as temporary:
+        dies(temporary / "config.json")
+else:
+    np.savez_compressed = lambda path, **arrays: dies(path)
+    files.remembered("made", "a", lambda: {"x": np.arange(3)})
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "remembered"])
+@pytest.mark.parametrize("there", [False, True])
+def test_half_of_a_killed_process_is_not_read_and_later_removed(tmp_path, kind, there):
+    place = {"file": tmp_path / "f.json", "folder": tmp_path / "f", "remembered": files.cache_dir("made") / "a.npz"}[
+        kind
+    ]
+
+    def write():
+        if kind == "file":
+            files.write_json(place, [1])
+        elif kind == "folder":
+            with files.whole_folder(place) as temporary:
+                files.write_json(temporary / "config.json", [1])
+        return files.remembered("made", "a", lambda: {"x": np.arange(3)})["x"]
+
+    if there:
+        write()
+    if there and kind == "remembered":
+        place.write_bytes(place.read_bytes()[:100])  # so that it has to be written again
+    command = [sys.executable, "-c", KILLED, kind, str(place)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -9
+    half = [path for path in place.parent.iterdir() if path.name.startswith(".") and path.name != ".cache"]
+    assert len(half) == 1 and (place.exists() == there)
+    assert (write() == [0, 1, 2]).all()
+    if kind != "remembered":
+        assert json.loads((place / "config.json" if kind == "folder" else place).read_text()) == [1]
+    else:
+        with np.load(place) as stored:
+            assert (stored["x"] == [0, 1, 2]).all()
+    assert half[0].exists()  # it may be another process at work
+    os.utime(half[0], (time.time() - 2 * files.STALE,) * 2)
+    place.unlink() if kind == "remembered" else None
+    write()
+    assert not half[0].exists() and place.exists()
+
+
+def test_the_only_copy_of_a_folder_is_never_removed(tmp_path):
+    """Killed between two renames, the old folder lies aside and the new one is not there."""
+    aside = tmp_path / f".f.{'0' * 32}"
+    (aside / "f").mkdir(parents=True)
+    os.utime(aside, (0, 0))
+    files.whole_folder(tmp_path / "other").__enter__()
+    with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "f"):
+        raise ZeroDivisionError
+    assert (aside / "f").exists()
+
+
+def test_ctrl_c_between_two_renames_puts_the_old_folder_back(tmp_path, monkeypatch):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "old").touch()
+    replace, calls = os.replace, []
+
+    def stopped(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "f") as temporary:
+        (temporary / "new").touch()
+    assert found(tmp_path) == ["f/old"] and len(list(tmp_path.iterdir())) == 1
+
+
+def together(barrier, queue, number, folder):
+    """One of several processes that prepare the same things at the same time."""
+    barrier.wait()
+    problems = []
+    for turn in range(20):
+        got = files.remembered("made", f"turn{turn}", lambda: {"x": np.arange(5_000)})["x"]
+        problems += [] if (got == np.arange(5_000)).all() else [f"turn {turn}"]
+        try:
+            with files.whole_folder(folder) as temporary:
+                for name in "ab":
+                    (temporary / name).write_text(str(number) * 1000)
+        except files.NotWritten:
+            pass  # the other was faster
+        read = [(Path(folder) / name).read_text() for name in "ab" if (Path(folder) / name).exists()]
+        problems += [f"half a file: {text[:5]}" for text in read if len(text) != 1000]
+    queue.put(problems)
+
+
+def test_processes_that_prepare_the_same_cache_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(3), context.Queue()
+    everyone = [context.Process(target=together, args=(barrier, queue, i, tmp_path / "f")) for i in range(3)]
+    for process in everyone:
+        process.start()
+    assert [queue.get(timeout=60) for _ in everyone] == [[], [], []]
+    for process in everyone:
+        process.join(60)
+    assert len({(tmp_path / "f" / name).read_text() for name in "ab"}) == 1
+    assert not [name for name in found(tmp_path) if "/." in f"/{name}"]
+    assert found(files.cache_dir("made")) == sorted(f"turn{i}.npz" for i in range(20))
+
+
+def saved(array):
+    def write(path):
+        with open(path, "wb") as file:
+            np.save(file, array)
+
+    return write
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:500]),
+    "one byte other": lambda path: path.write_bytes(path.read_bytes()[:-50] + b"\x7f" + path.read_bytes()[-49:]),
+    "zeros at the end": lambda path: path.write_bytes(path.read_bytes()[:-504] + bytes(500) + path.read_bytes()[-4:]),
+    "no array": lambda path: path.write_bytes(b"\x93NUMPY\x01\x00garbage and more" * 20),
+    "another shape": saved(np.zeros((2, 10, 32), np.float32)),
+    "another type": saved(np.zeros((3, 10, 32))),
+    "pickled": saved(np.array([{"a": 1}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_older_file_of_embeddings_is_made_again(encoder, damage):
+    want = encoder.encode_layers(SENTENCES, cache=False)
+    encoder.encode_layers(SENTENCES)
+    path = next(files.cache_dir("embeddings").iterdir())
+    DAMAGE[damage](path)
+    np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want)
+    np.testing.assert_array_equal(np.load(path), want)
+
+
+def test_a_file_of_embeddings_without_a_checksum_is_read(encoder):
+    want = np.array(encoder.encode_layers(SENTENCES))
+    path = next(files.cache_dir("embeddings").iterdir())
+    saved(want + 1)(path)
+    np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want + 1)
+
+
+def test_any_damage_to_what_is_remembered_is_seen():
+    want = np.random.default_rng(0).random(60)
+    files.remembered("made", "a", lambda: {"x": want})
+    path = files.cache_dir("made") / "a.npz"
+    raw = path.read_bytes()
+    for at in range(0, len(raw), 7):
+        path.write_bytes(raw[:at] if at % 2 else raw[:at] + bytes([raw[at] ^ 0x55]) + raw[at + 1 :])
+        found = files.remembered("made", "a", lambda: {"x": want})
+        assert list(found) == ["x"] and (found["x"] == want).all(), at
+
+
+@pytest.mark.parametrize("name", ["with a space", "日本語 ü Ω", "[a]{b}*%s", "-dash", "a'quote\"", "dots.and.gz"])
+def test_paths_of_any_characters(tmp_path, name, monkeypatch, capsys):
+    place = tmp_path / name
+    place.mkdir()
+    monkeypatch.setenv("MRL_CACHE", str(place / "cache"))
+    (place / f"{name}.csv").write_text("anchor,positive\n" + "\n".join(f"{a},{a} row" for a in SENTENCES), "utf-8")
+    task, model, out = str(place / f"{name}.csv"), str(save_tiny(place / name)), place / f"{name} out"
+    line = ["--task", task, "--model", model]
+    small = ["--steps", "2", "--batch-size", "3"]
+    assert main(["train", *line, "--recipe", "mrl", *small, "--out", str(out)]) == 0
+    target = place / f"{name}.json"
+    assert main(["evaluate", "--task", task, "--model", str(out), "--dims", "8", "--json", str(target)]) == 0
+    assert json.loads(target.read_text("utf-8"))["task"] == name
+    assert main(["export", "--model", str(out), "--layer", "2", "--dim", "16", "--out", str(place / "e x")]) == 0
+    capsys.readouterr()
