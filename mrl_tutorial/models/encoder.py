@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.grid import check_cells, default_dims
-from mrl_tutorial.models import download
+from mrl_tutorial.models import download, folders
+from mrl_tutorial.models.card import described
+from mrl_tutorial.models.dense import write_modules
 from mrl_tutorial.models.encoding import Progress as Progress
-from mrl_tutorial.models.encoding import encode_tokens, kept, listed
-from mrl_tutorial.models.folders import (
-    NOTED,
-    NOTES,
-    SIDES,
-    Settings,
-    check_model_folder,
-    longest,
-    quiet,
-    read_network,
-    read_settings,
-)
+from mrl_tutorial.models.encoding import Reader, drawn, encode_tokens, kept, listed, tokenizer_key
+from mrl_tutorial.models.folders import SIDES, Settings, quiet
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
-from mrl_tutorial.models.layers import find_blocks, resolve_precision
+from mrl_tutorial.models.layers import find_blocks, resolve_device, resolve_precision
+
+Texts = str | Iterable[str]
 
 
 class Encoder:
     """A transformer encoder seen as a grid: one embedding per layer, each cut to any dimension.
 
-    n_layers L, width D; the other attributes are those of `folders.Settings`, which are given as one or by name.
+    n_layers L, width D; device: where it computes; after: the Dense modules of its folder, through which every layer's
+    pooled vectors go; the other attributes are those of `folders.Settings`, which are given as one or by name.
 
     >>> encoder = Encoder.load()  # all-MiniLM-L6-v2
     >>> encoder
@@ -64,30 +59,35 @@ class Encoder:
         self.folder: Path | None = None
         self.keeps = True  # whether `encode_layers` may keep embeddings on disk: see `uncached`
         self.n_layers = len(find_blocks(model)[1])
-        self.width: int = model.config.hidden_size
+        self.device = next(model.parameters()).device.type
+        self.after: nn.Sequential | None = None
+        self.width = self.reader.width
 
     @classmethod
-    def load(cls, source: Any = download.DEFAULT_MODEL, *, revision: str | None = None, **changes: Any) -> Encoder:
+    def load(
+        cls, source: Any = download.DEFAULT_MODEL, *, revision: str | None = None, device: str = "auto", **changes: Any
+    ) -> Encoder:
         """Load an encoder by name or folder (see `download.locate` for where it is looked for), or take over a
         `SentenceTransformer`.
 
         A folder written by `save`, a sentence-transformers folder and a plain Hugging Face encoder all work; pooling,
         length, prompts and similarity are read from it where it states them, else mean, 256, none and cosine.
-        changes: `folders.Settings` by name, as in `load(name, prompts={"query": "query: "})`. Raises InputError where
-        it cannot be used.
+        device: "cpu", "cuda", "mps", or "auto", the first of cuda, mps and cpu that is there. changes: `Settings` by
+        name, as in `load(name, prompts={"query": "query: "})`. Raises InputError where it cannot be used.
         """
         if type(source).__module__.startswith("sentence_transformers."):
             with tempfile.TemporaryDirectory() as place, quiet():
                 source.save_pretrained(str(Path(place) / "model"), create_model_card=False)
-                encoder = cls.load(Path(place) / "model", **changes)
+                encoder = cls.load(Path(place) / "model", device=device, **changes)
             encoder.folder = None
             return encoder
-        folder = download.locate(source, revision)
-        model, tokenizer = read_network(folder)
+        device, folder = resolve_device(device), download.locate(source, revision)
+        model, tokenizer = folders.read_network(folder)
         name = Path(source).name if Path(source).is_dir() else str(source).split("/")[-1]
-        settings, kind = read_settings(folder, longest(model), {"name": name}, changes)
+        settings, kind = folders.read_settings(folder, folders.longest(model), {"name": name}, changes)
         encoder = cls(model, tokenizer, settings)
-        encoder.folder = folder
+        encoder.folder, encoder.device, encoder.after = folder, device, folders.read_dense(folder, encoder.width)
+        encoder.width = encoder.reader.width
         if kind:
             encoder.heads = load_heads(folder / "heads.safetensors", encoder.n_layers, encoder.width, kind)
         return encoder
@@ -98,13 +98,16 @@ class Encoder:
         Raises InputError for a file, and for a folder that holds anything but a saved model.
         """
         folder = Path(folder)
-        check_model_folder(folder)
+        folders.check_model_folder(folder)
         with files.whole_folder(folder) as temporary:
             with quiet():
                 self.model.save_pretrained(temporary)
                 self.tokenizer.save_pretrained(temporary)
+            if self.after is not None:
+                write_modules(temporary, folders.pooling_settings(self), list(self.after), self.similarity != "dot")
             kind = self.heads.kind if self.heads else None
-            files.write_json(temporary / NOTES, {**{name: getattr(self, name) for name in NOTED}, "heads": kind})
+            notes = {name: getattr(self, name) for name in folders.NOTED}
+            files.write_json(temporary / folders.NOTES, {**notes, "heads": kind})
             if self.heads:
                 save_heads(self.heads, temporary / "heads.safetensors")
             if (folder / "train.json").exists():
@@ -119,33 +122,37 @@ class Encoder:
                 f"heads for {heads.n_layers} layers x {heads.width} do not fit {self.name}, "
                 f"which has {self.n_layers} x {self.width}"
             )
-        twin = copy.copy(self)
-        twin.heads, twin.name, twin.trained_dims = heads, name or self.name, tuple(trained_dims)
-        return twin
+        return self._but(heads=heads, name=name or self.name, trained_dims=tuple(trained_dims))
 
     def trainable_copy(self) -> Encoder:
         """A copy whose backbone can be trained without touching this one."""
+        return self._but(model=copy.deepcopy(self.model), after=copy.deepcopy(self.after), folder=None)
+
+    def on(self, device: str) -> Encoder:
+        """The same encoder, which computes on `device`: see `load`."""
+        return self._but(device=resolve_device(device))
+
+    def _but(self, **changed: Any) -> Encoder:
         twin = copy.copy(self)
-        twin.model, twin.folder = copy.deepcopy(self.model), None
+        vars(twin).update(changed)
         return twin
 
     def uncached(self) -> Encoder:
         """The same encoder, whose embeddings are not kept on disk: for a model that encodes its texts only once."""
-        twin = copy.copy(self)
-        twin.keeps = False
-        return twin
+        return self._but(keeps=False)
+
+    @property
+    def reader(self) -> Reader:
+        """What makes vectors of token ids."""
+        return Reader(self.model, self.tokenizer.pad_token_id or 0, self.pooling, self.after, self.device)
 
     def fingerprint(self) -> str:
-        """A key of all that shapes `encode_layers`: weights, pooling, length, prompts and heads. Takes about 0.1 s."""
+        """A key of all that shapes `encode_layers`: weights, tokenizer, length, prompts, heads. Takes about 0.1 s."""
         heads = [] if self.heads is None else [t.detach().numpy() for t in self.heads.state_dict().values()]
         return files.key(self._backbone_key(), *heads, *([dict(self.prompts)] if self.prompts else []))
 
     def _backbone_key(self) -> str:
-        digest = hashlib.sha256()
-        for name, tensor in self.model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        return files.key(digest.hexdigest(), self.model.config.model_type, self.pooling, self.max_length)
+        return files.key(*self.reader.parts(), tokenizer_key(self.tokenizer), self.max_length)
 
     def encode_layers(
         self,
@@ -157,55 +164,65 @@ class Encoder:
         precision: str = "auto",
         cache: bool = True,
         progress: Progress | None = None,
+        batch_size: int | None = None,
     ) -> np.ndarray:
         """Raw pooled vectors after each layer, after any head: (L, N, D) float32, in the order of `texts`.
 
         layers: the (1-based) layers wanted, default all; the forward pass stops after the deepest. prompt: which of the
         model's prompts to put before each text, "query" or "document"; None is the "default" one, "" none.
         embeddings=True prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16",
-        or "auto" (bf16 where the processor has it). cache: what comes out of the backbone is kept on disk, and
-        memory-mapped when it is asked for again; False neither reads nor writes. No texts give (L, 0, D). Raises
-        InputError for non-strings, an unknown layer, prompt or precision.
+        or "auto" (bf16 where the device that computes is fast at it). cache: what comes out of the backbone is kept on
+        disk, and memory-mapped when it is asked for again; False neither reads nor writes. batch_size: the most texts
+        that are read at once; by default as many as are fast. No texts give (L, 0, D). Raises InputError for
+        non-strings, an unknown layer, prompt or precision.
         """
         chosen = list(check_cells(layers, [self.width], self.n_layers, self.width)[0])
         rows = ([0] if embeddings else []) + chosen
-        precision = resolve_precision(precision)
+        precision = resolve_precision(precision, self.device)
         texts = self.prompted(texts, prompt)
         if not texts:
             return np.empty((len(rows), 0, self.width), dtype=np.float32)
 
         def run() -> np.ndarray:
-            token_ids, pad_id = self.tokenize(texts), self.tokenizer.pad_token_id or 0
-            return encode_tokens(self.model, token_ids, pad_id, rows, self.pooling, precision, progress)
+            return encode_tokens(self.reader, self.tokenize(texts), rows, precision, progress, batch_size)
 
         shape = (len(rows), len(texts), self.width)
-        name = files.key(self._backbone_key(), texts, rows, precision) if cache and self.keeps else None
+        place = [] if self.device == "cpu" else [self.device]
+        name = files.key(self._backbone_key(), texts, rows, precision, *place) if cache and self.keeps else None
         raw = run() if name is None else kept(name, shape, run)
         if self.heads is None:
             return raw
         through = self.heads.apply_to(raw[int(embeddings) :], chosen)
         return np.concatenate([raw[:1], through]) if embeddings else through
 
+    @overload
+    def encode(self, texts: Texts, *, convert_to_tensor: Literal[False] = False, **options: Any) -> np.ndarray: ...
+    @overload
+    def encode(self, texts: Texts, *, convert_to_tensor: Literal[True], **options: Any) -> Tensor: ...
     def encode(
-        self,
-        texts: Iterable[str],
-        *,
-        layer: int | None = None,
-        dim: int | None = None,
-        cache: bool = False,
-        **options: Any,
-    ) -> np.ndarray:
-        """Vectors of one cell (default: last layer, full width): (N, dim) float32, of unit length unless the model
-        compares by dot product. Runs `layer` blocks, no more.
+        self, texts: Texts, *, layer: int | None = None, dim: int | None = None, normalize: bool | None = None,
+        convert_to_tensor: bool = False, show_progress_bar: bool | None = None, device: str | None = None,
+        prompt_name: str | None = None, **options: Any,
+    ) -> np.ndarray | Tensor:  # fmt: skip
+        """Vectors of one cell (default: last layer, full width): (N, dim) float32, or (dim,) of a single string. Runs
+        `layer` blocks, no more.
 
-        cache, options: as in `encode_layers` (prompt, precision, progress).
+        normalize: to unit length; by default unless the model compares by dot product. convert_to_tensor: a torch
+        tensor on the CPU, not an array. show_progress_bar: True or False; by default after a second, where someone sees
+        it. device: compute there this time, as in `load`. prompt_name: another name for `prompt`. options: as in
+        `encode_layers` (prompt, batch_size, precision, progress, cache, which is False here).
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
-        vectors = self.encode_layers(texts, layers=[layer], cache=cache, **options)[0, :, :dim]
-        if self.similarity == "dot":
-            return np.array(vectors)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        options = {"cache": False, "progress": drawn(show_progress_bar), **options}
+        if prompt_name is not None:
+            options["prompt"] = prompt_name
+        encoder, several = self if device is None else self.on(device), [texts] if isinstance(texts, str) else texts
+        vectors = np.array(encoder.encode_layers(several, layers=[layer], **options)[0, :, :dim])
+        if self.similarity != "dot" if normalize is None else normalize:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = vectors[0] if isinstance(texts, str) else vectors
+        return torch.from_numpy(vectors) if convert_to_tensor else vectors
 
     def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_length`, special tokens included. Raises InputError on non-strings."""
@@ -215,7 +232,8 @@ class Encoder:
     def prompted(self, texts: Iterable[str], prompt: str | None = None) -> list[str]:
         """The texts as the tokenizer gets them, with one of the model's prompts before each: see `encode_layers`."""
         if prompt not in (None, "", *SIDES):
-            raise InputError(f"prompt {prompt!r} is unknown: choose one of {', '.join(SIDES)}")
+            own = "for text of your own, load the model with prompts={'query': text}"
+            raise InputError(f"prompt {prompt!r} is unknown: choose one of {', '.join(SIDES)}; {own}")
         before = self.prompts.get("default" if prompt is None else prompt, "")
         return [before + text for text in listed(texts)] if before else listed(texts)
 
@@ -231,8 +249,7 @@ class Encoder:
     @property
     def intermediate(self) -> int:
         """Width of the blocks' feed-forward part."""
-        config = self.model.config
-        return int(getattr(config, "intermediate_size", 0) or getattr(config, "hidden_dim", 4 * self.width))
+        return self.reader.intermediate
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -240,10 +257,4 @@ class Encoder:
         return default_dims(self.width)
 
     def __repr__(self) -> str:
-        said = [f"{self.heads.kind} heads"] if self.heads else []
-        said += ["dot product"] if self.similarity == "dot" else []
-        said += (
-            ["prompts: " + ", ".join(f"{name} {text!r}" for name, text in self.prompts.items())] if self.prompts else []
-        )
-        rest = "".join(f", {part}" for part in said)
-        return f"Encoder({self.name}: {self.n_layers} layers x {self.width}, {self.pooling} pooling{rest})"
+        return described(self)

@@ -3,45 +3,127 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import layers as running
+from mrl_tutorial.models.dense import Dense
 from mrl_tutorial.progress import Ticker
 
 Progress = Callable[[int, int, str], None]
 TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
+TOKENS_ON_GPU = 2**15  # there, large products are the fast ones
 CHECKSUM = 4  # bytes
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What turns token ids into pooled vectors: the network, its pooling, the modules after it, and where it runs."""
+
+    model: Any
+    pad_id: int
+    pooling: str
+    after: nn.Sequential | None = None
+    device: str = "cpu"
+
+    @property
+    def width(self) -> int:
+        """D, the size of the vectors."""
+        last = None if self.after is None else self.after[-1]
+        return last.linear.out_features if isinstance(last, Dense) else int(self.model.config.hidden_size)
+
+    @property
+    def intermediate(self) -> int:
+        """Width of the blocks' feed-forward part."""
+        config = self.model.config
+        found = (getattr(config, name, None) for name in ("intermediate_size", "hidden_dim", "d_ff"))
+        return next((int(width) for width in found if width), 4 * int(config.hidden_size))
+
+    def parts(self) -> list[str]:
+        """Keys of all that shapes its vectors, wherever it runs."""
+        digest = hashlib.sha256()
+        for module in (self.model, self.after):
+            for name, tensor in module.state_dict().items() if module is not None else ():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        after = "" if self.after is None else str(self.after)
+        return [digest.hexdigest(), self.model.config.model_type, self.pooling, after]
+
+    def texts(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """Token embeddings (B, T, H) of one layer to text embeddings (B, D)."""
+        pooled = running.pool(hidden, mask, self.pooling)
+        return pooled if self.after is None else self.after(pooled).float()
+
+
 def encode_tokens(
-    model: Any, token_ids: Sequence[Sequence[int]], pad_id: int, layers: Sequence[int], pooling: str, precision: str,
-    progress: Progress | None = None,
+    reader: Reader, token_ids: Sequence[Sequence[int]], layers: Sequence[int], precision: str,
+    progress: Progress | None = None, batch_size: int | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Pooled vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32."""
+    """Vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32.
+
+    batch_size: the most texts in a micro-batch. Raises InputError where it is no whole number from 1 up.
+    """
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise InputError(f"batch_size {batch_size!r} is impossible: give a whole number from 1 up, or leave it out")
     if without := [i for i, ids in enumerate(token_ids) if not len(ids)]:
         raise InputError(f"text {without[0]} has no tokens, so it has no vector: leave it out")
-    out = np.empty((len(layers), len(token_ids), model.config.hidden_size), dtype=np.float32)
-    ticker, done, run = Ticker(progress), 0, running.EarlyExit(model, layers)
+    out = np.empty((len(layers), len(token_ids), reader.width), dtype=np.float32)
+    for module in (reader.model, reader.after):
+        if module is not None:
+            module.to(reader.device)
+    tokens = TOKENS if reader.device == "cpu" else TOKENS_ON_GPU
+    ticker, done, run = Ticker(progress), 0, running.EarlyExit(reader.model, layers)
     try:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            for group in running.micro_batches([len(ids) for ids in token_ids], TOKENS):
-                ids, mask = running.pad([token_ids[i] for i in group], pad_id)
-                for row, hidden in enumerate(run(ids, mask)):
-                    out[row, group] = running.pool(hidden, mask, pooling).numpy()
+        with torch.inference_mode(), running.arithmetic(reader.model, reader.device, precision):
+            for group in running.micro_batches([len(ids) for ids in token_ids], tokens, batch_size):
+                ids, mask = running.pad([token_ids[i] for i in group], reader.pad_id)
+                mask = None if mask is None else mask.to(reader.device)
+                for row, hidden in enumerate(run(ids.to(reader.device), mask)):
+                    out[row, group] = reader.texts(hidden, mask).cpu().numpy()
                 done += len(group)
                 ticker(done, len(token_ids), "encoding")
     finally:
         ticker.close()
     return out
+
+
+def tokenizer_key(tokenizer: Any) -> str:
+    """A key of what a tokenizer makes of a text: vocabulary, normalization, splitting, special tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return files.key(type(tokenizer).__name__, tokenizer.get_vocab())
+    rules = json.loads(backend.to_str())
+    # truncation and padding are what the last call happened to ask for
+    return files.key({name: rule for name, rule in rules.items() if name not in ("truncation", "padding")})
+
+
+def drawn(show: bool | None) -> Progress | None:
+    """A progress for `show_progress_bar`: True a bar in any case, False none, None one where there is something to wait
+    for and someone to see it."""
+    if show is None:
+        return None
+    bars: list[tqdm] = []
+
+    def draw(done: int, total: int, label: str) -> None:
+        bars.extend([] if bars else [tqdm(total=total, desc=label)])
+        bars[0].update(done - bars[0].n)
+        if done == total:
+            bars[0].close()
+
+    return draw if show else lambda done, total, label: None
 
 
 def kept(name: str, shape: Sequence[int], compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -58,7 +140,8 @@ def kept(name: str, shape: Sequence[int], compute: Callable[[], np.ndarray]) -> 
     try:
         with files.whole_file(path) as temporary, open(temporary, "wb") as file:
             np.save(file, out)
-            file.write(zlib.crc32(out.data).to_bytes(CHECKSUM, "little"))  # behind the array, where readers of .npy stop
+            # behind the array, where readers of .npy stop
+            file.write(zlib.crc32(out.data).to_bytes(CHECKSUM, "little"))
     except OSError as error:
         warnings.warn(f"embeddings were not cached: {error} as MRL_CACHE", stacklevel=4)
     return out
@@ -82,7 +165,7 @@ def listed(texts: Iterable[str]) -> list[str]:
     """The texts as a list. Raises InputError for what holds anything but strings."""
     if isinstance(texts, str):
         raise InputError("texts is one string: give a list of strings")
-    if not isinstance(texts, Iterable):
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes):
         raise InputError(f"{texts!r:.60} cannot be encoded: give a list of strings")
     found = list(texts)
     for i, text in enumerate(found):

@@ -7,25 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import check_cells
+from mrl_tutorial.grid import Grid, check_cells
+from mrl_tutorial.models.card import model_card
+from mrl_tutorial.models.dense import Dense, linear_dense, write_modules
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.models.folders import NAMES, quiet
+from mrl_tutorial.models.folders import pooling_settings, quiet
 from mrl_tutorial.models.layers import EarlyExit, shortened
 
 
-def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None) -> Path:
+def export(
+    encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None, grid: Grid | None = None
+) -> Path:
     """Write one cell (default: last layer, full width) as a folder that plain `SentenceTransformer(folder)` loads.
 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
     fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (y = A x + b,
     `Heads.affine`, first `dim` rows), because `truncate_dim` would cut after the normalization and is not stored in a
-    folder. Weights are safetensors. Raises InputError for a cell that the model lacks, an early layer of a model that
-    normalizes after its last block (the folder would do so after `layer`), and a folder that holds files.
+    folder. Weights are safetensors. grid: a measured one, for the model card, README.md. `Encoder.load` reads the
+    folder again; there the Dense module is part of every layer. Raises InputError for a cell that the model lacks, an
+    early layer of a model that normalizes after its last block (the folder would do so after `layer`), and a folder
+    that holds files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -37,19 +41,17 @@ def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: 
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
     check_export_folder(folder)
     _check_end(encoder, layer)
-    folder, linear = Path(folder), _linear(encoder, layer, dim)
+    folder, after = Path(folder), [*(encoder.after or ()), *_linear(encoder, layer, dim)]
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.padding_side = "right"  # as Encoder pads: absolute positions start at the first token
     with files.whole_folder(folder) as temporary:
         with quiet():
             shortened(encoder.model, layer).save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        for path, settings in _settings(encoder, linear, dim).items():
-            (temporary / path).parent.mkdir(exist_ok=True)
+        for path, settings in _settings(encoder).items():
             files.write_json(temporary / path, settings)
-        if linear is not None:
-            save_file(linear, temporary / "2_Dense" / "model.safetensors", metadata={"format": "pt"})
-        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim), encoding="utf-8")
+        write_modules(temporary, pooling_settings(encoder), after, encoder.similarity != "dot")
+        (temporary / "README.md").write_text(model_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
     return folder
 
 
@@ -62,7 +64,7 @@ def check_export_folder(folder: str | Path) -> None:
 
 @torch.inference_mode()
 def _check_end(encoder: Encoder, layer: int) -> None:
-    ids = torch.tensor(encoder.tokenize(["a"]))
+    ids = torch.tensor(encoder.tokenize(["a"]), device=next(encoder.model.parameters()).device)
     cut = shortened(encoder.model, layer)(input_ids=ids).last_hidden_state
     if not torch.allclose(cut, EarlyExit(encoder.model, [layer])(ids)[0], atol=1e-6):
         raise InputError(
@@ -71,67 +73,25 @@ def _check_end(encoder: Encoder, layer: int) -> None:
         )
 
 
-def _linear(encoder: Encoder, layer: int, dim: int) -> dict[str, Tensor] | None:
-    """What stands between pooling and normalization: weight (dim, D) and perhaps bias (dim,); None for nothing."""
+def _linear(encoder: Encoder, layer: int, dim: int) -> list[Dense]:
+    """What stands between the encoder's own modules and normalization: a head, a cut, or nothing."""
     if encoder.heads is not None:
         weight, bias = encoder.heads.affine(layer)
-        return {"linear.weight": weight[:dim].contiguous(), "linear.bias": bias[:dim].contiguous()}
-    return None if dim == encoder.width else {"linear.weight": torch.eye(encoder.width)[:dim].contiguous()}
+        return [linear_dense(weight[:dim], bias[:dim])]
+    return [] if dim == encoder.width else [linear_dense(torch.eye(encoder.width)[:dim], None)]
 
 
-def _settings(encoder: Encoder, linear: dict[str, Tensor] | None, dim: int) -> dict[str, Any]:
-    """The folder's json files, in names that sentence-transformers 2 to 6 all understand."""
-    dot, prompts = encoder.similarity == "dot", dict(encoder.prompts)
-    modules = ["Transformer", "Pooling", *(["Dense"] if linear else []), *([] if dot else ["Normalize"])]
-    paths = ["", *(f"{i}_{name}" for i, name in enumerate(modules) if i)]
+def _settings(encoder: Encoder) -> dict[str, Any]:
+    """The folder's json files on length, prompts and similarity."""
+    prompts = dict(encoder.prompts)
+    # a tokenizer that lowers its texts does so by its own file
     network: dict[str, Any] = {"max_seq_length": encoder.max_length, "do_lower_case": False}
     if getattr(encoder.model, "pooler", "none of that name") is None:
         network["model_args"] = {"add_pooling_layer": False}  # else loading reports random weights for it
-    modes = {key: name == encoder.pooling for key, name in NAMES.items()}
-    found = {
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-            for i, (path, name) in enumerate(zip(paths, modules, strict=True))
-        ],
+    return {
         "sentence_bert_config.json": network,
         "config_sentence_transformers.json": {
             "prompts": prompts, "default_prompt_name": "default" if "default" in prompts else None,
             "similarity_fn_name": encoder.similarity,
         },
-        "1_Pooling/config.json": {"word_embedding_dimension": encoder.width, **modes},
     }  # fmt: skip
-    if not dot:
-        found[f"{paths[-1]}/config.json"] = {}
-    if linear:
-        found["2_Dense/config.json"] = {
-            "in_features": encoder.width,
-            "out_features": dim,
-            "bias": "linear.bias" in linear,
-            "activation_function": "torch.nn.modules.linear.Identity",
-        }
-    return found
-
-
-def _card(encoder: Encoder, name: str, layer: int, dim: int) -> str:
-    unit = "" if encoder.similarity == "dot" else ", normalized to unit length"
-    head = f" and its {encoder.heads.kind} head" if encoder.heads else ""
-    return f"""---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, sentence-similarity, feature-extraction]
----
-
-# {name}
-
-Layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions of {encoder.name}: the first {layer} blocks,
-{encoder.pooling} pooling{head}, cut to {dim} coordinates{unit}. Texts are cut to
-{encoder.max_length} tokens. The license and the training data of the original model apply here too.
-
-```python
-from sentence_transformers import SentenceTransformer
-
-vectors = SentenceTransformer("{name}").encode(["solve a linear system"])  # (1, {dim})
-```
-
-Written by mrl-tutorial.
-"""

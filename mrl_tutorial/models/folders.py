@@ -11,21 +11,31 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from tokenizers import normalizers
+from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from mrl_tutorial.errors import InputError, with_changes
+from mrl_tutorial.models.dense import kind_of, read_after
 from mrl_tutorial.models.layers import POOLINGS
 
 NOTES = "mrl_tutorial.json"
 #: modules of a sentence-transformers folder that an Encoder does itself
-MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 #: families whose pooling layer, unused here, has to be left out by an option
 WITH_POOLER = ("bert", "roberta", "mpnet", "xlm-roberta")
 #: families of encoder-decoders whose encoder can be loaded alone
 T5 = ("t5", "mt5", "umt5")
 #: sentence-transformers' names of poolings
-NAMES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+NAMES = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+    "pooling_mode_max_tokens": "max",
+}
+#: positions of a network that numbers none, such as T5's, and tokens that are then read where nothing else is said
+UNLIMITED, USUAL = 10**6, 512
 #: kinds of texts that have a prompt, and the names that sentence-transformers knows it by
 SIDES = {"query": ("query",), "document": ("document", "passage", "corpus"), "default": ()}
 
@@ -34,7 +44,7 @@ SIDES = {"query": ("query",), "document": ("document", "passage", "corpus"), "de
 class Settings:
     """How an Encoder makes and compares vectors. Raises InputError for a value that is impossible.
 
-    pooling: "mean", "cls" or "last". max_length: tokens, special ones included. similarity: "cosine" or "dot".
+    pooling: "mean", "cls", "last" or "max". max_length: tokens, special ones included. similarity: "cosine" or "dot".
     prompts: what is put before a "query", a "document", and (as "default") any other text. trained_dims: the widths
     that training pushed on, none for a plain model. trained_on: fingerprints of the tasks that it was trained on.
     """
@@ -77,19 +87,29 @@ def read_network(folder: Path) -> tuple[Any, Any]:
                 output_loading_info=True, **options,
             )  # fmt: skip
             _check_weights(folder, model, found["missing_keys"])
-            return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except InputError:
             raise
         except SafetensorError as error:
             remedy = "it is damaged or cut short; download or copy it again"
             raise InputError(f"{folder / 'model.safetensors'} could not be read ({error}): {remedy}") from error
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason, remedy = str(error).strip().splitlines()[0], "give a text encoder with its tokenizer"
+            if "trust_remote_code" in str(error):
+                reason, remedy = "it needs Python code of its own", "give a model that transformers itself knows"
             if "ignore_mismatched_sizes" in reason:
                 reason = "its weights have other sizes than config.json says"
-            raise InputError(
-                f"model folder {folder} could not be loaded ({reason}): give a text encoder with its tokenizer"
-            ) from error
+            raise InputError(f"model folder {folder} could not be loaded ({reason}): {remedy}") from error
+    if read_json(folder / "sentence_bert_config.json").get("do_lower_case"):
+        _lower(tokenizer)
+    return model, tokenizer
+
+
+def _lower(tokenizer: Any) -> None:
+    """Make a tokenizer lower its texts, as old sentence-transformers folders ask for."""
+    backend = tokenizer.backend_tokenizer
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def _check_weights(folder: Path, model: Any, missing: Iterable[str]) -> None:
@@ -103,8 +123,9 @@ def _check_weights(folder: Path, model: Any, missing: Iterable[str]) -> None:
 
 
 def longest(model: Any) -> int:
-    """The most tokens that the network has positions for; 512 where it numbers none."""
-    most = getattr(model.config, "max_position_embeddings", None) or 512
+    """The most tokens that the network has positions for; `UNLIMITED` where it numbers none."""
+    most = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
+    most = UNLIMITED if most < 0 else most
     offset = getattr(getattr(model, "embeddings", None), "padding_idx", None)  # RoBERTa's count from it on
     return most - (offset + 1 if isinstance(offset, int) else 0)
 
@@ -116,13 +137,7 @@ def read_settings(
     `given` in place of what they say. most: tokens that the network can take. Raises InputError for json that cannot
     be read, and for what an Encoder cannot do.
     """
-    kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in read_json(folder / "modules.json")]
-    for kind in kinds:
-        if kind not in MODULES:
-            raise InputError(
-                f"{folder} ends in a {kind} module, which changes pooled vectors and is not read here: give a model "
-                "whose modules are Transformer, Pooling and Normalize, or a folder that this course saved"
-            )
+    kinds = [kind_of(module) for module in read_modules(folder)]
     given = {name: value for name, value in given.items() if value is not None}
     own = read_json(folder / NOTES)
     heads = own.pop("heads", None)
@@ -139,6 +154,25 @@ def read_settings(
     return settings, heads
 
 
+def read_modules(folder: Path) -> list[dict]:
+    """The entries of modules.json, [] without one. Raises InputError for a module that an Encoder cannot stand for."""
+    modules = list(read_json(folder / "modules.json"))
+    for i, module in enumerate(modules):
+        kind, early = kind_of(module), modules.index(module) < 2
+        if kind not in MODULES or (kind == "Dense" and early):
+            raise InputError(
+                f"{folder} has a {kind} module as its number {i + 1}, which is not read here: give a model whose "
+                "modules are Transformer, Pooling, Dense and Normalize, or a folder that this course saved"
+            )
+    return modules
+
+
+def read_dense(folder: Path, width: int) -> nn.Sequential | None:
+    """The folder's modules after pooling: see `read_after`. width: of the pooled vectors."""
+    modules = [module for module in read_modules(folder)[2:] if kind_of(module) != "Dropout"]
+    return read_after(folder, modules, [read_json(folder / m.get("path", "") / "config.json") for m in modules], width)
+
+
 def _of_sentence_transformers(
     folder: Path, kinds: Sequence[str], most: int, given: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -148,7 +182,7 @@ def _of_sentence_transformers(
         length = read_json(folder / "tokenizer_config.json").get("model_max_length", most)
     config = read_json(folder / "config_sentence_transformers.json")
     similarity = str(config.get("similarity_fn_name") or "cosine")
-    if "Normalize" in kinds:
+    if kinds[-1:] == ["Normalize"]:
         similarity = "cosine"  # dot product and distances order unit vectors as their cosine does
     if similarity not in SIMILARITIES and "similarity" not in given:
         raise InputError(
@@ -160,7 +194,8 @@ def _of_sentence_transformers(
     whole = read_json(folder / "1_Pooling" / "config.json").get("include_prompt", True)
     if not whole and any(prompts.values()) and "prompts" not in given:
         raise InputError(f"{folder} pools without its prompts (include_prompt): load it with prompts={{}}")
-    return {"max_length": min(length or 256, most), "similarity": similarity, "prompts": prompts}
+    length = min(length or 256, most)
+    return {"max_length": USUAL if length == UNLIMITED else length, "similarity": similarity, "prompts": prompts}
 
 
 def check_model_folder(folder: Path) -> None:
@@ -193,6 +228,12 @@ def _pooling(folder: Path) -> str:
             f"{folder} pools by {' and '.join(chosen)}: only {', '.join(POOLINGS)} are supported (give pooling=)"
         )
     return chosen[0]
+
+
+def pooling_settings(encoder: Any) -> dict[str, Any]:
+    """What config.json says of an Encoder's pooling, in the names of sentence-transformers 2 to 6."""
+    modes = {key: name == encoder.pooling for key, name in NAMES.items()}
+    return {"word_embedding_dimension": encoder.model.config.hidden_size, **modes}
 
 
 @contextmanager

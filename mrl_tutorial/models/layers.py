@@ -15,7 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mrl_tutorial.errors import InputError
 
-POOLINGS = ("mean", "cls", "last")
+POOLINGS = ("mean", "cls", "last", "max")
+FP32 = ("deberta",)
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
@@ -106,24 +108,33 @@ class EarlyExit:
 
 
 def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
-    """Token embeddings (B, T, D) and mask (B, T) to text embeddings (B, D) float32: mean, first or last real token."""
+    """Token embeddings (B, T, D) and mask (B, T) to text embeddings (B, D) float32: the mean, the first or the last
+    real token, or each coordinate's largest value.
+    """
     hidden = hidden.float()
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
-        return hidden[:, -1] if mask is None else hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return hidden[:, -1] if mask is None else hidden[rows, mask.sum(1) - 1]
+    if pooling == "max":
+        seen = hidden if mask is None else hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf)
+        return seen.amax(1)
     if mask is None:
         return hidden.mean(1)
     weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
     return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> list[np.ndarray]:
-    """Index arrays of texts of like length, longest first, each at most `budget` padded tokens (or one text)."""
+def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int | None = None) -> list[np.ndarray]:
+    """Index arrays of texts of like length, longest first, each at most `budget` padded tokens (or one text), and at
+    most `most` texts.
+    """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     groups, start = [], 0
     while start < len(order):
         size = max(1, budget // max(1, int(lengths[order[start]])))
+        size = min(size, most or size)
         groups.append(order[start : start + size])
         start += size
     return groups
@@ -160,15 +171,41 @@ def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor
     return ids, None if mask.all() else mask
 
 
-def bf16_is_fast() -> bool:
-    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX), so that bf16 pays."""
+def resolve_device(device: str) -> str:
+    """ "auto" to "cuda" where this machine has it, else "mps", else "cpu". Raises InputError for a device that is not
+    there, and for any other word.
+    """
+    if device not in DEVICES:
+        raise InputError(f"device {device!r} is unknown: choose one of {', '.join(DEVICES)}")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[device]:
+        raise InputError(f"device {device!r} is not there: choose auto or cpu, or install a PyTorch that supports it")
+    return device
+
+
+def bf16_is_fast(device: str = "cpu") -> bool:
+    """Whether this device multiplies bfloat16 natively, so that bf16 pays: a processor with AVX512-BF16 or AMX, or an
+    NVIDIA GPU from Ampere on.
+    """
+    if device == "cuda":
+        return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    if device != "cpu":
+        return False
     # PyTorch versions that cannot tell compute in float32
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def resolve_precision(precision: str) -> str:
-    """ "auto" to $MRL_PRECISION, else to "bf16" where that is faster, else "fp32". Raises InputError on any other word.
+def arithmetic(model: Any, device: str, precision: str) -> torch.autocast:
+    """The context in which `model` computes at a precision; fp32 for families whose code overflows in bf16."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16" and model.config.model_type not in FP32)
+
+
+def resolve_precision(precision: str, device: str = "cpu") -> str:
+    """ "auto" to $MRL_PRECISION, else to "bf16" where that is faster on `device`, which computes, else "fp32". Raises
+    InputError on any other word.
 
     The variable is for machines that are not all alike: what one has cached, another finds only at the same precision.
     """
@@ -178,5 +215,5 @@ def resolve_precision(precision: str) -> str:
             raise InputError(f"{name} {value!r} is unknown: choose auto, fp32 or bf16")
     precision = given if precision == "auto" else precision
     if precision == "auto":
-        return "bf16" if bf16_is_fast() else "fp32"
+        return "bf16" if bf16_is_fast(device) else "fp32"
     return precision

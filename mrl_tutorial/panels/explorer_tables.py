@@ -188,7 +188,7 @@ class ExplorerTables:
         """A query through `name`, (L, D); a judged one is embedded already."""
         if text in self._row:
             return self.embedded(name)["queries"][:, self._row[text]]
-        return self.encoders[name].encode_layers([text], cache=False)[:, 0]
+        return self.encoders[name].encode_layers([text], prompt="query", cache=False)[:, 0]
 
     def _measure(self, name: str, layers: Sequence[int] | None, dims: Sequence[int]) -> None:
         """Fill these cells of all tables of `name`."""

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError, with_changes
+from mrl_tutorial.evaluation.embeddings import meant
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.retrieval.costs import Geometry, encode_flops
-from mrl_tutorial.retrieval.measure import Judged, Progress
-from mrl_tutorial.retrieval.retriever import Retriever
+from mrl_tutorial.retrieval.measure import Judged, Progress, embed_splits
+from mrl_tutorial.retrieval.retriever import Retriever, by_cosine
 from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import inverse_lengths, prepared
 
@@ -35,7 +36,7 @@ class PlanConfig:
     query) or "bytes_held". layers: of the first stage ("last", "all" or a list); a rerank is at that layer or the last.
     dims: of the first stage (None: grid.default_dims). rerank_dims: None for the full width. depths: of the first
     stage. engines, reranking: of the two stages. geometry: adds the encoding of a query of `tokens` tokens, up to the
-    deepest layer that the plan needs.
+    deepest layer that the plan needs. cosine: None for what the encoder does, where it is given, else True.
     """
 
     metric: str = "ndcg@10"
@@ -48,7 +49,7 @@ class PlanConfig:
     reranking: Sequence[str] = ("float32", "int8")
     geometry: Geometry | None = None
     tokens: int = 16
-    cosine: bool = True
+    cosine: bool | None = None
     threads: int = 1
 
 
@@ -106,17 +107,19 @@ class PlanResult:
 
 def plan_retrieval(
     task: Any,
-    embeddings: Mapping[str, Mapping[str, np.ndarray]],
+    embeddings: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     target: float = 0.99,
     config: PlanConfig | None = None,
     *,
+    encoder: Any = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> PlanResult:
     """The cheapest plan (layers, dimensions, depth, types, engine) that keeps `target` of full quality on dev.
 
     embeddings: {"dev", "test"}, each {"queries" (L, Q, D), "documents" (L, N, D)} as `embed_splits` gives them; queries
-    without a relevant document are left out. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises
+    without a relevant document are left out. encoder: what made them, so that they are compared as it compares its
+    vectors; without embeddings it makes them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises
     InputError before any search for a task that is not retrieval, an unknown setting, metric, cost, cell or engine, a
     target outside (0, 1], and embeddings of another shape.
 
@@ -130,6 +133,12 @@ def plan_retrieval(
     layer 1, 4 dims float32
     """
     config = with_changes(config or PlanConfig(), changes)
+    if encoder is not None:
+        task, encoder = meant(task, encoder)
+        embeddings = embed_splits(task, encoder, progress=progress) if embeddings is None else embeddings
+    if embeddings is None:
+        raise InputError("there is nothing to plan for: give embeddings, as embed_splits makes them, or an encoder")
+    config = replace(config, cosine=by_cosine(config.cosine, encoder))
     dev, test = (Judged.of(task, embeddings, split, config.metric) for split in ("dev", "test"))
     if not 0 < target <= 1:
         raise InputError(f"target {target} is impossible: give a share above 0, at most 1")
@@ -167,6 +176,7 @@ class _Trial:
         shortest = min(dev.k, self.n)
         self.depths = sorted({min(depth, self.n) for depth in config.depths if depth >= shortest})
         self.base = Retriever(dev.documents, [Stage(width)], cosine=config.cosine, threads=config.threads)
+        self.cosine = self.base.cosine
         self._dense: dict[Stage, np.ndarray] = {}  # rerank -> scores of all documents (Q, N), as many as fit
 
     def plans(self, progress: Progress | None) -> Iterator[Plan]:
@@ -196,10 +206,10 @@ class _Trial:
     def _scores(self, stage: Stage, rows: np.ndarray) -> np.ndarray:
         """float32 scores (Q, C) of the shortlists `rows` (Q, C) in a rerank; -inf where there is no document."""
         reranker = self.base.with_stages([replace(self.base.stages[0], depth=self.n), stage]).rerankers[0]
-        q = prepared(reranker.queries(self.dev.queries[stage.row]), self.config.cosine).astype(np.float32)
+        q = prepared(reranker.queries(self.dev.queries[stage.row]), self.cosine).astype(np.float32)
 
         def scored(query: np.ndarray, documents: np.ndarray) -> np.ndarray:
-            return query @ documents.T * (inverse_lengths(documents) if self.config.cosine else 1)
+            return query @ documents.T * (inverse_lengths(documents) if self.cosine else 1)
 
         if stage not in self._dense and (len(self._dense) + 1) * len(q) * self.n <= DENSE:
             self._dense[stage] = scored(q, reranker.vectors(np.arange(self.n)))

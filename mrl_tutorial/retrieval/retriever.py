@@ -62,7 +62,8 @@ class Retriever:
 
     documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer; a memory-mapped array is read once to check it,
     then by survivors. stages: at least one Stage. ids: of the documents, unique. cosine: False for inner products of
-    raw prefixes. threads: of every search. build_seconds: of building all that the stages need.
+    raw prefixes; by default as `encoder` compares its vectors where it is given, else True. threads: of every search.
+    build_seconds: of building all that the stages need.
     Raises InputError: no documents, NaN or infinity, repeated ids, a layer, dimension or engine that does not exist,
     depths that grow.
 
@@ -78,8 +79,9 @@ class Retriever:
         stages: Sequence[Stage],
         *,
         ids: Sequence[str] | None = None,
-        cosine: bool = True,
+        cosine: bool | None = None,
         threads: int = 1,
+        encoder: Any = None,
     ):
         if documents.ndim not in (2, 3):
             raise InputError(f"documents have shape {documents.shape}: give (documents, width) or (layers, ...)")
@@ -91,7 +93,7 @@ class Retriever:
         if threads != int(threads) or threads < 1:
             raise InputError(f"threads {threads} is impossible: give 1 or more")
         self.ids = None if ids is None else check_ids(ids, self.n)
-        self.cosine, self.threads = cosine, int(threads)
+        self.cosine, self.threads = by_cosine(cosine, encoder), int(threads)
         self._pools = ThreadpoolController()  # looking for the libraries takes milliseconds: once
         # indexes and codes with their seconds, shared by all paths over these documents
         self._built: dict[tuple, tuple[Any, float]] = {}
@@ -221,6 +223,11 @@ class Retriever:
                 yield
         finally:
             torch.set_num_threads(before)
+
+
+def by_cosine(cosine: bool | None, encoder: Any) -> bool:
+    """What was asked for, else what the encoder does, else True."""
+    return getattr(encoder, "similarity", "cosine") != "dot" if cosine is None else cosine
 
 
 def exact_search(

@@ -9,7 +9,7 @@ from pathlib import Path
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.folders import check_model_folder
 from mrl_tutorial.models.heads import KINDS
-from mrl_tutorial.models.layers import resolve_precision
+from mrl_tutorial.models.layers import resolve_device, resolve_precision
 
 #: learning rates found on the dev queries of pydocs
 RATES = {"shared": 3e-3, "per-layer": 3e-4, "full": 1e-4}
@@ -26,8 +26,9 @@ class TrainConfig:
     recipe shapes them; default for shared heads) or "closed-form" (`Heads.fit_pairs`; default for per-layer heads where
     the task has pairs). lr: the highest learning rate (default: `RATES`). temperature, symmetric: of the contrastive
     loss. max_tokens: where texts are cut in full training. tied: on a classification task, one classifier whose columns
-    are sliced (MRL-E). precision: "fp32", "bf16", or "auto" (bf16 where the processor is fast at it). split: the
-    examples to train on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache:
+    are sliced (MRL-E). precision: "fp32", "bf16", or "auto" (bf16 where the device is fast at it). device: where full
+    training and encoding run, "auto", "cpu", "cuda" or "mps" (default: the encoder's). split: the examples to train
+    on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache:
     keep the run's state and result on disk. key: a name that stands on disk for the recipe's functions of your own
     (see `checkpoints.recipe_key`).
 
@@ -52,6 +53,7 @@ class TrainConfig:
     name: str | None = None
     cache: bool = True
     key: str | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.what not in ("heads", "full"):
@@ -71,12 +73,15 @@ class TrainConfig:
         if self.out is not None:
             check_model_folder(Path(self.out))
 
-    def with_defaults(self, kind: str) -> TrainConfig:
-        """The same settings with start, lr and precision filled in for a task of that kind."""
+    def with_defaults(self, kind: str, device: str = "cpu") -> TrainConfig:
+        """The same settings with start, lr, device and precision filled in for a task of that kind. device: the
+        encoder's, where none was asked for."""
         pairs = self.heads == "per-layer" and kind in ("retrieval", "pairs")
+        device = resolve_device(self.device) if self.device else device
         return replace(
             self,
             start=self.start or ("closed-form" if pairs else "zero"),
             lr=self.lr or RATES[self.heads if self.what == "heads" else self.what],
-            precision=resolve_precision(self.precision),
+            device=device,
+            precision=resolve_precision(self.precision, device),
         )

@@ -84,7 +84,8 @@ def train(
     (5, True)
     """
     task, encoder = meant(task, encoder)
-    config = with_changes(config or TrainConfig(), changes).with_defaults(task.kind)
+    config = with_changes(config or TrainConfig(), changes).with_defaults(task.kind, encoder.device)
+    encoder = encoder.on(config.device or "auto")
     recipe = get_recipe(recipe, encoder.n_layers, encoder.width) if isinstance(recipe, str) else recipe
     recipe = recipe.validate(encoder.n_layers, encoder.width)
     data = examples(task, config.split).with_prompts(encoder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from mrl_tutorial.errors import InputError
@@ -73,26 +74,27 @@ class FullBackbone:
             remedy = "full training takes a model without (encoder.with_heads(None))"
             raise InputError(f"{encoder.name} has heads: {remedy}")
         self.encoder = encoder.trainable_copy()
-        self.module = self.encoder.model
+        model, after, self.device = self.encoder.model, self.encoder.after, encoder.device
+        self.module = model.to(self.device) if after is None else nn.ModuleList([model, after]).to(self.device)
         self.precision, self.max_tokens = config.precision, min(config.max_tokens, encoder.max_length)
         # explicit attention: its backward is cheaper than the fused kernel's on short texts on a CPU
-        self.module.set_attn_implementation("eager")
+        model.set_attn_implementation("eager")
         self.module.requires_grad_(True)
-        self.module.embeddings.requires_grad_(recipe.embeddings)
+        getattr(model, "embeddings", model.get_input_embeddings()).requires_grad_(recipe.embeddings)
         deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
         self.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
-        self._run = running.EarlyExit(self.module, self.layers)
-        self.fits = tokens_that_fit(self.module.config, deepest, self.max_tokens)
+        self._run = running.EarlyExit(model, self.layers)
+        self.fits = tokens_that_fit(model.config, deepest, self.max_tokens)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Through the blocks up to the deepest that the recipe needs: (L, N, D)."""
+        """Through the blocks up to the deepest that the recipe needs: (L, N, D), on the CPU, where the loss is made."""
         ids = self.encoder.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         lengths, parts = [len(i) for i in ids], []
         groups = running.least_padding(lengths, max(1, len(texts) // 21))
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
         if again:
             groups = running.micro_batches(lengths, self.fits or 0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"), set_checkpoint_early_stop(False):
+        with running.arithmetic(self.encoder.model, self.device, self.precision), set_checkpoint_early_stop(False):
             for group in groups:
                 rows = [ids[i] for i in group]
                 if again:
@@ -104,12 +106,15 @@ class FullBackbone:
     def _group(self, ids: list[list[int]]) -> Tensor:
         """One micro-batch: (L, b, D)."""
         padded, mask = running.pad(ids, self.encoder.tokenizer.pad_token_id or 0)
-        return torch.stack([running.pool(hidden, mask, self.encoder.pooling) for hidden in self._run(padded, mask)])
+        mask = None if mask is None else mask.to(self.device)
+        reader = self.encoder.reader
+        return torch.stack([reader.texts(hidden, mask) for hidden in self._run(padded.to(self.device), mask)]).cpu()
 
     def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
         """The trained copy."""
         self.module.requires_grad_(False)
-        self.module.set_attn_implementation("sdpa")
+        with suppress(ValueError):  # families without it, such as DeBERTa, stay as they are
+            self.encoder.model.set_attn_implementation("sdpa")
         self.encoder.name, self.encoder.trained_dims = name, dims
         return self.encoder
 

@@ -44,8 +44,9 @@ def by_hand(folder, encoder, texts, pooling):
     for ids in encoder.tokenize(texts):
         with torch.no_grad():
             hidden = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
-        pick = {"mean": lambda h: h[0].mean(0), "cls": lambda h: h[0, 0], "last": lambda h: h[0, -1]}[pooling]
-        rows.append(torch.stack([pick(h) for h in hidden]))
+        pick = {"mean": lambda h: h[0].mean(0), "cls": lambda h: h[0, 0], "last": lambda h: h[0, -1]}
+        pick["max"] = lambda h: h[0].amax(0)
+        rows.append(torch.stack([pick[pooling](h) for h in hidden]))
     return torch.stack(rows, 1).numpy()
 
 
@@ -248,10 +249,13 @@ def test_bad_input_is_told(bert, tmp_path):
         (lambda: encoder.encode(["a"], dim=33), "dimension 33 .*1 to 32"),
         (lambda: encoder.encode(["a"], layer=0), "layer 0 "),
         (lambda: encoder.encode(["a"], dim=0), "dimension 0 "),
-        (lambda: encoder.encode("a text"), "list of strings"),
+        (lambda: encoder.encode_layers("a text"), "list of strings"),
+        (lambda: encoder.encode({"text": "a"}), "cannot be encoded: give a list"),
+        (lambda: encoder.encode(["a"], batch_size=0), "batch_size 0 is impossible"),
+        (lambda: encoder.encode(["a"], device="gpu"), "device 'gpu' is unknown: choose one of auto, cpu"),
         (lambda: encoder.encode(["a", None]), "text 1 is NoneType"),
         (lambda: encoder.encode(["a"], precision="fp8"), "fp8.*choose"),
-        (lambda: Encoder.load(bert, pooling="max"), "max.*choose"),
+        (lambda: Encoder.load(bert, pooling="median"), "median.*choose"),
         (lambda: Encoder.load(bert, max_length=900), "900"),
         (lambda: Encoder.load(tmp_path / "nowhere" / "deep"), "no model folder"),
         (lambda: Encoder.load(tmp_path), "no config.json"),
@@ -325,7 +329,7 @@ def test_the_environment_may_choose_the_precision(monkeypatch):
 def test_a_module_that_is_not_read_is_refused(bert, tmp_path):
     folder = tmp_path / "dense"
     shutil.copytree(bert, folder)
-    kinds = ["Transformer", "Pooling", "Dense", "Normalize"]
+    kinds = ["Transformer", "Pooling", "LayerNorm", "Normalize"]
     for chosen, fine in ((kinds, False), ([*kinds[:2], *kinds[3:]], True)):
         modules = [
             {"idx": i, "name": str(i), "path": "", "type": f"sentence_transformers.models.{k}"}
@@ -335,5 +339,5 @@ def test_a_module_that_is_not_read_is_refused(bert, tmp_path):
         if fine:
             assert Encoder.load(folder).n_layers > 0
         else:
-            with pytest.raises(InputError, match="Dense module"):
+            with pytest.raises(InputError, match="LayerNorm module as its number 3"):
                 Encoder.load(folder)

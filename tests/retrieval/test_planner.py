@@ -11,6 +11,7 @@ from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.planner import plan_retrieval
 from mrl_tutorial.retrieval.retriever import Retriever
+from mrl_tutorial.retrieval.stages import Stage
 from mrl_tutorial.tasks.types import RetrievalTask, STSTask
 
 L, N, D, Q = 2, 400, 32, 120
@@ -156,3 +157,30 @@ def _nan(x):
 def test_bad_input_is_named(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+class OfDots:
+    """What `plan_retrieval` and `Retriever` know of an encoder: how it compares."""
+
+    similarity = "dot"
+
+    def encode_layers(self, texts, **options):
+        raise AssertionError("there are embeddings")
+
+
+def test_plans_compare_as_the_encoder_does():
+    options = {"dims": [4, D], "engines": ["float32"], "reranking": ["float32"], "depths": (10,)}
+    by = {cosine: plan_retrieval(TASK, EMBEDDINGS, **options, cosine=cosine).tried for cosine in (True, False)}
+    assert [p.dev for p in by[True]] != [p.dev for p in by[False]]
+    assert plan_retrieval(TASK, EMBEDDINGS, **options).tried == by[True]
+    assert plan_retrieval(TASK, EMBEDDINGS, encoder=OfDots(), **options).tried == by[False]
+    assert plan_retrieval(TASK, EMBEDDINGS, encoder=OfDots(), cosine=True, **options).tried == by[True]
+    with pytest.raises(InputError, match="give embeddings, as embed_splits makes them, or an encoder"):
+        plan_retrieval(TASK, **options)
+
+
+def test_a_search_compares_as_the_encoder_does():
+    documents = np.array([[3.0, 3.0], [1.0, 0.0]], dtype=np.float32)
+    query = np.array([1.0, 0.0])
+    for given, best in (({}, 1), ({"encoder": OfDots()}, 0), ({"encoder": OfDots(), "cosine": True}, 1)):
+        assert Retriever(documents, [Stage(2)], **given).search(query, 1).rows.tolist() == [best]

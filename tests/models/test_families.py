@@ -1,0 +1,131 @@
+"""Each family of models that people bring, as a folder of sentence-transformers: all that an Encoder promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.models.export import export
+from mrl_tutorial.models.layers import find_blocks
+from mrl_tutorial.tasks.types import PairsTask
+from mrl_tutorial.training.loop import train
+from tests.helpers.tiny import FAMILIES, SENTENCES, save_tiny
+
+PROMPTS = {"query": "a node : ", "document": "the matrix "}
+#: families that normalize once more after their last block: an early layer has no folder of its own
+NORMALIZED_AT_THE_END = ("modernbert", "t5", "qwen3")
+TASK = PairsTask("toy", "made up", {"train": [(text, " ".join(text.split()[::-1])) for text in SENTENCES]})
+TRAINING = {"steps": 1, "batch_size": 4, "precision": "fp32", "cache": False}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, tmp_path_factory):
+    """(name, the model, its folder)"""
+    place = tmp_path_factory.mktemp(request.param)
+    network = Transformer(str(save_tiny(place / "plain", request.param)), max_seq_length=20)
+    pooling = Pooling(network.get_embedding_dimension(), "lasttoken" if request.param == "qwen3" else "mean")
+    model = SentenceTransformer(modules=[network, pooling], prompts=PROMPTS, device="cpu")
+    model.save_pretrained(str(place / "folder"))
+    return request.param, model, place / "folder"
+
+
+def encoded(encoder, **options):
+    return encoder.encode(SENTENCES, precision="fp32", **options)
+
+
+def test_vectors_are_those_of_sentence_transformers_with_the_prompts(family):
+    _, model, folder = family
+    encoder = Encoder.load(folder)
+    assert (encoder.n_layers, encoder.width, encoder.max_length, dict(encoder.prompts)) == (3, 32, 20, PROMPTS)
+    for side, theirs in (("query", model.encode_query), ("document", model.encode_document), (None, model.encode)):
+        np.testing.assert_allclose(
+            encoded(encoder, prompt=side), theirs(SENTENCES, normalize_embeddings=True), atol=1e-5
+        )
+
+
+def test_a_layer_is_what_transformers_reports_however_far_the_pass_goes(family):
+    name, model, folder = family
+    encoder = Encoder.load(folder)
+    whole = encoder.encode_layers(SENTENCES, embeddings=True, precision="fp32", cache=False)
+    for layer in (1, 2, 3):
+        early = encoder.encode_layers(SENTENCES, layers=[layer], precision="fp32", cache=False)
+        np.testing.assert_allclose(early[0], whole[layer], atol=1e-5)
+    network = model[0].model.eval()
+    for i, ids in enumerate(encoder.tokenize(SENTENCES[:3])):  # one text at a time, nothing padded
+        with torch.no_grad():
+            hidden = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        want = torch.stack([h[0, -1] if name == "qwen3" else h[0].mean(0) for h in hidden])
+        np.testing.assert_allclose(whole[:, i], want.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_is_close(family):
+    encoder = Encoder.load(family[2])
+    exact, fast = encoded(encoder), encoder.encode(SENTENCES, precision="bf16")
+    assert (exact * fast).sum(1).min() > 0.98  # T5's random weights are large
+
+
+def test_heads_train(family):
+    encoder = Encoder.load(family[2])
+    result = train(encoder, TASK, "mrl", what="heads", **TRAINING)
+    assert np.isfinite(result.history).all() and result.encoder.heads.weight.abs().max() > 0
+
+
+def test_the_whole_model_trains(family):
+    encoder = Encoder.load(family[2])
+    trained = train(encoder, TASK, "all-cells", what="full", **TRAINING).encoder
+    changed = []
+    for before, after in zip(find_blocks(encoder.model)[1], find_blocks(trained.model)[1], strict=True):
+        pairs = zip(before.parameters(), after.parameters(), strict=True)
+        changed.append(any(not torch.equal(p, q) for p, q in pairs))
+    assert changed == [True] * 3
+    words = [e.model.get_input_embeddings().weight for e in (encoder, trained)]
+    assert torch.equal(*words)  # frozen
+    assert np.abs(encoded(trained) - encoded(encoder)).max() > 1e-6
+    assert np.array_equal(encoded(Encoder.load(family[2])), encoded(encoder))
+
+
+@pytest.mark.parametrize("layer, dim", [(2, 8), (3, 8), (3, 32)])
+def test_an_exported_cell_is_the_same_in_both_libraries(family, tmp_path, layer, dim):
+    name, _, folder = family
+    encoder = Encoder.load(folder)
+    if layer < 3 and name in NORMALIZED_AT_THE_END:
+        with pytest.raises(InputError, match=r"layer 2 cannot stand alone: export layer 3"):
+            export(encoder, tmp_path / "cell", layer, dim)
+        return
+    cell = export(encoder, tmp_path / "cell", layer, dim)
+    theirs, again = SentenceTransformer(str(cell), device="cpu"), Encoder.load(cell)
+    assert (again.n_layers, again.width) == (layer, dim) and again.prompts == encoder.prompts
+    for side, method in (("query", theirs.encode_query), ("document", theirs.encode_document)):
+        want = encoded(encoder, layer=layer, dim=dim, prompt=side)
+        np.testing.assert_allclose(method(SENTENCES), want, atol=1e-5)
+        np.testing.assert_allclose(encoded(again, prompt=side), want, atol=1e-5)
+
+
+def test_a_trained_model_is_saved_and_loaded(family, tmp_path):
+    encoder = Encoder.load(family[2])
+    encoder.save(tmp_path / "saved")
+    again = Encoder.load(tmp_path / "saved")
+    assert np.array_equal(encoded(again), encoded(encoder)) and again.fingerprint() == encoder.fingerprint()
+
+
+def test_code_of_its_own_is_refused(family, tmp_path):
+    import json
+    import shutil
+
+    folder = tmp_path / "own"
+    shutil.copytree(family[2], folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "new", "auto_map": {"AutoConfig": "c.Config", "AutoModel": "m.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"needs Python code of its own.*give a model that transformers itself knows"):
+        Encoder.load(folder)
