@@ -13,6 +13,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_json_that_finds_no_room_leaves_the_file_before(tmp_path, before):
 
 
 def test_training_on_a_full_disk_gives_its_result(encoder, pairs):
-    options = {"steps": 3, "batch_size": 8, "what": "heads", "lr": 0.01}
+    options: dict[str, Any] = {"steps": 3, "batch_size": 8, "what": "heads", "lr": 0.01}
     want = train(encoder, str(pairs), "mrl", cache=False, **options)
     with full(), pytest.warns(UserWarning, match=f"step 3 was not kept: .*{REMEDY} as MRL_CACHE"):
         result = train(encoder, str(pairs), "mrl", **options)
@@ -128,7 +129,7 @@ def test_the_command_line_says_it_in_one_line_and_a_sweep_goes_on(encoder, pairs
 
 
 def test_a_read_only_cache_is_no_reason_to_stop(encoder, pairs, monkeypatch, tmp_path):
-    options = {"steps": 2, "batch_size": 8, "what": "heads"}
+    options: dict[str, Any] = {"steps": 2, "batch_size": 8, "what": "heads"}
     want = train(encoder, str(pairs), "mrl", cache=False, **options)
     cache, touch = files.cache_dir("embeddings").parent, Path.touch
     for part in ("training", "grids"):
