@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -79,14 +80,21 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         folder = _snapshot(repo, revision)
     except Exception as error:  # the network has many ways to fail: each becomes one line
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{where}, and the hub did not give it ({reason}): check the name and the network, or {remedy}"
-        ) from error
+        check = first_remedy(error) or "check the name and the network"
+        raise InputError(f"{where}, and the hub did not give it ({reason}): {check}, or {remedy}") from error
     if folder is None:
         raise InputError(
             f"model {repo!r} has no model.safetensors on the hub, and pickled weights are not loaded: {remedy}"
         )
     return folder
+
+
+def first_remedy(error: Exception) -> str:
+    """What to do first where the hub asks who is there, or where the disk is full; "" for any other error."""
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return "accept the conditions on its page and log in with hf auth login, or set HF_TOKEN"
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space, or set HF_HOME to another disk" if getattr(error, "errno", None) in full else ""
 
 
 def _snapshot(repo: str, revision: str | None, local_files_only: bool = False) -> Path | None:

@@ -133,6 +133,8 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         return found
     from huggingface_hub import HfApi, constants
 
+    from mrl_tutorial.models.download import first_remedy
+
     api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"))
     sources, listing = sources_of(name), _listing(name)
 
@@ -155,6 +157,8 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         for source, its in zip(sources, names, strict=True):
             snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
         reason, found = "not every file came", _in_cache(sources, names)
+    except files.NotWritten:
+        raise
     except InputError as error:
         raise InputError(f"{name}: {error}; {remedy}") from error
     except Exception as error:  # the client's errors differ between its versions; all say that we have no files
@@ -162,6 +166,8 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         reason = f"no answer: {' '.join(str(error).split())[:160]}"
         if response is not None:
             reason = f"HTTP {response.status_code} for {response.url}"
+        if first := first_remedy(error):
+            reason, remedy = reason.removeprefix("no answer: "), f"{first}, or {remedy}"
         if not listing.exists():  # no list of ours says that they are incomplete: another program may have them whole
             with contextlib.suppress(Exception):
                 found = _in_cache(

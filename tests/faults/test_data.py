@@ -7,7 +7,9 @@ import io
 import json
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +28,7 @@ def separated(delimiter: str) -> bytes:
     return out.getvalue().encode()
 
 
-def objects(rows, names) -> bytes:
+def objects(rows: Sequence[Sequence[object]], names: Sequence[str]) -> bytes:
     return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows).encode()
 
 
@@ -42,7 +44,7 @@ PIECES = [b'"', b",", b"\t", b"\n", b"\r", b"\0", b"\xff", b"{", b"}", b"[" * 30
 
 
 @st.composite
-def mangled(draw, whole: bytes) -> bytes:
+def mangled(draw: st.DrawFn, whole: bytes) -> bytes:
     """The file with up to three pieces put in, taken out, or with its end cut off."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 3))):
@@ -59,7 +61,7 @@ def mangled(draw, whole: bytes) -> bytes:
     return bytes(data)
 
 
-def accounted(task) -> int:
+def accounted(task: Any) -> int:
     """Rows that came, and those that a warning counts."""
     came = sum(len(part[0] if isinstance(part, tuple) else part) for part in task.splits.values())
     return came + sum(int(number) for text in task.warnings for number in re.findall(r"dropped (\d+)", text))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def pairs(tmp_path):
 
 
 @contextmanager
-def full(limit: int = 1000):
+def full(limit: int = 1000) -> Iterator[None]:
     """No file can grow beyond `limit` bytes: a real error of the system, in every library that writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))

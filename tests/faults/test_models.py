@@ -42,6 +42,11 @@ def shifted(path):
     path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
 
 
+def pickled(path):
+    torch.save(load_file(path), path.with_name("pytorch_model.bin"))
+    path.unlink()
+
+
 DAMAGE = {
     "empty": (lambda path: path.write_bytes(b""), "damaged or cut short; download or copy it again"),
     "header cut off": (lambda path: path.write_bytes(path.read_bytes()[:20]), "damaged or cut short"),
@@ -55,7 +60,7 @@ DAMAGE = {
     "NaN": (lambda p: rewritten(p, lambda t: t[QUERY].fill_(torch.nan)), rf"holds NaN or infinity \(in {QUERY}\)"),
     "infinity": (lambda p: rewritten(p, lambda t: t[QUERY][0].fill_(torch.inf)), "holds NaN or infinity"),
     "pickled weights alone": (
-        lambda path: (torch.save(load_file(path), path.with_name("pytorch_model.bin")), path.unlink()),
+        pickled,
         "has no model.safetensors: give a Hugging Face encoder saved as safetensors",
     ),
 }  # fmt: skip
