@@ -1,4 +1,16 @@
-"""Running a Hugging Face encoder: its blocks, an exact early exit, pooling, and micro-batches that waste no padding."""
+"""Running a Hugging Face encoder: its blocks, an exact early exit, pooling, and micro-batches that waste no padding.
+
+Families that tests/models/test_families.py goes through, each as a folder of sentence-transformers. All of them load,
+give sentence-transformers' vectors, exit early exactly, train (heads and full), and come back from an export:
+
+    family                                                           bf16  an early layer as a folder of its own
+    BERT, RoBERTa, XLM-R, MPNet, DistilBERT, DeBERTa-v2/v3, Nomic    yes   yes
+    DeBERTa (v1)                                                     no    yes
+    ModernBERT, T5's encoder, Qwen3, Gemma3                          yes   no: they normalize after the last block
+
+A folder whose network needs Python code of its own, blocks that are shared (ALBERT) and a convolution between blocks
+are refused with an InputError.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +37,9 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
     Raises InputError for a model without exactly one list of `num_hidden_layers` blocks (an encoder-decoder, say).
     """
+    if getattr(model.config, "conv_kernel_size", 0) and hasattr(model, "encoder"):
+        what = "works on with a convolution after its first block, which no layer here has"
+        raise InputError(f"{type(model).__name__} {what}: give a model without one, such as DeBERTa-v3")
     n = getattr(model.config, "num_hidden_layers", None)
     found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n]
     top = [(name, m) for name, m in found if not any(name.startswith(other + ".") for other, _ in found)]

@@ -42,11 +42,12 @@ def bytes_per_token(config: Any, layers: int, max_tokens: int) -> int:
     return 4 * layers * (14 * width + 3 * inner + 4 * heads * max_tokens)
 
 
-def tokens_that_fit(config: Any, layers: int, max_tokens: int) -> int | None:
+def tokens_that_fit(config: Any, layers: int, max_tokens: int, left: int | None = None) -> int | None:
     """How many padded tokens a backward pass may hold: half of the memory left, so that weights, optimizer and loss
-    have the other half. None where nothing is known of the memory: then there is no limit.
+    have the other half. left: bytes, a GPU's, say; by default this process's. None where nothing is known of the
+    memory: then there is no limit.
     """
-    left = memory_left()
+    left = memory_left() if left is None else left
     return None if left is None else left // 2 // bytes_per_token(config, layers, max_tokens)
 
 

@@ -84,7 +84,8 @@ class FullBackbone:
         deepest = encoder.n_layers if recipe.needs_last_layer else recipe.deepest_layer
         self.layers = tuple(range(0 if recipe.embeddings else 1, deepest + 1))
         self._run = running.EarlyExit(model, self.layers)
-        self.fits = tokens_that_fit(model.config, deepest, self.max_tokens)
+        left = torch.cuda.mem_get_info()[0] if self.device == "cuda" else None
+        self.fits = tokens_that_fit(model.config, deepest, self.max_tokens, left)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the blocks up to the deepest that the recipe needs: (L, N, D), on the CPU, where the loss is made."""

@@ -42,6 +42,9 @@ FAMILIES: dict[str, tuple[str, str, dict]] = {
     "modernbert": ("ModernBertConfig", "ModernBertModel", {}),
     "nomic-bert": ("NomicBertConfig", "NomicBertModel", {}),
     "t5": ("T5Config", "T5EncoderModel", {"d_kv": 8, "initializer_factor": 3.0}),
+    "gemma3": ("Gemma3TextConfig", "Gemma3TextModel", {
+        "num_key_value_heads": 2, "head_dim": 8, "use_bidirectional_attention": True, "sliding_window": 8,
+    }),
     "qwen3": ("Qwen3Config", "Qwen3Model", {"num_key_value_heads": 2, "head_dim": 8}),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import DebertaV2Config, DebertaV2Model
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
@@ -18,7 +19,7 @@ from tests.helpers.tiny import FAMILIES, SENTENCES, save_tiny
 
 PROMPTS = {"query": "a node : ", "document": "the matrix "}
 #: families that normalize once more after their last block: an early layer has no folder of its own
-NORMALIZED_AT_THE_END = ("modernbert", "t5", "qwen3")
+NORMALIZED_AT_THE_END = ("modernbert", "t5", "gemma3", "qwen3")
 TASK = PairsTask("toy", "made up", {"train": [(text, " ".join(text.split()[::-1])) for text in SENTENCES]})
 TRAINING = {"steps": 1, "batch_size": 4, "precision": "fp32", "cache": False}
 
@@ -116,6 +117,15 @@ def test_a_trained_model_is_saved_and_loaded(family, tmp_path):
     encoder.save(tmp_path / "saved")
     again = Encoder.load(tmp_path / "saved")
     assert np.array_equal(encoded(again), encoded(encoder)) and again.fingerprint() == encoder.fingerprint()
+
+
+def test_a_convolution_between_blocks_is_refused():
+    config = DebertaV2Config(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, vocab_size=40,
+        conv_kernel_size=3, conv_act="gelu",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"convolution after its first block.*DeBERTa-v3"):
+        find_blocks(DebertaV2Model(config))
 
 
 def test_code_of_its_own_is_refused(family, tmp_path):
