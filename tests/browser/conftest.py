@@ -30,5 +30,5 @@ def lab(tmp_path_factory):
 def page(lab):
     """A browser page, the same for all tests of a file."""
     with chromium_page() as page:
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         yield page

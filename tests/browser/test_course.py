@@ -33,7 +33,7 @@ def course(tmp_path_factory):
 def test_notebook_runs_and_its_panels_answer(course, source):
     expected = len(PANEL.findall(source.read_text(encoding="utf-8")))
     with chromium_page() as page:
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         open_and_run(page, course, f"{source.stem}.ipynb")
         last = ".jp-Notebook > :last-child, .jp-WindowedPanel-viewport > :last-child"
         page.wait_for_selector(last)

@@ -26,7 +26,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebook7")
     write_notebook(folder / "panel.ipynb", CELL, "print('links is', panel.state['links'])")
     with lab_server(folder, app="notebook") as server, chromium_page(1200, 1200) as page:
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.add_init_script(COUNT)
         page.goto(f"{server.url}/notebooks/panel.ipynb?token={server.token}")
         page.wait_for_selector(".jp-Cell")
