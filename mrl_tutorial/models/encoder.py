@@ -20,7 +20,7 @@ from mrl_tutorial.models import download, folders
 from mrl_tutorial.models.card import described
 from mrl_tutorial.models.dense import write_modules
 from mrl_tutorial.models.encoding import Progress as Progress
-from mrl_tutorial.models.encoding import Reader, drawn, encode_tokens, kept, listed, tokenizer_key
+from mrl_tutorial.models.encoding import Reader, encode_options, encode_tokens, kept, listed, tokenizer_key
 from mrl_tutorial.models.folders import SIDES, Settings, quiet
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
 from mrl_tutorial.models.layers import find_blocks, resolve_device, resolve_precision
@@ -210,13 +210,11 @@ class Encoder:
         normalize: to unit length; by default unless the model compares by dot product. convert_to_tensor: a torch
         tensor on the CPU, not an array. show_progress_bar: True or False; by default after a second, where someone sees
         it. device: compute there this time, as in `load`. prompt_name: another name for `prompt`. options: as in
-        `encode_layers` (prompt, batch_size, precision, progress, cache, which is False here).
+        `encode_layers` (prompt, batch_size, precision, progress, and cache, False here); InputError for others.
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
-        options = {"cache": False, "progress": drawn(show_progress_bar), **options}
-        if prompt_name is not None:
-            options["prompt"] = prompt_name
+        options = encode_options(show_progress_bar, prompt_name, options)
         encoder, several = self if device is None else self.on(device), [texts] if isinstance(texts, str) else texts
         vectors = np.array(encoder.encode_layers(several, layers=[layer], **options)[0, :, :dim])
         if self.similarity != "dot" if normalize is None else normalize:

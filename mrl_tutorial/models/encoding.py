@@ -110,7 +110,17 @@ def tokenizer_key(tokenizer: Any) -> str:
     return files.key({name: rule for name, rule in rules.items() if name not in ("truncation", "padding")})
 
 
-def drawn(show: bool | None) -> Progress | None:
+def encode_options(show: bool | None, prompt_name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Encoder.encode` hands on to `encode_layers`. Raises InputError for an option that it does not have."""
+    known = ("prompt", "batch_size", "precision", "progress", "cache")
+    if wrong := sorted(set(given) - set(known)):
+        others = "layer, dim, normalize, convert_to_tensor, show_progress_bar, device, prompt_name"
+        raise InputError(f"encode has no option {wrong[0]!r}: choose from {others}, {', '.join(known)}")
+    named = {} if prompt_name is None else {"prompt": prompt_name}
+    return {"cache": False, "progress": _drawn(show), **given, **named}
+
+
+def _drawn(show: bool | None) -> Progress | None:
     """A progress for `show_progress_bar`: True a bar in any case, False none, None one where there is something to wait
     for and someone to see it."""
     if show is None:

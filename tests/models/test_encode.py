@@ -81,6 +81,11 @@ def test_a_prompt_written_out_is_not_taken_for_a_name(both):
         both[0].encode(SENTENCES, prompt="sort ")
 
 
+def test_an_option_that_is_not_there_is_told(both):
+    with pytest.raises(InputError, match=r"no option 'normalize_embeddings': choose from .*normalize"):
+        both[0].encode(SENTENCES, normalize_embeddings=True)
+
+
 def cuda(monkeypatch, there, capability=(9, 0), processor=()):
     """Pretend: a GPU of some capability, or none, and a processor that is fast at bf16, or not."""
     monkeypatch.delenv("MRL_PRECISION")
