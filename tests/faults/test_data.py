@@ -19,7 +19,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.load import load_task
 
 ROWS = [[f"one, {i}", f"two {i}", str(i % 3)] for i in range(8)]
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def separated(delimiter: str) -> bytes:

@@ -125,6 +125,7 @@ def test_a_failure_names_the_remedy_and_the_next_try_succeeds(
     with monkeypatch.context() as patch:
         for name, value in changes.items():
             patch.setattr(hub, name, value)
+        patch.setattr("time.sleep", lambda seconds: None)  # the client waits before it tries again
         if elsewhere:
             patch.setenv(*(("HF_HUB_OFFLINE", "1") if elsewhere == "offline" else ("HF_ENDPOINT", elsewhere)))
         with pytest.raises(InputError, match=OWN[kind]) as error:

@@ -138,13 +138,15 @@ def test_ctrl_c_at_every_stage(command, tmp_path, monkeypatch, capsys, verb, whe
 
 
 SMALL = """
-import resource, sys
+import sys
 from mrl_tutorial.cli import main
 assert main(sys.argv[1:]) == 0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# not getrusage, which counts what the parent had before exec as well
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much was used")
 def test_one_thread_and_a_gigabyte_are_enough(command, tmp_path):
     """With no more than 1 GB of memory of its own, on one thread; the figure is what the system counts as resident."""
     gigabyte = 2**30
@@ -157,5 +159,5 @@ def test_one_thread_and_a_gigabyte_are_enough(command, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[-1]) * 1024 < gigabyte
+    assert int(done.stdout.splitlines()[-1]) * 1024 < gigabyte, done.stdout.splitlines()[-1]
     assert np.isfinite(Encoder.load(tmp_path / "out").encode(SENTENCES)).all()
