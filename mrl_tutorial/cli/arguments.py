@@ -83,10 +83,10 @@ def columns(text: str) -> list[str] | dict[str, str]:
     found = names(text)
     if not any("=" in x for x in found):
         return found
-    pairs = [tuple(part.strip() for part in x.split("=", 1)) for x in found]
-    if any(len(pair) < 2 or not all(pair) for pair in pairs):
+    known = {ours.strip(): theirs.strip() for ours, _, theirs in (x.partition("=") for x in found)}
+    if not all(known) or not all(known.values()):
         raise argparse.ArgumentTypeError(f"{text!r} names only some columns: write e.g. text=body,label=topic")
-    return dict(pairs)
+    return known
 
 
 def recipe_names(text: str) -> list[str]:
