@@ -138,7 +138,7 @@ def _settings(
     config: SweepConfig,
 ) -> dict[str, str]:  # fmt: skip
     """The header's lines that have to agree where a sweep goes on."""
-    training = config.training().with_defaults("")
+    training = config.training().with_defaults("", encoder.device)
     layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
     split = config.split
     as_measured = [t.as_retrieval(split) if t.kind == "pairs" else t for t in scored]
