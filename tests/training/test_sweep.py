@@ -311,7 +311,8 @@ def test_trained_backbones_leave_no_embeddings_behind(encoder, tmp_path):
 def test_the_command_writes_a_file_that_says_how(encoder, tmp_path, capsys, monkeypatch):
     import mrl_tutorial.tasks.load
 
-    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", {"toy": retrieval(), "graded": graded()}.__getitem__)
+    toys = {"toy": retrieval(), "graded": graded()}
+    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", lambda name, columns=None: toys[name])
     out = str(tmp_path / "my sweep.csv")
     argv = [
         "sweep", "--recipes", "mrl,separate:1,8", "--task", "toy", "--eval-tasks", "toy,graded",
@@ -352,7 +353,8 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
 def test_fewer_documents_to_score(encoder, tmp_path, monkeypatch):
     import mrl_tutorial.tasks.load
 
-    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", {"toy": retrieval(), "graded": graded()}.__getitem__)
+    toys = {"toy": retrieval(), "graded": graded()}
+    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", lambda name, columns=None: toys[name])
     out = str(tmp_path / "s.csv")
     argv = [
         "sweep",
