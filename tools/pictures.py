@@ -9,7 +9,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -60,10 +60,10 @@ def _between(first: int, last: int, steps: int) -> list[int]:
 def frames(page: Page) -> tuple[list[Image.Image], list[int]]:
     """Photographs of the page in every state of the `story`, and how long each is shown."""
     pictures, durations = [], []
-    clip = {"x": 0, "y": 0, "width": WIDTH, "height": page.evaluate(END)}
+    clip: Any = {"x": 0, "y": 0, "width": WIDTH, "height": page.evaluate(END)}
     for label, value, milliseconds in story():
         page.evaluate(SLIDE, [label, value - 1])  # both sliders begin at 1
-        shot = page.screenshot(clip=clip)  # type: ignore[arg-type]  # playwright's own type for a dict of four floats
+        shot = page.screenshot(clip=clip)
         pictures.append(Image.open(io.BytesIO(shot)).convert("RGB"))
         durations.append(milliseconds)
     return pictures, durations
