@@ -139,12 +139,12 @@ def together(barrier, queue, number, folder):
 
 
 def test_processes_that_prepare_the_same_cache_at_once(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     barrier, queue = context.Barrier(3), context.Queue()
     everyone = [context.Process(target=together, args=(barrier, queue, i, tmp_path / "f")) for i in range(3)]
     for process in everyone:
         process.start()
-    assert [queue.get(timeout=60) for _ in everyone] == [[], [], []]
+    assert [queue.get(timeout=180) for _ in everyone] == [[], [], []]
     for process in everyone:
         process.join(60)
     assert len({(tmp_path / "f" / name).read_text() for name in "ab"}) == 1

@@ -39,6 +39,14 @@ def command(monkeypatch, tmp_path):
     return lambda verb, out: [*verbs[verb], str(out)]
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A job in the background ignores SIGINT, and so would its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def result(verb, out):
     """What a verb wrote, without how long it took."""
     if verb == "evaluate":
