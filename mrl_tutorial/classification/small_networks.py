@@ -130,9 +130,15 @@ class Networks:
 
 
 def train_networks(
-    x: np.ndarray, labels: np.ndarray, rows: Sequence[np.ndarray], weights: np.ndarray | Sequence[Sequence[float]],
-    seeds: Sequence[int], config: NetworkConfig = NetworkConfig(), *, report: Report | None = None,
-) -> Networks | None:  # fmt: skip
+    x: np.ndarray,
+    labels: np.ndarray,
+    rows: Sequence[np.ndarray],
+    weights: np.ndarray | Sequence[Sequence[float]],
+    seeds: Sequence[int],
+    config: NetworkConfig = NetworkConfig(),
+    *,
+    report: Report | None = None,
+) -> Networks | None:
     """Train G networks on sum_m c_m CE_m, the nested cross-entropy (arXiv 2205.13147, equation 1).
 
     x (N, F) and labels (N,) are shared; rows: for each network the rows it is trained on; weights (G, M): its c_m;
@@ -169,9 +175,14 @@ def train_networks(
 
 
 def _train(
-    x: Tensor, y: Tensor, rows: Sequence[np.ndarray], c: Tensor, seeds: Sequence[int], config: NetworkConfig,
+    x: Tensor,
+    y: Tensor,
+    rows: Sequence[np.ndarray],
+    c: Tensor,
+    seeds: Sequence[int],
+    config: NetworkConfig,
     tell: Callable[[float], bool],
-) -> Networks | None:  # fmt: skip
+) -> Networks | None:
     count = min(len(r) for r in rows)
     batch = min(config.batch, count)
     orders = [np.random.default_rng([int(s), 1]) for s in seeds]

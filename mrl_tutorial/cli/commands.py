@@ -100,8 +100,10 @@ def sweep(args: argparse.Namespace) -> None:
     from mrl_tutorial.training.sweep_file import read_sweep, summary
 
     encoder = _encoder(args)
-    tasks = {name: load_task(name, columns=args.columns if name == args.task else None)
-             for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])}  # fmt: skip
+    tasks = {
+        name: load_task(name, columns=args.columns if name == args.task else None)
+        for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])
+    }
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
@@ -109,9 +111,15 @@ def sweep(args: argparse.Namespace) -> None:
     command = shlex.join(["mrl-tutorial", *args.argv])
     report = partial(print, flush=True)
     frame = run(
-        encoder, tasks[args.task], args.recipes, eval_tasks=scored, cache=not args.no_cache, command=command,
-        report=report, **given,
-    )  # fmt: skip
+        encoder,
+        tasks[args.task],
+        args.recipes,
+        eval_tasks=scored,
+        cache=not args.no_cache,
+        command=command,
+        report=report,
+        **given,
+    )
     print(f"{len(frame)} rows in {args.out}; the mean over seeds in the last layer at full width:")
     for read in tasks.values():
         say_warnings(read)

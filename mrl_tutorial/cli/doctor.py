@@ -152,8 +152,16 @@ def widgets() -> Finding:
 
 
 CHECKS: tuple[Callable[[], Finding | Iterator[Finding]], ...] = (
-    python, packages, memory, threads, device, cache, model, widgets, hub,
-)  # fmt: skip
+    python,
+    packages,
+    memory,
+    threads,
+    device,
+    cache,
+    model,
+    widgets,
+    hub,
+)
 
 
 def doctor(args: argparse.Namespace) -> None:

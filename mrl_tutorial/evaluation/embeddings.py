@@ -21,9 +21,14 @@ SIDES = {"queries": "query", "documents": "document"}  # part -> which prompt is
 
 
 def embed_task(
-    task: Any, encoder: Any = None, split: str = "test", precision: str = "auto", *,
-    layers: Sequence[int] | None = None, progress: Progress | None = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    task: Any,
+    encoder: Any = None,
+    split: str = "test",
+    precision: str = "auto",
+    *,
+    layers: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
     """Encode what the task's measures compare, each part (L, N, D) float32.
 
     Parts: queries and documents (retrieval, vectors), first and second (STS), train and test (classification; test

@@ -75,9 +75,13 @@ def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int
 
 
 def _logistic_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    dims: Sequence[int],
     samples: Sequence[np.ndarray],
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Share of the fits, one on each of `samples` (rows of train), that classify each test item right: (M, n_test).
 
     Prefixes are cut, then normalized, because the L2 penalty (C = 1) of scikit-learn's regression sees their scale."""
@@ -96,9 +100,13 @@ def _logistic_accuracy(
 
 
 def _nearest_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, dims: Sequence[int],
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    dims: Sequence[int],
     cosine: bool,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """1 where the nearest training item (ties: the first) has the test item's label: (M, n_test)."""
     right = np.zeros((len(dims), len(test_labels)), dtype=np.float32)
     for rows, scores_by_dim in score_blocks(test, train, dims, cosine=cosine):

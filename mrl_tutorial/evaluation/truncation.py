@@ -88,9 +88,11 @@ class Truncation:
 
 
 def measure_truncation(
-    queries: np.ndarray, documents: np.ndarray, relevant: Relevant,
+    queries: np.ndarray,
+    documents: np.ndarray,
+    relevant: Relevant,
     progress: Callable[[int, int, str], object] = lambda done, total, label: None,
-) -> Truncation:  # fmt: skip
+) -> Truncation:
     """Every way at every dimension 1 ... D. queries (Q, D), documents (N, D), not normalized where `raw` is to mean
     something. relevant: for each query the rows of its relevant documents, as a list of sets or a dict by query row,
     whose values may also be {row: grade}. A query without a relevant document is left out.
@@ -124,12 +126,16 @@ def measure_truncation(
     usual = np.array(default_dims(width)) - 1
     lengths = prefix_lengths(documents)
     return Truncation(
-        queries, documents, tuple(rows),
+        queries,
+        documents,
+        tuple(rows),
         relevant=tuple(frozenset(row for row, grade in graded[q].items() if grade > 0) for q in rows),
-        values={m: np.stack(found).mean(-1) for m, found in each.items()}, ties=ties,
-        contrast=np.ptp(np.stack(each[METRICS[0]])[:, usual], axis=0).mean(0), lengths=histogram(lengths),
+        values={m: np.stack(found).mean(-1) for m, found in each.items()},
+        ties=ties,
+        contrast=np.ptp(np.stack(each[METRICS[0]])[:, usual], axis=0).mean(0),
+        lengths=histogram(lengths),
         spread=np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
-    )  # fmt: skip
+    )
 
 
 def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None) -> np.ndarray:

@@ -11,9 +11,16 @@ from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.losses.term import Term, needs_documents, needs_last_layer, options_of, term, term_name
 
 __all__ = [
-    "TERMS", "Batch", "NestedClassifier", "Term", "needs_documents", "needs_last_layer", "options_of", "term",
+    "TERMS",
+    "Batch",
+    "NestedClassifier",
+    "Term",
+    "needs_documents",
+    "needs_last_layer",
+    "options_of",
+    "term",
     "term_name",
-]  # fmt: skip
+]
 
 #: name -> term, as the files declare them
 TERMS: dict[str, Term] = {

@@ -57,9 +57,13 @@ def code_pca(x: Tensor, k: int) -> Tensor:
 
 @term("align")
 def align(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *,
-    target: str | Callable[[Tensor, int, int], Tensor] = "pca", temperature: float = 1.0,
-) -> Tensor:  # fmt: skip
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    target: str | Callable[[Tensor, int, int], Tensor] = "pca",
+    temperature: float = 1.0,
+) -> Tensor:
     """Mean squared error plus KL over features between a prefix and its layer's principal components.
 
     Returns (len(layers), len(dims)). The target y (B + N, d) of all the batch's texts is detached. target: "pca" (true

@@ -16,9 +16,13 @@ from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
 
 
 def cross_entropies(
-    queries: Tensor, documents: Tensor, dims: Sequence[int], temperature: float = 0.05, symmetric: bool = False,
+    queries: Tensor,
+    documents: Tensor,
+    dims: Sequence[int],
+    temperature: float = 0.05,
+    symmetric: bool = False,
     cosine: bool = True,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The loss in its plain form, to read: cross-entropy of each query's scores over all documents, in every cell.
 
     queries (L, B, D), documents (L, N, D) -> (L, M), the mean over queries. `symmetric` adds the direction document to
@@ -38,9 +42,13 @@ def cross_entropies(
 
 @term("contrastive", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
 def contrastive(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None,
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    temperature: float | None = None,
     fixed_document: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Cross-entropy of query i's scores / temperature over the batch's documents, where document i is the positive.
 
     Returns (len(layers), len(dims)), the mean over queries in each cell: the numbers of `cross_entropies`, by its fused
@@ -58,9 +66,13 @@ def contrastive(
 
 @term("cosent", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
 def cosent(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, temperature: float | None = None,
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    temperature: float | None = None,
     fixed_document: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
 
     Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are

@@ -23,9 +23,14 @@ TEACHERS = ("last-layer", "full-width", "full")
 
 @term("kl-features", needs_last_layer=True)
 def kl_features(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "last-layer", temperature: float = 1.0,
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    teacher: str = "last-layer",
+    temperature: float = 1.0,
     detach: bool = True,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """KL over features: softmax of a text's raw prefix / temperature, against the same prefix at the last layer.
 
     Returns (len(layers), len(dims)), the mean over all the batch's queries and documents. The teacher is the batch's
@@ -50,9 +55,15 @@ def _looks_at_the_last_layer(options: Mapping[str, Any]) -> bool:
 
 @term("kl-scores", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def kl_scores(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "full",
-    temperature: float | None = None, detach: bool = True, fixed_document: bool = False,
-) -> Tensor:  # fmt: skip
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    teacher: str = "full",
+    temperature: float | None = None,
+    detach: bool = True,
+    fixed_document: bool = False,
+) -> Tensor:
     """KL over scores: softmax of a query's scores over the batch's documents / temperature, against a teacher cell's.
 
     Returns (len(layers), len(dims)), the mean over queries. teacher: "last-layer" (L, same d), "full-width" (same
@@ -70,9 +81,14 @@ def kl_scores(
 
 @term("score-align", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
 def score_align(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], *, teacher: str = "full-width",
-    temperature: float | None = None, fixed_document: bool = False,
-) -> Tensor:  # fmt: skip
+    batch: Batch,
+    layers: Sequence[int],
+    dims: Sequence[int],
+    *,
+    teacher: str = "full-width",
+    temperature: float | None = None,
+    fixed_document: bool = False,
+) -> Tensor:
     """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
 
     Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and

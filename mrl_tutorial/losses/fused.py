@@ -29,9 +29,14 @@ class FusedCrossEntropies(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, documents: Tensor, dims: tuple[int, ...], temperature: float, symmetric: bool,
+        ctx: Any,
+        queries: Tensor,
+        documents: Tensor,
+        dims: tuple[int, ...],
+        temperature: float,
+        symmetric: bool,
         cosine: bool,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         (layers, b, _), n = queries.shape, documents.shape[1]
         q_scale, d_scale = (  # (L, M, B), (L, M, N)
             inverse_norms(x, dims) if cosine else x.new_ones(layers, len(dims), x.shape[1])

@@ -69,9 +69,13 @@ class Reader:
 
 
 def encode_tokens(
-    reader: Reader, token_ids: Sequence[Sequence[int]], layers: Sequence[int], precision: str,
-    progress: Progress | None = None, batch_size: int | None = None,
-) -> np.ndarray:  # fmt: skip
+    reader: Reader,
+    token_ids: Sequence[Sequence[int]],
+    layers: Sequence[int],
+    precision: str,
+    progress: Progress | None = None,
+    batch_size: int | None = None,
+) -> np.ndarray:
     """Vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32.
 
     batch_size: the most texts in a micro-batch. Raises InputError where it is no whole number from 1 up.

@@ -91,7 +91,8 @@ def _settings(encoder: Encoder) -> dict[str, Any]:
     return {
         "sentence_bert_config.json": network,
         "config_sentence_transformers.json": {
-            "prompts": prompts, "default_prompt_name": "default" if "default" in prompts else None,
+            "prompts": prompts,
+            "default_prompt_name": "default" if "default" in prompts else None,
             "similarity_fn_name": encoder.similarity,
         },
-    }  # fmt: skip
+    }

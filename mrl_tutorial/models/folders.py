@@ -83,9 +83,14 @@ def read_network(folder: Path) -> tuple[Any, Any]:
             options = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
             kind = AutoModelForTextEncoding if config.model_type in T5 else AutoModel
             model, found = kind.from_pretrained(
-                folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                output_loading_info=True, **options,
-            )  # fmt: skip
+                folder,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
             _check_weights(folder, model, found["missing_keys"])
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except InputError:

@@ -91,10 +91,17 @@ def _table(marks: Landmarks) -> dict[str, Any]:
     a = marks.answers
     reached = sum(((a.confidence >= t).astype(np.uint8) for t in GRID), np.zeros(a.confidence.shape, np.uint8))
     return {
-        "reached": reached, "right": a.right, "classes": a.n_classes, "single": a.accuracy,
-        "hopeless": cascade.hopeless(a), "shared": marks.shared, "rule": marks.greedy.tolist(),
-        "curve": _points(marks.curve), "paper": _points([marks.paper]), "oracle": _points([marks.oracle]),
-    }  # fmt: skip
+        "reached": reached,
+        "right": a.right,
+        "classes": a.n_classes,
+        "single": a.accuracy,
+        "hopeless": cascade.hopeless(a),
+        "shared": marks.shared,
+        "rule": marks.greedy.tolist(),
+        "curve": _points(marks.curve),
+        "paper": _points([marks.paper]),
+        "oracle": _points([marks.oracle]),
+    }
 
 
 def _points(outcomes: list[Outcome]) -> dict[str, np.ndarray]:

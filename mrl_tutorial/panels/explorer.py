@@ -89,9 +89,15 @@ class GridExplorer(Panel):
         }
         found = {
             "quality": quality,
-            "dims": m.dims, "every": list(range(1, m.width + 1)), "layers": len(m.layers), "width": m.width,
-            "items": m.items, "trained": m.trained, "price": m.price(), "code": CODE,
-        }  # fmt: skip
+            "dims": m.dims,
+            "every": list(range(1, m.width + 1)),
+            "layers": len(m.layers),
+            "width": m.width,
+            "items": m.items,
+            "trained": m.trained,
+            "price": m.price(),
+            "code": CODE,
+        }
         if m.ranks:
             answers = {name: self._answered(name) for name in m.encoders}
             shown = m.snippets(answer for found in answers.values() for answer in found.values())

@@ -94,11 +94,20 @@ class FunnelDesigner(Panel):
         # every path ends at the last layer, so encoding the query costs the same on all of them
         encode = price([Stage(p.width, layer=p.n_layers)], p.n, self.clock, self.geometry)["encode_mflops"]
         return {
-            "ends": tree.ends.astype(np.int32), "before": tree.before.astype(np.int32), "layer": fitting(tree.layer),
-            "dim": fitting(tree.dim), "depth": fitting(np.minimum(tree.depth, p.n)), "mflops": cost[0], "ms": cost[1],
-            "gb": cost[2], "encode": None if np.isnan(encode) else encode, "n": p.n, "layers": p.n_layers,
-            "dims": list(p.dims), "width": p.width,
-        }  # fmt: skip
+            "ends": tree.ends.astype(np.int32),
+            "before": tree.before.astype(np.int32),
+            "layer": fitting(tree.layer),
+            "dim": fitting(tree.dim),
+            "depth": fitting(np.minimum(tree.depth, p.n)),
+            "mflops": cost[0],
+            "ms": cost[1],
+            "gb": cost[2],
+            "encode": None if np.isnan(encode) else encode,
+            "n": p.n,
+            "layers": p.n_layers,
+            "dims": list(p.dims),
+            "width": p.width,
+        }
 
     def _model_tables(self, walked: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
         """Of each model: the grid, what every path finds, and the documents that are shown, as rows of `names`."""

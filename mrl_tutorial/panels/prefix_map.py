@@ -74,8 +74,14 @@ class PrefixMap(Panel):
         names, label = np.unique(self.labels, return_inverse=True)
         low, high = np.nanmin(maps.places, axis=(0, 1)), np.nanmax(maps.places, axis=(0, 1))
         return {
-            "dims": maps.dims, "places": maps.places.astype(np.float32), "nearest": fitting(maps.nearest),
-            "accuracy": maps.accuracy.astype(np.float32), "total": maps.total, "names": [str(name) for name in names],
-            "label": fitting(label), "colored": [int(np.flatnonzero(names == name)[0]) for name in self.colored],
-            "low": low.tolist(), "high": high.tolist(),
-        }  # fmt: skip
+            "dims": maps.dims,
+            "places": maps.places.astype(np.float32),
+            "nearest": fitting(maps.nearest),
+            "accuracy": maps.accuracy.astype(np.float32),
+            "total": maps.total,
+            "names": [str(name) for name in names],
+            "label": fitting(label),
+            "colored": [int(np.flatnonzero(names == name)[0]) for name in self.colored],
+            "low": low.tolist(),
+            "high": high.tolist(),
+        }

@@ -68,10 +68,15 @@ class SizeCalculator(Panel):
             ],
         ]
         super().__init__(
-            controls, state,
-            types=list(TYPES), bits={kind: BITS[kind] for kind in TYPES}, machines=MACHINES, gb=GB,
-            link_bytes=LINK_BYTES, depths=depths,
-        )  # fmt: skip
+            controls,
+            state,
+            types=list(TYPES),
+            bits={kind: BITS[kind] for kind in TYPES},
+            machines=MACHINES,
+            gb=GB,
+            link_bytes=LINK_BYTES,
+            depths=depths,
+        )
 
     @property
     def size(self) -> Size:

@@ -70,8 +70,13 @@ def _tables(data: SpectrumData) -> dict[str, Any]:
         )
 
     return {
-        "models": data.models, "dims": data.dims, "width": data.width, "metric": data.metric, "split": data.split,
-        "variances": data.variances.astype(np.float32), "rank": every(data.effective_rank),
+        "models": data.models,
+        "dims": data.dims,
+        "width": data.width,
+        "metric": data.metric,
+        "split": data.split,
+        "variances": data.variances.astype(np.float32),
+        "rank": every(data.effective_rank),
         "shares": {"PCA": every(data.explained), "prefix": every(data.in_prefix)},
         "quality": {way: values.astype(np.float32) for way, values in data.quality.items()},
-    }  # fmt: skip
+    }

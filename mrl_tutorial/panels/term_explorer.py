@@ -99,13 +99,17 @@ class TermExplorer(Panel):
         whole = dict.fromkeys(a.terms, 1.0)
         grids = {name: term_weights(a, pattern, whole, OWN) for name, pattern in self.patterns.items()}
         return {
-            "terms": a.terms, "layers": a.layers, "dims": a.dims, "start": {name: self._start(name) for name in grids},
+            "terms": a.terms,
+            "layers": a.layers,
+            "dims": a.dims,
+            "start": {name: self._start(name) for name in grids},
             "patterns": {name: _stacked(grid.values()) for name, grid in grids.items()},
             "down": {name: layer_weights(name, len(a.layers)).astype(np.float32) for name in known},
-            "values": a.values.astype(np.float32), "alone": _stacked(map(a.cell_gradients, a.terms)),
+            "values": a.values.astype(np.float32),
+            "alone": _stacked(map(a.cell_gradients, a.terms)),
             "landing": [where.astype(np.uint16) for where in a.landing],
             "grams": [gram.astype(np.float32) for gram in a.grams],
-        }  # fmt: skip
+        }
 
 
 def _stacked(grids: Any) -> np.ndarray:

@@ -76,9 +76,10 @@ class TruncationTrap(Panel):
         ]
         tables = {
             "quality": {m: model.values[m].astype(np.float32) for m in METRICS},
-            "lengths": model.lengths.astype(np.float32), "spread": model.spread,
+            "lengths": model.lengths.astype(np.float32),
+            "spread": model.spread,
             "ways": [{"way": w, "name": NAMES[w], "formula": FORMULAS[w], "meaning": MEANING[w]} for w in WAYS],
-        }  # fmt: skip
+        }
         first = {"dim": start, "way": WAYS[0], "metric": METRICS[0]}
         if query_texts is not None and document_texts is not None:
             # the queries for which the ways are furthest apart

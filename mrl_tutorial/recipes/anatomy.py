@@ -19,9 +19,12 @@ Part = tuple[str | Term, dict[str, Any]]  # a name in losses.TERMS or a function
 
 #: the terms of the published 2D methods
 PARTS: Mapping[str, Part] = {
-    "contrastive": ("contrastive", {}), "kl-features": ("kl-features", {}),
-    "kl-features, attached": ("kl-features", {"detach": False}), "kl-scores": ("kl-scores", {}), "align": ("align", {}),
-}  # fmt: skip
+    "contrastive": ("contrastive", {}),
+    "kl-features": ("kl-features", {}),
+    "kl-features, attached": ("kl-features", {"detach": False}),
+    "kl-scores": ("kl-scores", {}),
+    "align": ("align", {}),
+}
 
 
 @dataclass(frozen=True)

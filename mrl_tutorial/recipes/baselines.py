@@ -35,9 +35,15 @@ def mrl(n_layers: int, width: int, dims: Sequence[int] | None = None) -> Recipe:
 
 
 def all_cells(
-    n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: Choice = "uniform", *,
-    kl: str | None = None, detach: bool = True, without: int | None = None,
-) -> Recipe:  # fmt: skip
+    n_layers: int,
+    width: int,
+    dims: Sequence[int] | None = None,
+    layer_weights: Choice = "uniform",
+    *,
+    kl: str | None = None,
+    detach: bool = True,
+    without: int | None = None,
+) -> Recipe:
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step.
 
     kl: + w_l KL from (L, d) to (l, d) for l < L, over "features" or "scores"; detach=False lets the teacher learn too.

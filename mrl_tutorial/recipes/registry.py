@@ -33,43 +33,54 @@ RECIPES: dict[str, Entry] = {
         two.two_d_mse_v1, "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last"
     ),
     "2dmse-v1-st": Entry(
-        two.two_d_mse_v1_st, "sentence-transformers 6.2, Matryoshka2dLoss",
+        two.two_d_mse_v1_st,
+        "sentence-transformers 6.2, Matryoshka2dLoss",
         "as 2dmse-v1, but each layer samples one dimension, layer 0 (the embedding table) among them",
     ),
     "ese": Entry(two.ese, "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA"),
     "ese-code": Entry(
-        two.ese_code, "AnglE 0.6.1, AngleESETrainer",
+        two.ese_code,
+        "AnglE 0.6.1, AngleESETrainer",
         "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
     ),
     "retrieval-2dmse": Entry(
-        two.retrieval_2dmse, "arXiv 2411.17299",
+        two.retrieval_2dmse,
+        "arXiv 2411.17299",
         "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
     ),
     "starbucks": Entry(
-        two.starbucks, "arXiv 2410.13230",
+        two.starbucks,
+        "arXiv 2410.13230",
         "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
     ),
     "all-cells": Entry(
-        all_cells, "this course",
+        all_cells,
+        "this course",
         "every layer, every dimension, every step; "
         "switches +without-3 (any layer), +kl-features or +kl-scores, +attached",
     ),
-}  # fmt: skip
+}
 
 # recipe -> width -> what may follow its name after a +, and the builder's options that it stands for
 SWITCHES: dict[str, Callable[[int], dict[str, dict[str, Any]]]] = {
     "retrieval-2dmse": two.retrieval_switches,
     "all-cells": lambda width: {
-        "without-3": {"without": 3}, "kl-features": {"kl": "features"}, "kl-scores": {"kl": "scores"},
+        "without-3": {"without": 3},
+        "kl-features": {"kl": "features"},
+        "kl-scores": {"kl": "scores"},
         "attached": {"detach": False},
     },
-}  # fmt: skip
+}
 
 
 def get_recipe(
-    name: str, n_layers: int, width: int, dims: Sequence[int] | None = None, layer_weights: Choice | None = None,
+    name: str,
+    n_layers: int,
+    width: int,
+    dims: Sequence[int] | None = None,
+    layer_weights: Choice | None = None,
     **options: Any,
-) -> Recipe:  # fmt: skip
+) -> Recipe:
     """The recipe `name` for a model of `n_layers` x `width`, validated. `dims`, `layer_weights`: instead of its own.
 
     layer_weights="learned" or `Learned(rate)` trains them. options: what the recipe's builder takes, as in

@@ -81,10 +81,14 @@ def two_d_mse_v1_st(
     main = np.outer(np.append(np.full(n_layers, 1 / n_layers), 1), share * in_trained)
     kl = np.outer(np.append(np.full(n_layers, n_sampled / n_layers), 0), 0.3 * full)
     return Recipe(
-        "2dmse-v1-st", {"main": main, "kl-features": kl}, tuple(range(n_layers + 1)), columns,
+        "2dmse-v1-st",
+        {"main": main, "kl-features": kl},
+        tuple(range(n_layers + 1)),
+        columns,
         sampler=None if n_sampled == n_layers and share == 1 else sampler,
-        options={"kl-features": {"teacher": "last-layer", "temperature": 0.3}}, embeddings=True,
-    )  # fmt: skip
+        options={"kl-features": {"teacher": "last-layer", "temperature": 0.3}},
+        embeddings=True,
+    )
 
 
 def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log") -> Recipe:
@@ -122,16 +126,27 @@ def _ese_columns(name: str, dims: Sequence[int], width: int) -> tuple[int, ...]:
 def retrieval_switches(width: int) -> dict[str, dict[str, Any]]:
     """What may follow the name retrieval-2dmse after a +, and the options that it stands for."""
     return {
-        "score": {"score": "same-layer"}, "score-last": {"score": "last-layer"}, "full-dim": {"full_dim": True},
-        "dims": {"dims": default_dims(width)[:-1]}, "fixed-doc": {"fixed_doc": True}, "align": {"align": "pca"},
+        "score": {"score": "same-layer"},
+        "score-last": {"score": "last-layer"},
+        "full-dim": {"full_dim": True},
+        "dims": {"dims": default_dims(width)[:-1]},
+        "fixed-doc": {"fixed_doc": True},
+        "align": {"align": "pca"},
         "align-code": {"align": "code-pca"},
-    }  # fmt: skip
+    }
 
 
 def retrieval_2dmse(
-    n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log", *,
-    score: str | None = None, full_dim: bool = False, fixed_doc: bool = False, align: str | None = None,
-) -> Recipe:  # fmt: skip
+    n_layers: int,
+    width: int,
+    dims: Sequence[int] = (128,),
+    layer_weights: Choice = "log",
+    *,
+    score: str | None = None,
+    full_dim: bool = False,
+    fixed_doc: bool = False,
+    align: str | None = None,
+) -> Recipe:
     """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims, w = log. Source: arXiv 2411.17299.
 
     Switches, each adding to the cells (l, d): score: `score_align` to the full-width scores of the "same-layer" or the
@@ -163,9 +178,12 @@ def retrieval_2dmse(
 
 
 def starbucks(
-    n_layers: int, width: int, dims: Sequence[int] | None = None, pairs: Sequence[tuple[int, int]] | None = None,
+    n_layers: int,
+    width: int,
+    dims: Sequence[int] | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
     kl_weight: float = 1.0,
-) -> Recipe:  # fmt: skip
+) -> Recipe:
     """Σ ℓ(l, d) + kl_weight Σ KL over scores from (L, D), over a fixed diagonal of (layer, dimension) pairs.
 
     pairs: default `STARBUCKS` for 6 x 384 and 12 x 768. Source: arXiv 2410.13230. Raises InputError for another model

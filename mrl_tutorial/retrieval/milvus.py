@@ -120,9 +120,14 @@ class MilvusStore:
             began = time.perf_counter()
             asked = list(floats(q[start : start + ASKED, : about["ds"]], cosine))
             lists = self._link.call(
-                "search", self.collection, data=asked, anns_field="short", limit=depth,
-                output_fields=["id", "long"], search_params={"metric_type": "IP"},
-            )  # fmt: skip
+                "search",
+                self.collection,
+                data=asked,
+                anns_field="short",
+                limit=depth,
+                output_fields=["id", "long"],
+                search_params={"metric_type": "IP"},
+            )
             searched = time.perf_counter()
             for i, hits in enumerate(lists, start):
                 short[i, : len(hits)] = [hit["row"] for hit in hits]

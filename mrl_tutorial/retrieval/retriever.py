@@ -172,10 +172,14 @@ class Retriever:
         index = self._build(
             (stage.layer, stage.dim, stage.engine, shape),
             lambda: build_index(
-                stage.engine, self.documents[stage.row], stage.dim,
-                cosine=self.cosine, options=stage.options, threads=self.threads,
+                stage.engine,
+                self.documents[stage.row],
+                stage.dim,
+                cosine=self.cosine,
+                options=stage.options,
+                threads=self.threads,
             ),
-        )  # fmt: skip
+        )
         return index.with_options(all_options(stage.engine, stage.options)) if isinstance(index, Approximate) else index
 
     def _later(self, stage: Stage) -> Reranker:

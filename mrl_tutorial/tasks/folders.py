@@ -64,9 +64,13 @@ def _packed(path: Path) -> Path:
 
 
 def task_from_tables(
-    paths: Mapping[str, Sequence[Path]], name: str, origin: str, limit: int | None, reshape: Reshape | None = None,
+    paths: Mapping[str, Sequence[Path]],
+    name: str,
+    origin: str,
+    limit: int | None,
+    reshape: Reshape | None = None,
     columns: Columns | None = None,
-) -> Task:  # fmt: skip
+) -> Task:
     """A task of files by split, "all" for a file without a name: as `task_of_tables`; reshape, columns, errors: as
     `read_table`."""
     tables = {split: [read_table(path, reshape, columns) for path in its] for split, its in paths.items()}

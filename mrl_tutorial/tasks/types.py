@@ -196,8 +196,10 @@ class ClassificationTask(Task):
     def _with_unseen(self) -> ClassificationTask:
         """With a warning where labels are missing from train."""
         unseen = np.setdiff1d(np.arange(len(self.classes)), self.splits["train"][1])
-        said = [f"{len(unseen)} labels are not in train (first: {self.classes[i]!r}), so they are never predicted"
-                for i in unseen[:1]]  # fmt: skip
+        said = [
+            f"{len(unseen)} labels are not in train (first: {self.classes[i]!r}), so they are never predicted"
+            for i in unseen[:1]
+        ]
         return replace(self, warnings=[*self.warnings, *said])
 
     def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:

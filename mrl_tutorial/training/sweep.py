@@ -91,9 +91,15 @@ def score(task: Any, outcome: Outcome, metrics: Sequence[str], cells: Cells, con
     grids = {}
     if not outcome.problem:
         grids = evaluate_grid(
-            task, outcome.encoder, metric=list(metrics), split=config.split, layers=cells[0], dims=cells[1],
-            precision=config.precision, fixed_document=outcome.fixed and task.kind in ("retrieval", "pairs"),
-        )  # fmt: skip
+            task,
+            outcome.encoder,
+            metric=list(metrics),
+            split=config.split,
+            layers=cells[0],
+            dims=cells[1],
+            precision=config.precision,
+            fixed_document=outcome.fixed and task.kind in ("retrieval", "pairs"),
+        )
     return [
         {
             "metric": name,
@@ -134,22 +140,34 @@ def _budget(name: str, config: SweepConfig) -> dict[str, Any]:
 
 
 def _settings(
-    encoder: Encoder, task: Any, scored: Sequence[Any], metrics: Sequence[Sequence[str]], recipes: Sequence[str],
+    encoder: Encoder,
+    task: Any,
+    scored: Sequence[Any],
+    metrics: Sequence[Sequence[str]],
+    recipes: Sequence[str],
     config: SweepConfig,
-) -> dict[str, str]:  # fmt: skip
+) -> dict[str, str]:
     """The header's lines that have to agree where a sweep goes on."""
     training = config.training().with_defaults("", encoder.device)
     layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
     split = config.split
     as_measured = [t.as_retrieval(split) if t.kind == "pairs" else t for t in scored]
     found = {
-        "model": f"{encoder.name} {encoder.fingerprint()}", "task": f"{task.name} {task.fingerprint()}",
-        "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored), "split": config.split,
+        "model": f"{encoder.name} {encoder.fingerprint()}",
+        "task": f"{task.name} {task.fingerprint()}",
+        "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored),
+        "split": config.split,
         "metric": "; ".join(", ".join(names) for names in metrics),
-        "recipes": ", ".join(dict.fromkeys([PLAIN, *recipes])), "what": config.what,
-        "heads": config.heads if config.what == "heads" else "none", "seeds": config.seeds, "steps": config.steps,
-        "batch size": config.batch_size, "lr": training.lr, "layers": ", ".join(map(str, layers)),
-        "dims": ", ".join(map(str, dims)), "precision": training.precision,
-    }  # fmt: skip
+        "recipes": ", ".join(dict.fromkeys([PLAIN, *recipes])),
+        "what": config.what,
+        "heads": config.heads if config.what == "heads" else "none",
+        "seeds": config.seeds,
+        "steps": config.steps,
+        "batch size": config.batch_size,
+        "lr": training.lr,
+        "layers": ", ".join(map(str, layers)),
+        "dims": ", ".join(map(str, dims)),
+        "precision": training.precision,
+    }
     found["scored"] = ". ".join(f"{t.name}: {in_words(what_is_scored(t, split), split)}" for t in as_measured)
     return {name: one_line(value) for name, value in found.items()}

@@ -15,9 +15,21 @@ from mrl_tutorial import __version__, files
 from mrl_tutorial.errors import InputError
 
 COLUMNS = [
-    "recipe", "what", "heads", "seed", "task", "split", "metric", "layer", "dim", "value", "steps", "batch_size", "lr",
+    "recipe",
+    "what",
+    "heads",
+    "seed",
+    "task",
+    "split",
+    "metric",
+    "layer",
+    "dim",
+    "value",
+    "steps",
+    "batch_size",
+    "lr",
     "seconds",
-]  # fmt: skip
+]
 KEY = ["recipe", "what", "heads", "task", "split", "metric", "layer", "dim"]
 FIRST = "# mrl-tutorial sweep"  # how every file of this kind begins
 
