@@ -113,7 +113,7 @@ PANELS: dict[str, Entry] = {
     "cascade tuner": Entry(CASCADE, "all sizes"),
     "size calculator": Entry(SIZE, "vectors"),
     "truncation trap": Entry(TRAP, "dimension"),
-    "importance weights": Entry(WEIGHTS, "c for size 2"),
+    "importance weights": Entry(WEIGHTS, "weight c2"),
     "prefix map": Entry(MAP, "dimension"),
     "funnel designer": Entry(FUNNEL, "shortlist dims"),
 }
