@@ -3,8 +3,8 @@
 Each panel in a notebook of its own, in a real JupyterLab and Chromium: once while the kernel is idle, once while it is
 busy; and as a page of its own with the network switched off. A slider is dragged and an arrow key is held. What is
 measured, in the browser, is the time from an input event to the end of the frame that shows its effect; at 60 frames a
-second a frame takes 16.7 ms. A drag's events come with the frames; a key comes at any time and waits for the next frame,
-for half of one on average.
+second a frame takes 16.7 ms. A drag's events come with the frames; a key comes at any time and waits for the next one,
+half a frame on average.
 """
 
 from __future__ import annotations
