@@ -199,9 +199,9 @@ print("in brackets: 95 % paired bootstrap interval over the dev queries; one ran
 # **What to see.** Layers 1 to 5, nearly useless before, now find documents, and the short prefixes of the last layer gain too. The
 # information was in the early layers all along; nobody had asked for it in this form.
 #
-# **Was it the training?** Always ask that. There is a formula that knows nothing of queries: *whitening*. Take the mean off, turn the
-# vectors to their principal directions, and stretch each direction to the same variance. It needs a few thousand texts, no labels and
-# no training:
+# **Was it the training?** That is always worth asking. There is a formula that knows nothing about queries: *whitening*. Take the mean
+# off, turn the vectors to their principal directions, and stretch each direction to the same variance. It needs a few thousand texts,
+# but no labels and no training:
 
 # %%
 asked = {d for q in task.judged("train") for d in task.qrels[q]}  # only documents of the train split
@@ -214,8 +214,8 @@ plots.heatmaps(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Whitening alone wakes up the early layers, as long as the vector is long. What training adds is what lies beyond: the
-# short vectors, and some of every layer. Both models join the panel. Switch **model** to go back and forth, or press **Train** to train
+# **What to see.** Whitening alone brings the early layers to life, as long as you keep enough dimensions. Training does more for every
+# layer, and most of all for short vectors. Both models join the panel. Switch **model** to compare them, or press **Train** to train
 # another one:
 
 # %%

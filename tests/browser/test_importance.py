@@ -59,6 +59,7 @@ def test_a_weight_is_dragged_in_the_chart_down_to_zero(page):
     page.mouse.move(x, box["y"] + box["height"] + 30, steps=5)
     page.mouse.up()
     wait_for_headline(page, "Weights 1, 0, 1: not trained yet")
+    assert page.locator("label.slider output").all_text_contents() == ["1", "0", "1"]
 
 
 def test_the_page_is_legible(page):

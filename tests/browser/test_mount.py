@@ -226,6 +226,7 @@ def test_the_kernel_hears_of_a_choice_from_a_menu(page):
            }"""
     )
     page.wait_for_function("() => model.saved.length && model.saved.at(-1).query === 'two'", timeout=1500)
+    assert page.evaluate("() => document.querySelector('select').value") == "1"
 
 
 def test_a_message_goes_with_the_question_that_it_answers(page):

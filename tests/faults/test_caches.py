@@ -14,20 +14,9 @@ import numpy as np
 import pytest
 
 from mrl_tutorial import files
-from mrl_tutorial.models.encoder import Encoder
-from tests.helpers.tiny import SENTENCES, save_tiny
+from tests.helpers.tiny import SENTENCES
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def encoder(tmp_path):
-    return Encoder.load(save_tiny(tmp_path / "tiny"))
 
 
 def found(folder):

@@ -25,16 +25,6 @@ from tests.helpers.tiny import SENTENCES, save_tiny
 REMEDY = "free some space, or give another place"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def encoder(tmp_path):
-    return Encoder.load(save_tiny(tmp_path / "tiny"))
-
-
 @pytest.fixture
 def pairs(tmp_path):
     path = tmp_path / "pairs.csv"

@@ -28,11 +28,6 @@ TAILS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("model") / "bert")

@@ -22,11 +22,6 @@ from mrl_tutorial.models.heads import Heads, load_heads, save_heads
 from tests.helpers.tiny import SENTENCES, save_tiny
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module", params=["bert", "roberta", "mpnet"])
 def folder(request, tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("model") / request.param, request.param)

@@ -24,11 +24,6 @@ TASK = PairsTask("toy", "made up", {"train": [(text, " ".join(text.split()[::-1]
 TRAINING = {"steps": 1, "batch_size": 4, "precision": "fp32", "cache": False}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request, tmp_path_factory):
     """(name, the model, its folder)"""

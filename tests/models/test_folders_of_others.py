@@ -28,11 +28,6 @@ TASK = RetrievalTask(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module", params=["bert", "roberta", "mpnet"])
 def plain(request, tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("plain") / request.param, request.param)
