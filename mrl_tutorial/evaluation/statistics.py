@@ -1,4 +1,4 @@
-"""What a measured difference is worth: bootstrap intervals, paired comparisons, shares of full quality, Pareto."""
+"""What a measured difference is worth: one bootstrap, one rule for verdicts, Pareto fronts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
 
-MARGIN = 0.01  # "not worse": the lower bound of the difference is at least minus this
+MARGIN = 0.01  # "not worse": the lower bound of the difference is above minus this
+LEAST = 0.005  # "better": the mean difference is at least this
+HOLDS, IN_PART, REFUTED, CANNOT_TELL = "holds", "holds in part", "refuted", "cannot tell here"
+#: what may become of a claim; the last two are not drawn from numbers
+VERDICTS = (HOLDS, IN_PART, REFUTED, CANNOT_TELL, "wrong by definition", "not testable offline")
 
 
 def bootstrap(items: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
@@ -24,17 +28,13 @@ def bootstrap(items: np.ndarray, *, level: float = 0.95, samples: int = 2000, se
     >>> 0 <= low <= 0.75 <= high <= 1
     True
     """
-    items = np.asarray(items, dtype=np.float64)
+    items = np.atleast_2d(np.asarray(items, dtype=np.float64))
     if not 0 < level < 1:
         raise InputError(f"level {level} is no share: give a number between 0 and 1, e.g. 0.95")
     if not items.size or samples < 1:
         raise InputError(f"{items.size} items, {samples} samples: give 1 or more of each")
-    if items.ndim == 1:
-        rng, n = np.random.default_rng(seed), len(items)
-        means = np.array([items[rng.integers(0, n, n)].mean() for _ in range(samples)])
-    else:
-        rows, columns = _shares(len(items), samples, seed), _shares(items.shape[1], samples, seed + 1)
-        means = ((columns @ items.T) * rows).sum(1)
+    rows, columns = _shares(len(items), samples, seed), _shares(items.shape[1], samples, seed + 1)
+    means = ((columns @ items.T) * rows).sum(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -54,9 +54,14 @@ class Difference(NamedTuple):
     spread: float
 
     @property
+    def smallest(self) -> float:
+        """The smallest true difference that this test would show four times out of five: 2.8 standard errors."""
+        return 2.8 * (self.high - self.low) / 3.92
+
+    @property
     def not_worse(self) -> bool:
-        """Whether a is non-inferior: the lower bound is at least -0.01."""
-        return self.low >= -MARGIN
+        """Whether a is non-inferior: the whole interval lies above -0.01."""
+        return self.low > -MARGIN
 
     @property
     def better(self) -> bool:
@@ -67,11 +72,42 @@ class Difference(NamedTuple):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
+def verdict(found: Sequence[float], *, not_worse: bool = False, trained: bool = True) -> str:
+    """The one rule of the course for "a is better than b" (or "not worse"), found being (mean, low, high, …) of a - b.
+
+    It holds where the whole interval lies above 0 and the mean is at least 0.005 (not worse: above -0.01), and is
+    refuted where the whole interval lies below that bound. It cannot be told otherwise, nor where an arm was not
+    trained enough (trained=False): `Difference.smallest` says how large a difference would have shown.
+
+    >>> verdict(Difference(0.02, 0.01, 0.03, 0.0)), verdict((0.0, -0.02, 0.02), not_worse=True)
+    ('holds', 'cannot tell here')
+    """
+    mean, low, high = found[:3]
+    bound, least = (-MARGIN, -np.inf) if not_worse else (0.0, LEAST)
+    if not trained or (low <= bound <= high) or (low > bound and mean < least):
+        return CANNOT_TELL
+    return HOLDS if low > bound else REFUTED
+
+
+def together(parts: Sequence[str]) -> str:
+    """The verdict on a claim about several cells or tasks, from the verdict on each. Raises InputError for none.
+
+    >>> together(["holds", "refuted"]), together(["refuted", "cannot tell here"])
+    ('holds in part', 'refuted')
+    """
+    found = set(parts)
+    if not found:
+        raise InputError("no parts to put together: give the verdict on each cell or task")
+    if found & {HOLDS, IN_PART}:
+        return HOLDS if found == {HOLDS} else IN_PART
+    return CANNOT_TELL if found == {CANNOT_TELL} else REFUTED
+
+
 def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> Difference:
     """a - b for two models that were measured on the same items, perhaps with several training seeds.
 
     a: (S, N), b: (S, N) or (1, N), a row for each seed; plain (N,) counts as one seed. The bounds come from resampling
-    the items of the seeds' mean; `spread` pairs the seeds. Raises InputError where items or seeds do not match.
+    items, which stay paired, and seeds together. Raises InputError where items or seeds do not match.
 
     >>> print(paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.5, 0.75])))
     +0.250 [+0.250, +0.250]
@@ -79,21 +115,17 @@ def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) 
     a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
     if a.shape[1] != b.shape[1] or (len(a) != len(b) and 1 not in (len(a), len(b))):
         raise InputError(f"shapes {a.shape} and {b.shape} cannot be paired: the same items, and as many seeds (or one)")
-    items = a.mean(0) - b.mean(0)  # (N,)
-    by_seed = (a - b).mean(1)  # (S,)
-    spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
-    return Difference(float(items.mean()), *bootstrap(items, samples=samples, seed=seed), spread)
+    gaps = a - b  # (S, N)
+    spread = float(gaps.mean(1).std(ddof=1)) if len(gaps) > 1 else float("nan")
+    return Difference(float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed), spread)
 
 
 def difference(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """The mean of a - b, both (S, N), with 95 % bounds from resampling items *and* seeds: (mean, low, high).
-
-    Wider than `paired`: it also asks how the trainings themselves would scatter. Raises InputError where shapes differ.
-    """
+    """`paired` as a plain (mean, low, high), of arms that were trained with the same seeds. Raises InputError where
+    shapes differ."""
     if a.shape != b.shape:
         raise InputError(f"outcomes {a.shape} and {b.shape} are not of the same seeds and items")
-    gaps = np.asarray(a, np.float64) - b
-    return (float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed))
+    return paired(a, b, samples=samples, seed=seed)[:3]
 
 
 def interval(grid: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -17,6 +17,8 @@ from mrl_tutorial.evaluation.statistics import (
     interval,
     paired,
     pareto,
+    together,
+    verdict,
 )
 from mrl_tutorial.grid import Grid
 
@@ -132,3 +134,36 @@ def test_the_front_is_what_no_other_option_beats():
     points = set(zip(costs, qualities, strict=True))
     beaten = {(c, q) for c, q in points if any(a <= c and b >= q and (a, b) != (c, q) for a, b in points)}
     assert front == points - beaten
+
+
+@pytest.mark.parametrize(
+    "found, better, not_worse",
+    [
+        ((0.02, 0.01, 0.03), "holds", "holds"),
+        ((0.004, 0.002, 0.006), "cannot tell here", "holds"),  # above 0, but smaller than anyone would notice
+        ((0.01, -0.005, 0.025), "cannot tell here", "holds"),
+        ((0.01, -0.02, 0.04), "cannot tell here", "cannot tell here"),
+        ((-0.005, -0.008, -0.002), "refuted", "holds"),
+        ((-0.03, -0.04, -0.02), "refuted", "refuted"),
+    ],
+)
+def test_the_rule_of_verdicts(found, better, not_worse):
+    assert verdict(found) == better and verdict(found, not_worse=True) == not_worse
+    assert {verdict(found, trained=False), verdict(found, not_worse=True, trained=False)} == {"cannot tell here"}
+
+
+@pytest.mark.parametrize(
+    "parts, whole",
+    [
+        (["holds", "holds"], "holds"),
+        (["holds", "refuted"], "holds in part"),
+        (["holds", "wrong by definition"], "holds in part"),
+        (["holds in part"], "holds in part"),
+        (["cannot tell here", "refuted"], "refuted"),
+        (["cannot tell here"] * 2, "cannot tell here"),
+    ],
+)
+def test_a_claim_of_several_parts(parts, whole):
+    assert together(parts) == whole
+    with pytest.raises(InputError, match="no parts"):
+        together([])
