@@ -139,6 +139,8 @@ class GridExplorer(Panel):
 
     def train(self, recipe: str | None = None, heads: str | None = None, seconds: int | None = None) -> None:
         """What the Train button does, but in the foreground, for a cell of a notebook: returns when it is done."""
+        if self._job is not None and self._job.running:
+            raise InputError("the Train button is still at work: wait for it, or cancel it")
         given = {"recipe": recipe, "heads": heads, "seconds": seconds}
         self.set(**{key: value for key, value in given.items() if value is not None})
         started, s = time.perf_counter(), self.state

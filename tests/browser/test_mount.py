@@ -36,7 +36,8 @@ const toy = {
     if (!(state.model in data.quality)) throw new Error(`no table of ${state.model}`);
     return { headline: `${state.model} ${state.layer} ${state.query}`, ...state };
   },
-  missing: (state, data) => (data.known.includes(state.query) ? null : { ask: "query", text: state.query }),
+  missing: (state, data) => window.toyMissing?.(state)
+    ?? (data.known.includes(state.query) ? null : { ask: "query", text: state.query }),
   draw: (shown, act, width) => [
     h("p", {}, h("button", { type: "button", onclick: () => act({ layer: 1 }) }, "First")),
     h("div", {}, curves({
@@ -253,3 +254,25 @@ def test_a_marked_row_can_be_pointed_at(page):
              return e.contains(document.elementFromPoint(box.left + 9, box.top + 9));
            }"""
     )
+
+
+def test_a_drag_asks_nothing_until_the_hand_lets_go(page):
+    tell(page, more={"q": base64.b64encode(pack({"known": []})).decode()})  # now every query must be asked for
+    page.wait_for_function("() => data.known.length === 0 && model.sent.length === 1")
+    box = page.get_by_role("slider", name="layer").bounding_box()
+    page.evaluate("() => { window.toyMissing = (state) => ({ ask: 'layer', layer: state.layer }); }")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for place in (4, box["width"] - 4, box["width"] / 2, 4):
+        page.mouse.move(box["x"] + place, box["y"] + box["height"] / 2)
+        drawn(page)
+    assert headline(page) == "plain 1 one" and page.evaluate("() => model.sent.length") == 1
+    page.mouse.up()
+    page.wait_for_function("() => model.sent.length === 2")
+    assert page.evaluate("() => model.sent.at(-1)") == {"ask": "layer", "layer": 1}
+
+
+def test_tables_that_cannot_be_read_are_said(page):
+    page.evaluate("() => { window.DecompressionStream = undefined; model.change({ tables: bytes(btoa('x')) }); }")
+    page.wait_for_selector("[role=alert]")
+    assert "too old for the panels" in page.locator("[role=alert]").inner_text()

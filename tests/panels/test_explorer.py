@@ -192,6 +192,8 @@ def test_the_button_trains_beside_the_kernel_and_can_be_pressed_again(panel):
 
 def test_cancel_keeps_what_was_trained(panel):
     panel._receive({"ask": "train", "state": {**panel.state, "seconds": 60}})
+    with pytest.raises(InputError, match="still at work: wait for it, or cancel it"):
+        panel.train(seconds=1)
     while panel.status.get("share", 0) == 0 and panel._job.running:
         time.sleep(0.01)
     panel._receive({"ask": "cancel"})

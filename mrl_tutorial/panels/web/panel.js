@@ -50,7 +50,7 @@ export function mount(view, host, root) {
     frame = 0;
     if (!data) return;
     const wish = missing();
-    if (wish !== "null" && host.send && wish !== asked) {
+    if (wish !== "null" && host.send && wish !== asked && !pressed && !sweeping) { // a drag asks nothing on its way
       asked = wish;
       host.send(JSON.parse(wish));
     }
@@ -108,8 +108,9 @@ export function mount(view, host, root) {
   const unpacked = once(unpack); // the tables are large, and often only `more` comes
   const arrive = async () => {
     const turn = ++load;
-    const found = await Promise.all([unpacked(host.get("tables")), ...Object.values(host.get("more") ?? {}).map(unpack)]);
-    if (turn !== load) return; // newer ones are on their way, or the panel is gone
+    const arriving = Promise.all([unpacked(host.get("tables")), ...Object.values(host.get("more") ?? {}).map(unpack)]);
+    const found = await arriving.catch((error) => patch(root, before, before = [h("p", { class: "error", role: "alert" }, `${error.message}`)]));
+    if (turn !== load || !found) return; // newer ones are on their way, or the panel is gone
     loaded = turn;
     data = found.slice(1).reduce(merge, found[0]);
     adopt();
@@ -130,7 +131,9 @@ export function mount(view, host, root) {
     }),
   ];
   const press = (/** @type {Event} */ event) => {
+    const held = pressed;
     pressed = event.type === "pointerdown" || event.type === "keydown";
+    if (held && !pressed && data && missing() !== "null") schedule();
   };
   const chosen = (/** @type {any} */ event) => {
     if (event.target.localName === "select") pressed = false; // the pointer came up in the menu's own window

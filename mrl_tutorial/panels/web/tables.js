@@ -16,6 +16,7 @@ const KINDS = {
  * @returns {Promise<any>}
  */
 export async function unpack(packed) {
+  if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for the panels. Chrome 80, Firefox 113 and Safari 16.4 or newer show them.");
   const bytes = packed instanceof ArrayBuffer ? new Uint8Array(packed)
     : new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength);
   const stream = new Blob([/** @type {any} */ (bytes)]).stream().pipeThrough(new DecompressionStream("gzip"));
