@@ -64,9 +64,10 @@ class Grid:
     """Quality (or loss, or cost) of every cell.
 
     values: (len(layers), len(dims)) float64. per_item: (len(layers), len(dims), items) float32, the same measure for
-    each query (retrieval) or text (accuracy: the share of training samples that got it right; 1-NN), None where the
-    measure has no items (Spearman). seconds: what took how long. about: what was scored, the number of items, of
-    documents and of queries without judgments ("dropped"), where the split came from, the similarity and prompts.
+    each query (retrieval), text (accuracy: the share of training samples that got it right; 1-NN) or pair (Spearman:
+    values whose mean it is), None where a measure of your own has no items. seconds: what took how long. about: what
+    was scored, the number of items, of documents and of queries without judgments ("dropped"), where the split came
+    from, the similarity and prompts.
 
     >>> grid = Grid("task", "model", "ndcg@10", "test", (1, 2), (8, 16), np.array([[0.1, 0.2], [0.3, 0.4]]))
     >>> grid.at(layer=2, dim=8)
@@ -98,7 +99,7 @@ class Grid:
 
         Raises InputError as `at` does, and where the measure has no items."""
         if self.per_item is None:
-            raise InputError(f"{self.metric} has no value per item: choose a retrieval measure, accuracy or 1nn")
+            raise InputError(f"{self.metric} has no value per item: measure with evaluate_grid")
         return self.per_item[self._index(layer, dim)]
 
     def as_json(self) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def choose_measure(task: Any, names: Sequence[str], dims: Sequence[int], config:
         gold = labels[keep]
         metrics.spearman(gold[None], gold)  # refuses a constant before anything is encoded
         return lambda here, last: {
-            "spearman": metrics.spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
+            "spearman": metrics.spearman_items(
+                sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold
+            )
         }
     probe = probes.few_shot(task, config.split, keep, config.samples_per_label, config.n_experiments, config.seed)
     return lambda here, last: {name: probe(name, here, dims, cosine) for name in names}

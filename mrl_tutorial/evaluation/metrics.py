@@ -154,7 +154,26 @@ def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """
     if len(gold) < 2 or np.ptp(gold) == 0:
         raise InputError("the gold scores do not differ: a rank correlation needs at least two unequal ones")
+    return spearman_items(scores, gold).mean(-1)
+
+
+def spearman_items(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """`spearman` as a mean over the items: (..., N), for a bootstrap that takes each item with its value.
+
+    A value is the correlation plus the item's influence on it (how much more of that item would move it): through its
+    own two ranks, and through the ranks that it gives to the others. 0 where a row is constant.
+    """
     a, b = rankdata(scores, axis=-1), rankdata(gold)
     a, b = a - a.mean(-1, keepdims=True), b - b.mean()
-    norms = np.sqrt((a * a).sum(-1) * (b * b).sum())
-    return np.divide(a @ b, norms, out=np.zeros(norms.shape), where=norms > 0)
+    norms = np.sqrt((a * a).mean(-1) * (b * b).mean())[..., None]
+    pairs = zip(np.reshape(scores, (-1, len(gold))), a.reshape(-1, len(gold)), strict=True)
+    given = np.reshape([_sums_above(x, b) + _sums_above(gold, ranks) for x, ranks in pairs], a.shape)
+    items = a * b + given - 2 * (a * b).mean(-1, keepdims=True)
+    return np.divide(items, norms, out=np.zeros(items.shape), where=norms > 0)
+
+
+def _sums_above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """For each x (N,) the sum of those y (N,) whose own x is larger, and half of those whose x is equal."""
+    order = np.argsort(x)
+    rest = np.append(np.cumsum(y[order][::-1])[::-1], 0)
+    return (rest[np.searchsorted(x[order], x, "left")] + rest[np.searchsorted(x[order], x, "right")]) / 2

@@ -19,7 +19,7 @@ from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.tasks.task import Task, prepared
 
-VERSION = 1  # of how cells are measured: what the cache holds from another one is not read
+VERSION = 2  # of how cells are measured: what the cache holds from another one is not read
 LIBRARIES = [np.__version__, version("scikit-learn")]
 
 

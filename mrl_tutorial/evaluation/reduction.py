@@ -14,6 +14,7 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.alignment import principal_axes
+from mrl_tutorial.models.heads import whitening
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
     axes = [principal_axes(torch.from_numpy(rows), x.shape[-1]).numpy() for rows in x.reshape(-1, *x.shape[-2:])]
     basis = np.stack(axes).reshape(*x.shape[:-2], x.shape[-1], x.shape[-1])
     return Reduction("PCA", x.shape[-1], shares, x.mean(-2, keepdims=True) if center else None, basis)
+
+
+def whiten(x: np.ndarray, shrinkage: float = 0.01) -> Reduction:
+    """Whitening of a sample x (..., N, D): its principal components, each brought to variance 1.
+
+    Fitted on unit vectors it is the control for trained layers and widths: see `models.heads.whitened`, which puts it
+    behind an encoder. shrinkage: of the covariance, toward a multiple of the identity; more for few vectors. Raises
+    InputError as in `pca`. Cf. J. Su et al., Whitening sentence representations (2103.15316).
+    """
+    x = check_sample(x)
+    shares, centered = variance_shares(x), x - x.mean(-2, keepdims=True)
+    covariance = np.swapaxes(centered, -1, -2) @ centered / (x.shape[-2] - 1)
+    return Reduction("whitening", x.shape[-1], shares, x.mean(-2, keepdims=True), whitening(covariance, shrinkage))
 
 
 def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:

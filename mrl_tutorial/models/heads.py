@@ -86,8 +86,7 @@ class Heads(nn.Module):
         """Whitening, which needs no pairs and no training: take the mean off, turn to the principal directions, widest
         first, and bring each to variance 1. Returns itself.
 
-        embeddings: (L, N, D). Each layer's covariance is shrunk by `shrinkage` toward a multiple of the identity, so
-        that directions without variance are not blown up. Shared heads take the mean covariance over the layers.
+        embeddings: (L, N, D). Shared heads take the mean covariance over the layers; shrinkage: see `whitening`.
         Raises InputError for fewer than 2 texts. Cf. J. Su et al., Whitening sentence representations (2103.15316).
         """
         covariances = []
@@ -99,11 +98,27 @@ class Heads(nn.Module):
             covariances.append(np.cov(rows.T))
         if self.kind == "shared":
             covariances = [np.mean(covariances, 0)]
-        identity = np.eye(self.width)
-        for row, c in enumerate(covariances):
-            c = (1 - shrinkage) * c + shrinkage * np.trace(c) / self.width * identity
-            variances, directions = np.linalg.eigh(c)  # increasing
-            self.weight[row] = torch.from_numpy(directions[:, ::-1] / np.sqrt(variances[::-1]) - identity)
+        self.weight.copy_(torch.from_numpy(whitening(np.stack(covariances), shrinkage) - np.eye(self.width)))
+        return self
+
+    @torch.no_grad()
+    def map_to_last(self, embeddings: np.ndarray, shrinkage: float = 0.01) -> Heads:
+        """Heads of the lower layers that foretell what the last layer's head makes of the same text, so that queries
+        may stop early where the documents come from the last layer. Returns itself.
+
+        embeddings: (L, N, D), what the last head was fitted on. Each lower head becomes the ridge regression of its
+        layer's standardized vectors on the last head's output, the ridge being `shrinkage` of the mean variance.
+        Raises InputError for shared heads.
+        """
+        if self.kind == "shared":
+            raise InputError("shared heads cannot lead each layer to the last: make them per-layer")
+        target = self.apply_to(embeddings[-1:], [self.n_layers])[0].astype(np.float64)
+        self.standardize_on(embeddings[:-1])
+        for layer, x in enumerate(embeddings[:-1]):
+            z = (np.asarray(x, dtype=np.float64) - self.mean[layer].numpy()) / self.scale[layer].numpy()
+            ridge = shrinkage * len(z) * np.eye(self.width)  # each coordinate has variance 1
+            found = scipy.linalg.solve(z.T @ z + ridge, z.T @ target, assume_a="pos")
+            self.weight[layer] = torch.from_numpy(found - np.eye(self.width))
         return self
 
     def forward(self, x: Tensor, layers: Sequence[int] | None = None) -> Tensor:
@@ -127,6 +142,18 @@ class Heads(nn.Module):
             layer = row + 1 if layers is None else layers[row]
             out[row] = self(torch.from_numpy(np.array(x, dtype=np.float32))[None], [layer])[0].numpy()
         return out
+
+
+def whitening(covariance: np.ndarray, shrinkage: float = 0.01) -> np.ndarray:
+    """The matrix whose columns turn centered vectors to their principal directions, widest first, at variance 1.
+
+    covariance (..., D, D), shrunk by `shrinkage` toward a multiple of the identity, so that directions without variance
+    are not blown up; returns (..., D, D).
+    """
+    width = covariance.shape[-1]
+    level = np.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / width
+    variances, directions = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * level * np.eye(width))
+    return directions[..., ::-1] / np.sqrt(variances[..., None, ::-1])  # eigh: increasing
 
 
 def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, shrinkage: float = 0.01) -> Encoder:

@@ -168,6 +168,19 @@ def test_spearman_is_scipys_with_ties(seed):
     assert found[3] == 0
 
 
+def test_spearman_has_an_interval_like_that_of_recomputing_it():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 16, 400) / 3  # graded pairs have ties
+    scores = (gold + rng.normal(0, [[1], [4]], (2, 400))).round(1)
+    items = metrics.spearman_items(scores, gold)
+    np.testing.assert_allclose(items.mean(1), metrics.spearman(scores, gold), atol=1e-12)
+    rows = rng.integers(0, 400, (1000, 400))
+    gaps = [metrics.spearman(scores[:, r], gold[r]) for r in rows]  # the whole correlation of each resampling
+    for want, got in zip(np.transpose(gaps), items, strict=True):
+        assert got.std() / 20 == pytest.approx(want.std(), rel=0.08)
+    assert (items[0] - items[1]).std() / 20 == pytest.approx(np.diff(gaps).std(), rel=0.08)  # and when paired
+
+
 def test_spearman_needs_two_unequal_scores():
     for gold in ([1.0], [2.0, 2.0]):
         with pytest.raises(InputError, match="unequal"):

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import reduction as r
+from mrl_tutorial.models.heads import Heads
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(200, 12)) * np.linspace(3, 0.1, 12)) @ RNG.normal(size=(12, 12)) + 5
@@ -32,6 +33,16 @@ def test_pca_without_centering_only_rotates():
     np.testing.assert_allclose(got.apply(OTHER) @ got.apply(OTHER).T, OTHER @ OTHER.T, rtol=1e-4)
     np.testing.assert_array_equal(got.basis, r.pca(X).basis)
     assert not np.allclose(got.apply(OTHER), r.pca(X).apply(OTHER))
+
+
+def test_whitening_is_scikit_learns_and_that_of_the_heads():
+    got = r.whiten(X, shrinkage=0)
+    assert_up_to_sign(got.apply(OTHER), PCA(whiten=True, svd_solver="full").fit(X).transform(OTHER), atol=1e-3)
+    np.testing.assert_allclose(got.explained, r.pca(X).explained)
+    layers = np.stack([X, X[:, ::-1] * 2])
+    heads = Heads(2, 12, "per-layer").whiten_on(layers, shrinkage=0.2)
+    np.testing.assert_allclose(r.whiten(layers, 0.2).apply(layers), heads.apply_to(layers), atol=1e-3)
+    assert np.isfinite(r.whiten(X[:3]).apply(OTHER)).all()
 
 
 def test_layers_have_a_basis_each():
@@ -85,6 +96,8 @@ def test_refusals():
     for wrong, words in [(X[:1], "too small"), (X[0], "too small"), (np.ones((4, 3)), "the same"), (X * np.nan, "NaN")]:
         with pytest.raises(InputError, match=words):
             r.pca(wrong)
+        with pytest.raises(InputError, match=words):
+            r.whiten(wrong)
     with pytest.raises(InputError, match="variance"):
         r.effective_rank(np.ones((4, 3)))
     with pytest.raises(InputError, match=r"\(\.\.\., N, 12\)"):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.covariance import shrunk_covariance
 from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
@@ -47,6 +49,21 @@ def test_fewer_texts_than_dimensions_stay_finite_and_one_text_is_refused(x):
     assert np.isfinite(few).all() and np.abs(few).max() < 1e3
     with pytest.raises(InputError, match="1 texts have no covariance"):
         Heads(2, 6).whiten_on(x[:, :1])
+
+
+def test_lower_layers_are_led_to_what_the_last_head_makes(x):
+    heads = Heads(2, 6, "per-layer").whiten_on(x)
+    last = heads.apply_to(x)[1]
+    found = heads.map_to_last(x, shrinkage=0.05).apply_to(x)
+    np.testing.assert_array_equal(found[1], last)
+    z = StandardScaler().fit_transform(x[0]) * np.sqrt(499 / 500)  # heads standardize with N - 1
+    want = Ridge(alpha=0.05 * 500, fit_intercept=False).fit(z, last).predict(z)
+    np.testing.assert_allclose(found[0], want, atol=1e-4)
+    related = np.stack([last @ np.triu(np.ones((6, 6))) + 2, x[1]])  # a layer from which the last can be computed
+    heads = Heads(2, 6, "per-layer").whiten_on(related).map_to_last(related, shrinkage=1e-6)
+    np.testing.assert_allclose(heads.apply_to(related)[0], heads.apply_to(related)[1], atol=1e-3)
+    with pytest.raises(InputError, match="make them per-layer"):
+        Heads(2, 6).map_to_last(x)
 
 
 def test_an_encoder_is_whitened_behind_its_backbone(tmp_path):
