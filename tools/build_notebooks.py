@@ -1,7 +1,8 @@
-"""Build the notebooks: notebooks/source/NN_name.py -> notebooks/NN_name.ipynb, executed, with static pictures.
+"""Build the notebooks: source/NN_name.py -> NN_name.ipynb, executed, with static pictures. Lessons are in notebooks,
+what settles the ledger's claims in notebooks/evidence.
 
     python -m tools.build_notebooks                      every notebook, at full budget        (make notebooks)
-    python -m tools.build_notebooks --only 00 --only 04  some of them
+    python -m tools.build_notebooks --only 00 --only E3  some of them
     FAST=1 python -m tools.build_notebooks --out DIR     small budgets, for CI; never over the committed ones
     python -m tools.build_notebooks --check              do the committed notebooks agree with their sources?
 
@@ -41,9 +42,12 @@ BAR = re.compile(r"\d+%\|")  # a progress bar of tqdm
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def sources(only: list[str] | None = None) -> list[Path]:
-    """The source files, in order; `only` names some by the start of their name."""
+def sources(only: list[str] | None = None, *, evidence: bool = False) -> list[Path]:
+    """The lessons' source files, in order, with `evidence` those of the evidence notebooks after them; `only` names
+    some by the start of their name."""
     found = sorted((HERE / "source").glob("[0-9][0-9]_*.py"))
+    if evidence:
+        found += sorted((HERE / "evidence" / "source").glob("E[0-9]_*.py"))
     for start in only or ():
         if not any(p.name.startswith(start) for p in found):
             sys.exit(f"no notebook starts with {start!r}: there are {', '.join(p.stem for p in found) or 'none'}")
@@ -70,8 +74,13 @@ def read(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(notebook: nbformat.NotebookNode, pages: Path) -> dict[str, float]:
-    """Run every cell in the folder of the notebooks, in place; panels write themselves to the folder `pages`.
+def built(source: Path, out: Path) -> Path:
+    """Where the notebook of a source lies below the folder `out`: evidence has a folder of its own there."""
+    return out / source.parent.parent.relative_to(HERE) / f"{source.stem}.ipynb"
+
+
+def execute(notebook: nbformat.NotebookNode, pages: Path, folder: Path) -> dict[str, float]:
+    """Run every cell, in place, as if the notebook lay in `folder`; panels write themselves to the folder `pages`.
 
     Returns `minutes`, `peak_gb` of the kernel (0 where the system does not tell) and `slowest`, the seconds of the
     slowest cell. Raises what the failing cell raised.
@@ -81,17 +90,17 @@ def execute(notebook: nbformat.NotebookNode, pages: Path) -> dict[str, float]:
         startup = Path(home) / "profile_default" / "startup"
         startup.mkdir(parents=True)
         (startup / "00-width.py").write_text(f"import plotly.io\nplotly.io.defaults.default_width = {PICTURE_WIDTH}\n")
-        return _run(notebook, {**os.environ, "IPYTHONDIR": home, "MRL_PANEL_PAGES": str(pages)})
+        return _run(notebook, {**os.environ, "IPYTHONDIR": home, "MRL_PANEL_PAGES": str(pages)}, folder)
 
 
-def _run(notebook: nbformat.NotebookNode, env: dict[str, str]) -> dict[str, float]:
+def _run(notebook: nbformat.NotebookNode, env: dict[str, str], folder: Path) -> dict[str, float]:
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
-        resources={"metadata": {"path": str(HERE)}},
+        resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=ERROR"],
     )
     marks = [time.perf_counter()]
@@ -141,30 +150,30 @@ def clean(notebook: nbformat.NotebookNode, pictures: dict[str, str] | None = Non
     return noise
 
 
-def problems(source: Path, built: Path) -> list[str]:
-    """Why `built` is not what `source` would give: one line each, none when they agree."""
-    if not built.exists():
-        return [f"{built.name} is missing: make notebooks"]
-    want, have = read(source), nbformat.read(built, as_version=4)
+def problems(source: Path, notebook: Path) -> list[str]:
+    """Why `notebook` is not what `source` would give: one line each, none when they agree."""
+    if not notebook.exists():
+        return [f"{notebook.name} is missing: make notebooks"]
+    want, have = read(source), nbformat.read(notebook, as_version=4)
     found = []
     for i, (w, h) in enumerate(zip(want.cells, have.cells, strict=False)):
         if (w.cell_type, w.source, w.id, dict(w.metadata)) != (h.cell_type, h.source, h.id, dict(h.metadata)):
-            found.append(f"{built.name}: cell {i} ({w.id}) is not that of {source.name}: make notebooks")
+            found.append(f"{notebook.name}: cell {i} ({w.id}) is not that of {source.name}: make notebooks")
             break
     if len(want.cells) != len(have.cells):
-        found.append(f"{built.name} has {len(have.cells)} cells, {source.name} {len(want.cells)}: make notebooks")
+        found.append(f"{notebook.name} has {len(have.cells)} cells, {source.name} {len(want.cells)}: make notebooks")
     if have.metadata != want.metadata:
-        found.append(f"{built.name}: metadata differ (saved by hand from JupyterLab?): make notebooks")
+        found.append(f"{notebook.name}: metadata differ (saved by hand from JupyterLab?): make notebooks")
     code = [c for c in have.cells if c.cell_type == "code" and c.source.strip()]
     if [c.execution_count for c in code] != list(range(1, len(code) + 1)):
-        found.append(f"{built.name} was not executed from top to bottom: make notebooks")
+        found.append(f"{notebook.name} was not executed from top to bottom: make notebooks")
     for cell in code:
         meant = "raises-exception" in cell.metadata.get("tags", [])
         if any(o.output_type == "error" for o in cell.outputs) and not meant:
-            found.append(f"{built.name}: cell {cell.id} ended in an error")
+            found.append(f"{notebook.name}: cell {cell.id} ended in an error")
         if any(WIDGET in o.get("data", {}) for o in cell.outputs):
-            found.append(f"{built.name}: cell {cell.id} holds a widget without its state: make notebooks")
-    big = too_big(built.name, built.stat().st_size)
+            found.append(f"{notebook.name}: cell {cell.id} holds a widget without its state: make notebooks")
+    big = too_big(notebook.name, notebook.stat().st_size)
     return [*found, big] if big else found
 
 
@@ -181,12 +190,14 @@ def build(source: Path, out: Path) -> str | None:
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir(parents=True)
     try:
-        cost = execute(notebook, pages)
+        cost = execute(notebook, pages, source.parent.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return f"{source.name} was not written: a cell failed\n{ANSI.sub('', str(error))}"
     noise = clean(notebook, photographs(pages))
     text = nbformat.writes(notebook) + "\n"
-    with whole_file(out / f"{source.stem}.ipynb") as temporary:
+    path = built(source, out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if out.resolve() == HERE:
         ledger_rows.collect(source.name[:2], HERE.parent / "data" / "ledger.csv")
@@ -197,7 +208,7 @@ def build(source: Path, out: Path) -> str | None:
     )
     for line in noise:
         print(f"  wrote to stderr: {line[:300]}", flush=True)
-    return too_big(f"{source.stem}.ipynb", size)
+    return too_big(path.name, size)
 
 
 def _peak_gb(pid: int) -> float:
@@ -229,9 +240,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--out", type=Path, help="folder to write to (default: notebooks; with FAST=1 build/notebooks-fast)")
     p.add_argument("--check", action="store_true", help="build nothing, compare the notebooks with their sources")
     args = p.parse_args(argv)
-    chosen = sources(args.only)
+    chosen = sources(args.only, evidence=True)
     if args.check:
-        found = [line for source in chosen for line in problems(source, HERE / f"{source.stem}.ipynb")]
+        found = [line for source in chosen for line in problems(source, built(source, HERE))]
         print("\n".join(found) if found else f"{len(chosen)} notebooks agree with their sources")
         return 1 if found else 0
     out = args.out or (HERE.parent / "build" / "notebooks-fast" if fast else HERE)

@@ -1,4 +1,4 @@
-"""The ledger, read and shown: what the course found out about each claim. The notebooks write it, one row per claim."""
+"""The ledger, read and shown: what the course found out about each claim. The evidence notebooks write it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.statistics import VERDICTS
 from mrl_tutorial.files import data_file, whole_file
 
 COLUMNS = (
-    "id", "claim", "source", "notebook", "cell", "test", "seeds", "number", "published", "verdict", "why", "needs_data",
+    "id", "claim", "source", "verdict", "sentence", "pair", "difference", "margin", "smallest", "test", "seeds",
+    "remedy", "published", "more", "notebook", "results",
 )  # fmt: skip
-MARKS = {  # of verdicts, by how they begin
-    "◐": "holds only",
-    "✔": "holds",
-    "✘": "does not hold here",
-    "?": "not testable offline",
-}
+MARKS = dict(zip(VERDICTS, "✔◐✘?≠○", strict=True))
+MEANING = (
+    "shown here", "shown for some of the sizes, layers or tasks that the claim names",
+    "the opposite is shown here", "too few items, seeds or steps; the row says what would do",
+    "contradicts a formula, which arithmetic shows", "needs data that only the network has",
+)  # fmt: skip
 #: the claims that the README tells, and where
-TOLD = ("M4", "R1", "C1", "M6", "R12")
+TOLD = ("M4", "M5", "Z6", "Z3", "R1")
 PLACE = ("<!-- ledger: begin (mrl-tutorial ledger --readme README.md) -->\n", "<!-- ledger: end -->")
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 
 
-class Row(dict[str, Any]):
+class Row(dict[str, str]):
     """One settled claim, with the `COLUMNS` as keys; it prints as a short paragraph."""
 
     def __repr__(self) -> str:
-        return (
-            f"{self['id']}: {self['claim']}\n  source    {self['source']}\n"
-            f"  measured  {self['number']}\n  on        {self['test']}, {_seeds(self['seeds'])}\n"
-            + (f"  published {self['published']}\n" if self["published"] else "")
-            + f"  verdict   {self['verdict']}: {self['why']}"
-        )
+        lines = [f"{self['id']}: {self['claim']}", f"  {MARKS[self['verdict']]} {self['verdict']}: {self['sentence']}"]
+        return "\n".join(lines + [f"  {name:<16} {text}" for name, text in facts(self)])
 
 
 class Rows(list[Row]):
@@ -46,12 +43,29 @@ class Rows(list[Row]):
         return "\n".join(map(repr, self)) or "no claims settled yet"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{x}</th>" for x in ("claim", "measured", "on", "verdict"))
-        body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left;vertical-align:top'>{x}</td>" for x in _cells(row)) + "</tr>"
-            for row in self
-        )
+        head = "".join(f"<th style='text-align:left'>{x}</th>" for x in ("", "claim", "verdict", "in a sentence"))
+        body = ""
+        for row in self:
+            e = {k: html.escape(v) for k, v in row.items()}
+            cells = (f"<b>{e['id']}</b>", e["claim"], f"{MARKS[row['verdict']]} <b>{e['verdict']}</b>", e["sentence"])
+            body += (
+                "<tr>" + "".join(f"<td style='text-align:left;vertical-align:top'>{x}</td>" for x in cells) + "</tr>"
+            )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def facts(row: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What a row knows besides its verdict, as (name, text), without what is empty."""
+    interval = (
+        row["difference"] and f"{row['difference']}; margin {row['margin']}, this test can show {row['smallest']}"
+    )
+    seeds = "no training" if row["seeds"] == "0" else f"{row['seeds']} seed" + "s" * (row["seeds"] != "1")
+    named = [
+        ("measured", row["pair"]), ("difference", interval), ("tested on", row["test"] and f"{row['test']}; {seeds}"),
+        ("what would do", row["remedy"]), ("published", row["published"]), ("more", row["more"]),
+        ("source", row["source"]),
+    ]  # fmt: skip
+    return [(name, text) for name, text in named if text]
 
 
 def read(path: str | Path | None = None) -> Rows:
@@ -60,43 +74,36 @@ def read(path: str | Path | None = None) -> Rows:
     >>> read()[0]["id"]
     'M1'
     """
-    if path is None:
-        path = data_file("ledger.csv")
+    path = path or data_file("ledger.csv")
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if tuple(rows.fieldnames or ()) != COLUMNS:
                 raise InputError(f"{path} is no ledger: make notebooks writes one")
-            return Rows(Row({**r, "seeds": int(r["seeds"])}) for r in rows)
+            return Rows(map(Row, rows))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): make notebooks writes it") from None
 
 
 def origin(row: Row) -> str:
-    """A row in full and where its number comes from: the notebook's cell, the committed measurements that the cell
-    reads (data/claims.csv names them), and the commands that make both again.
+    """A row in full and where its numbers come from: the notebook's cell, the committed measurements that it reads,
+    and the commands that make both again.
 
     >>> print(origin(read()[0]).splitlines()[-1].strip())
-    again     make notebooks NOTEBOOK_ARGS='--only 01'
+    again            make notebooks NOTEBOOK_ARGS='--only E1'
     """
-    said = [repr(row), f"  cell      {row['cell']} in {_notebook(row)}"]
-    with data_file("claims.csv").open(encoding="utf-8", newline="") as file:
-        rests = {claim["id"]: claim["results"].split() for claim in csv.DictReader(file)}
-    for name in rests.get(row["id"], []):
-        said += [f"  rests on  data/results/{name}", f"            made by: {_command(name)}"]
-    if row["needs_data"] == "yes":
-        said.append("  needs     data sets that are downloaded, or found in $MRL_DATA")
-    said.append(f"  again     make notebooks NOTEBOOK_ARGS='--only {row['notebook']}'")
+    said = [repr(row), f"  {'cell':<16} claim-{row['id']} in {_notebook(row) or 'notebook ' + row['notebook']}"]
+    for name in row["results"].split():
+        said.append(f"  {'rests on':<16} data/results/{name}, made by: {_command(name)}")
+    said.append(f"  {'again':<16} make notebooks NOTEBOOK_ARGS='--only {row['notebook']}'")
     return "\n".join(said)
 
 
-def _notebook(row: Row) -> str:
-    """Where a row's cell stands in its notebook's source, where this is a clone."""
-    for path in data_file("ledger.csv").parent.parent.glob(f"notebooks/source/{row['notebook']}_*.py"):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.startswith("# %%") and f'"{row["cell"]}"' in line:
-                return f"notebooks/{path.stem}.ipynb (notebooks/source/{path.name}, line {number})"
-    return f"notebook {row['notebook']}"
+def _notebook(row: Mapping[str, str]) -> str:
+    """A row's notebook, where this is a clone: an installed package has none."""
+    root = data_file("ledger.csv").parent.parent
+    found = [*root.glob(f"notebooks/evidence/source/{row['notebook']}_*.py")]
+    return f"notebooks/evidence/{found[0].stem}.ipynb" if found else ""
 
 
 def _command(name: str) -> str:
@@ -108,22 +115,23 @@ def _command(name: str) -> str:
     return next(line for line in text.splitlines() if "command" in line).split(": ", 1)[1].strip('",')
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ledger as a page for people: LEDGER.md. A line a claim, by source, with the figures folded below it."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """The ledger as a page for people: LEDGER.md. A few lines a claim, by source, with the figures folded below."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
     for row in rows:
         groups.setdefault(row["source"], []).append(row)
-    marks = [_mark(row) for row in rows]
-    holds, partly, fails = (marks.count(mark) for mark in "✔◐✘")
     lines = [
         "# The ledger",
         "",
-        "Papers, articles and libraries claim things about Matryoshka embeddings. The notebooks put these claims to "
-        "the test on data that you can run yourself, and this page lists what came out. Open a line for the figures, "
-        "the reason for the verdict, and the cell that measured it. “Does not hold here” is worth as much as “holds”: "
-        "it speaks of these data, these sizes and this budget.",
+        "Papers, articles and libraries claim things about Matryoshka embeddings. Here is what became of these claims "
+        "on data that you can run yourself. One rule draws every verdict, from 95 % intervals; open a line for them.",
         "",
-        f"Of {len(rows)} claims, ✔ {holds} held, ◐ {partly} held under a condition, and ✘ {fails} did not hold here.",
+        "| | verdict | claims | it means |",
+        "|---|---|---|---|",
+        *(
+            f"| {mark} | {verdict} | {sum(row['verdict'] == verdict for row in rows)} | {meaning} |"
+            for (verdict, mark), meaning in zip(MARKS.items(), MEANING, strict=True)
+        ),
         "",
         "<!-- Written by `mrl-tutorial ledger --markdown LEDGER.md` from data/ledger.csv: edit neither by hand. -->",
     ]
@@ -135,13 +143,13 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_markdown(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_markdown(path: str | Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write `markdown` to a file, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(markdown(rows), encoding="utf-8")
 
 
-def into_readme(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def into_readme(path: str | Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Bring a few claims, those in `TOLD`, to a file's `PLACE`, a line each. Raises InputError where it has none."""
     path = Path(path)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -150,65 +158,30 @@ def into_readme(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if not (begin and end):
         raise InputError(f"{path} has no place for the ledger: put the lines {PLACE[0].strip()} and {PLACE[1]} into it")
     found = {row["id"]: row for row in rows}
-    lines = ["| | claim | here |", "|---|---|---|"]
-    lines += [f"| {_mark(r)} | {r['claim']} | {r['verdict']} |" for r in map(found.__getitem__, TOLD)]
+    lines = ["| | claim | verdict | here |", "|---|---|---|---|"]
+    lines += [
+        f"| {MARKS[r['verdict']]} | {r['claim']} | {r['verdict']} | {r['sentence']} |"
+        for r in map(found.__getitem__, TOLD)
+    ]
     table = "\n".join(lines)
     with whole_file(path) as temporary:
         temporary.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
 
 
-def _mark(row: Mapping[str, Any]) -> str:
-    return next(mark for mark, words in MARKS.items() if row["verdict"].startswith(words))
-
-
-def _folded(row: Mapping[str, Any]) -> str:
-    """One claim: its verdict in sight, and what it rests on behind it."""
-    e = {k: html.escape(str(v), quote=False).replace("\n", " ") for k, v in row.items()}
-    verdict = e["verdict"][0].upper() + e["verdict"][1:]
-    cell = f"`{row['cell']}`" + (", with data sets from `$MRL_DATA`" if row["needs_data"] == "yes" else "")
-    found = [*data_file("ledger.csv").parent.parent.glob(f"notebooks/source/{row['notebook']}_*.py")]
-    place = f"notebook {row['notebook']}"
-    if found:  # a clone has the notebooks, an installed package has not
-        place = f"[{place}](notebooks/{found[0].stem}.ipynb#{row['cell']})"
-    figures = [html.escape(part, quote=False) for part in _parts(row["number"])]
-    measured = (
-        [f"- **Measured:** {figures[0]}"] if len(figures) == 1 else ["- **Measured:**", *(f"  - {x}" for x in figures)]
-    )
+def _folded(row: Mapping[str, str]) -> str:
+    """One claim: its verdict and its numbers in sight, and what they rest on behind them."""
+    e = {k: html.escape(v, quote=False).replace("\n", " ") for k, v in row.items()}
+    place = _notebook(row)
+    where = f"[{Path(place).stem}]({place}#claim-{row['id']})" if place else f"notebook {row['notebook']}"
+    rests = ", ".join(f"`data/results/{name}`" for name in row["results"].split())
     return "\n".join([
-        f'<details id="{e["id"]}"><summary><b>{e["id"]}</b> · {e["claim"]}<br>{_mark(row)} <b>{verdict}</b></summary>',
+        f'<details id="{e["id"]}"><summary><b>{e["id"]}</b> · {e["claim"]}<br>'
+        f"{MARKS[row['verdict']]} <b>{e['verdict'].capitalize()}.</b> {e['sentence']}"
+        + (f"<br>{e['pair']}" if e["pair"] else "")
+        + "</summary>",
         "",
-        *measured,
-        f"- **On:** {e['test']}, {_seeds(row['seeds'])}",
-        *([f"- **Published:** {e['published']}"] if row["published"] else []),
-        f"- **Why this verdict:** {e['why']}",
-        f"- **Where:** {place}, cell {cell}; `mrl-tutorial ledger --id {row['id']}` tells what the figures rest on",
+        *(f"- **{name.capitalize()}:** {text}" for name, text in facts(e) if name not in ("measured", "source")),
+        f"- **Where:** {where}" + (f", from {rests}" if rests else ""),
         "",
         "</details>",
     ])  # fmt: skip
-
-
-def _parts(text: str) -> list[str]:
-    """Figures that stand in one line with semicolons between them, one by one; those in brackets stay together."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == ";" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    e = {k: html.escape(str(v)) for k, v in row.items()}
-    published = f"<br>published: {e['published']}" if row["published"] else ""
-    return [
-        f"<b>{e['id']}</b> {e['claim']}",
-        e["number"] + published,
-        f"{e['test']}, {_seeds(row['seeds'])}",
-        f"<b>{e['verdict']}</b>: {e['why']}",
-    ]
-
-
-def _seeds(n: int) -> str:
-    return "no training" if int(n) == 0 else f"{n} seed" + "s" * (int(n) != 1)

@@ -1,19 +1,52 @@
-"""The ledger written: what a notebook found out about each claim, collected into one file after it has run."""
+"""The ledger written: what an evidence notebook found out about each claim, collected into a file after it has run."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from mrl_tutorial import InputError, files
 from mrl_tutorial.cli.ledger import COLUMNS, Row, Rows, read
+from mrl_tutorial.evaluation.statistics import CANNOT_TELL, MARGIN, VERDICTS, Difference
 
-VERDICTS = ("holds", "holds only if ", "does not hold here", "not testable offline: ")
+
+@dataclass(frozen=True)
+class Measured:
+    """The one pair of numbers of a claim. what: the measure, the set, the size; ours and theirs: a name and its value;
+    found: (mean, low, high) of the difference where there is an interval; test: on what, and how large it is; seeds:
+    how many trainings, 0 where nothing is trained."""
+
+    what: str
+    ours: tuple[str, float | str]
+    theirs: tuple[str, float | str]
+    test: str
+    seeds: int = 0
+    found: Sequence[float] | None = None
+
+    @property
+    def pair(self) -> str:
+        """The pair in words."""
+        if not self.what:
+            return ""
+        (a, x), (b, y) = ((name, v if isinstance(v, str) else f"{v:.3f}") for name, v in (self.ours, self.theirs))
+        return f"{self.what}: {x} ({a}) against {y} ({b})"
+
+    def columns(self) -> dict[str, str]:
+        """The ledger's columns that tell it."""
+        out = dict.fromkeys(("difference", "margin", "smallest"), "")
+        if self.found is not None:
+            mean, low, high = self.found[:3]
+            found = Difference(mean, low, high, float("nan"))
+            out = {"difference": str(found), "margin": str(MARGIN), "smallest": f"{found.smallest:.3f}"}
+        return out | {"pair": self.pair, "test": self.test, "seeds": str(self.seeds)}
+
+
+NOTHING = Measured("", ("", ""), ("", ""), "")
 
 
 @cache
@@ -24,35 +57,37 @@ def claims() -> dict[str, tuple[str, str]]:
 
 
 class Ledger:
-    """The claims that one notebook settles. notebook: its number, e.g. "01"."""
+    """The claims that one evidence notebook settles. notebook: the start of its name, e.g. "E1"."""
 
     def __init__(self, notebook: str):
         self.notebook = notebook
         self.rows: dict[str, Row] = {}
 
     def settle(
-        self, id: str, *, number: str, test: str, seeds: int, verdict: str, why: str, published: str = "",
-        needs_data: bool = False,
+        self, id: str, verdict: str, sentence: str, measured: Measured | None, *, remedy: str = "", published: str = "",
+        more: Iterable[str] = (), results: Iterable[str] = (),
     ) -> None:  # fmt: skip
         """Record what the cell `claim-ID` found, and print it; with FAST=1 it is only printed.
 
-        number: the measured numbers with their spread, as text. test: what was tested on, and how large it is. seeds:
-        how many trainings (0: nothing was trained). verdict: "holds", "holds only if …", "does not hold here" or "not
-        testable offline: …". needs_data: whether it took `$MRL_DATA`. Raises InputError for an unknown id or another
-        verdict, and where a verdict that rests on training has fewer than 3 seeds.
+        verdict: one of the six, as `statistics.verdict` draws it. sentence: plain, with its condition. measured: None
+        where nothing was measured yet. remedy: what would do, kept where it cannot be told here. more: further figures.
+        results: files of data/results that it rests on. Raises InputError for an unknown id or verdict, a verdict on
+        fewer than 3 seeds of training, and where "cannot tell here" comes without its remedy.
         """
         if id not in claims():
             raise InputError(f"no claim is called {id!r}: there are {', '.join(claims())}")
-        if not (verdict in (VERDICTS[0], VERDICTS[2]) or verdict.startswith((VERDICTS[1], VERDICTS[3]))):
+        if verdict not in VERDICTS:
             raise InputError(f"verdict {verdict!r} of {id}: give one of {', '.join(VERDICTS)}")
+        remedy = remedy if verdict == CANNOT_TELL else ""
+        if verdict == CANNOT_TELL and not remedy:
+            raise InputError(f"{id} cannot be told here: say in `remedy` what would do")
         quick = os.environ.get("FAST") == "1"
-        if seeds in (1, 2) and not quick:
-            many = f"{seeds} random seed" + "s" * (seeds > 1)
-            raise InputError(f"{id} rests on {many}: train with at least 3, or 0 if nothing is trained")
+        if measured and measured.seeds in (1, 2) and verdict != CANNOT_TELL and not quick:
+            raise InputError(f"{id} rests on {measured.seeds} of the 3 random seeds that a verdict needs: train more")
         claim, source = claims()[id]
         row = Row(
-            id=id, claim=claim, source=source, notebook=self.notebook, cell=f"claim-{id}", test=test, seeds=int(seeds),
-            number=number, published=published, verdict=verdict, why=why, needs_data="yes" if needs_data else "no",
+            id=id, claim=claim, source=source, verdict=verdict, sentence=sentence, remedy=remedy, published=published,
+            more="; ".join(more), notebook=self.notebook, results=" ".join(results), **(measured or NOTHING).columns(),
         )  # fmt: skip
         if not quick:
             files.write_json(_folder(self.notebook) / f"{id}.json", row)
@@ -79,7 +114,7 @@ def collect(notebook: str, path: str | Path) -> int:
     return len(new)
 
 
-def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write(path: str | Path, rows: Iterable[Mapping[str, str]]) -> None:
     """Write a ledger file in the ledger's order, whole or not at all."""
     order = list(claims())
     with files.whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

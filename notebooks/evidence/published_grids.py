@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.statistics import Difference, paired
 from mrl_tutorial.files import data_file
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
 
 PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
+ENOUGH_STEPS = 500  # with fewer, a linear map on frozen layers overtakes the trained models: they settle no claim
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,37 @@ def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """
     path = data_file("results") / f"{name}.csv"
     return read_sweep(path) if path.is_file() else (pd.DataFrame(columns=COLUMNS), {})
+
+
+def stacks(frame: pd.DataFrame, task: str) -> dict[str, Stack]:
+    """recipe -> its grids on one task, of all that a sweep has run there."""
+    return {name: stack(frame, name, task) for name in dict.fromkeys(frame.recipe[frame.task == task])}
+
+
+def trained_enough(*headers: Mapping[str, str]) -> bool:
+    """Whether the sweeps with these headers trained their models long enough to settle a claim.
+
+    >>> trained_enough({"steps": "50"}), trained_enough({"steps": "1500"})
+    (False, True)
+    """
+    return all(int(header.get("steps", 0)) >= ENOUGH_STEPS for header in headers)
+
+
+def longer(header: Mapping[str, str]) -> str:
+    """What would do where a sweep was too short: its command with 1,500 steps, as a remedy in the ledger.
+
+    >>> longer({"command": "mrl-tutorial sweep --steps 50 --lr 3e-5 --out x.csv"})[-43:]
+    'mrl-tutorial sweep --steps 1500 --lr 3e-5'
+    """
+    command = re.sub(r"--steps \d+", "--steps 1500", header.get("command", "")).split(" --out")[0]
+    return f"training until the dev curves are flat, at the best of three learning rates: {command}"
+
+
+def over_seeds(difference: Stack, where: np.ndarray) -> Difference:
+    """The mean over the cells `where` (booleans that broadcast to (L, M)), with bounds that resample the seeds alone:
+    a sweep's rows hold no value for each query."""
+    by_seed = difference.values[:, np.broadcast_to(where, difference.values.shape[1:])].mean(1)
+    return paired(by_seed[:, None], np.zeros((1, 1)))
 
 
 def separate_cells(frame: pd.DataFrame, task: str) -> dict[tuple[int, int], dict[int, float]]:

@@ -20,16 +20,18 @@ from mrl_tutorial.training.sweep_file import environment
 from mrl_tutorial.training.trainables import FullBackbone, make_batch
 
 SEED = 0  # of the batch, and of what a recipe samples in its step
-VERSION = 1  # of recipes and of how their steps are measured: what the cache holds from another one is not read
+VERSION = 2  # of recipes and of how their steps are measured: what the cache holds from another one is not read
 
 
 class StepCost(NamedTuple):
     """seconds: of forward, loss and backward (median). loss_seconds: of computing the loss terms and their own backward
-    pass, the backbone's left out. kept_bytes: tensors that the forward pass keeps for the backward pass."""
+    pass, the backbone's left out. kept_bytes: tensors that the forward pass keeps for the backward pass. repeats: the
+    seconds of each repeat."""
 
     seconds: float
     loss_seconds: float
     kept_bytes: int
+    repeats: tuple[float, ...]
 
 
 def measure(
@@ -61,7 +63,10 @@ def measure(
     options = [list(recipes), batch_size, repeats, "fp32", max_tokens, SEED]
     name = key(VERSION, encoder.fingerprint(), task.fingerprint(), options, environment())
     table = (remembered("step-costs", name, measured) if cache else measured())["costs"]
-    return {name: StepCost(float(a), float(b), int(c)) for name, (a, b, c) in zip(recipes, table, strict=True)}
+    return {
+        name: StepCost(float(a), float(b), int(c), tuple(map(float, each)))
+        for name, (a, b, c, *each) in zip(recipes, table, strict=True)
+    }
 
 
 class Step:
@@ -106,7 +111,7 @@ def _in_turn(steps: dict[str, Step], repeats: int, progress: Callable[[str], obj
                 seconds[name].append(step.seconds())
             if progress is not None:
                 progress(name)
-    return [(*np.median(seconds[name], axis=0), kept[name]) for name in steps]
+    return [(*np.median(seconds[name], axis=0), kept[name], *(whole for whole, _ in seconds[name])) for name in steps]
 
 
 def kept_bytes(forward: Callable[[], torch.Tensor]) -> int:
