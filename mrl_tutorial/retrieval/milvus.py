@@ -1,18 +1,25 @@
-"""Two-stage search on Milvus: a file on this machine by default, a server or cluster by its address.
+"""Two-stage search on Milvus: a file on this machine by default, a server or a cluster by its address.
 
-Milvus holds two vectors of each document: the short prefix, which it searches, and the long one, which comes back for
-the shortlist and is reranked here. Loading writes numbered rows in batches and asks Milvus which ones are there. So a
-load that was killed goes on where it stopped, and a finished one does nothing when it is repeated.
+Milvus searches each document's short prefix; the long vectors of the shortlist come back, by primary key, and are
+reranked here. Each row is marked with the load that wrote it: a load that was killed goes on where it stopped.
+
+A cluster takes the same code with its address, and with an index for many vectors over the prefix:
+
+    MilvusStore("http://milvus:19530", token="…", ds=128, index="HNSW_SQ", build={"M": 16, "sq_type": "SQ8"})
+    MilvusStore("http://milvus:19530", token="…", ds=128, index="IVF_RABITQ", build={"nlist": 65_536})
+
+It spreads the rows over its shards by primary key; `cluster_needs` counts what the machines hold.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,121 +27,119 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import key
 from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
-from mrl_tutorial.retrieval.faiss_indexes import floats
 from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
-from mrl_tutorial.retrieval.milvus_link import Link, load_pymilvus
 from mrl_tutorial.retrieval.retriever import SearchResult
 from mrl_tutorial.topk import rerank
 
-ASKED = 16  # queries in a call: their shortlists' long vectors come back in one message
+ANSWER = 2**22  # numbers that come back in one message: 16 MB
 LONGEST = 16_384  # depth, Milvus's own limit
 ID_BYTES = 512
 
 
 class MilvusStore:
-    """One corpus in Milvus, searched at its first `ds` coordinates and reranked at its first `dr` (None: all).
+    """One corpus in Milvus, searched at its first `ds` coordinates and reranked at all.
 
-    uri: a file name ending in .db (embedded Milvus Lite), or the address of a server or cluster, with `token`.
-    collection: its name there; `<collection>_about` notes what it was loaded from. index: how Milvus searches the short
-    vectors (FLAT is exact; HNSW, IVF_FLAT, DISKANN and others by its version). link: another connection, for another
-    number of tries. Raises InputError without pymilvus, and where Milvus does not answer or refuses.
+    uri: a file name ending in .db (embedded Milvus Lite), or the address of a server or cluster. collection: its name
+    there. index, build: how Milvus searches the short vectors (FLAT is exact), and that index's settings. connection:
+    as pymilvus.MilvusClient takes it (token, timeout: the seconds for which a lost connection is tried again).
+    Raises InputError without pymilvus, and where Milvus does not answer or refuses.
 
     >>> store = MilvusStore("course.db", ds=64)  # nothing is opened yet
     >>> store.load(documents, ids)  # doctest: +SKIP
     6306
-    >>> store.search(queries, k=10, depth=100).names()  # doctest: +SKIP
+    >>> store.search(queries, k=10, depth=100, where='id like "numpy%"').names()  # doctest: +SKIP
     """
 
     def __init__(
         self,
         uri: str | Path = "mrl-tutorial.db",
-        token: str = "",
         *,
         collection: str = "documents",
         ds: int = 64,
-        dr: int | None = None,
         cosine: bool = True,
         index: str = "FLAT",
-        link: Link | None = None,
+        build: dict | None = None,
+        **connection: Any,
     ):
-        self.uri, self.collection, self.about = str(uri), collection, f"{collection}_about"
+        self.uri, self.collection = str(uri), collection
         if "://" not in self.uri and not self.uri.endswith(".db"):
             raise InputError(f"{self.uri!r} is no address, and no file name ending in .db: give one or the other")
-        self.ds, self.dr, self.cosine, self.index = ds, dr, cosine, index
-        self._link = link or Link(self.uri, token)
+        self.ds, self.metric, self.index, self.build = ds, "COSINE" if cosine else "IP", index, build or {}
+        self.connection = {"timeout": 300, **connection}
+        self._client: Any = None
 
     def load(
-        self,
-        documents: np.ndarray,
-        ids: Sequence[str] | None = None,
-        *,
-        batch: int = 2000,
-        progress: Callable[[int, int, str], None] | None = None,
+        self, documents: np.ndarray, ids: Sequence[str] | None = None, *, batch: int = 2000, progress: Any = None
     ) -> int:
-        """Bring documents (N, D) into Milvus; returns how many rows had to be written. Repeating it is harmless.
+        """Make Milvus hold documents (N, D) and nothing else; returns how many rows had to be written.
 
         ids: unique, at most 512 bytes each (None: their numbers). progress(done, total, label) per batch. Raises
-        InputError for bad vectors or ids, and where the collection holds something else.
+        InputError for bad vectors or ids, and where the collection was made by other means or for other widths.
         """
-        names, about = self._check(documents, ids)
-        if batch < 1:
-            raise InputError(f"batch {batch} is impossible: give 1 or more")
-        self._prepare(about)
-        n, written = len(documents), 0
+        if documents.ndim != 2 or not len(documents) or batch < 1:
+            raise InputError(f"documents {documents.shape} by {batch}: give (documents, width), 1 or more of each")
+        n, written, names = len(documents), 0, self._checked(documents, ids)
+        self._prepare(documents.shape[1])
+        mark = int(key(np.asarray(documents), names), 16) >> 1  # 63 bits
         with closing(Ticker(progress)) as ticker:
-            for start in range(0, n, batch):
-                stop = min(start + batch, n)
-                if self._count(f"row >= {start} and row < {stop}") < stop - start:
-                    self._link.call("upsert", self.collection, self._rows(documents, names, start, stop))
-                    written += stop - start
+            for start, stop in self._missing(0, n, batch, mark):
+                self._write(range(start, stop), documents[start:stop], names[start:stop], mark)
+                written += stop - start
                 ticker(stop, n, "loading")
         if written:
-            self._link.call("flush", self.collection)
+            self._call("flush")
+        if self.count() > n:  # of a longer corpus, before
+            self._call("delete", filter=f"row >= {n}")
         if (held := self.count()) != n:
             raise InputError(f"Milvus holds {held} rows of {n}: load again; if it stays so, drop() and load anew")
         return written
 
-    def search(self, queries: np.ndarray, k: int = 10, depth: int = 200) -> SearchResult:
+    def upsert(self, rows: Sequence[int], documents: np.ndarray, ids: Sequence[str] | None = None) -> None:
+        """Put documents (n, D) in the places `rows`, old ones or new; the next search sees them. A `load` undoes it."""
+        names = self._checked(documents, list(map(str, rows)) if ids is None else ids)
+        self._prepare(documents.shape[1])
+        self._write(rows, documents, names, 0)
+
+    def delete(self, rows: Sequence[int]) -> None:
+        """Take out the documents in the places `rows`; the next search no longer finds them. A `load` undoes it."""
+        self._call("delete", ids=[int(row) for row in rows])
+
+    def search(
+        self, queries: np.ndarray, k: int = 10, depth: int = 200, *, where: str = "", params: dict | None = None
+    ) -> SearchResult:
         """The `depth` nearest by the short vectors, of which the best `k` by the long ones. queries (B, D) or (D,).
 
-        Ties rank in the order of rows. Raises InputError where nothing is loaded, for k below 1 or above `depth`, a
-        depth that Milvus cannot give, a wrong width, NaN.
+        where: a condition in Milvus's language, like 'id like "numpy%"'. params: of the index's search, {"ef": 200} or
+        {"nprobe": 64}. Ties rank in the order of rows; row -1 where fewer were found. Raises InputError where nothing
+        is loaded, for k below 1 or above `depth`, a depth that Milvus cannot give, a wrong width, NaN.
         """
-        about = self._noted()
-        if about is None:
+        if not 1 <= k <= depth <= LONGEST:
+            raise InputError(f"k {k} is impossible with a shortlist of {depth}: give 1 to depth, at most {LONGEST}")
+        ds, width = self._widths() or (0, 0)
+        if not width:
             raise InputError(f"{self.uri} has no collection {self.collection!r}: load() it first")
-        if not 1 <= k <= depth:
-            raise InputError(f"k {k} is impossible with a shortlist of {depth}: give 1 to {depth}")
-        if (depth := min(depth, about["n"])) > LONGEST:
-            raise InputError(f"a shortlist of {depth} is beyond Milvus's limit: give at most {LONGEST}")
         q = np.atleast_2d(np.asarray(queries, dtype=np.float32))
-        if q.ndim != 2 or q.shape[1] != about["width"]:
-            raise InputError(f"queries have shape {np.shape(queries)}: give (queries, {about['width']})")
+        if q.ndim != 2 or q.shape[1] != width:
+            raise InputError(f"queries have shape {np.shape(queries)}: give (queries, {width})")
         if len(q):
             check_vectors(q, "queries")
-        k, cosine = min(k, depth), about["cosine"]
+        self._call("load_collection")
         rows, scores = np.full((len(q), k), -1, dtype=np.int64), np.full((len(q), k), -np.inf)
         short, seconds = np.full((len(q), depth), -1, dtype=np.int64), [0.0, 0.0]
         names: dict[int, str] = {}
-        for start in range(0, len(q), ASKED):
-            began = time.perf_counter()
-            asked = list(floats(q[start : start + ASKED, : about["ds"]], cosine))
-            lists = self._link.call(
-                "search",
-                self.collection,
-                data=asked,
-                anns_field="short",
-                limit=depth,
-                output_fields=["id", "long"],
-                search_params={"metric_type": "IP"},
-            )
+        how = {"metric_type": self.metric, "params": params or {}}
+        options = {"anns_field": "short", "limit": depth, "filter": where, "search_params": how}
+        together = max(1, ANSWER // (depth * width))  # queries in a call
+        for start in range(0, len(q), together):
+            began, asked = time.perf_counter(), list(q[start : start + together, :ds])
+            lists = self._call("search", data=asked, output_fields=["id", "long"], **options)
             searched = time.perf_counter()
             for i, hits in enumerate(lists, start):
                 short[i, : len(hits)] = [hit["row"] for hit in hits]
                 names |= {hit["row"]: hit["entity"]["id"] for hit in hits}
-                long = {hit["row"]: hit["entity"]["long"] for hit in hits}
-                vectors = partial(_listed, long)
-                best = rerank(q[i : i + 1, : about["dr"]], short[i : i + 1], vectors, k, cosine=cosine)
+                long = {hit["row"]: np.array(hit["entity"]["long"], dtype=np.float32) for hit in hits}
+                vectors = partial(_gathered, long)
+                best = rerank(q[i, None], short[i, None], vectors, k, cosine=self.metric == "COSINE")
                 rows[i], scores[i] = best[0][0], best[1][0]
             seconds[0] += searched - began
             seconds[1] += time.perf_counter() - searched
@@ -142,84 +147,116 @@ class MilvusStore:
             rows, scores, short = rows[0], scores[0], short[0]
         return SearchResult(rows, scores, (short, rows), tuple(seconds), names)
 
-    def count(self) -> int:
-        """Rows that the collection holds."""
-        return self._count() if self._link.call("has_collection", self.collection) else 0
+    def count(self, where: str = "") -> int:
+        """Rows that the collection holds, or those of them that fulfil a condition."""
+        if not self._call("has_collection"):
+            return 0
+        return int(self._call("query", filter=where, output_fields=["count(*)"])[0]["count(*)"])
 
     def drop(self) -> None:
-        """Delete the collection and its notes."""
-        for name in (self.collection, self.about):
-            if self._link.call("has_collection", name):
-                self._link.call("drop_collection", name)
+        """Delete the collection, if it is there."""
+        self._call("drop_collection")
 
     def close(self) -> None:
         """Give the connection back; the next call opens another."""
-        self._link.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
-    def _check(self, documents: np.ndarray, ids: Sequence[str] | None) -> tuple[list[str], dict]:
-        """Ids of the documents, and the notes that are kept with them."""
-        if documents.ndim != 2:
-            raise InputError(f"documents have shape {documents.shape}: give (documents, width), of one layer")
-        if not len(documents):
-            raise InputError("the corpus is empty: give at least one document")
-        n, width = documents.shape
-        dr = self.dr or width
-        check_dims([self.ds], width)
-        check_dims([dr], width)
+    def _checked(self, documents: np.ndarray, ids: Sequence[str] | None) -> tuple[str, ...]:
+        """Ids of the documents, after a look at both."""
         check_vectors(documents, "documents")
-        names = list(check_ids(list(map(str, range(n))) if ids is None else ids, n))
+        names = check_ids(list(map(str, range(len(documents)))) if ids is None else ids, len(documents))
         if long := [name for name in names if len(name.encode()) > ID_BYTES]:
             raise InputError(f"id {long[0][:40]!r}... is too long: give at most {ID_BYTES} bytes")
-        mark = key(np.asarray(documents), names, self.ds, dr, self.cosine)
-        return names, {"n": n, "width": width, "ds": self.ds, "dr": dr, "cosine": self.cosine, "mark": mark}
+        return names
 
-    def _prepare(self, about: dict) -> None:
-        """Make both collections where they are missing. The notes come first: rows without notes are not ours."""
-        noted, there = self._noted(), self._link.call("has_collection", self.collection)
-        if noted is None and there:
-            raise InputError(f"collection {self.collection!r} was not written by this package: give another name")
-        if noted is not None and noted["mark"] != about["mark"]:
-            raise InputError(f"collection {self.collection!r} holds other vectors: give another name, or drop() it")
-        if noted is None:
-            if not self._link.call("has_collection", self.about):
-                self._create(self.about, {"none": 2}, "FLAT")
-            self._link.call("upsert", self.about, [{"row": 0, "id": json.dumps(about), "none": [0.0, 0.0]}])
-            self._link.call("flush", self.about)
-        if not there:
-            self._create(self.collection, {"short": about["ds"], "long": about["dr"]}, self.index)
+    def _prepare(self, width: int) -> None:
+        """Make the collection where it is missing, for documents of `width` coordinates."""
+        check_dims([self.ds], width)
+        if (found := self._widths()) is None:
+            milvus = load_pymilvus()
+            schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("row", milvus.DataType.INT64, is_primary=True)
+            schema.add_field("id", milvus.DataType.VARCHAR, max_length=ID_BYTES)
+            schema.add_field("mark", milvus.DataType.INT64)  # of the load that wrote it
+            indexes = milvus.MilvusClient.prepare_index_params()
+            for field, dim, index, build in (("short", self.ds, self.index, self.build), ("long", width, "FLAT", {})):
+                schema.add_field(field, milvus.DataType.FLOAT_VECTOR, dim=dim)
+                indexes.add_index(field, index_type=index, metric_type=self.metric, params=build)
+            self._call("create_collection", schema=schema, index_params=indexes, consistency_level="Strong")
+        elif found != (self.ds, width):
+            raise InputError(f"collection {self.collection!r} has widths {found}, not {(self.ds, width)}: name another")
+        self._call("load_collection")
 
-    def _noted(self) -> dict | None:
-        """What the notes say, None where there are none."""
-        if not self._link.call("has_collection", self.about):
+    def _widths(self) -> tuple[int, int] | None:
+        """Coordinates of the short and the long vectors, None without a collection."""
+        if not self._call("has_collection"):
             return None
-        self._link.call("load_collection", self.about)
-        notes = self._link.call("get", self.about, ids=[0], output_fields=["id"])
-        if notes and self._link.call("has_collection", self.collection):
-            self._link.call("load_collection", self.collection)
-        return json.loads(notes[0]["id"]) if notes else None
+        fields = {field["name"]: field.get("params", {}) for field in self._call("describe_collection")["fields"]}
+        if set(fields) != {"row", "id", "mark", "short", "long"}:
+            raise InputError(f"collection {self.collection!r} was not written by this package: give another name")
+        return int(fields["short"]["dim"]), int(fields["long"]["dim"])
 
-    def _create(self, name: str, vectors: dict[str, int], index: str) -> None:
-        milvus = load_pymilvus()
-        schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("row", milvus.DataType.INT64, is_primary=True)
-        schema.add_field("id", milvus.DataType.VARCHAR, max_length=ID_BYTES)
-        indexes = milvus.MilvusClient.prepare_index_params()
-        for i, (field, dim) in enumerate(vectors.items()):
-            schema.add_field(field, milvus.DataType.FLOAT_VECTOR, dim=dim)
-            indexes.add_index(field, index_type="FLAT" if i else index, metric_type="IP")
-        self._link.call("create_collection", name, schema=schema, index_params=indexes, consistency_level="Strong")
+    def _missing(self, start: int, stop: int, batch: int, mark: int) -> Iterator[tuple[int, int]]:
+        """Ranges of at most `batch` rows, of which Milvus lacks some: halves are counted until it has all or none."""
+        held = self.count(f"row >= {start} and row < {stop} and mark == {mark}")
+        if 0 < held < stop - start and stop - start > batch:
+            middle = start + batch * math.ceil((stop - start) / (2 * batch))
+            yield from self._missing(start, middle, batch, mark)
+            yield from self._missing(middle, stop, batch, mark)
+        elif held < stop - start:
+            yield from ((a, min(a + batch, stop)) for a in range(start, stop, batch))
 
-    def _rows(self, documents: np.ndarray, names: list[str], start: int, stop: int) -> list[dict]:
-        some = documents[start:stop]
-        vectors = zip(floats(some[:, : self.ds], self.cosine), floats(some[:, : self.dr], False), strict=True)
-        return [
-            {"row": i, "id": names[i], "short": short, "long": long} for i, (short, long) in enumerate(vectors, start)
-        ]
+    def _write(self, rows: Sequence[int], documents: np.ndarray, names: Sequence[str], mark: int) -> None:
+        parts = zip(rows, names, np.asarray(documents, dtype=np.float32), strict=True)
+        data = [{"row": int(r), "id": id, "mark": mark, "short": x[: self.ds], "long": x} for r, id, x in parts]
+        self._call("upsert", data=data)
 
-    def _count(self, where: str = "") -> int:
-        return int(self._link.call("query", self.collection, filter=where, output_fields=["count(*)"])[0]["count(*)"])
+    def _call(self, method: str, **options: Any) -> Any:
+        """What the client's `method` gives for the collection; tried again where a connection that held is lost."""
+        milvus, held, began = load_pymilvus(), self._client is not None, time.monotonic()
+        while True:
+            try:
+                self._client = self._client or milvus.MilvusClient(uri=self.uri, **self.connection)
+                return getattr(self._client, method)(self.collection, timeout=self.connection["timeout"], **options)
+            except Exception as error:  # pymilvus's own, gRPC's, and ValueError for a closed channel
+                reason = " ".join(str(getattr(error, "message", "") or error).split())[:200]
+                lost = "unavailable" in reason.lower() or "closed channel" in reason
+                if not (held and lost and time.monotonic() - began < self.connection["timeout"]):
+                    remedy = "make sure that it runs and that address and token are right, then repeat"
+                    raise InputError(f"Milvus at {self.uri} failed to {method} ({reason}): {remedy}") from error
+                self._client = None
+                time.sleep(0.5)
 
 
-def _listed(vectors: dict[int, list[float]], rows: np.ndarray) -> np.ndarray:
-    """The vectors of `rows`, (c, dr) float32."""
-    return np.array([vectors[row] for row in rows.tolist()], dtype=np.float32)
+def load_pymilvus() -> Any:
+    """The module, or InputError."""
+    try:
+        import pymilvus
+    except ImportError as error:
+        raise InputError('Milvus needs pymilvus: pip install "mrl-tutorial[milvus]"') from error
+    return pymilvus
+
+
+def cluster_needs(n: int, searched: int, kept: int = 0, index: str = "HNSW_SQ", *, node_gb: float = 64) -> dict:
+    """What a cluster holds for `n` vectors: `searched` coordinates of each in memory, `kept` float32 ones on disk.
+
+    index: "FLAT" or "HNSW" (float32), "HNSW_SQ" (a byte each), "IVF_RABITQ" (a bit each and two float32); a graph has
+    32 links of 4 bytes. Keys: memory_gb and disk_gb (10^9 bytes), nodes (three quarters of `node_gb` for data), shards
+    (of 100 million rows). Raises InputError for another index.
+
+    >>> cluster_needs(10**9, 128, 1024)
+    {'memory_gb': 256.0, 'disk_gb': 4096.0, 'nodes': 6, 'shards': 10}
+    """
+    graph, bits = 128.0, searched / 8 + 8
+    sizes = {"FLAT": 4 * searched, "HNSW": 4 * searched + graph, "HNSW_SQ": searched + graph, "IVF_RABITQ": bits}
+    if index not in sizes:
+        raise InputError(f"index {index!r} is unknown: give one of {', '.join(sizes)}")
+    memory = n * sizes[index] / 1e9
+    nodes, shards = math.ceil(memory / (0.75 * node_gb)), math.ceil(n / 10**8)
+    return {"memory_gb": memory, "disk_gb": n * 4 * kept / 1e9, "nodes": nodes, "shards": shards}
+
+
+def _gathered(vectors: dict[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    return np.stack([vectors[row] for row in rows.tolist()])
