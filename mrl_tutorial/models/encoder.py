@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.grid import check_cells, default_dims
-from mrl_tutorial.models import download, folders
+from mrl_tutorial.models import download, encoding, folders
 from mrl_tutorial.models.card import described
 from mrl_tutorial.models.dense import write_modules
 from mrl_tutorial.models.encoding import Progress as Progress
-from mrl_tutorial.models.encoding import Reader, encode_options, encode_tokens, kept, listed, tokenizer_key
+from mrl_tutorial.models.encoding import Reader, listed
 from mrl_tutorial.models.folders import SIDES, Settings, quiet
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
 from mrl_tutorial.models.layers import find_blocks, resolve_device, resolve_precision
@@ -152,7 +152,7 @@ class Encoder:
         return files.key(self._backbone_key(), *heads, *([dict(self.prompts)] if self.prompts else []))
 
     def _backbone_key(self) -> str:
-        return files.key(*self.reader.parts(), tokenizer_key(self.tokenizer), self.max_length)
+        return files.key(*self.reader.parts(), encoding.tokenizer_key(self.tokenizer), self.max_length)
 
     def encode_layers(
         self,
@@ -172,9 +172,9 @@ class Encoder:
         model's prompts to put before each text, "query" or "document"; None is the "default" one, "" none.
         embeddings=True prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16",
         or "auto" (bf16 where the device that computes is fast at it). cache: what comes out of the backbone is kept on
-        disk, and memory-mapped when it is asked for again; False neither reads nor writes. batch_size: the most texts
-        that are read at once; by default as many as are fast. No texts give (L, 0, D). Raises InputError for
-        non-strings, an unknown layer, prompt or precision.
+        disk, and memory-mapped; False neither reads nor writes. Of many texts a shard at a time is encoded and kept: a
+        process that is killed goes on at the next. batch_size: the most texts that are read at once; by default as many
+        as are fast. No texts give (L, 0, D). Raises InputError for non-strings, an unknown layer, prompt or precision.
         """
         chosen = list(check_cells(layers, [self.width], self.n_layers, self.width)[0])
         rows = ([0] if embeddings else []) + chosen
@@ -183,17 +183,24 @@ class Encoder:
         if not texts:
             return np.empty((len(rows), 0, self.width), dtype=np.float32)
 
-        def run() -> np.ndarray:
-            return encode_tokens(self.reader, self.tokenize(texts), rows, precision, progress, batch_size)
+        def run(start: int, stop: int, tick: Progress) -> np.ndarray:
+            return encoding.encode_tokens(
+                self.reader, self.tokenize(texts[start:stop]), rows, precision, tick, batch_size
+            )
 
-        shape = (len(rows), len(texts), self.width)
+        shape, heads = (len(rows), len(texts), self.width), self.heads
         place = [] if self.device == "cpu" else [self.device]
         name = files.key(self._backbone_key(), texts, rows, precision, *place) if cache and self.keeps else None
-        raw = run() if name is None else kept(name, shape, run)
-        if self.heads is None:
+        raw = encoding.sharded(name, shape, run, progress)
+        if heads is None:
             return raw
-        through = self.heads.apply_to(raw[int(embeddings) :], chosen)
-        return np.concatenate([raw[:1], through]) if embeddings else through
+
+        def through(start: int, stop: int, tick: Progress) -> np.ndarray:
+            part = raw[:, start:stop]
+            return np.concatenate([part[: int(embeddings)], heads.apply_to(part[int(embeddings) :], chosen)])
+
+        large = name is not None and len(texts) > encoding.SHARD_TEXTS  # what fits in memory is not kept twice
+        return encoding.sharded(files.key(name, self.fingerprint()) if large else None, shape, through, None)
 
     @overload
     def encode(self, texts: Texts, *, convert_to_tensor: Literal[False] = False, **options: Any) -> np.ndarray: ...
@@ -214,7 +221,7 @@ class Encoder:
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
-        options = encode_options(show_progress_bar, prompt_name, options)
+        options = encoding.encode_options(show_progress_bar, prompt_name, options)
         encoder, several = self if device is None else self.on(device), [texts] if isinstance(texts, str) else texts
         vectors = np.array(encoder.encode_layers(several, layers=[layer], **options)[0, :, :dim])
         if self.similarity != "dot" if normalize is None else normalize:
@@ -224,8 +231,7 @@ class Encoder:
 
     def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_length`, special tokens included. Raises InputError on non-strings."""
-        texts = listed(texts)
-        return self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"] if texts else []
+        return list(encoding.token_ids(self.tokenizer, listed(texts), self.max_length))
 
     def prompted(self, texts: Iterable[str], prompt: str | None = None) -> list[str]:
         """The texts as the tokenizer gets them, with one of the model's prompts before each: see `encode_layers`."""
@@ -237,12 +243,8 @@ class Encoder:
 
     def share_cut(self, texts: Iterable[str], prompt: str | None = None) -> float:
         """The share of the texts that are longer than `max_length` tokens, so that their ends are not seen."""
-        texts = self.prompted(texts, prompt)
-        full = [text for text, ids in zip(texts, self.tokenize(texts), strict=True) if len(ids) == self.max_length]
-        if not full:
-            return 0.0
-        with quiet():
-            return sum(len(ids) > self.max_length for ids in self.tokenizer(full)["input_ids"]) / len(texts)
+        ids = encoding.token_ids(self.tokenizer, texts := self.prompted(texts, prompt), self.max_length + 1)
+        return sum(len(found) > self.max_length for found in ids) / max(1, len(texts))
 
     @property
     def intermediate(self) -> int:

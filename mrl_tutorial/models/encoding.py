@@ -7,7 +7,7 @@ import hashlib
 import json
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ Progress = Callable[[int, int, str], None]
 TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
 TOKENS_ON_GPU = 2**15  # there, large products are the fast ones
 CHECKSUM = 4  # bytes
+SHARD_TEXTS, SHARD_BYTES = 2**13, 2**28  # texts that are tokenized and kept together, and what their vectors may take
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ def encode_tokens(
     return out
 
 
+def token_ids(tokenizer: Any, texts: Sequence[str], longest: int) -> Iterator[list[int]]:
+    """The ids of each text, cut to `longest`; a few texts at a time, because a tokenizer notes much beside the ids."""
+    for start in range(0, len(texts), 1024):
+        yield from tokenizer(texts[start : start + 1024], truncation=True, max_length=longest)["input_ids"]
+
+
 def tokenizer_key(tokenizer: Any) -> str:
     """A key of what a tokenizer makes of a text: vocabulary, normalization, splitting, special tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -140,25 +147,71 @@ def _drawn(show: bool | None) -> Progress | None:
     return draw if show else lambda done, total, label: None
 
 
-def kept(name: str, shape: Sequence[int], compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array of `shape` that `compute()` gives, kept in the cache as `name` and memory-mapped when it is asked for
-    again. A file that is damaged, or of another shape, is made again."""
-    path = files.cache_dir("embeddings") / f"{name}.npy"
+def sharded(
+    name: str | None,
+    shape: tuple[int, int, int],
+    run: Callable[[int, int, Progress], np.ndarray],
+    progress: Progress | None,
+) -> np.ndarray:
+    """The array (rows, N, D) of `shape` that `run(start, stop, tick)` gives for texts start to stop, a shard at a time.
+
+    With a `name` it is kept in the cache, and comes memory-mapped. Of a large one each shard is kept as soon as it is
+    done, so that no more than a shard is in memory, and a process that was killed goes on where it stopped.
+    """
+    rows, count, width = shape
+    size = max(1, min(SHARD_TEXTS, SHARD_BYTES // (4 * rows * width)))
+    starts, ticker = range(0, count, size), Ticker(progress)
+
+    def shard(start: int) -> np.ndarray:
+        return run(start, min(start + size, count), lambda done, _, label: ticker(start + done, count, label))
+
+    def part(start: int) -> np.ndarray:
+        of_part = (rows, min(size, count - start), width)
+        return shard(start) if count <= size else kept(f"{name}-{start}", of_part, lambda: [shard(start)])
+
+    try:
+        if name is not None:
+            found = kept(name, shape, lambda: [part(start) for start in starts])
+        else:
+            found = np.empty(shape, dtype=np.float32)
+            for start in starts:
+                found[:, start : start + size] = shard(start)
+    finally:
+        ticker.close()
+    for start in starts if name and count > size else ():
+        with contextlib.suppress(OSError):
+            _place(f"{name}-{start}").unlink(missing_ok=True)
+    return found
+
+
+def kept(name: str, shape: Sequence[int], compute: Callable[[], Sequence[np.ndarray]]) -> np.ndarray:
+    """The array (rows, N, D) of `shape` that `compute()` gives, in parts along N; kept in the cache as `name`, and
+    memory-mapped. A file that is damaged, or of another shape, is made again."""
+    path = _place(name)
     if path.exists():
         try:
             return _sound(path, shape)
         except Exception:  # damaged, however that shows
             with contextlib.suppress(OSError):
                 path.unlink()
-    out = compute()
+    parts = compute()
     try:
         with files.whole_file(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, out)
-            # behind the array, where readers of .npy stop
-            file.write(zlib.crc32(out.data).to_bytes(CHECKSUM, "little"))
+            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            checksum = 0
+            for data in (np.ascontiguousarray(part[row]).data for row in range(shape[0]) for part in parts):
+                file.write(data)
+                checksum = zlib.crc32(data, checksum)
+            file.write(checksum.to_bytes(CHECKSUM, "little"))  # behind the array, where readers of .npy stop
+        return np.load(path, mmap_mode="r")
     except OSError as error:
         warnings.warn(f"embeddings were not cached: {error} as MRL_CACHE", stacklevel=4)
-    return out
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+
+def _place(name: str) -> Path:
+    return files.cache_dir("embeddings") / f"{name}.npy"
 
 
 def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:

@@ -18,13 +18,13 @@ from transformers.utils import logging as transformers_logging
 
 from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.models.dense import kind_of, read_after
-from mrl_tutorial.models.layers import POOLINGS
+from mrl_tutorial.models.layers import POOLINGS, unshare
 
 NOTES = "mrl_tutorial.json"
 #: modules of a sentence-transformers folder that an Encoder does itself
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 #: families whose pooling layer, unused here, has to be left out by an option
-WITH_POOLER = ("bert", "roberta", "mpnet", "xlm-roberta")
+WITH_POOLER = ("albert", "bert", "roberta", "mpnet", "xlm-roberta")
 #: families of encoder-decoders whose encoder can be loaded alone
 T5 = ("t5", "mt5", "umt5")
 #: sentence-transformers' names of poolings
@@ -92,6 +92,8 @@ def read_network(folder: Path) -> tuple[Any, Any]:
                 **options,
             )
             _check_weights(folder, model, found["missing_keys"])
+            if config.model_type == "albert":
+                unshare(model)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except InputError:
             raise
@@ -200,7 +202,9 @@ def _of_sentence_transformers(
     if not whole and any(prompts.values()) and "prompts" not in given:
         raise InputError(f"{folder} pools without its prompts (include_prompt): load it with prompts={{}}")
     length = min(length or 256, most)
-    return {"max_length": USUAL if length == UNLIMITED else length, "similarity": similarity, "prompts": prompts}
+    widths = read_json(folder / "config.json").get("matryoshka_dimensions") or ()
+    found = {"similarity": similarity, "prompts": prompts, "trained_dims": widths}
+    return {**found, "max_length": USUAL if length == UNLIMITED else length}
 
 
 def check_model_folder(folder: Path) -> None:

@@ -4,12 +4,13 @@ Families that tests/models/test_families.py goes through, each as a folder of se
 give sentence-transformers' vectors, exit early exactly, train (heads and full), and come back from an export:
 
     family                                                           bf16  an early layer as a folder of its own
-    BERT, RoBERTa, XLM-R, MPNet, DistilBERT, DeBERTa-v2/v3, Nomic    yes   yes
+    BERT, ALBERT, RoBERTa, XLM-R, MPNet, DistilBERT, DeBERTa-v2/v3,
+    Nomic                                                            yes   yes
     DeBERTa (v1)                                                     no    yes
     ModernBERT, T5's encoder, Qwen3, Gemma3                          yes   no: they normalize after the last block
 
-A folder whose network needs Python code of its own, blocks that are shared (ALBERT) and a convolution between blocks
-are refused with an InputError.
+ALBERT's layers share one block; here each has a copy of it. A folder whose network needs Python code of its own, and a
+convolution between blocks, are refused with an InputError.
 """
 
 from __future__ import annotations
@@ -57,19 +58,31 @@ def shortened(model: nn.Module, n_blocks: int) -> Any:
     It shares every parameter with `model`, which is left as it is; so are the blocks' parts, but not the blocks.
     """
     path, blocks = find_blocks(model)
+    config: Any = copy.deepcopy(model.config)
+    config.num_hidden_layers = n_blocks
+    if config.model_type == "albert":
+        config.num_hidden_groups = n_blocks
+    kinds = getattr(config, "layer_types", None)  # a model whose blocks differ names the kind of each
+    if kinds is not None:
+        config.layer_types = list(kinds)[:n_blocks]
     part: Any = nn.ModuleList(_twin(block) for block in list(blocks)[:n_blocks])
     while path:  # from the blocks outwards, every module that contains them
         path, _, name = path.rpartition(".")
         parent = _twin(model.get_submodule(path))
         setattr(parent, name, part)
+        if getattr(parent, "config", None) is model.config:
+            parent.config = config
         part = parent
-    config: Any = copy.deepcopy(model.config)
-    part.config = config
-    config.num_hidden_layers = n_blocks
-    kinds = getattr(config, "layer_types", None)  # a model whose blocks differ names the kind of each
-    if kinds is not None:
-        config.layer_types = list(kinds)[:n_blocks]
     return part
+
+
+def unshare(model: Any) -> None:
+    """Give each layer of an ALBERT a block of its own, alike at first, so that it can be cut and trained apart."""
+    groups, config = model.encoder.albert_layer_groups, model.config
+    layers_of_group = config.num_hidden_layers / len(groups)
+    blocks = [copy.deepcopy(groups[int(i / layers_of_group)]) for i in range(config.num_hidden_layers)]
+    model.encoder.albert_layer_groups = nn.ModuleList(blocks)
+    config.num_hidden_groups = len(blocks)
 
 
 def _twin(module: nn.Module) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from mrl_tutorial import files
+from mrl_tutorial.models import encoding
+from mrl_tutorial.models.heads import Heads
 from tests.helpers.tiny import SENTENCES
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +178,48 @@ def test_a_file_of_embeddings_without_a_checksum_is_read(encoder):
     path = next(files.cache_dir("embeddings").iterdir())
     saved(want + 1)(path)
     np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want + 1)
+
+
+ENCODES = """
+import os, signal, sys
+from mrl_tutorial.models import encoding
+from mrl_tutorial.models.encoder import Encoder
+from tests.helpers.tiny import SENTENCES
+def dies(done, total, label):
+    assert (total, label) == (10, "encoding")
+    if done > 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+encoding.SHARD_TEXTS = 3
+Encoder.load(sys.argv[1]).encode_layers(SENTENCES, precision="fp32", progress=dies)
+"""
+
+
+@pytest.mark.parametrize(("kind", "damaged"), [(None, False), ("shared", True)])
+def test_a_killed_encoding_goes_on_at_the_next_shard(encoder, monkeypatch, kind, damaged):
+    command = [sys.executable, "-c", ENCODES, str(encoder.folder)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -9
+    shards = sorted(files.cache_dir("embeddings").glob("*.npy"))
+    assert len(shards) == 2  # of 3 texts each; the third was not whole
+    if damaged:
+        shards[0].write_bytes(shards[0].read_bytes()[:-9])
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", 3)
+    if kind:
+        whole = encoder.encode_layers(SENTENCES, precision="fp32", cache=False)
+        encoder = encoder.with_heads(Heads(3, 32, kind).standardize_on(whole))
+    want = encoder.encode_layers(SENTENCES, precision="fp32", cache=False)
+    real, read, said = encoding.encode_tokens, [], []
+
+    def counted(reader, ids, *rest):
+        read.append(len(ids))
+        return real(reader, ids, *rest)
+
+    monkeypatch.setattr(encoding, "encode_tokens", counted)
+    got = encoder.encode_layers(SENTENCES, precision="fp32", progress=lambda *its: said.append(its))
+    assert read == ([3, 3, 1] if damaged else [3, 1]) and said[-1] == (10, 10, "encoding")
+    assert isinstance(got, np.memmap) and np.array_equal(got, want)
+    again = encoder.encode_layers(SENTENCES, precision="fp32")
+    assert np.array_equal(again, want) and len(read) == 2 + damaged
+    assert len(found(files.cache_dir("embeddings"))) == (2 if kind else 1)  # no shard is left
 
 
 def test_any_damage_to_what_is_remembered_is_seen():

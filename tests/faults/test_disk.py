@@ -17,6 +17,7 @@ import pytest
 
 from mrl_tutorial import files
 from mrl_tutorial.cli.parser import main
+from mrl_tutorial.models import encoding
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.training.loop import train
 from mrl_tutorial.training.sweep_file import read_sweep
@@ -48,7 +49,9 @@ def found(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
-def test_embeddings_that_find_no_room_are_given_all_the_same(encoder):
+@pytest.mark.parametrize("shard", [encoding.SHARD_TEXTS, 3])
+def test_embeddings_that_find_no_room_are_given_all_the_same(encoder, monkeypatch, shard):
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", shard)
     want = encoder.encode_layers(SENTENCES, cache=False)
     with full(), pytest.warns(UserWarning, match=f"not cached: .*npy could not be written .*{REMEDY} as MRL_CACHE"):
         np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want)

@@ -70,7 +70,7 @@ STAGES = [
             ("mrl_tutorial.tasks.folders", "read_table", 1),
             ("mrl_tutorial.models.layers", "pad", 1),
             ("mrl_tutorial.models.layers", "pad", 2),
-            ("numpy", "save", 1),
+            ("numpy.lib.format", "write_array_header_1_0", 1),
             ("mrl_tutorial.evaluation.quality", "_fill", 1),
             ("json", "dumps", -1),
             ("os", "replace", 1),

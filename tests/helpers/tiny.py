@@ -30,6 +30,7 @@ SENTENCES = [
 RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
 FAMILIES: dict[str, tuple[str, str, dict]] = {
     "bert": ("BertConfig", "BertModel", {}),
+    "albert": ("AlbertConfig", "AlbertModel", {"embedding_size": 16}),
     "roberta": ("RobertaConfig", "RobertaModel", {}),
     "xlm-roberta": ("XLMRobertaConfig", "XLMRobertaModel", {}),
     "mpnet": ("MPNetConfig", "MPNetModel", {}),

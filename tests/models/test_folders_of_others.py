@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from transformers import AlbertConfig, AlbertModel, T5Config, T5EncoderModel
+from transformers import T5Config, T5EncoderModel
 
 from mrl_tutorial.cli.parser import main
 from mrl_tutorial.errors import InputError
@@ -186,6 +186,14 @@ def test_the_length_is_that_of_the_folder(plain, tmp_path):
         np.testing.assert_allclose(encoder.encode(texts, precision="fp32"), want, atol=1e-5)
 
 
+def test_widths_that_a_model_was_trained_for_are_read(bert, tmp_path):
+    _, folder = saved(bert, tmp_path / "m")
+    assert Encoder.load(folder).trained_dims == ()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "matryoshka_dimensions": [8, 16, 32]}))
+    assert Encoder.load(folder).trained_dims == (8, 16, 32)
+
+
 def test_the_output_says_how_many_texts_are_cut(bert, tmp_path, capsys):
     encoder = Encoder.load(bert, max_length=20)
     assert encoder.share_cut(list(TASK.corpus.values())) == pytest.approx(1 / 11) and encoder.share_cut([]) == 0
@@ -231,10 +239,3 @@ def test_t5_is_read_by_its_encoder(bert, tmp_path):
         hidden = network(torch.tensor(ids), output_hidden_states=True).hidden_states
     got = encoder.encode_layers(SENTENCES[:1], precision="fp32", embeddings=True)
     np.testing.assert_allclose(got[:, 0], torch.stack([h[0].mean(0) for h in hidden]).numpy(), rtol=1e-4, atol=1e-5)
-
-
-def test_shared_blocks_are_refused_in_plain_words(bert, tmp_path):
-    sizes = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "embedding_size": 16}
-    AlbertModel(AlbertConfig(**sizes, num_hidden_layers=3, vocab_size=40)).save_pretrained(tmp_path / "albert")
-    with pytest.raises(InputError, match="AlbertModel has no single stack"):
-        Encoder.load(tokens_of(bert, tmp_path / "albert"))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pandas
@@ -20,6 +17,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import cache_dir
 from mrl_tutorial.tasks import hub
 from mrl_tutorial.tasks.load import load_task
+from tests.helpers.hub import SHA, standing_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,69 +66,11 @@ def files() -> dict[str, dict[str, bytes]]:
     }
 
 
-@pytest.fixture
-def stand_in(files, monkeypatch, tmp_path):
-    asked: list[str] = []
-
-    class Hub(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_):
-            pass
-
-        def answer(self, status: int, body: bytes, **headers: str) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def do_GET(self):
-            path = self.path.split("?")[0].strip("/").split("/")
-            asked.append(self.path)
-            if path[:2] == ["api", "datasets"] and path[4:5] == ["revision"]:
-                repository = "/".join(path[2:4])
-                known = files.get(repository)
-                if known is None:
-                    return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
-                body = {"id": repository, "sha": path[5], "siblings": [{"rfilename": name} for name in known]}
-                return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
-            if path[:2] == ["api", "datasets"] and path[4:5] == ["tree"]:
-                known = files["/".join(path[2:4])]
-                body = [
-                    {"type": "file", "path": name, "size": len(data or b""), "oid": "0" * 40}
-                    for name, data in known.items()
-                ]
-                return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
-            if path[0] == "datasets" and path[3] == "resolve":
-                data = files.get("/".join(path[1:3]), {}).get("/".join(path[5:]))
-                if data is not None:
-                    return self.answer(200, data, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=path[4])
-            return self.answer(404, b"{}", X_Error_Code="EntryNotFound")
-
-        do_HEAD = do_GET
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield asked
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(autouse=True)
-def own_caches(monkeypatch, tmp_path):
-    from huggingface_hub import constants
-
-    monkeypatch.delenv("MRL_DATA", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
+def stand_in(files, monkeypatch, tmp_path):
+    with standing_in(tmp_path, monkeypatch) as server:
+        server.files = files
+        yield server.asked
 
 
 def test_beir_set_is_fetched_once_and_kept_whole(stand_in, monkeypatch):
@@ -161,6 +101,8 @@ def test_other_layouts(stand_in):
     assert load_task("all-nli").splits["dev"] == [("a", "p", "n")]
     medi = load_task("medi")
     assert all(row[0][1:] == row[1][1:] and row[2] == "n" for rows in medi.splits.values() for row in rows)
+    kept = load_task("medi-instructed").splits["train"][0]  # with the instruction before each text
+    assert kept[0].startswith("Do: q") and kept[1] == kept[0].replace("q", "p") and kept[2] == "Do: n"
 
 
 def test_absent_repository_and_file(stand_in, files):
@@ -259,6 +201,21 @@ def test_local_hub_cache_serves_offline(stand_in, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     asked = len(stand_in)
     assert load_task("banking77").fingerprint() == first and len(stand_in) == asked
+
+
+def test_any_set_of_the_hub_comes_by_datasets(files, tmp_path):
+    """In a fresh process, because datasets reads HF_ENDPOINT once."""
+    pytest.importorskip("datasets")
+    rows = [{"question": f"question {i}", "answer": f"answer {i}"} for i in range(6)]
+    parts = {"train": rows[:4], "validation": rows[4:], "test": rows[4:]}
+    files["someone/own"] = {f"{split}.jsonl": lines(its) for split, its in parts.items()}
+    code = f"load_task(datasets.load_dataset('someone/own', revision='{SHA}'))"
+    code = f"import datasets\nfrom mrl_tutorial.tasks.load import load_task\nprint({code}.fingerprint())"
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == load_task(parts).fingerprint(), done.stderr
+    with pytest.raises(InputError, match=r"someone/own.*load_task\(datasets.load_dataset\('someone/own', revision="):
+        load_task("someone/own")
 
 
 def test_command_line_says_it_in_one_line(tmp_path):
