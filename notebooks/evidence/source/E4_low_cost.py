@@ -1,0 +1,122 @@
+# %% [markdown]
+# # E4 · The evidence on low-cost Matryoshka embeddings
+#
+# M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to L3; no results of theirs are known
+# to us, so these are questions and not reported results. [Lesson 03](../03_text_embeddings.ipynb) trains the models. The stored trainings have 50 steps
+# of 64 pairs, which is too few to settle a question, as the cells say; they show what is measured and what would do. Half a minute.
+#
+# **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`: *better* and *not worse* need a whole interval on one side,
+# and a model that was not trained until its learning curve was flat settles nothing.
+
+# %%
+import os
+import re
+import time
+
+from evidence.curve_figures import SHARE, side_by_side
+from evidence.ledger_rows import Ledger, Measured
+from evidence.published_grids import ENOUGH_STEPS, table
+from evidence.widths import kept
+
+from mrl_tutorial import Encoder, load_task, train
+from mrl_tutorial.evaluation.statistics import Difference, together, verdict
+
+FAST = os.environ.get("FAST") == "1"
+ledger = Ledger("E4")
+baselines, pairs = table("baselines"), table("baselines_paired")
+for name in ("command", "training", "processor"):
+    print(f"{name:<10} {baselines.attrs.get(name, '')}")
+steps = int(re.search(r"(\d+) steps", baselines.attrs["training"])[1])
+ENOUGH = steps >= ENOUGH_STEPS
+SEEDS = baselines[baselines.baseline == "mrl"].seed.nunique()
+REMEDY = f"training until the dev curves are flat, at the best of three learning rates: {baselines.attrs['command']} with 1,500 steps in place of {steps}"
+print("trained enough to settle a question:", ENOUGH)
+
+
+def loaded(name, where="pydocs"):
+    """Mean over seeds by dimension, a Series."""
+    rows = baselines[(baselines.baseline == name) & (baselines.task == where) & (baselines.reduction == "prefix")]
+    return rows.groupby("dim").value.mean()
+
+
+def difference(a, b):
+    """a - b on pydocs by dimension, both cut to a prefix."""
+    rows = pairs[
+        (pairs.a == a)
+        & (pairs.b == b)
+        & (pairs.task == "pydocs")
+        & (pairs.reduction_a == "prefix")
+        & (pairs.reduction_b == "prefix")
+    ]
+    return {int(r.dim): Difference(*(r[k] for k in ("mean", "low", "high", "spread"))) for _, r in rows.iterrows()}
+
+
+# %% [markdown]
+# ## Is converting a finished model enough? (L1)
+# **L1**: is fine-tuning an existing embedding model into a Matryoshka one enough? At one budget: *fixed* trains the full width only, *mrl* all widths from
+# the start, *fixed then mrl* half and half. Asked for: mrl better than fixed at 64 dimensions and below, not worse at full width; the converted model not
+# worse than mrl. All from a finished model, which has seen documentation before; from a bare language model it needs the hub.
+
+# %% tags=["claim-L1"]
+gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
+parts = [verdict(d, trained=ENOUGH) for w, d in gain.items() if w <= 64]
+parts += [verdict(d, not_worse=True, trained=ENOUGH) for d in (gain[384], *convert.values())]
+for w in gain:
+    print(f"{w:>4} dimensions   mrl - fixed {gain[w]}   fixed then mrl - mrl {convert.get(w, '')}")
+ledger.settle(
+    "L1", together(parts), "After 50 steps the nested loss gains at short widths and costs something at full width; whether more training closes that gap is open.",
+    Measured("nDCG@10 at 64 of 384 numbers", ("mrl", loaded("mrl")[64]), ("fixed", loaded("fixed")[64]), "pydocs, 1,265 test queries", SEEDS, gain[64]),
+    more=[f"{w} dimensions, mrl - fixed: {gain[w]}" for w in (8, 384)] + [f"{w} dimensions, fixed then mrl - mrl: {convert[w]}" for w in (8, 64, 384)],
+    remedy=REMEDY, results=["baselines.csv", "baselines_paired.csv"],
+)  # fmt: skip
+
+# %% [markdown]
+# ## What does shrinking cost? (L2)
+# **L2**: is the price of shrinking small, for classification and retrieval? *Small*: a third of the numbers keeps 95 % on every task. Classification follows
+# MTEB's protocol (logistic regression on 8 texts a class, ten draws).
+
+# %% tags=["claim-L2"]
+TASKS = {"pydocs": "search", "pydocs:package": "15 libraries", "banking77": "77 intents", "stsbenchmark": "similarity"}
+DIMS = sorted(loaded("plain").index)
+curves = {
+    title: {label: kept(loaded(name, where).to_numpy()) for where, label in TASKS.items()}
+    for title, name in (("plain model", "plain"), ("mrl, 50 steps", "mrl"))
+}
+third = {label: float(v[DIMS.index(128)]) for label, v in curves["mrl, 50 steps"].items()}
+print("kept at 128 of 384 dimensions:", ", ".join(f"{label} {v:.1%}" for label, v in third.items()))
+ledger.settle(
+    "L2", together(["cannot tell here" if not ENOUGH else "holds" if v >= 0.95 else "refuted" for v in third.values()]),
+    "The price depends on the task: similarity hardly feels the cut to a third, search loses about a twentieth; but this model had 50 steps only.",
+    Measured("nDCG@10 of mrl, search", ("128 of 384 numbers", loaded("mrl")[128]), ("full width", loaded("mrl")[384]), "test splits of four tasks", SEEDS),
+    more=[f"{label}: {v:.1%} kept at 128" for label, v in third.items()], remedy=REMEDY, results=["baselines.csv"],
+)  # fmt: skip
+side_by_side(DIMS, curves, y=SHARE, title="What is kept when the vector is cut")
+
+# %% [markdown]
+# ## Is it cheap? (L3)
+# **L3**: can it be done cheaply? Under 15 minutes of one core and 4 GB, without a graphics card. What a step costs is known; how many steps it takes until
+# the learning curve is flat decides. **Live**: a few steps on this machine.
+
+# %% tags=["claim-L3"]
+cost = baselines[baselines.cpu_seconds.notna()].drop_duplicates(["baseline", "seed"])
+minutes, peak = cost.cpu_seconds / 60, cost.peak_gb.max()
+task, encoder = load_task("pydocs"), Encoder.load("all-MiniLM-L6-v2")
+began, few = time.perf_counter(), 2 if FAST else 8
+train(encoder, task.smaller(500), "mrl", what="full", steps=few, batch_size=16, seed=0)
+print(
+    f"live: {(time.perf_counter() - began) / few:.2f} s a step of 16 pairs; stored: {minutes.mean():.1f} minutes for {steps} steps of 64, peak {peak:.2f} GB"
+)
+within = int(15 / (minutes.mean() / steps))
+ledger.settle(
+    "L3", "cannot tell here" if not ENOUGH else "holds" if minutes.max() < 15 and peak < 4 else "refuted",
+    f"Fifty steps take {minutes.mean():.1f} minutes of one core, so 15 minutes pay for about {within:,}; whether these are enough, the learning curves must tell.",
+    Measured("minutes of one core", (f"{steps} steps of 64 pairs", f"{minutes.mean():.1f}"), ("called cheap", "15"), f"{len(cost)} trainings of all weights; {baselines.attrs['processor']}", len(cost)),
+    more=[f"peak memory {peak:.2f} GB", "a model of 6 layers and 22 million weights, texts cut to 64 tokens"],
+    remedy="the number of steps at which the dev curve is flat, times the seconds of a step", results=["baselines.csv"],
+)  # fmt: skip
+
+# %% [markdown]
+# ## All of them
+
+# %%
+ledger.table()
