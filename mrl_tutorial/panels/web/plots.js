@@ -113,14 +113,17 @@ const cells = kept((
       const value = values[i * dims.length + j];
       const [x, y] = [j * w, (n - 1 - i) * hh];
       const share = (value - low) / (high - low || 1);
-      const choose = pick && (() => pick({ [layerName]: i + 1, [dimName]: dims[j] }));
       const fill = Number.isFinite(value) ? heatColor(share) : "var(--mrl-none)";
       const words = !Number.isFinite(value) ? "" : write ? write(value) : value.toFixed(2);
-      made.push(h("rect", { x: x + 1, y: y + 1, width: w - 2, height: hh - 2, fill, onclick: choose, class: pick ? "pick" : "" }));
+      made.push(h("rect", { x: x + 1, y: y + 1, width: w - 2, height: hh - 2, fill, class: pick ? "pick" : "" }));
       made.push(label(x + w / 2, y + hh / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }));
     }
   }
-  return h("g", {}, made);
+  const choose = pick && ((/** @type {any} */ event) => { // one listener for all cells, which alternate with their words
+    const place = Array.from(event.currentTarget.children).indexOf(event.target) / 2;
+    if (Number.isInteger(place) && place >= 0) pick({ [layerName]: Math.floor(place / dims.length) + 1, [dimName]: dims[place % dims.length] });
+  });
+  return h("g", { onclick: choose }, made);
 });
 
 /**

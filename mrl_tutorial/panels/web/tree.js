@@ -57,15 +57,18 @@ function make(tree, parent) {
 
 /** @param {any} element @param {Record<string, any>} before @param {Record<string, any>} after */
 function dress(element, before, after) {
-  for (const name in { ...before, ...after }) {
-    const value = after[name];
-    if (typeof value === "function" || typeof before[name] === "function") element[name] = value ?? null;
-    else if (PROPERTIES.has(name)) {
-      if (element[name] !== value && !(value === before[name] && typed(element))) element[name] = value ?? "";
-    } else if (before[name] !== value) {
-      if (value === undefined || value === null || value === false) element.removeAttribute(name);
-      else element.setAttribute(name, value === true ? "" : value);
-    }
+  for (const name in before) if (!(name in after)) put(element, name, before[name], undefined);
+  for (const name in after) put(element, name, before[name], after[name]);
+}
+
+/** @param {any} element @param {string} name @param {any} was @param {any} value */
+function put(element, name, was, value) {
+  if (typeof value === "function" || typeof was === "function") element[name] = value ?? null;
+  else if (PROPERTIES.has(name)) {
+    if (element[name] !== value && !(value === was && typed(element))) element[name] = value ?? "";
+  } else if (was !== value) {
+    if (value === undefined || value === null || value === false) element.removeAttribute(name);
+    else element.setAttribute(name, value === true ? "" : value);
   }
 }
 
