@@ -1,21 +1,28 @@
-"""The k best documents of every query: found in float32, rescored in float64.
+"""The k best documents of every query: found in float32 by grouped maxima, settled in float64.
 
-A search multiplies blocks of documents in float32 and keeps a few more candidates than it was asked for. These are
-scored again in float64, then ordered by score and, where scores are equal, by row. So the result is that of an exact
-float64 search, ties included. It does not depend on blocks, threads or the number of queries asked together.
+The product holds documents first, (documents, queries): then the largest of each small group of documents is one pass
+over memory, and only the winners' groups are opened again. A few more candidates than asked for are scored anew in
+float64 and ordered by score, then by row. So the result is that of an exact float64 search, ties included, whatever the
+blocks, the threads and the number of queries asked together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
+from torch import Tensor
 
 EXTRA_CANDIDATES = 16  # candidates beyond those asked for, against rounding
-SCORES = 2**20  # scores held at a time: 4 MB
-RESCORE_BLOCK = 2**12  # documents scored in float64 at a time
+GROUP = 16  # documents whose maximum is kept
+SCORES = 2**23  # scores held at a time: 32 MB
+TOGETHER = 256  # queries that share a product
+RESCORED = 2**20  # coordinates rescored at a time
 
 
 def inverse_lengths(x: np.ndarray) -> np.ndarray:
@@ -36,11 +43,66 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.where(lengths > 0, lengths, 1)
 
 
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """PyTorch on this many threads inside the block."""
+    before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def as_tensor(x: np.ndarray) -> Tensor:
+    """A tensor in the same memory, which is only ever read: it may be a read-only file's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(x)
+
+
+def grouped_top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each column of scores (N, B): values (B, K), falling, and rows (B, K), K = min(k, N).
+
+    A score among the k largest lies in one of the k groups with the largest maxima, so no other group is looked into.
+
+    >>> grouped_top(torch.tensor([[1.0, 5.0], [3.0, 2.0], [2.0, 4.0]]), 2)[1].tolist()
+    [[1, 2], [0, 2]]
+    """
+    n, queries = scores.shape
+    groups = n // GROUP
+    if groups <= 2 * k:
+        top = scores.T.contiguous().topk(min(k, n))
+        return top.values, top.indices
+    even = groups * GROUP
+    maxima = scores[:even].view(groups, GROUP, queries).amax(1)
+    best = maxima.T.contiguous().topk(k, sorted=False).indices * GROUP  # (B, k)
+    rows = (best[:, :, None] + torch.arange(GROUP)).flatten(1)
+    rows = torch.cat([rows, torch.arange(even, n).expand(queries, -1)], 1)
+    found = scores.flatten().take(rows * queries + torch.arange(queries)[:, None])
+    top = found.topk(k)
+    return top.values, rows.gather(1, top.indices)
+
+
+def blockwise_top(product: Callable[[int, int], Tensor], n: int, queries: int, k: int) -> tuple[Tensor, Tensor]:
+    """`grouped_top` of N documents, of which product(first, last) gives the scores (last - first, B) block by block."""
+    values, rows = torch.empty(queries, 0), torch.empty(queries, 0, dtype=torch.int64)
+    step = max(GROUP, SCORES // max(1, queries) // GROUP * GROUP)
+    for first in range(0, n, step):
+        found, places = grouped_top(product(first, min(first + step, n)), k)
+        values, rows = torch.cat([values, found.float()], 1), torch.cat([rows, places + first], 1)
+    top = values.topk(min(k, n))
+    return top.values, rows.gather(1, top.indices)
+
+
 class ExactIndex:
     """Documents (N, d), read as float32, ready for exact searches. A zero vector scores 0.
 
-    cosine: score by the cosine, else by the inner product. threads: share out the documents of a search. Vectors are
-    not checked: NaN must be kept away.
+    cosine: score by the cosine, else by the inner product. threads: of a search. Vectors are not checked: NaN must be
+    kept away.
 
     >>> index = ExactIndex(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
     >>> rows, scores = index.search(np.array([[0.0, 1.0]]), 2)
@@ -58,57 +120,34 @@ class ExactIndex:
         self.inverse = inverse if cosine else None  # (N,)
         # the longest vector decides how far a float32 inner product may be off; a cosine's vectors have length 1
         self.reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
+        self._x, self._scale = as_tensor(self.documents), torch.from_numpy(inverse)[:, None]
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best documents by the queries' first d coordinates: rows (B, K) int64 and scores (B, K) float64.
 
         queries: (B, >= d). K = min(k, N). Best first; equal scores rank in the order of rows.
         """
-        k, width = min(k, self.n), min(k + EXTRA_CANDIDATES, self.n)
-        q = prepared(queries[:, : self.dim], self.cosine)
-        rows, scores = np.empty((len(q), k), dtype=np.int64), np.empty((len(q), k))
-        for start in range(0, len(q), 256):
-            part = q[start : start + 256]
-            rough, candidates = self._candidates(part.astype(np.float32), width)
-            floor = rough[:, k - 1] - 2 * _error(part, self.reach)
-            for i, query in enumerate(part):
-                found = candidates[i]
-                if width < self.n and rough[i, -1] >= floor[i]:  # too close to tell from what was left out
-                    found = np.flatnonzero(self._scores(query.astype(np.float32)[None], 0, self.n)[0] >= floor[i])
-                rows[start + i], scores[start + i] = _rescore(query, found, self.documents.__getitem__, k, self.cosine)
+        q, k = prepared(queries[:, : self.dim], self.cosine), min(k, self.n)
+        parts = [self._best(q[a : a + TOGETHER], k, EXTRA_CANDIDATES) for a in range(0, max(1, len(q)), TOGETHER)]
+        rows, scores = zip(*parts, strict=True)
+        return np.concatenate(rows), np.concatenate(scores)
+
+    def _best(self, q: np.ndarray, k: int, extra: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same for prepared queries, settled among `extra` more candidates, or as many more as it takes."""
+        width, small = min(k + extra, self.n), torch.from_numpy(q.astype(np.float32)).T
+        with on_threads(self.threads):
+            rough, found = blockwise_top(partial(self._scores, small), self.n, len(q), width)
+        rows, scores = settled(q, found.numpy(), self.documents.__getitem__, k, self.cosine)
+        if width < self.n:
+            for i in np.flatnonzero(_too_close(q, rough.numpy(), k, self.reach)):
+                one = self._best(q[i : i + 1], k, 16 * extra)
+                rows[i], scores[i] = one[0][0], one[1][0]
         return rows, scores
 
-    def _candidates(self, q: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """The `width` best by float32: scores (B, width), falling, and rows (B, width)."""
-        count = min(self.threads, 1 + self.n // 4096)
-        edges = [self.n * i // count for i in range(count + 1)]
-        if count == 1:
-            best, rows = self._best_of(q, width, 0, self.n)
-        else:
-            with ThreadPoolExecutor(count) as pool:
-                found = list(pool.map(lambda first, last: self._best_of(q, width, first, last), edges, edges[1:]))
-            best, rows = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-        top = best.topk(width)
-        return top.values.numpy(), rows.gather(1, top.indices).numpy()
-
-    def _best_of(self, q: np.ndarray, width: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same for the documents from start to stop, or all of them where there are fewer than `width`."""
-        best, rows = torch.empty(len(q), 0), torch.empty(len(q), 0, dtype=torch.int64)
-        step = max(512, SCORES // max(1, len(q)))
-        for first in range(start, stop, step):
-            scores = torch.from_numpy(self._scores(q, first, min(first + step, stop)))
-            found = scores.topk(min(width, scores.shape[1]))
-            best, rows = torch.cat([best, found.values], 1), torch.cat([rows, found.indices + first], 1)
-            top = best.topk(min(width, best.shape[1]))
-            best, rows = top.values, rows.gather(1, top.indices)
-        return best, rows
-
-    def _scores(self, q: np.ndarray, first: int, last: int) -> np.ndarray:
-        """float32 scores (B, last - first) of consecutive documents."""
-        scores = q @ self.documents[first:last].T
-        if self.inverse is not None:
-            scores *= self.inverse[first:last]
-        return scores
+    def _scores(self, q: Tensor, first: int, last: int) -> Tensor:
+        """float32 scores (last - first, B) of consecutive documents for queries (d, B)."""
+        scores = self._x[first:last] @ q
+        return scores.mul_(self._scale[first:last]) if self.cosine else scores
 
 
 def top_k(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -133,15 +172,52 @@ def rerank(
     >>> rerank(np.array([[0.0, 1.0]]), np.array([[2, 0, -1]]), documents.__getitem__, 2)[0].tolist()
     [[2, 0]]
     """
-    k = min(k, rows.shape[1])
-    found, scores = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
-    for i, query in enumerate(prepared(queries, cosine)):
-        own = rows[i][rows[i] >= 0]
-        if len(own) > k:
-            own = own[_near(query, np.asarray(vectors(own), dtype=np.float32), k, cosine)]
-        best = _rescore(query, own, vectors, k, cosine)
-        found[i, : len(best[0])], scores[i, : len(best[0])] = best
+    (n, c), q = rows.shape, prepared(queries, cosine)
+    k, width = min(k, c), min(k + EXTRA_CANDIDATES, c)
+    if width == c:
+        return settled(q, rows, vectors, k, cosine)
+    found, scores = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+    step = max(1, RESCORED // (c * q.shape[1]))
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        own = rows[part]
+        x = np.asarray(vectors(np.maximum(own, 0).ravel()), dtype=np.float32).reshape(*own.shape, -1)
+        rough, inverse = np.einsum("bcd,bd->bc", x, q[part].astype(np.float32)), inverse_lengths(x)
+        rough = np.where(own < 0, -np.inf, rough * inverse if cosine else rough)
+        reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
+        order = np.argsort(-rough, axis=1)[:, :width]
+        found[part], scores[part] = settled(q[part], np.take_along_axis(own, order, 1), vectors, k, cosine)
+        for i in np.flatnonzero(_too_close(q[part], np.take_along_axis(rough, order, 1), k, reach)):
+            one = settled(q[part][i : i + 1], own[i : i + 1], vectors, k, cosine)
+            found[start + i], scores[start + i] = one[0][0], one[1][0]
     return found, scores
+
+
+def _too_close(q: np.ndarray, rough: np.ndarray, k: int, reach: float) -> np.ndarray:
+    """Whether the last of the candidates' float32 scores (B, W), falling, is too close to the k-th to tell, (B,).
+
+    reach: the length of the longest document.
+    """
+    error = (q.shape[1] + 8) * 2.0**-24 * reach * np.sqrt((q**2).sum(1))  # of a float32 score
+    return rough[:, -1] >= rough[:, k - 1] - 2 * error
+
+
+def settled(
+    q: np.ndarray, rows: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], k: int, cosine: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of candidates `rows` (B, C) for prepared queries (B, d), by float64 score, then by row; -1 last."""
+    scores = np.empty(rows.shape)
+    c = max(1, min(rows.shape[1], RESCORED // q.shape[1]))
+    b = max(1, RESCORED // (c * q.shape[1]))
+    for i, j in product(range(0, len(rows), b), range(0, rows.shape[1], c)):
+        some = rows[i : i + b, j : j + c]
+        x = np.asarray(vectors(np.maximum(some, 0).ravel()), dtype=np.float64).reshape(*some.shape, -1)
+        # one vector's products at a time: a matrix product may round equal vectors differently
+        products = (x * q[i : i + b, None]).sum(-1)
+        scores[i : i + b, j : j + c] = products * inverse_lengths(x) if cosine else products
+    scores[rows < 0] = -np.inf
+    order = np.lexsort((rows, -scores))[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
@@ -164,29 +240,3 @@ def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
     """Queries (B, d) made ready for rescoring: float64, for cosines at length 1 (zero vectors stay zero)."""
     q = np.asarray(queries, dtype=np.float64)
     return q * inverse_lengths(q)[:, None] if cosine else q
-
-
-def _error(queries: np.ndarray, reach: float) -> np.ndarray:
-    """How far a float32 score of queries (..., d) may be off, (...); reach: the length of the longest document."""
-    return (queries.shape[-1] + 8) * 2.0**-24 * reach * np.sqrt((queries**2).sum(-1))
-
-
-def _near(query: np.ndarray, x: np.ndarray, k: int, cosine: bool) -> np.ndarray:
-    """Which documents x (C, d) may be among the k best for a prepared query (d,), by their float32 scores: (C,)."""
-    inverse = inverse_lengths(x)
-    scores = x @ query.astype(np.float32) * (inverse if cosine else 1)
-    reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-    return scores >= np.partition(scores, -k)[-k] - 2 * _error(query, reach)
-
-
-def _rescore(
-    query: np.ndarray, rows: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], k: int, cosine: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of candidates `rows` (C,) for a prepared query (d,), by float64 score, then by row."""
-    scores = np.empty(len(rows))
-    for a in range(0, len(rows), RESCORE_BLOCK):
-        x = vectors(rows[a : a + RESCORE_BLOCK]).astype(np.float64)  # (c, d)
-        # one vector's products at a time: a matrix product may round equal vectors differently
-        scores[a : a + RESCORE_BLOCK] = (x * query).sum(-1) * (inverse_lengths(x) if cosine else 1)
-    order = np.lexsort((rows, -scores))[:k]
-    return rows[order], scores[order]

@@ -26,7 +26,7 @@ def test_it_is_exact_search(batch, dim, cosine):
 
 def test_blocks_and_threads_change_nothing(monkeypatch):
     whole = top_k(QUERIES[:40], DOCUMENTS, 30)
-    monkeypatch.setattr("mrl_tutorial.topk.SCORES", 40 * 700)
+    monkeypatch.setattr("mrl_tutorial.topk.SCORES", 40 * 704)
     for threads in (1, 2, 3):
         rows, scores = ExactIndex(DOCUMENTS, threads=threads).search(QUERIES[:40], 30)
         np.testing.assert_array_equal(rows, whole[0])

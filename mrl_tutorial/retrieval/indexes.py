@@ -1,9 +1,10 @@
 """How the documents of a first stage are stored and searched, by name.
 
-Every index takes raw vectors (N, D), uses their first `dim` coordinates in a compact copy, and scores
-by the cosine of those prefixes, or with cosine=False by their inner product. "float32" is exact and needs nothing; all
-others are FAISS's. `search(queries (B, >= dim), k)` gives rows (B, K) int64 and scores (B, K) float64, best first,
-K = min(k, N); `cost` is what the index holds and what a query costs.
+Every index takes raw vectors (N, D), uses their first `dim` coordinates in a compact copy, and scores by the cosine of
+those prefixes, or with cosine=False by their inner product. "float32" is exact, ties included; "torch" scans in the
+type that is quickest here; all others are a library's. `search(queries (B, >= dim), k)` gives rows (B, K) int64 (-1
+where fewer were found) and scores (B, K) float64, best first, K = min(k, N). `cost` is what it holds and what a query
+costs.
 """
 
 from __future__ import annotations
@@ -13,21 +14,34 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.faiss_indexes import Approximate, Binary, Cost, Int8, load_faiss
+from mrl_tutorial.retrieval.faiss_indexes import FACTORY, Binary, FaissIndex, load_faiss
+from mrl_tutorial.retrieval.scan import PRECISIONS, Cost, Scan
+from mrl_tutorial.retrieval.svs_indexes import SvsIndex
 from mrl_tutorial.topk import ExactIndex
 
-# engine -> its options and their defaults; 0 leaves the choice to the number of documents
+GRAPH = {"links": 32, "build": 40, "ef": 64}
+VAMANA = {"links": 64, "build": 128, "window": 40}
+# engine -> its options and their defaults; 0 leaves the choice to the documents or to the machine
 OPTIONS: dict[str, dict[str, int]] = {
     "float32": {},
+    "torch": {"alone": 0},
+    **{f"torch-{precision}": {} for precision in PRECISIONS},
+    "faiss-flat": {},
     "int8": {},
     "binary": {},
-    "faiss-int8": {},
-    "faiss-flat": {},
-    "hnsw": {"links": 32, "build": 40, "ef": 64},
+    "rabitq": {},
+    "pq": {"codes": 0},
+    "ivf": {"lists": 0, "probe": 16},
     "ivfpq": {"lists": 0, "probe": 16, "codes": 0},
+    "ivf-rabitq": {"lists": 0, "probe": 16},
+    "hnsw": GRAPH,
+    "hnsw-int8": GRAPH,
+    "vamana": VAMANA,
+    "vamana-lvq": {**VAMANA, "first": 4, "rest": 8},
+    "leanvec": {**VAMANA, "first": 8, "rest": 8, "reduced": 0},
 }
 ENGINES = tuple(OPTIONS)
-SEARCHED = ("ef", "probe")  # options of a search; the others shape the index
+SEARCHED = ("ef", "probe", "window")  # options of a search; the others shape the index
 LARGEST = 1e15  # of a coordinate: float32 cannot hold the squares of numbers far beyond
 BLOCK = 2**15  # documents checked at a time
 
@@ -41,7 +55,7 @@ class Float32(ExactIndex):
         return Cost(nbytes, self.n * self.dim, nbytes)
 
 
-Index = Float32 | Int8 | Binary | Approximate
+Index = Float32 | Scan | Binary | FaissIndex | SvsIndex
 
 
 def build_index(
@@ -55,8 +69,8 @@ def build_index(
 ) -> Index:
     """The index `name` (one of ENGINES) over the first `dim` coordinates of documents (N, D).
 
-    options: of "hnsw" links, build, ef; of "ivfpq" lists, probe, codes. threads: of every search. Raises InputError for
-    an unknown engine or option, too few documents to train on, and where FAISS is not installed.
+    options: as OPTIONS lists them. threads: of every search. Raises InputError for an unknown engine or option, too few
+    documents to train on, and where the library is not installed.
 
     >>> index = build_index("float32", np.eye(3), 2)
     >>> index.search(np.array([[0.1, 1.0, 0.0]]), 1)[0].tolist(), index.cost.flops
@@ -67,12 +81,39 @@ def build_index(
     settings, prefixes = all_options(name, options or {}), documents[:, :dim]
     if name == "float32":
         return Float32(prefixes, cosine=cosine, threads=threads)
+    if name.startswith("torch"):
+        alone = bool(settings.get("alone"))
+        return Scan(prefixes, cosine=cosine, threads=threads, precision=name[6:], alone=alone)
+    if name not in FACTORY and name != "binary":
+        return SvsIndex(name, prefixes, cosine, threads, settings)
     load_faiss(name)  # says which engine needs it
-    if name == "binary":
-        return Binary(prefixes, threads)
-    if name in ("int8", "faiss-int8"):
-        return Int8(prefixes, cosine=cosine, threads=threads, settled=name == "int8")
-    return Approximate(name, prefixes, cosine, threads, settings)
+    return Binary(prefixes, threads) if name == "binary" else FaissIndex(name, prefixes, cosine, threads, settings)
+
+
+class Vectors:
+    """Documents (N, d) as a later stage reads them: "float32" as they are, or copies in "float16" or "int8", each
+    divided by its largest coordinate.
+
+    >>> Vectors(np.array([[0.5, -2.0]]), "int8")(np.array([0])).round(2).tolist()
+    [[0.5, -2.0]]
+    """
+
+    def __init__(self, documents: np.ndarray, kind: str):
+        self.kept, self.steps = documents, None
+        if kind != "float32":
+            most, small = (1, np.float16) if kind == "float16" else (127, np.int8)
+            self.kept = np.empty(documents.shape, small)
+            self.steps = np.empty((len(documents), 1), np.float32)
+            for a in range(0, len(documents), BLOCK):
+                x = np.asarray(documents[a : a + BLOCK], dtype=np.float32)
+                step = np.abs(x).max(1, keepdims=True) / most
+                self.steps[a : a + BLOCK] = step = np.where(step > 0, step, 1)
+                self.kept[a : a + BLOCK] = x / step if most == 1 else np.rint(x / step)
+
+    def __call__(self, rows: np.ndarray, dim: int | None = None) -> np.ndarray:
+        """The first `dim` coordinates of rows (c,), (c, dim) float32."""
+        x = np.asarray(self.kept[rows, :dim], dtype=np.float32)
+        return x if self.steps is None else x * self.steps[rows]
 
 
 def all_options(name: str, given: Mapping[str, int]) -> dict[str, int]:

@@ -2,26 +2,24 @@
 
 A stage rescores the candidates of the stage before it and passes on the best, at its own dimension and layer. The
 first stage searches all documents with its own index; later stages read the vectors of survivors only. The query is
-encoded once: its early layers serve the early stages.
+encoded once, no deeper than the stages need: an early layer of it may ask the documents of the last.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from threadpoolctl import ThreadpoolController
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.faiss_indexes import Approximate, Codes
-from mrl_tutorial.retrieval.indexes import SEARCHED, Index, all_options, build_index, check_ids, check_vectors
+from mrl_tutorial.retrieval.costs import bytes_per_vector
+from mrl_tutorial.retrieval.indexes import SEARCHED, Index, Vectors, all_options, build_index, check_ids, check_vectors
 from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import rerank
 
@@ -31,8 +29,8 @@ class SearchResult:
     """What a search found, best first. K = min(k, N).
 
     rows: (B, K) int64 positions in the corpus, -1 where an approximate index found fewer. scores: (B, K) float64, of
-    the last stage. survivors: rows that each stage passed on, in its order. seconds: of each stage. A single query's
-    arrays lack the first axis.
+    the last stage. survivors: rows that each stage passed on, in its order. seconds: of each stage; encoding: of the
+    queries, where they came as texts. A single query's arrays lack the first axis.
     """
 
     rows: np.ndarray
@@ -40,6 +38,7 @@ class SearchResult:
     survivors: tuple[np.ndarray, ...]
     seconds: tuple[float, ...]
     ids: Sequence[str] | Mapping[int, str] | None = None
+    encoding: float = 0.0
 
     def names(self) -> list:
         """The documents' ids in place of rows (None for -1). Raises InputError where the corpus was given none."""
@@ -47,14 +46,6 @@ class SearchResult:
             raise InputError("these documents have no ids: give ids= when the retriever is built")
         named = [[self.ids[r] if r >= 0 else None for r in rows] for rows in np.atleast_2d(self.rows)]
         return named[0] if self.rows.ndim == 1 else named
-
-
-@dataclass(frozen=True)
-class Reranker:
-    """How a later stage scores. vectors: rows (c,) -> documents (c, dim). queries: raw (B, D) -> (B, dim)."""
-
-    vectors: Callable[[np.ndarray], np.ndarray]
-    queries: Callable[[np.ndarray], np.ndarray]
 
 
 class Retriever:
@@ -94,7 +85,6 @@ class Retriever:
             raise InputError(f"threads {threads} is impossible: give 1 or more")
         self.ids = None if ids is None else check_ids(ids, self.n)
         self.cosine, self.threads = by_cosine(cosine, encoder), int(threads)
-        self._pools = ThreadpoolController()  # looking for the libraries takes milliseconds: once
         # indexes and codes with their seconds, shared by all paths over these documents
         self._built: dict[tuple, tuple[Any, float]] = {}
         self._checked: set[int] = set()
@@ -111,10 +101,12 @@ class Retriever:
         for row in {stage.row for stage in self.stages} - self._checked:
             check_vectors(self.documents[row], f"documents, layer {row + 1}" if self.layered else "documents")
             self._checked.add(row)
+        # documents of one layer may be asked by any layer of the query; it then has all of them, the last by default
+        self._crossed = self.n_layers == 1 and any(stage.query_layer for stage in self.stages)
+        self._asked = [stage.query_row if self.n_layers > 1 or stage.query_layer else -1 for stage in self.stages]
         self._used: set[tuple] = set()
-        with self._limited():
-            self.index = self._first(self.stages[0])
-            self.rerankers = [self._later(stage) for stage in self.stages[1:]]
+        self.index = self._first(self.stages[0])
+        self.rerankers = [self._later(stage) for stage in self.stages[1:]]
         self.build_seconds = sum(self._built[key][1] for key in self._used)
 
     def search(self, queries: np.ndarray, k: int = 10) -> SearchResult:
@@ -124,24 +116,50 @@ class Retriever:
         Ties rank in the order of rows. A depth of N or more is exact search. Raises InputError for k below 1, a depth
         below k, a wrong shape, NaN or infinity.
         """
+        q, single = self._queries(queries)
+        return self._walk({row: q[row] for row in self._asked}, k, single)
+
+    def ask(self, encoder: Any, texts: str | Sequence[str], k: int = 10) -> SearchResult:
+        """The same for texts, or one text, which `encoder` reads no deeper than the stages need.
+
+        Raises InputError also where the documents have other layers than the encoder.
+        """
+        if self.n_layers not in (1, encoder.n_layers):
+            raise InputError(
+                f"these documents have {self.n_layers} layers, the encoder {encoder.n_layers}: use one model"
+            )
+        began = time.perf_counter()
+        layers = {row: encoder.n_layers if row == -1 else row + 1 for row in self._asked}
+        wanted, single = sorted(set(layers.values())), isinstance(texts, str)
+        given = [texts] if isinstance(texts, str) else list(texts)
+        q = encoder.encode_layers(given, prompt="query", layers=wanted, cache=False)
+        took = time.perf_counter() - began
+        found = self._walk({row: q[wanted.index(layer)] for row, layer in layers.items()}, k, single)
+        return replace(found, encoding=took)
+
+    @property
+    def query_layer(self) -> int:
+        """The deepest layer that a query has to be encoded to; 0 for the last, whichever it is."""
+        return 0 if -1 in self._asked else 1 + max(self._asked)
+
+    def _walk(self, asked: Mapping[int, np.ndarray], k: int, single: bool) -> SearchResult:
+        """asked: queries (B, D) by row."""
         if k != int(k) or k < 1:
             raise InputError(f"k {k} is impossible: give 1 or more")
         depths = [stage.depth or k for stage in self.stages]
         if (short := min(depths)) < min(k, self.n):
             raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")
-        q, single = self._queries(queries)
         scores = np.empty(0)
         survivors: list[np.ndarray] = []
         seconds: list[float] = []
-        with self._limited():
-            for stage, depth, by in zip(self.stages, depths, [None, *self.rerankers], strict=True):
-                began, asked = time.perf_counter(), q[stage.query_row]
-                if by is None:
-                    rows, scores = self.index.search(asked, depth)
-                else:
-                    rows, scores = rerank(by.queries(asked), survivors[-1], by.vectors, depth, cosine=self.cosine)
-                survivors.append(rows)
-                seconds.append(time.perf_counter() - began)
+        for row, stage, depth, vectors in zip(self._asked, self.stages, depths, [None, *self.rerankers], strict=True):
+            began, q = time.perf_counter(), asked[row]
+            if vectors is None:
+                rows, scores = self.index.search(q, depth)
+            else:
+                rows, scores = rerank(q[:, : stage.dim], survivors[-1], vectors, depth, cosine=self.cosine)
+            survivors.append(rows)
+            seconds.append(time.perf_counter() - began)
         if single:
             scores, survivors = scores[0], [rows[0] for rows in survivors]
         return SearchResult(survivors[-1][..., :k], scores[..., :k], tuple(survivors), tuple(seconds), self.ids)
@@ -180,19 +198,17 @@ class Retriever:
                 threads=self.threads,
             ),
         )
-        return index.with_options(all_options(stage.engine, stage.options)) if isinstance(index, Approximate) else index
+        settings = all_options(stage.engine, stage.options)
+        return index.with_options(settings) if set(settings) & set(SEARCHED) else index
 
-    def _later(self, stage: Stage) -> Reranker:
-        vectors, dim = self.documents[stage.row], stage.dim
-        if stage.engine == "float32":
-            return Reranker(lambda rows: np.asarray(vectors[rows, :dim], dtype=np.float32), lambda q: q[:, :dim])
-        # one set of codes, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
-        widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine))
-        codes = self._build(
-            ("codes", stage.layer, widest, stage.engine),
-            lambda: Codes(vectors[:, :widest], cosine=self.cosine, rotated=stage.engine == "int8-rotated"),
+    def _later(self, stage: Stage) -> Callable[[np.ndarray], np.ndarray]:
+        # one copy, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
+        same = [s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine)]
+        vectors = self._build(
+            ("vectors", stage.layer, max(same), stage.engine),
+            lambda: Vectors(self.documents[stage.row][:, : max(same)], stage.engine),
         )
-        return Reranker(lambda rows: codes.vectors(rows)[:, :dim], lambda q: codes.rotate(q[:, :dim]))
+        return partial(vectors, dim=stage.dim)
 
     def _build(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What `make` gives on first use, for all paths over these documents."""
@@ -205,28 +221,17 @@ class Retriever:
 
     def _queries(self, queries: np.ndarray) -> tuple[np.ndarray, bool]:
         """(L, B, D), and whether it was a single query."""
-        q = np.asarray(queries)
-        single = q.ndim == 1 + self.layered
+        q, layered = np.asarray(queries), self.layered or self._crossed
+        single = q.ndim == 1 + layered
         q = q[..., None, :] if single else q
-        q = q if self.layered else q[None]
-        if q.ndim != 3 or q.shape[0] != self.n_layers or q.shape[2] != self.width:
-            wanted = f"({self.n_layers}, queries, {self.width})" if self.layered else f"(queries, {self.width})"
+        q = q if layered else q[None]
+        least = 1 + max(self._asked) if self._crossed else self.n_layers
+        if q.ndim != 3 or (len(q) < least if self._crossed else len(q) != least) or q.shape[2] != self.width:
+            wanted = f"({least}, queries, {self.width})" if layered else f"(queries, {self.width})"
             raise InputError(f"queries have shape {np.shape(queries)}: give {wanted}")
-        for row in {stage.query_row for stage in self.stages}:
+        for row in set(self._asked):
             check_vectors(q[row], "queries")
         return q, single
-
-    @contextmanager
-    def _limited(self) -> Iterator[None]:
-        """NumPy and PyTorch on one thread inside the block: the index shares its work out itself, and a rerank is many
-        short operations, which are slower where threads wait for each other after each."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with self._pools.limit(limits=1, user_api="blas"):
-                yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def by_cosine(cosine: bool | None, encoder: Any) -> bool:
@@ -254,5 +259,5 @@ def exact_search(
 
 
 def _read(stage: Stage) -> int:
-    """Bytes of a vector that a later stage reads."""
-    return stage.dim * (4 if stage.engine == "float32" else 1)
+    """Bytes of a vector that a later stage reads; a smaller type has a step of 4 bytes."""
+    return bytes_per_vector(stage.dim, stage.engine) + (0 if stage.engine == "float32" else 4)

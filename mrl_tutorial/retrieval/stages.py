@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.indexes import ENGINES
 
-RERANKING = ("float32", "int8", "int8-rotated")
+RERANKING = ("float32", "float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Stage:
     """Score at `dim` coordinates of `layer` (None: the last) and hand the best `depth` on to the next stage (None, in
     the last stage: as many as the search asks for).
 
-    engine: how the first stage searches, one of indexes.ENGINES; later stages rerank with "float32", "int8", or, at
-    full width, "int8-rotated": int8 codes of the vectors after a random rotation, whose rounding hurts less. options:
-    the engine's. query_layer: where the query's vector comes from, if not from `layer` (a fixed document encoder).
+    engine: how the first stage searches, one of indexes.ENGINES; later stages rerank with "float32", or with copies in
+    "float16" or "int8". options: the engine's. query_layer: where the query's vector comes from, if not from `layer`:
+    an early layer, so that encoding stops there, against the documents of the last (a fixed document encoder).
 
     >>> print(Stage(64, depth=200, engine="int8"))
     64 dims int8 -> 200
@@ -41,8 +41,13 @@ class Stage:
         """Where the queries are in an array (L, B, D)."""
         return self.row if self.query_layer is None else self.query_layer - 1
 
+    def __repr__(self) -> str:
+        given = [f for f in fields(self) if getattr(self, f.name) != ({} if f.name == "options" else f.default)]
+        return f"Stage({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
+
     def __str__(self) -> str:
         layer = "" if self.layer is None else f"layer {self.layer}, "
+        layer += "" if self.query_layer is None else f"query layer {self.query_layer}, "
         options = "".join(f", {name} {value}" for name, value in self.options.items())
         return f"{layer}{self.dim} dims {self.engine}{options}" + (f" -> {self.depth}" if self.depth else "")
 
@@ -101,7 +106,7 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
     left = None
     for i, stage in enumerate(stages, start=1):
         layer = n_layers if stage.layer is None else stage.layer
-        asked = layer if stage.query_layer is None else stage.query_layer
+        asked = layer if stage.query_layer is None or n_layers == 1 else stage.query_layer
         for number in (layer, asked):
             if number != int(number) or not 1 <= number <= n_layers:
                 raise InputError(f"layer {number} does not exist: these documents have layers 1 to {n_layers}")
@@ -109,13 +114,11 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
             raise InputError(f"dimension {stage.dim} does not exist: these vectors have 1 to {width} coordinates")
         if stage.engine not in (known := ENGINES if i == 1 else RERANKING):
             raise InputError(f"engine {stage.engine!r} cannot be stage {i}: choose one of {', '.join(known)}")
-        if stage.engine == "int8-rotated" and stage.dim != width:
-            raise InputError(f"int8-rotated scores at full width, {width}, not at {stage.dim}: take int8 there")
         if stage.depth is None and i < len(stages):
             raise InputError(f"stage {i} has no depth: only the last stage may leave it to the search")
         if stage.depth is not None and (stage.depth < 1 or (left is not None and stage.depth > left)):
             remedy = "give a depth of 1 or more, and no more than the stage before"
             raise InputError(f"stage {i} hands on {stage.depth}: {remedy}")
         left = stage.depth
-        checked.append(replace(stage, layer=layer, query_layer=asked))
+        checked.append(replace(stage, layer=layer))
     return tuple(checked)

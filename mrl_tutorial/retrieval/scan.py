@@ -1,0 +1,132 @@
+"""Shortlists by torch: two stages in ten lines to read, and a quick scan in a small type.
+
+Both multiply documents by queries, in that order, so that the largest score of each small group of documents is one
+pass over memory, and sort nothing but the winners' groups. Which type is quick depends on the processor: bfloat16 with
+AMX, int8 with VNNI, else float32. So it is measured, once in a process, not looked up by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.prefixes import normalize, prefix
+from mrl_tutorial.topk import GROUP, blockwise_top, inverse_lengths, on_threads
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+STEP = 2**15  # documents converted at a time
+SAMPLE = 2**13  # documents that a precision is timed on
+
+
+class Cost(NamedTuple):
+    """nbytes: of all that an index holds. flops: multiply-adds per query. read: bytes read per query."""
+
+    nbytes: int
+    flops: float
+    read: float
+
+
+def two_stages(queries: Tensor, documents: Tensor, k: int, d: int, depth: int) -> tuple[Tensor, Tensor]:
+    """The k best documents (N, D) for queries (B, D): the `depth` best by the first d coordinates in bfloat16, reranked
+    by all in float32. Rows and cosines (B, min(k, N)), ties in the order of rows; with depth N it is exact search.
+
+    >>> rows, _ = two_stages(torch.eye(2), torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.1]]), k=2, d=2, depth=3)
+    >>> rows.tolist()
+    [[0, 2], [1, 0]]
+    """
+    n = len(documents)
+    short = prefix(documents, d).bfloat16() @ prefix(queries, d).bfloat16().T  # (N, B), documents first
+    groups = pad(short.float(), (0, 0, 0, -n % GROUP), value=-torch.inf).unflatten(0, (-1, GROUP))
+    best = groups.amax(1).T.topk(min(depth, len(groups))).indices  # the groups that hold the depth best
+    rows = (GROUP * best[:, :, None] + torch.arange(GROUP)).flatten(1)
+    found = groups.flatten(0, 1).T.gather(1, rows).topk(min(depth, n)).indices
+    rows = rows.gather(1, found).sort(1).values
+    scores = (normalize(documents)[rows] * normalize(queries)[:, None]).sum(-1)  # (B, depth), float32
+    top = scores.sort(stable=True, dim=1, descending=True)
+    return rows.gather(1, top.indices)[:, :k], top.values[:, :k]
+
+
+class Scan:
+    """Documents (N, d) in a small type, all of which torch compares with every query.
+
+    precision: "float32", "bfloat16", "int8" (a byte a coordinate, one step for all, queries too), or "" for the
+    quickest of them here, for batches or queries `alone`. Scores are that type's, made for shortlists: rerank them.
+
+    >>> x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    >>> Scan(x, precision="int8").search(x[:3], 1)[0].tolist()
+    [[0], [1], [2]]
+    """
+
+    def __init__(
+        self, documents: np.ndarray, *, cosine: bool = True, threads: int = 1, precision: str = "", alone: bool = False
+    ):
+        self.n, self.dim = documents.shape
+        self.cosine, self.threads = cosine, threads
+        self.precision = precision or fastest(self.dim, alone, threads)
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+        self.step = 1.0
+        if self.precision == "int8":
+            self.step = max(float(np.abs(x).max(initial=0)) for x in self._blocks(documents)) / 127 or 1.0
+        kept = [self._small(torch.from_numpy(x), self.step) for x in self._blocks(documents)]
+        self.x = torch.cat(kept)  # (N, d)
+
+    @property
+    def cost(self) -> Cost:
+        nbytes = self.x.numel() * self.x.element_size()
+        return Cost(nbytes, self.x.numel(), nbytes)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As indexes.py says; equal scores in any order."""
+        q = torch.from_numpy(floats(queries[:, : self.dim], self.cosine))
+        steps = q.abs().amax(1, keepdim=True) / 127 if self.precision == "int8" else torch.ones(len(q), 1)
+        small = self._small(q, torch.where(steps > 0, steps, 1)).T
+
+        def product(first: int, last: int) -> Tensor:
+            block = self.x[first:last]
+            # torch has no public product of int8 that adds up in int32; torchao and its compiler stand on this one
+            return torch._int_mm(block, small) if self.precision == "int8" else block @ small
+
+        with on_threads(self.threads):
+            scores, rows = blockwise_top(product, self.n, len(q), k)
+        return rows.numpy(), (scores * steps * self.step).numpy().astype(np.float64)
+
+    def _blocks(self, documents: np.ndarray) -> Iterator[np.ndarray]:
+        return (floats(documents[a : a + STEP], self.cosine) for a in range(0, self.n, STEP))
+
+    def _small(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """x in the index's type."""
+        return (x / step).round().to(torch.int8) if self.precision == "int8" else x.to(getattr(torch, self.precision))
+
+
+@cache
+def fastest(dim: int, alone: bool = False, threads: int = 1) -> str:
+    """The precision that scans `dim` coordinates in the fewest milliseconds here, timed once in a process.
+
+    alone: for a query at a time, else for 256 together.
+    """
+    rng = np.random.default_rng(0)
+    documents, queries = (rng.standard_normal((n, dim), dtype=np.float32) for n in (SAMPLE, 1 if alone else 256))
+    best = {}
+    for precision in PRECISIONS if hasattr(torch, "_int_mm") else PRECISIONS[:2]:
+        scan, seconds = Scan(documents, precision=precision, threads=threads), []
+        for _ in range(3):
+            began = time.perf_counter()
+            scan.search(queries, 50)
+            seconds.append(time.perf_counter() - began)
+        best[precision] = min(seconds)
+    return min(best, key=best.__getitem__)
+
+
+def floats(x: np.ndarray, cosine: bool) -> np.ndarray:
+    """x (N, d) as libraries take it: float32 in one piece, for cosines at length 1 (zero vectors stay zero)."""
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    return x * inverse_lengths(x)[:, None] if cosine else x
