@@ -5,11 +5,12 @@
 #
 # - let a classifier look at 8 numbers of an embedding first, and at more only where it is not sure: a *cascade*;
 # - learn its thresholds on held-out data, by the rule of the MRL paper (Kusupati and others, cited at the end) and by two others, and see which of them keep their promise;
-# - charge a cascade in two ways, and see why the paper's often quoted "as good as 512 dimensions with 37" is a statement about a *mean*;
+# - charge a cascade in two ways, and see why the often quoted "as good as 512 dimensions with 37" speaks of a *mean*, and of no vector at all;
 # - tune one by hand, against the best that any cascade could do.
 #
 # You need notebook 00, and to have met classification and training, validation and test sets. On 2 cores about three minutes, less
-# than one when run again (what was trained is kept). Banking77 joins in where the folder `$MRL_DATA` has it.
+# than one when run again (what was trained is kept). Banking77 joins in where the folder `$MRL_DATA` has it. What the paper claims about
+# cascades is put to the test in [evidence E1](evidence/E1_mrl.ipynb), M5.
 
 # %% tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -37,8 +38,6 @@ if "google.colab" in sys.modules:
 # %%
 import os
 import platform
-from dataclasses import asdict, replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -46,21 +45,19 @@ import plotly
 import plotly.graph_objects as go
 import torch
 from evidence.calibration import reliability
+from evidence.cascade_runs import banking, by_seed, fivefold, split_of, text_plan, text_runs, trained
 from evidence.cascade_search import cheapest_thresholds
-from evidence.ledger_rows import Ledger
 from exercises import cascades as check
 from plotly.subplots import make_subplots
 
-from mrl_tutorial import Encoder, InputError, cell_price, files, load_task
+from mrl_tutorial import Encoder, cell_price, load_task
 from mrl_tutorial.classification import cascade
-from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
-from mrl_tutorial.evaluation.statistics import bootstrap
+from mrl_tutorial.classification.small_networks import NetworkConfig
+from mrl_tutorial.evaluation.statistics import paired
 from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
-ledger = Ledger("02")  # what this notebook finds out about the claims that it examines
-SEEDS = (0, 1, 2)
 print(
     f"Python {platform.python_version()}, torch {torch.__version__}, plotly {plotly.__version__}, {torch.get_num_threads()} threads"
 )
@@ -78,39 +75,7 @@ print(
 #
 # Every kind is trained from 3 random **seeds** (first weights and order of the data). Of the training data, a part is *held out*: no network
 # is trained on it, and thresholds will be chosen there. Results are reported on a third part, the *test* part.
-
-# %%
-KINDS = {"MRL": (False, "all"), "MRL-E": (True, "all"), "full size alone": (False, "last")}
-
-
-def trained(x, y, parts, plan):
-    """kind -> a list of runs {held, test: Answers; items: rows tested}. parts: (training rows, held-out rows, test rows, seed) of each run."""
-    runs = {}
-    for kind, (tied, sizes) in KINDS.items():
-        here = replace(plan, tied=tied)
-        weights = np.ones(len(plan.dims)) if sizes == "all" else np.eye(len(plan.dims))[-1]
-        train_rows, seeds = [part[0] for part in parts], [part[3] for part in parts]
-
-        def answered(here=here, weights=weights, train_rows=train_rows, seeds=seeds):
-            nets = train_networks(x, y, train_rows, np.tile(weights, (len(parts), 1)), seeds, here)
-            found = {}
-            for g, (_, held, test, _) in enumerate(parts):
-                for name, rows in (("held", held), ("test", test)):
-                    a = cascade.answers(nets.pick([g]).probabilities(x[rows])[0], y[rows], plan.dims)
-                    found |= {f"{g}-{name}-confidence": a.confidence, f"{g}-{name}-right": a.right}
-            return found
-
-        key = files.key(1, x, y, *[rows for part in parts for rows in part[:3]], seeds, asdict(here), sizes)
-        kept = files.remembered("cascades", key, answered)  # trained once, then read from the cache
-        classes = int(y.max()) + 1
-        runs[kind] = [
-            {name: cascade.Answers(plan.dims, kept[f"{g}-{name}-confidence"], kept[f"{g}-{name}-right"], classes) for name in ("held", "test")}
-            | {"items": part[2]} for g, part in enumerate(parts)
-        ]  # fmt: skip
-    return runs
-
-
-# %% [markdown]
+#
 # ## A first look: digits
 # 1,797 small pictures of handwritten digits. **5-fold**: the pictures are cut into five parts, each part is tested once by networks that
 # were trained on the four others, of which a fifth is held out for the thresholds.
@@ -118,13 +83,7 @@ def trained(x, y, parts, plan):
 # %%
 digits = load_task("digits")
 x, y = digits.splits["all"]
-parts = []
-for seed in SEEDS:
-    for train, test in digits.fold_indices(seed):
-        train = np.random.default_rng(seed).permutation(train)
-        parts.append((train[len(train) // 5 :], train[: len(train) // 5], test, seed))
-
-runs = {"digits": trained(x, y, parts, NetworkConfig(epochs=3 if FAST else 30))}
+runs = {"digits": trained(x, y, fivefold(digits), NetworkConfig(epochs=3 if FAST else 30))}
 
 
 def accuracies(runs):
@@ -198,7 +157,7 @@ calibration(runs["digits"], "MRL-E", "Digits, MRL-E: what a confidence is worth"
 # ## Thresholds, and what they cost
 # Three rules. All choose by the held-out part only:
 #
-# 1. **The paper's rule.** Take each pair of neighboring sizes by itself. Whoever reaches the threshold is answered by the smaller size, everyone else
+# 1. **The paper's rule.** Take each pair of neighboring sizes by itself. An item that reaches the threshold is answered by the smaller size, every other
 #    by the larger. Of 101 thresholds from 0 to 1 take the one with the best accuracy, the smallest of equals.
 # 2. **One threshold for all sizes**, the cheapest whose accuracy is at least that of the largest size.
 # 3. **Search**: thresholds of their own again, the cheapest combination found (one threshold is moved at a time, for many prices of a
@@ -219,16 +178,9 @@ RULES = {
 }
 
 
-def per_item(found, right):
-    """Mean over the runs of whether each item was right."""
-    items = np.concatenate([run["items"] for run in found])
-    values = np.concatenate([np.asarray(r, dtype=float) for r in right])
-    return np.bincount(items, values)[np.unique(items)] / np.bincount(items)[np.unique(items)]
-
-
 def cascades(runs):
     """A row for each kind and rule: accuracy, difference to the full size alone with its interval, and both sizes."""
-    full = per_item(runs["full size alone"], [run["test"].right[-1] for run in runs["full size alone"]])
+    full = by_seed(runs["full size alone"], [run["test"].right[-1] for run in runs["full size alone"]])
     rows = []
     for kind in ("MRL", "MRL-E"):
         found = runs[kind]
@@ -238,11 +190,10 @@ def cascades(runs):
         }
         done["oracle"] = [cascade.oracle(run["test"]) for run in found]
         for rule, outcomes in done.items():
-            difference = per_item(found, [o.right for o in outcomes]) - full
-            low, high = bootstrap(difference)
+            gap = paired(by_seed(found, [o.right for o in outcomes]), full)
             final, visited = ([getattr(o, what) for o in outcomes] for what in ("final", "visited"))
             rows.append({"kind": kind, "rule": rule, "accuracy": np.mean([o.accuracy for o in outcomes]),
-                         "difference": difference.mean(), "low": low, "high": high,
+                         "difference": gap.mean, "low": gap.low, "high": gap.high,
                          "final": np.mean(final), "final sd": np.std(final), "visited": np.mean(visited), "visited sd": np.std(visited),
                          "shares": np.mean([o.shares for o in outcomes], 0)})  # fmt: skip
     return pd.DataFrame(rows)
@@ -259,12 +210,12 @@ def shown(table):
 
 
 results = {"digits": cascades(runs["digits"])}
-print("in brackets: 95 % paired bootstrap interval over the items; ± is the spread over seeds and folds")
+print("in brackets: 95 % paired bootstrap interval over items and seeds; ± is the spread over seeds and folds")
 shown(results["digits"])
 
 # %% [markdown]
-# **What to see.** The expected size of the cascades is far below 64, and their accuracy a little below that of 64 dimensions: small losses, but
-# beyond chance, since their intervals lie below 0. Compare the last two columns: with every size charged the same cascade costs up to about twice as much. And look at the oracle: it is *more* accurate than the largest size, because small sizes
+# **What to see.** The expected size of the cascades is far below 64, and their accuracy a little below that of 64 dimensions: look where
+# the intervals lie. Compare the last two columns: with every size charged the same cascade costs up to about twice as much. And look at the oracle: it is *more* accurate than the largest size, because small sizes
 # are sometimes right where large ones are wrong.
 #
 # ## Text
@@ -278,28 +229,14 @@ if FAST:
     task = task.smaller(500)
 encoder = Encoder.load("all-MiniLM-L6-v2")
 vectors = encoder.encode_layers(list(task.corpus.values()))[-1]
-TEXT = NetworkConfig(dims=(8, 16, 32, 64, 128, 256), width=256, hidden=0, epochs=2 if FAST else 12, batch=256, lr=2e-3)
-
-
-def text_runs(x, y, train, dev, test):
-    x = np.asarray(x, dtype=np.float32)
-    spread = x[train].std(0)
-    x = (x - x[train].mean(0)) / np.where(spread > 0, spread, 1)
-    return trained(x, y, [(train, dev, test, seed) for seed in SEEDS], TEXT)
-
-
-places = [
-    np.array([i for i, query in enumerate(task.queries) if query in set_])
-    for set_ in (set(task.splits[s]) for s in ("train", "dev", "test"))
-]
+TEXT = text_plan(FAST)
+places = split_of(task)  # rows of the training, dev and test documents
 for level in ("module", "package"):
     _, labels = np.unique(task.labels[level], return_inverse=True)
-    runs[level] = text_runs(vectors, labels, *places)
+    runs[level] = text_runs(vectors, labels, places, TEXT)
     results[level] = cascades(runs[level])
 print(" / ".join(f"{len(p):,} {name}" for p, name in zip(places, ("train", "dev", "test"))), "texts")
-pd.concat({level: accuracies(runs[level]) for level in ("module", "package")})
-
-# %%
+display(pd.concat({level: accuracies(runs[level]) for level in ("module", "package")}))
 pd.concat({level: shown(results[level]) for level in ("module", "package")})
 
 # %% [markdown]
@@ -314,7 +251,7 @@ pd.concat({level: shown(results[level]) for level in ("module", "package")})
 # 1. Set all to 0.30 and go up by the arrow keys. Where does the cascade meet the dotted line of the single sizes, and where does it leave it?
 # 2. Press *the paper's rule*, then lower the threshold of the first size to 0.2. What does it cost, and what does it save?
 #
-# The panel shows the *test* part, to play with. Whoever chooses here has no test set left.
+# The panel shows the *test* part, to play with. If you choose here, you have no test set left.
 
 # %%
 tuner = CascadeTuner(
@@ -331,31 +268,16 @@ tuner
 # 77 kinds of questions to a bank, short and well separated. This part needs the data set in `$MRL_DATA/banking77`.
 
 # %%
-try:
-    bank = (
-        load_task("banking77")
-        if (os.environ.get("MRL_DATA") and os.path.isdir(os.path.join(os.environ["MRL_DATA"], "banking77")))
-        else None
-    )
-except InputError:
-    bank = None
+bank = banking(encoder, FAST)
 if bank:
-    step = 10 if FAST else 1
-    pieces = [
-        (list(bank.splits[s][0])[::step], np.asarray(bank.splits[s][1])[::step]) for s in ("train", "dev", "test")
-    ]
-    ends = np.cumsum([0, *(len(labels) for _, labels in pieces)])
-    rows = [np.arange(a, b) for a, b in pairwise(ends)]
-    bank_vectors = np.concatenate([encoder.encode_layers(texts, layers=[encoder.n_layers])[0] for texts, _ in pieces])
-    runs["banking77"] = text_runs(bank_vectors, np.concatenate([labels for _, labels in pieces]), *rows)
-    results["banking77"] = cascades(runs["banking77"])
-    print(accuracies(runs["banking77"]).to_string(), "\n\n", shown(results["banking77"]).to_string())
+    runs["banking77"], results["banking77"] = bank, cascades(bank)
+    print(accuracies(bank).to_string(), "\n\n", shown(results["banking77"]).to_string())
 else:
     print("Banking77 is not on this machine: the rest of the notebook goes on without it.")
 
 # %% [markdown]
 # **What to see.** (With the data set.) Accuracy levels off well before the largest size, so the cascades get by with a small part of it. They lose
-# less than one point or about one, and that loss is again beyond chance.
+# less than one point or about one, most of it against the layer that was trained for the full size alone.
 #
 # ## All of it in one picture
 
@@ -435,86 +357,21 @@ for name in [n for n in results if n != "digits"]:
 # charged can even cost more than the full size at once. The saving begins to count
 # where classes go into the hundred thousands, or where vectors were made long ago and have to be read from a disk or sent over a network.
 #
-# ## Claims
-# **M5** says that adaptive classification reaches a large model's accuracy at a far smaller expected size. The criterion (written down after small trial runs, before the one reported here): the rule is
-# *one threshold* (the least freedom), the large model is *full size alone*; "reaches" means that the 95 % interval of the difference stays above −0.01, and "far smaller" at
-# most half. MRL-E pays for the last size, MRL for all.
+# ## Thirty-seven
+# "A 37-dimensional representation is as accurate as one of 512": so the paper is often quoted. Look at the sum once more: the expected size
+# $\sum_m \pi_m m$ is a mean over items that read very different sizes.
 
-# %% tags=["claim-M5"]
-words, reached, lost = [], {"MRL-E": [], "MRL": []}, []
-for name, table in results.items():
-    for kind, charge in (("MRL-E", "final"), ("MRL", "visited")):
-        row = table.set_index(["kind", "rule"]).loc[kind, "one threshold"]
-        full = runs[name][kind][0]["test"].dims[-1]
-        if row.low >= -0.01 and row[charge] <= full / 2:
-            reached[kind].append(name)
-        lost += [(row.difference, row[charge] / full)] if kind == "MRL-E" else []
-        words.append(
-            f"{name} {kind} {row[charge]:.0f} ± {row[charge + ' sd']:.0f} of {full}, "
-            f"accuracy {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
-        )
-tasks = list(results)
-if reached["MRL-E"] == reached["MRL"] == tasks:
-    verdict = "holds"
-elif not reached["MRL-E"]:
-    verdict = "does not hold here"
-elif reached["MRL-E"] == tasks:
-    verdict = "holds only if the classifier is tied, so that the last size alone is charged"
-else:
-    verdict = f"holds only if the task allows it, as here on {', '.join(reached['MRL-E'])}"
-ledger.settle(
-    "M5", number="; ".join(words), seeds=len(SEEDS), verdict=verdict, needs_data="banking77" in results,
-    test=", ".join(f"{name} ({len(np.unique(np.concatenate([r['items'] for r in runs[name]['MRL']]))):,} items)" for name in tasks),
-    why=f"asked for: not worse by 0.01, and at most half the size. Of {len(tasks)} tasks this was reached on {', '.join(reached['MRL-E']) or 'none'} "
-        f"with the last size charged (MRL-E), and on {', '.join(reached['MRL']) or 'none'} with every size charged (MRL). With MRL-E "
-        f"accuracy changes by {min(d for d, _ in lost):+.3f} to {max(d for d, _ in lost):+.3f} at {min(s for _, s in lost):.0%} "
-        f"to {max(s for _, s in lost):.0%} of the size. Thresholds from few held-out items lose accuracy on new ones. "
-        "What is saved is classifier work and reading: the encoder has made the whole vector before.",
-    published="ImageNet, ResNet-50: 76.3 % at an expected size of about 37, as the model of 512 alone (MRL, appendix D.1); "
-    "the authors' notebook Model_Cascades has 35.29 and 76.27 % with sizes up to 128",
-)  # fmt: skip
-
-# %% [markdown]
-# **Z4** says it shorter: *a 37-dimensional representation is as accurate as one of 512*. What sizes does a cascade really use, and how good is a
-# representation that really has the expected size?
-
-# %% tags=["claim-Z4"]
-words, equal, whole = [], [], []
+# %%
 for name, table in results.items():
     row = table.set_index(["kind", "rule"]).loc["MRL-E", "one threshold"]
-    found = runs[name]["MRL-E"]
-    dims = found[0]["test"].dims
-    j = next(i for i, d in enumerate(dims) if d >= row.final)  # the next nested size above: generous
-    full = per_item(runs[name]["full size alone"], [run["test"].right[-1] for run in runs[name]["full size alone"]])
-    difference = per_item(found, [run["test"].right[j] for run in found]) - full
-    low, high = bootstrap(difference)
-    equal += [name] if low >= -0.01 and dims[j] < dims[-1] else []
-    above = row.shares[j + 1 :].sum()
-    whole.append(above)
-    print(
-        f"{name:<10} expected size {row.final:>5.1f}; answered at "
-        + "  ".join(f"{d}: {s:.0%}" for d, s in zip(dims, row.shares))
-    )
-    words.append(
-        f"{name}: cascade {row.final:.0f}, {row.difference:+.3f}; "
-        f"{dims[j]} dimensions for every item {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}], {above:.0%} of items were sent further"
-    )
-print()
-if not equal:
-    verdict = "does not hold here"
-elif len(equal) == len(results):
-    verdict = "holds"
-else:
-    verdict = f"holds only if the task needs no more than that, as here on {', '.join(equal)}"
-ledger.settle(
-    "Z4", number="; ".join(words), seeds=len(SEEDS), verdict=verdict, needs_data="banking77" in results, test=", ".join(results),
-    why="the 37 is the expected size of a cascade, a mean over items of very different sizes. A vector that is cut to the next nested size above "
-        f"the expected one is below full size and not worse by 0.01 than full size alone on {len(equal)} of {len(results)} tasks, and between "
-        f"{min(whole):.0%} and {max(whole):.0%} of the items went beyond that size. A cascade needs the full vector of every item at hand.",
-    published="expected size about 37 at 76.3 % (MRL, appendix D.1), 62 if every size is charged",
-)  # fmt: skip
+    dims = runs[name]["MRL-E"][0]["test"].dims
+    parts = " + ".join(f"{s:.0%} x {d}" for s, d in zip(row.shares, dims))
+    print(f"{name:<10} {parts} = {row.final:.0f}")
 
 # %% [markdown]
+# **What to see.** No item is ever described by a vector of that many numbers. And a cascade needs the full vector of every item at hand, for the
+# items that go all the way.
+#
 # ## Exercises
 # **1 · Expected size** (5 minutes, easy). Write `expected_size(shares, dims)`: $\sum_m \pi_m m$. `shares` has shape (M,), `dims` are the M sizes.
 
@@ -566,7 +423,7 @@ check.decide(decide)
 # </details>
 #
 # **3 · Find the error** (10 minutes, medium). A colleague reports what the classifiers read on average, for a tied classifier and for separate ones.
-# The numbers are the same. Mend the function.
+# The numbers are the same. Correct the function.
 
 
 # %%
@@ -594,12 +451,6 @@ check.charge(charge)
 # A separate classifier of 16 cannot use what the one of 8 has computed. The paper's own 37 becomes 62 this way.
 # </details>
 #
-# ## Claims settled here
-
-# %%
-ledger.table()
-
-# %% [markdown]
 # ## In this notebook we saw
 # - a cascade answers easy items with few numbers and hard ones with many; its *expected size* is a mean, not the size of any vector;
 # - thresholds are learned, and a rule with much freedom and few held-out items promises more than it keeps;

@@ -46,19 +46,17 @@ import plotly
 import plotly.graph_objects as go
 import torch
 from evidence import reduction_figures as pictures
-from evidence.ledger_rows import Ledger
 from evidence.reduction_measures import cka, code_basis, participation_ratio, svd, variance_kept
 from evidence.stores import Measured, Store, measure_stores, signs
 from exercises import reduction as check
 
 from mrl_tutorial import Encoder, InputError, embed_task, evaluate_grid, files, load_task, train
 from mrl_tutorial.evaluation.reduction import Reduction, effective_rank, pca, plain, random_dims, spectrum
-from mrl_tutorial.evaluation.statistics import bootstrap, compare, pareto
+from mrl_tutorial.evaluation.statistics import compare, pareto
 from mrl_tutorial.panels import plots
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
-ledger = Ledger("05")  # what this notebook finds out about the claims that it examines
 SEEDS = 3
 print(
     f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, plotly {plotly.__version__}"
@@ -275,8 +273,8 @@ pictures.ways({titles[m]: {way: mean(g) for way, g in ways.items()} for m, ways 
 # writes a matrix as $U S V^{\top}$: $U$ and $V$ have columns of length 1 at right angles to each other, and $S$ is diagonal and holds the *singular values*, the
 # largest first. The columns of $V$ are directions; for centered vectors they are those of PCA. SVD without centering is a third variant: its directions are the best for
 # the vectors as they are, mean included.) **Renormalizing**: a cut vector has another length
-# than before, and documents that lose more become shorter. A cosine divides by the length *after* cutting. Whoever takes dot products
-# of vectors that were normalized before cutting does something else. `cosine=False` shows what.
+# than before, and documents that lose more become shorter. A cosine divides by the length *after* cutting. Taking dot products
+# of vectors that were normalized before cutting is something else. `cosine=False` shows what.
 
 
 # %%
@@ -386,8 +384,8 @@ for name, subsets in samples.items():
 #
 # PCA would be: center $X$, and take the eigenvectors of $X^{\top} X$ as it is (the directions that this matrix only stretches; they are the columns of $V$ in the SVD of $X$). The softmax turns each row of that matrix into shares, and
 # the columns are multiplied by the singular values $S$, which PCA does not do at all. What does each of the two change? We give all of them the same
-# batch: training queries and their documents, as in training. Then we use each as a reduction for all texts: PCA, the code's $X U_k
-# S_k$, and the code's *directions* alone, $X U_k$. Four measurements:
+# batch: training queries and their documents, as in training. Then we use each as a reduction for all texts: PCA; the code's $X U_k
+# S_k$; the same with all vectors made five times as long, which changes nothing for PCA; and the code's *directions* alone, $X U_k$. Four measurements:
 #
 # - **variance kept**: how much of the documents' variance a linear map can restore from the $k$ columns, whatever their scale;
 # - **first column**: its share of the variance of all $k$ columns;
@@ -406,7 +404,7 @@ found: dict[str, list[dict[str, np.ndarray]]] = {}
 
 
 def judge(name, reduction):
-    """The four measurements of a reduction's first K columns, and nDCG@10 of every query; remembered for the next run."""
+    """The four measurements of a reduction's first K columns; remembered for the next run."""
 
     def measure():
         y = reduction.apply(documents)[:, :K]
@@ -417,7 +415,6 @@ def judge(name, reduction):
             "first": variances[0] / variances.sum(),
             "cka": cka(documents, y),
             "ndcg": grid.at(1, K),
-            "queries": grid.per_item[0, 0],
         }
 
     key = files.key("judge", *base.values(), task.qrels, task.splits, K, reduction.basis, reduction.mean)
@@ -432,7 +429,9 @@ for pairs in batches:
         directions = Reduction(
             "directions", WIDTH, code.explained, basis=code.basis / np.linalg.norm(code.basis, axis=0)
         )
-        for way, reduction in [("PCA", pca(batch)), ("the code's", code), ("its directions", directions)]:
+        longer = code_basis(5 * batch)
+        ways = {"PCA": pca(batch), "the code's": code, "the code's, x 5": longer, "its directions": directions}
+        for way, reduction in ways.items():
             judge(f"{way}, {2 * pairs} texts", reduction)
 judge(f"prefix, {K}", plain(WIDTH))
 
@@ -448,62 +447,11 @@ for name, rows in found.items():
 # **What to see.** At a usual batch size (64 pairs, the rows "128 texts") the code's columns find next to nothing, where PCA of the *same* batch comes close to the
 # prefix of the same size and keeps nearly the full vectors' pattern of similarities (CKA). The reason is not the one we expected: the *directions* are about as good as PCA's. What breaks the result is $S$. One
 # singular value is close to 1 and the others are close to 0 (before the softmax, all entries are close together, so each of its rows is nearly
-# constant), and so the first column drowns all others. And the result depends on the size of the batch: $X^{\top} X$ is a sum over texts, not
-# a mean, so more texts mean a sharper softmax; in the limit each row's share falls on one coordinate, $A$ approaches a
+# constant), and so the first column drowns all others. And the result depends on the size of the batch and on the length of the vectors: $X^{\top} X$ is a sum over texts, not
+# a mean, so more texts, or longer vectors, mean a sharper softmax (the row "x 5" is far better, from the same batch); in the limit each row's share falls on one coordinate, $A$ approaches a
 # permutation, and "PCA" picks coordinates. As a *target* in a loss this does less harm than as a reduction, since other terms train
-# the same prefix. Whether it helps there is a question for notebook 04.
+# the same prefix. [Evidence E3](evidence/E3_2dmse.ipynb), R10, has the verdict.
 #
-# **R10: PCA, then truncation, keeps what matters, and the PCA in the public code is one.** Two statements. The next cell tests each: PCA of
-# all documents against the prefix, and the code's columns against PCA of the same batch.
-
-# %% tags=["claim-R10"]
-small = batches[0]
-of_pca, of_code = ([row["queries"] for row in found[f"{way}, {2 * small} texts"]] for way in ("PCA", "the code's"))
-fit = measured["plain"]["PCA"][0]
-gain = compare(fit, measured["plain"]["prefix"][0], 1, K)
-gap = np.mean(of_code, 0, dtype=np.float64) - np.mean(of_pca, 0, dtype=np.float64)
-low, high = bootstrap(gap)
-stats = {
-    name: {w: (np.mean([r[w] for r in rows]), np.std([r[w] for r in rows], ddof=1)) for w in rows[0] if w != "queries"}
-    for name, rows in found.items()
-    if len(rows) > 1
-}
-theirs, ours, bare = (stats[f"{way}, {2 * small} texts"] for way in ("the code's", "PCA", "its directions"))
-is_one, keeps = low >= -0.01, gain[1] >= -0.01
-verdict = (
-    "holds"
-    if is_one and keeps
-    else "holds only if PCA is what the paper says, not what the code runs"
-    if keeps
-    else "does not hold here"
-)
-ledger.settle(
-    "R10",
-    seeds=0,
-    test=f"pydocs test, {len(gap):,} queries, {len(documents):,} documents; "
-    f"plain model, layer {LAST}, {K} dimensions; {len(of_code)} batches of {2 * small} texts",
-    number=f"nDCG@10 full {measured['plain']['prefix'][0].at(1, WIDTH):.3f}; PCA of all documents {fit.at(1, K):.3f} "
-    f"(minus prefix {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]); "
-    f"PCA of a batch {ours['ndcg'][0]:.3f} ± {ours['ndcg'][1]:.3f}, the code's {theirs['ndcg'][0]:.3f} ± {theirs['ndcg'][1]:.3f} "
-    f"(difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]); "
-    f"its directions alone {bare['ndcg'][0]:.3f}; CKA {ours['cka'][0]:.2f} against {theirs['cka'][0]:.2f}; "
-    f"share of the first column {ours['first'][0]:.2f} against {theirs['first'][0]:.2f}",
-    verdict=verdict,
-    why=(
-        "True PCA keeps as much as the prefix of the same size, and more at some widths. "
-        if keeps
-        else "PCA loses against the prefix. "
-    )
-    + (
-        "The code's columns do as well as PCA's."
-        if is_one
-        else "The code does not compute PCA: its columns are multiplied by the singular values of a softmax, so that one drowns the others, "
-        "and the result changes with the size of the batch."
-    )
-    + " Measured as a reduction of a plain model, not as a training target.",
-)
-
-# %% [markdown]
 # ## Fewer bits
 # A vector can shrink in a second way: fewer bits a number. **int8** stores each coordinate as one of 255 steps, a byte in place of four.
 # **Binary** keeps its sign only, one bit. Two binary vectors are compared by counting equal bits, which processors do very fast but which
@@ -567,56 +515,11 @@ pictures.front(
 # **What to see.** In the table int8 costs next to nothing at every width. Bits alone lose much, the more the fewer there are, and rescoring gives most of it back,
 # and with many bits nearly all: a shortlist can only be settled if the right document is on it.
 # In the figure float32 is on the front at its very end only,
-# where the whole float vector gains about a thousandth over int8: whoever stores floats pays four times as much for nearly the same quality.
+# where the whole float vector gains about a thousandth over int8: floats cost four times as much for nearly the same quality.
 # At small budgets the
 # front belongs to *bits of many coordinates*, not to bytes of few: with a given number of bytes, a coarse look at all directions beats
-# an exact look at some. So first take away bits, then dimensions. The next cell asks whether cutting costs the same with bits as without.
-
-
-# %% tags=["claim-C2"]
-def keeps_up(name):
-    """Widths at which a way of storing is not worse than float32 of the same width (95 % lower bound >= -0.01)."""
-    compared = {m.store.dim: m.compare(f) for m, f in zip(by_kind[name], by_kind["float32"], strict=True)}
-    return compared, [d for d, (_, low, _) in compared.items() if low >= -0.01]
-
-
-int8, int8_good = keeps_up("int8")
-rescored, rescored_good = keeps_up("binary, rescored by int8")
-floor = next((d for d in DIMS if all(e in rescored_good for e in DIMS if e >= d)), None)
-budget = 64
-
-
-def best(rows):
-    affordable = [m for m in rows if m.held <= budget]
-    return max(affordable, key=lambda m: m.dev)
-
-
-alone, both = best(by_kind["float32"]), best(options)
-gain = both.compare(alone)
-if len(int8_good) == M and floor == DIMS[0]:
-    verdict = "holds"
-elif len(int8_good) == M and floor:
-    verdict = f"holds only if binary codes keep {floor} coordinates or more; int8 stacks at every width"
-else:
-    verdict = "does not hold here"
-ledger.settle(
-    "C2",
-    seeds=SEEDS,
-    test=f"pydocs test, {len(options[0].items):,} queries, {len(documents):,} documents; MRL heads, shortlist of 100 rescored",
-    number="minus float32 of the same width: int8 "
-    + ", ".join(f"{int8[d][0]:+.3f} at {d}" for d in DIMS)
-    + "; binary rescored by int8 "
-    + ", ".join(f"{rescored[d][0]:+.3f} [{rescored[d][1]:+.3f}, {rescored[d][2]:+.3f}] at {d}" for d in DIMS if d >= 32)
-    + f"; at {budget} bytes held: cut floats {alone.value:.3f} ({alone.store.dim} dimensions), "
-    f"best mix {both.value:.3f} ({name_of[id(both)]}, {both.store.dim} dimensions), difference {gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]",
-    verdict=verdict,
-    why="int8 costs nothing at any width; a shortlist chosen by bits needs enough of them to hold the right document. "
-    "Fewer bits buy more than fewer dimensions: at a fixed number of bytes, take bits away first, dimensions second."
-    if len(int8_good) == M
-    else "int8 loses more than 0.01 at some width.",
-)
-
-# %% [markdown]
+# an exact look at some. So first take away bits, then dimensions.
+#
 # ## Slide
 # The panel holds every layer of two models. On the left is the spectrum, in the middle how much variance PCA and the prefix keep, and on
 # the right what retrieval makes of it (dev queries). Drag along a chart, or click a slider and use the arrow keys:
@@ -758,19 +661,13 @@ check.which_is_pca(which)
 # on `code_basis(x).apply(x)`.
 # </details>
 #
-# ## Claims settled here
-
-# %%
-ledger.table()
-
-# %% [markdown]
 # ## In this notebook we saw
 # - PCA keeps the most variance, and variance is not retrieval: on a plain model it gains little over a prefix that keeps a fraction of it;
 # - contrastive training has spread the last layer's variance over many directions, and there is little for PCA to choose from;
 # - on Matryoshka vectors PCA still finds something to collect, and random coordinates tell how much of the gain is *order*;
 # - PCA wants some times as many texts as dimensions; which texts, and whether to keep the mean, is decided by measuring;
 # - the "PCA" in the public code of ESE is not PCA;
-# - at a fixed number of bytes, take bits away first, dimensions second.
+# - at a fixed number of bytes, take bits away first, dimensions second ([evidence E5](evidence/E5_controls.ipynb), C2, has the intervals).
 #
 # ## Where to read on
 # - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608), and *Randomly Removing 50% of Dimensions in Text Embeddings has Minimal Impact on Retrieval and Classification Tasks* (arXiv 2508.17744)

@@ -9,7 +9,8 @@
 # - let the computer choose the cheapest way to search that keeps the quality, and report it honestly;
 # - draw your own path over the grid of layers and dimensions, and learn what a cluster would need for a billion vectors.
 #
-# You need notebook 00 (the grid, cosine, nDCG@10). About four minutes on 2 cores the first time, one minute after that.
+# You need notebook 00 (the grid, cosine, nDCG@10). About three minutes on 2 cores the first time, one minute after that. What the paper
+# claims about adaptive retrieval is put to the test in [evidence E1](evidence/E1_mrl.ipynb), M6 and M7.
 
 # %% tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -45,7 +46,6 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from evidence.ledger_rows import Ledger
 from exercises import retrieval as check
 
 from mrl_tutorial import (
@@ -63,15 +63,12 @@ from mrl_tutorial import (
     shortlist,
     train,
 )
-from mrl_tutorial.evaluation.statistics import bootstrap
-from mrl_tutorial.files import data_file, key, remembered
-from mrl_tutorial.models.layers import resolve_precision
+from mrl_tutorial.files import data_file
 from mrl_tutorial.panels import plots
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Paths
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
-ledger = Ledger("06")  # what this notebook finds out about the claims that it examines
 print(
     f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, "
     f"{torch.get_num_threads()} threads"
@@ -81,8 +78,7 @@ print(
 # ## The task, and two models
 # The task is the one of notebook 00: find the documentation that belongs to a sentence. We take two models with the same six
 # layers and 384 dimensions. **plain** is `all-MiniLM-L6-v2` as it comes. **trained** has a *head* behind every layer, a matrix
-# that turns its vectors so that early coordinates carry most; it takes seconds to train. We train it three times, with
-# different random seeds only: that shows how much of a result is chance.
+# that turns its vectors so that early coordinates carry most; it takes seconds to train.
 #
 # Each layer's head is trained alone, so nothing here is evidence about which *recipe* is good for layers; that is notebook 04.
 
@@ -93,11 +89,11 @@ if FAST:
 encoder = Encoder.load("all-MiniLM-L6-v2")
 print(task)
 
-SEEDS = [0, 1, 2]
-heads = {seed: train(encoder, task, "all-cells", what="heads", heads="per-layer", seed=seed, batch_size=256,
-                     steps=20 if FAST else 100).encoder for seed in SEEDS}  # fmt: skip
+headed = train(
+    encoder, task, "all-cells", what="heads", heads="per-layer", batch_size=256, steps=20 if FAST else 100
+).encoder
 plain = embed_splits(task, encoder)  # {"dev": {"queries": (6, Q, 384), "documents": (6, N, 384)}, "test": ...}
-trained = embed_splits(task, heads[0])
+trained = embed_splits(task, headed)
 for model in (plain, trained):
     model["test"]["documents"] = model["dev"]["documents"]  # the same documents: hold them once
 n, width = plain["dev"]["documents"].shape[1:]
@@ -253,7 +249,7 @@ def last_layer(embeddings):
     }
 
 
-TRY_K, ASK, SHARE = (10, 20, 50, 100, 200, 400), 2000, 0.99  # shortlists, at most so many dev queries, quality to keep
+TRY_K, ASK = (10, 20, 50, 100, 200, 400), 2000  # lengths of the shortlist, at most so many dev queries
 
 
 def tried(task, embeddings):
@@ -318,100 +314,9 @@ figure
 # rerank find more than any one width. Then compare the two solid lines at one height: how much more work does the plain model
 # need for the same quality?
 #
-# ## Does the quality survive? On test, with three seeds
-# Choosing among many dots by looking at them flatters the one chosen. So: for each model, take the cheapest two-stage path that
-# keeps 99 % of full quality on *dev*, and compare it with exact search on the *test* queries. The comparison is a paired
-# **bootstrap**: take each query's difference, draw as many queries again and again with replacement, and see how far the mean
-# difference moves; 95 % of the means give the interval. "Not worse" means that the whole interval stays above −0.01. Where
-# `$MRL_DATA` holds SciFact, a collection of scientific abstracts, the same is done there, with the heads that were trained on
-# pydocs.
-
-
-# %%
-def settle_on_test(task, model, embeddings=None, rows=None):
-    """The cheapest two-stage path within 99 % on dev, then its difference from exact search on test; kept in the cache."""
-
-    def found():
-        embedded = embeddings or embed_splits(task, model)
-        tries = rows or tried(task, embedded)
-        full = next(row for row in tries if row[0] == width)
-        ds, k, cost, _ = min((r for r in tries if r[1] and r[3] >= SHARE * full[3]), key=lambda row: row[2])
-        last = last_layer(embedded)
-        whole, part = (measure_path(task, last, path, "test") for path in ([Stage(width)], shortlist(ds, width, k)))
-        low, high = bootstrap(part - whole)
-        values = {
-            "path": f"{ds} dims -> {k}; {width} dims",
-            "fewer": full[2] / cost,
-            "full": whole.mean(),
-            "difference": (part - whole).mean(),
-            "low": low,
-            "high": high,
-            "queries": len(whole),
-        }
-        return {name: np.array(value) for name, value in values.items()}
-
-    settings = [1, TRY_K, ASK, SHARE, encoder.dims]  # raise the 1 when you change how paths are measured
-    name = key(task.fingerprint(), model.fingerprint(), resolve_precision("auto"), settings)
-    return {name: value.item() for name, value in remembered("paths", name, found).items()}
-
-
-compared = {
-    ("pydocs", "plain"): settle_on_test(task, encoder, plain, tables["plain"]),
-    ("pydocs", "trained, seed 0"): settle_on_test(task, heads[0], trained, tables["trained"]),
-}
-for seed in SEEDS[1:]:
-    compared["pydocs", f"trained, seed {seed}"] = settle_on_test(task, heads[seed])
-abstracts = bool(os.environ.get("MRL_DATA")) and (Path(os.environ["MRL_DATA"]) / "scifact").is_dir() and not FAST
-if not abstracts:
-    print("SciFact: not on this machine ($MRL_DATA/scifact), or FAST=1\n")
-else:
-    abstracts = load_task("scifact")
-    compared["scifact", "plain"] = settle_on_test(abstracts, encoder)
-    compared["scifact", "trained on pydocs, seed 0"] = settle_on_test(abstracts, heads[0])
-for (where, model), r in compared.items():
-    print(
-        f"{where:<8} {model:<26} exact {r['full']:.3f}   "
-        f"difference {r['difference']:+.4f} [{r['low']:+.4f}, {r['high']:+.4f}]"
-        f"   {r['fewer']:>5.1f} times fewer multiply-adds   {r['path']}"
-    )
-
-# %% tags=["claim-M6"]
-seeds = [compared["pydocs", f"trained, seed {seed}"] for seed in SEEDS]
-kept = all(r["low"] >= -0.01 for r in seeds)
-fewer = [r["fewer"] for r in seeds]
-ratio = paper["ImageNet-1K, 16 then 2048, K 200"]
-second = (
-    "; "
-    + "; ".join(
-        f"SciFact, {model}: {r['difference']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}], {r['fewer']:.1f} times"
-        for (where, model), r in compared.items()
-        if where == "scifact"
-    )
-    if abstracts
-    else ""
-)
-ledger.settle(
-    "M6",
-    number=f"{min(fewer):.1f} to {max(fewer):.1f} times fewer multiply-adds, "
-    f"nDCG@10 {np.mean([r['difference'] for r in seeds]):+.4f} (lowest bound {min(r['low'] for r in seeds):+.4f}); "
-    f"paper's sizes: {ratio[0] / 1e6:.1f} against {ratio[1] / 1e6:.3f} MFLOPs "
-    f"= {ratio[0] / ratio[1]:.2f} times{second}",
-    test=f"{seeds[0]['queries']:,} pydocs test queries, {n:,} documents, path chosen on dev", seeds=len(SEEDS),
-    published="128 times (with the rerank counted, 125.5)", needs_data=False,
-    verdict="holds only if the factor is counted from the sizes: "
-    "it is at most D / Ds, and 125.5 rather than 128 on the paper's" if kept and min(fewer) > 2
-    else "does not hold here",
-    why="Quality is kept by a path that was chosen on other queries; how many times fewer depends on "
-    "the width of the vectors, the shortest useful prefix and N." if kept
-    else "A path that keeps 99 % of the quality on dev may lose more than 0.01 on test: "
-    "a longer shortlist is needed, and saves less.",
-)  # fmt: skip
-
-# %% [markdown]
-# **What to see.** Look at the interval of each difference. Where it stays above −0.01, the path chosen on dev keeps its promise
-# on test. The promise leaves little room: 1 % of an nDCG@10 of 0.57 is already almost 0.006. Compare the factor of the plain
-# model with the trained one's. MiniLM has seen code documentation and scientific abstracts in its training: neither is new to
-# it.
+# Choosing among many dots by looking at them flatters the one chosen. A path is chosen on *dev* queries and reported on *test* queries,
+# with an interval (further down, `plan_retrieval` does both). With three seeds, paths chosen so keep full quality within a point at several times
+# fewer multiply-adds; the figures are in E1, M6.
 #
 # ## When it loses
 # Three ways to lose, each in one line of the next cell: a shortlist that is too short, a model whose early coordinates are
@@ -528,7 +433,6 @@ if here:
 
 # %%
 TARGET = 10  # times the throughput of exact search
-CLEARLY = 1.2  # times: a smaller difference may be the machine's mood
 
 
 def stored(name):
@@ -643,84 +547,9 @@ clock_figure([*([here] if here else []), *parts]) if here or parts else None
 # filled circles lie left of it, and by how much. The short upright bars are rooflines: from a circle to the bar of its color
 # is what a perfect program could still gain. Then see how the order changes from the small collection to the large ones.
 #
-# The next cell settles the claim, on all stored collections at once.
-
-# %% tags=["claim-M7"]
-SCANS = ("two stages", "two stages, int8 scan", "two stages, int8", "funnel")
-FULL, SMALL = "HNSW, full width", "HNSW, small + rerank"
-
-
-def judged(part):
-    """What one collection says: its numbers as words, then whether equal two-stage scans are clearly quicker than exact
-    search (alone, in batches), and whether any shortlist answers one query sooner than the graph at full width."""
-    by = {r["way"]: r for r in part["rows"]}
-    top, graph = by["exact"], by.get(FULL)
-    scans = [by[way] for way in SCANS if way in by and by[way]["equal"]]
-    said = "no two-stage scan was equal"
-    if scans:
-        many, one = max(scans, key=lambda r: r["per_second"]), min(scans, key=lambda r: r["p50_ms"])
-        said = (
-            f"{many['way']} {many['times_exact']:.1f} times the throughput of exact search; "
-            f"one query {one['p50_ms']:.2f} ms ({one['way']}) against exact {top['p50_ms']:.2f} ms"
-        )
-    for way in (FULL, SMALL):
-        if way in by:
-            r = by[way]
-            said += f"; {way} {r['p50_ms']:.2f} ms{'' if r['equal'] else ' (not equal)'}, "
-            said += f"built in {r['build_seconds']:.0f} s, {r['bytes'] / 1e6:,.0f} MB"
-    shortlists = scans + [by[way] for way in (SMALL,) if way in by and by[way]["equal"]]
-    alone = any(top["p50_ms"] > CLEARLY * r["p50_ms"] for r in scans)
-    batches = any(r["times_exact"] > CLEARLY for r in scans)
-    sooner = graph is not None and any(not graph["equal"] or r["p50_ms"] < graph["p50_ms"] for r in shortlists)
-    return f"{part['name']}: {said}", alone, batches, sooner
-
-
-judging = parts or ([here] if here else [])
-if judging:
-    said, *verdicts = zip(*map(judged, judging), strict=True)
-    alone, batches, sooner = map(all, verdicts)
-    reached = []
-    for part in judging:
-        top = next(r for r in part["rows"] if r["way"] == "exact")
-        for race, key in (("alone", "p50_ms"), ("in batches", "times_exact")):
-            for r in part["rows"]:
-                times = r[key] if race == "in batches" else top[key] / r[key]
-                if r["equal"] and times >= TARGET:
-                    reached.append(f"{r['way']} {race} ({part['documents']:,})")
-    conditions = []
-    if alone != batches:
-        conditions.append("queries come one at a time" if alone else "queries come in batches")
-    if not sooner:
-        conditions.append(
-            "the rival is exact search: a graph over the full vectors (HNSW) is no slower on a single query"
-        )
-    verdict = "holds only if " + " and ".join(conditions) if conditions else "holds"
-    why = (
-        "One query alone is bound by the bytes it reads. In a batch exact search is one matrix product, which reads "
-        "each vector once for all queries: arithmetic is its limit, and a rerank reads its survivors for every query. "
-        "A graph does not look at all documents."
-    )
-    if here:
-        most = max((r["times_exact"] for r in here["rows"] if r["way"] in SCANS and r["equal"]), default=0)
-        why += f" On {here['documents']:,} documents two-stage scans reach {most:.1f} times exact search's throughput."
-    ledger.settle(
-        "M7",
-        number=f"{'; '.join(said)}; {TARGET} times the throughput of exact search: {', '.join(reached) or 'no way'}",
-        test=" and ".join(f"{p['documents']:,} vectors ({p['name']}, {p['queries']} queries)" for p in judging)
-        + ", settings chosen on other queries, equal within half a point",
-        seeds=0,
-        published="up to 14 times on ImageNet-1K, both with HNSW (Kusupati et al.)",
-        verdict=verdict if alone or batches else "does not hold here",
-        why=why,
-    )
-else:
-    print("not settled: FAISS is not installed, and no stored measurement is here")
-
-# %% [markdown]
-# **What to see.** The verdict asks three questions of every collection. Is a two-stage scan clearly quicker than exact search for
-# queries alone? In batches? And does a shortlist, scanned or in a graph of its own, answer one query sooner than a graph over
-# the full vectors? Nothing less than *yes* to all three, everywhere, is called *holds*. Look also at what each asks for: a
-# graph has to be built and lives in memory with all vectors; a shortlist is a copy of some columns.
+# Three questions decide whether a saving is real: is a two-stage scan clearly quicker than exact search for queries alone? In batches? And is
+# it quicker than a graph over the full vectors? E1, M7, answers them from these tables. Look also at what each asks for: a graph has to be
+# built and lives in memory with all vectors; a shortlist is a copy of some columns.
 #
 # ## Bytes
 # Saving time is not saving memory. The shortlist's prefix is stored a second time, on its own, so that the scan reads it from
@@ -758,31 +587,7 @@ for name, path in forms.items():
 # *reads*. Memory falls with the type: one byte a number, or one bit. A small type and a short prefix can be combined, and the
 # last column shows what is left of the quality. If the full vectors are on disk, only the first column has to be in memory.
 #
-# ## Which widths may the shortlist use?
-# The heads were trained at the widths 8, 16, 32, … only. Does a shortlist at a width in between suffer?
-
-# %%
-between = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
-held = {}
-for name, model in {"plain": plain, "trained": trained}.items():
-    x, q = model["dev"]["documents"][-1], model["dev"]["queries"][-1]
-    base = Retriever(x, [Stage(width)])
-    ten = base.search(q, 10).rows
-    held[name] = np.array(
-        [(base.with_stages([Stage(d)]).search(q, 50).rows[:, None] == ten[:, :, None]).any(2).mean() for d in between]
-    )
-plots.curves(
-    between,
-    held,
-    metric="recall",
-    title="Share of the full model's ten in a shortlist of 50",
-    trained={"trained": [8, 16, 32, 64, 128, 256]},
-)
-
-# %% [markdown]
-# **What to see.** The dots mark the trained widths. Both curves are smooth: nothing happens at the dots that does not happen
-# between them. Choose the width by what its shortlist holds, not by what was trained. (Notebook 04 looks at what happens below
-# the smallest trained width.)
+# The shortlist's width need not be one that was trained: what a prefix of 24 or 48 holds lies between its trained neighbors.
 #
 # ## Layers too
 # A path may also change the *layer*: an early layer for the shortlist, the last one for the rerank. The query is encoded once,
@@ -818,7 +623,8 @@ plots.heatmaps(
 # **What to see.** In the printed table, go down a column: no early layer holds as much as the last, at the same cost. In the
 # figure, on the left both sides stop at the same layer; on the right only the query does, and below the top row it finds next to
 # nothing. Our heads were trained layer by layer, each on its own pair of query and document, so early queries and late documents
-# never learned to speak with each other. What training of the whole model makes of this is claim R7, in notebook 04.
+# never learned to speak with each other. Training the whole model with fixed documents changes that: see the
+# switches in notebook 04.
 #
 # ## Let the computer choose
 # `plan_retrieval` tries paths over layers, widths, lengths, types and engines on the dev queries, takes the cheapest that keeps
@@ -1071,12 +877,6 @@ check.smallest_depth(smallest_depth)
 # array.
 # </details>
 #
-# ## Claims settled here
-
-# %%
-ledger.table()
-
-# %% [markdown]
 # ## In this notebook we saw
 # - a shortlist only has to contain the right documents; the fewer its dimensions, the longer it must be;
 # - the saving in multiply-adds is at most $D / D_s$, and time is another matter: a query alone is limited by the bytes it reads,
