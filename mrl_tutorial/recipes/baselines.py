@@ -46,12 +46,13 @@ def all_cells(
 ) -> Recipe:
     """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step.
 
-    kl: + w_l KL from (L, d) to (l, d) for l < L, over "features" or "scores"; detach=False lets the teacher learn too.
+    kl: + w_l KL from (L, d) to (l, d) for l < L, over "features" or "scores", or + w_l KL over scores from the one cell
+    (L, D) to all the others, "full"; detach=False lets the teacher learn too.
     without: a layer whose cells have no loss (the last one still teaches where there is a kl). Raises InputError for
     another kl, detach=False without one, and a layer that the model lacks or that would leave none.
     """
-    if kl not in (None, "features", "scores"):
-        raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores or None")
+    if kl not in (None, "features", "scores", "full"):
+        raise InputError(f"all-cells: kl={kl!r} is unknown: give features, scores, full or None")
     if kl is None and not detach:
         raise InputError("all-cells: no teacher to attach without a KL; give kl, or all-cells+kl-features+attached")
     columns, layers = columns_of(dims, width), np.arange(1, n_layers + 1)
@@ -61,6 +62,9 @@ def all_cells(
     main = np.outer(weights_of(layer_weights, n_layers) * (layers != without), np.ones(len(columns)))
     if kl is None:
         return Recipe(name, {"main": main}, dims=columns)
-    weights = {"main": main, f"kl-{kl}": main * (layers < n_layers)[:, None]}
-    options = {f"kl-{kl}": {"teacher": "last-layer", "detach": detach}}
+    term, students = "kl-features" if kl == "features" else "kl-scores", (layers < n_layers)[:, None]
+    if kl == "full":
+        students = students | (np.array(columns) < width)
+    weights = {"main": main, term: main * students}
+    options = {term: {"teacher": "full" if kl == "full" else "last-layer", "detach": detach}}
     return Recipe(f"{name}+kl-{kl}" + ("" if detach else "+attached"), weights, dims=columns, options=options)

@@ -57,7 +57,7 @@ RECIPES: dict[str, Entry] = {
         all_cells,
         "this course",
         "every layer, every dimension, every step; "
-        "switches +without-3 (any layer), +kl-features or +kl-scores, +attached",
+        "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached",
     ),
 }
 
@@ -68,6 +68,7 @@ SWITCHES: dict[str, Callable[[int], dict[str, dict[str, Any]]]] = {
         "without-3": {"without": 3},
         "kl-features": {"kl": "features"},
         "kl-scores": {"kl": "scores"},
+        "kl-full": {"kl": "full"},
         "attached": {"detach": False},
     },
 }

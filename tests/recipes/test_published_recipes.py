@@ -216,6 +216,15 @@ def test_starbucks_is_its_formula():
     assert set(get_recipe("starbucks", L, WIDTH, pairs=pairs, kl_weight=0).weights) == {"main"}
 
 
+def test_the_full_cell_teaches_all_others_as_in_starbucks():
+    ours = get_recipe("all-cells+kl-full", L, WIDTH)
+    every = [(layer, dim) for layer in range(1, L + 1) for dim in ours.dims]
+    q, d = inputs()
+    expected = get_recipe("starbucks", L, WIDTH, pairs=every).loss(Batch(q, d))[0]
+    assert_same(ours.loss(Batch(q, d))[0], expected, (q, d))
+    assert np.isnan(ours.loss(Batch(q, d))[1]["kl-scores"][-1, -1]) and ours.name == "all-cells+kl-full"
+
+
 def test_starbucks_pairs_by_geometry():
     for n_layers, width, expected in [
         (6, 384, [(1, 16), (2, 32), (3, 64), (4, 128), (5, 256), (6, 384)]),
