@@ -10,7 +10,7 @@ import numpy as np
 
 from mrl_tutorial.classification.labeled_vectors import LabeledVectors, own_heads
 from mrl_tutorial.classification.small_networks import NetworkConfig, Report, train_networks
-from mrl_tutorial.evaluation.statistics import difference
+from mrl_tutorial.evaluation.statistics import paired
 
 Weights = tuple[float, ...]  # one for each size
 
@@ -57,5 +57,5 @@ def train_with(
         return None
     right = own_heads(data, networks, 1)[0]
     other = right if base is None else base.right
-    gain = [difference(right[[j]], other[[j]], samples=400) if c else (np.nan,) * 3 for j, c in enumerate(weights)]
+    gain = [paired(right[[j]], other[[j]], samples=400)[:3] if c else (np.nan,) * 3 for j, c in enumerate(weights)]
     return Trained(weights, right, np.array(gain), time.perf_counter() - begun)

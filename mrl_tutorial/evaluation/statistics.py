@@ -120,14 +120,6 @@ def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) 
     return Difference(float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed), spread)
 
 
-def difference(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """`paired` as a plain (mean, low, high), of arms that were trained with the same seeds. Raises InputError where
-    shapes differ."""
-    if a.shape != b.shape:
-        raise InputError(f"outcomes {a.shape} and {b.shape} are not of the same seeds and items")
-    return paired(a, b, samples=samples, seed=seed)[:3]
-
-
 def interval(grid: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval (low, high), 95 %, of one cell's mean over its items.
 

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from evidence.baselines_on_vectors import NAMES, spread
 from evidence.curve_figures import Look, side_by_side
-from mrl_tutorial.evaluation.statistics import MARGIN, difference
+from mrl_tutorial.evaluation.statistics import MARGIN, paired
 from mrl_tutorial.panels import plots
 
 Outcomes = Mapping[str, Mapping[str, np.ndarray]]
@@ -61,7 +61,7 @@ def gaps(dims: Sequence[int], a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
     """
     rows = []
     for j, m in enumerate(dims):
-        mean, low, high = difference(a[:, j], b[:, j])
+        mean, low, high = paired(a[:, j], b[:, j])[:3]
         rows.append((m, mean, low, high, low >= -MARGIN, low > 0, high < 0))
     return pd.DataFrame(rows, columns=["size", "difference", "low", "high", "not_worse", "better", "worse"])
 
@@ -98,7 +98,7 @@ def discordant(dims: Sequence[int], outcomes: Outcomes, one: str, other: str) ->
     rows = []
     for j, m in enumerate(dims):
         for a, b in combinations(outcomes, 2):
-            x, y = (difference(outcomes[a][k][:, j], outcomes[b][k][:, j], samples=500) for k in (one, other))
+            x, y = (paired(outcomes[a][k][:, j], outcomes[b][k][:, j], samples=500)[:3] for k in (one, other))
             if x[0] * y[0] < 0:
                 significant = all(low > 0 or high < 0 for _, low, high in (x, y))
                 rows.append((m, label(a), label(b), x[0], y[0], significant))
