@@ -12,9 +12,8 @@ import pytest
 from mrl_tutorial.cli import commands, ledger, parser
 
 ROOT = Path(__file__).parents[2]
-with (ROOT / "data" / "claims.csv").open(encoding="utf-8", newline="") as file:
-    CLAIMS = list(csv.DictReader(file))
-RESTING = [(claim["id"], name) for claim in CLAIMS for name in claim["results"].split()]
+with (ROOT / "data" / "ledger.csv").open(encoding="utf-8", newline="") as file:
+    RESTING = [(row["id"], name) for row in csv.DictReader(file) for name in row["results"].split()]
 
 
 @pytest.mark.parametrize("id, name", RESTING)
@@ -25,8 +24,8 @@ def test_a_measurement_that_a_claim_names_exists_and_its_notebook_reads_it(id, n
     else:
         command = re.search(r"^# command: (.+)$", text, re.MULTILINE)[1]
     (row,) = (row for row in ledger.read() if row["id"] == id)
-    (source,) = (ROOT / "notebooks" / "source").glob(f"{row['notebook']}_*.py")
-    assert f'"{Path(name).stem}"' in source.read_text(encoding="utf-8")
+    (source,) = (ROOT / "notebooks" / "evidence" / "source").glob(f"{row['notebook']}_*.py")
+    assert f'"{name}"' in source.read_text(encoding="utf-8")
     assert parser.main(["ledger", "--id", id]) == 0
     said = capsys.readouterr().out
     assert f"data/results/{name}" in said and command in said
@@ -37,18 +36,18 @@ def test_a_claim_is_told_in_full_with_its_cell(capsys):
     told = capsys.readouterr().out.split("\n\n")
     assert [text[:3] for text in told] == ["M5:", "R7:"]
     for row, text in zip((r for r in ledger.read() if r["id"] in ("M5", "R7")), told, strict=True):
-        for part in ("claim", "source", "test", "number", "published", "verdict", "why"):
+        for part in ("claim", "source", "test", "pair", "difference", "smallest", "published", "verdict", "sentence"):
             assert row[part] in text
-        name, line = re.search(r"\((notebooks/source/\S+\.py), line (\d+)\)", text).groups()
-        assert f'"claim-{row["id"]}"' in (ROOT / name).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+        stem = re.search(rf"claim-{row['id']} in notebooks/evidence/(\w+)\.ipynb", text)[1]
+        source = ROOT / "notebooks" / "evidence" / "source" / f"{stem}.py"
+        assert f'"claim-{row["id"]}"' in source.read_text(encoding="utf-8")
         assert f"--only {row['notebook']}" in text
 
 
 def test_where_the_repository_is_not_there_the_claim_is_still_told(tmp_path, monkeypatch, capsys):
-    """An installed package has the ledger and the claims, but neither notebooks nor measurements."""
-    for name in ("ledger.csv", "claims.csv"):
-        (tmp_path / "data").mkdir(exist_ok=True)
-        (tmp_path / "data" / name).write_bytes((ROOT / "data" / name).read_bytes())
+    """An installed package has the ledger, but neither notebooks nor measurements."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger.csv").write_bytes((ROOT / "data" / "ledger.csv").read_bytes())
 
     def data_file(name):
         path = tmp_path / "data" / name
@@ -59,4 +58,4 @@ def test_where_the_repository_is_not_there_the_claim_is_still_told(tmp_path, mon
     monkeypatch.setattr(ledger, "data_file", data_file)
     assert parser.main(["ledger", "--id", "R7"]) == 0
     said = capsys.readouterr().out
-    assert "claim-R7 in notebook 04" in said and "which the repository has" in said
+    assert "claim-R7 in notebook E3" in said and "which the repository has" in said

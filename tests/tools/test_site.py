@@ -136,7 +136,8 @@ def test_the_committed_lessons_make_a_site_in_which_every_link_leads_somewhere(t
     whole = tmp_path / "site"
     whole.mkdir()
     (tmp_path / "000.html").write_text("<title>x</title></body>")
-    known = pages.leads(["LEDGER.md"], [path.stem for path in BUILT])
+    proofs = runs.evidence()
+    known = pages.leads(["LEDGER.md"], [*(p.stem for p in BUILT), *(f"evidence/{run.stem}" for run in proofs)])
     lead = partial(pages.lead, known=known)
     made = []
     for path in BUILT:
@@ -147,6 +148,7 @@ def test_the_committed_lessons_make_a_site_in_which_every_link_leads_somewhere(t
         assert body.count('class="turn"') == body.count("<summary>Solution</summary>") >= 2
         made.append(pages.lesson(path.stem, body, (ROOT / "README.md").read_text(encoding="utf-8"), False))
     body = text.to_html((ROOT / "LEDGER.md").read_text(encoding="utf-8"), lead, set())
-    pages.write(whole, made, [pages.Page("ledger", "The ledger", body)])
+    shown = [pages.evidence(run.stem, lesson.article(run, whole, lead)) for run in proofs]
+    pages.write(whole, made, [pages.Page("ledger", "The ledger", body), *shown])
     assert links.broken(whole) == []
-    assert len(re.findall(r'href="\d\d_\w+\.html#claim-', body)) == len(ledger.read())
+    assert len(re.findall(r'href="E\d_\w+\.html#claim-', body)) == len(ledger.read())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mrl_tutorial.errors import InputError
 from tools.site import lesson, links, pages
-from tools.site.runs import Run, runs
+from tools.site.runs import Run, evidence, runs
 from tools.site.text import to_html
 
 
@@ -38,10 +38,11 @@ def make(site: Path, only: list[str] | None = None) -> list[str]:
 def _fill(site: Path, chosen: list[Run]) -> None:
     readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
     names = [name for name in pages.DOCUMENTS if (pages.ROOT / name).exists()]
-    known = pages.leads(names, [run.stem for run in chosen])
+    proofs = evidence()
+    known = pages.leads(names, [*(run.stem for run in chosen), *(f"evidence/{run.stem}" for run in proofs)])
     lead = partial(pages.lead, known=known)
     lessons = [pages.lesson(run.stem, lesson.article(run, site, lead), readme, run.fast) for run in chosen]
-    documents = []
+    documents = [pages.evidence(run.stem, lesson.article(run, site, lead)) for run in proofs]
     for name in names:
         text = (pages.ROOT / name).read_text(encoding="utf-8")
         body = f'<section class="prose">{to_html(text, lead, set())}</section>'

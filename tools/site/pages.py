@@ -58,9 +58,16 @@ def lesson(stem: str, body: str, readme: str, fast: bool) -> Page:
     return Page(stem, named[1], body, stem[:2], minutes, cells[-1], fast)
 
 
+def evidence(stem: str, body: str) -> Page:
+    """The page of an evidence notebook, called as its first heading says."""
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
+    assert found  # every notebook begins with one
+    return Page(stem, html.unescape(re.sub(r"<[^>]+>", "", found[1])).strip(" ¶#"), body)
+
+
 def leads(names: Iterable[str], stems: Iterable[str]) -> dict[str, str]:
     """File of the repository -> page of the site."""
-    return {f"notebooks/{stem}.ipynb": f"{stem}.html" for stem in stems} | {
+    return {f"notebooks/{stem}.ipynb": f"{Path(stem).name}.html" for stem in stems} | {
         name: f"{Path(name).stem.lower()}.html" for name in names
     }
 
@@ -70,7 +77,8 @@ def lead(url: str, known: dict[str, str]) -> str | None:
     if url.startswith(("https://", "http://", "mailto:", "#")):
         return url
     path, mark, place = url.partition("#")
-    for name in (path, f"notebooks/{path}"):
+    path = path.removeprefix("../")
+    for name in (path, f"notebooks/{path}", f"notebooks/evidence/{path}"):
         if name in known:
             return known[name] + mark + place
     return None

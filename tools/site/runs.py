@@ -60,6 +60,12 @@ def runs(only: list[str] | None = None) -> list[Run]:
     return [run for run in found.values() if run]
 
 
+def evidence() -> list[Run]:
+    """The committed evidence notebooks, which have no panels."""
+    found = [build.built(source, build.HERE) for source in build.sources(evidence=True) if source.stem.startswith("E")]
+    return [Run(path, ()) for path in found if path.exists()]
+
+
 def committed(source: Path) -> Run | None:
     """The committed notebook, if the pages of its panels are there and of the same run."""
     notebook = build.HERE / f"{source.stem}.ipynb"
