@@ -81,8 +81,9 @@ class FaissIndex:
         self.n, self.dim = x.shape
         self.compared: dict[int, float] = {}  # ef -> documents that a query of the last such search was compared with
         shape = self._shape(options)
-        # Euclidean distances of unit vectors rank as their cosines do
-        metric = faiss.METRIC_L2 if cosine else faiss.METRIC_INNER_PRODUCT
+        # Euclidean distances of unit vectors rank as their cosines do, and codes are made to keep distances
+        self.near = cosine and kind != "int8"
+        metric = faiss.METRIC_L2 if self.near else faiss.METRIC_INNER_PRODUCT
         self.index = faiss.index_factory(self.dim, FACTORY[kind].format(**shape), metric)
         self.lists, self.codes = shape.get("lists", 0), shape.get("codes", 0)
         if "links" in shape:
@@ -150,6 +151,6 @@ class FaissIndex:
             distances, rows = self.index.search(floats(queries[:, : self.dim], self.cosine), k, **self._given)
         if "ef" in self.options and len(queries):
             self.compared[self.options["ef"]] = faiss.cvar.hnsw_stats.ndis / len(queries)
-        scores = 1 - distances.astype(np.float64) / 2 if self.cosine else distances.astype(np.float64)
+        scores = 1 - distances.astype(np.float64) / 2 if self.near else distances.astype(np.float64)
         scores[rows < 0] = -np.inf
         return rows, scores

@@ -47,8 +47,8 @@ def plan_retrieval(
     It does so on dev, and by a bootstrap with the chance that the config asks for on as many queries as test has; as
     the cheapest of many it is a little lucky all the same. embeddings: {"dev", "test"}, each {"queries" (L, Q, D),
     "documents" (L, N, D)} as `embed_splits` gives them; queries without a relevant document are left out. encoder: what
-    made them: vectors are compared as it does it, and its encoding of a query counts in ms; without embeddings it makes
-    them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises InputError before any search for a
+    made them: vectors are compared as it does it, and its encoding of a query counts when ms are the cost; without
+    embeddings it makes them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises InputError before any search for a
     task that is not retrieval, an unknown setting, metric, cost, cell or engine, a target outside (0, 1], and
     embeddings of another shape.
 
@@ -75,7 +75,7 @@ def plan_retrieval(
         if value not in known:
             raise InputError(f"{what} {value!r} is unknown: choose one of {', '.join(known)}")
     texts = [task.queries[name] for name in task.judged("dev")[:TEXTS]]
-    encoding = None if encoder is None else partial(_encoding, encoder, texts, config.race)
+    encoding = None if encoder is None or config.cost != "ms" else partial(_encoding, encoder, texts, config.race)
     trial = _Trial(dev, config, Chance(target, dev.queries.shape[1], test.queries.shape[1]), encoding)
     tried = list(trial.plans(progress))
     full, cost = tried[0], config.cost

@@ -46,7 +46,7 @@ class Plan:
     """A path and what it gives. dev, test: the measure (test: None where it was not asked for). chance: that as many
     other queries keep the target. flops: multiply-adds of one query, with its encoding where a geometry was given.
     bytes_read: by one query. bytes_held: kept in memory. ms: of one query's search, measured here, with its encoding
-    where an encoder was given (encode_ms); None where it was not timed."""
+    where ms were the cost and an encoder was given (encode_ms); None where it was not timed."""
 
     stages: tuple[Stage, ...]
     dev: float
