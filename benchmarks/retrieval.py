@@ -1,227 +1,188 @@
-"""Ways to search at equal quality: exact, HNSW, IVF-PQ, shortlist and rerank, funnel, binary; real and fitted vectors.
+"""Recall against speed of every way to search, in batches and alone, each at full width and on a prefix with rerank.
 
-Each way has settings, cheapest first. The first that reaches TUNED (recall@10 or nDCG@10 of exact search's own ten) on
-the first half of the queries is timed on the other half, where it should be within half a point of exact search. All
-vectors are rotated by PCA: cosines at full width stay, and prefixes carry what training for prefixes would put there.
-One way shows the coordinates as they were.
+Settings are chosen on the first half of the queries, for the race that they run in, and scored on the other half. All
+searches run on one thread. Vectors are rotated by PCA: cosines at full width stay, and prefixes carry what training for
+prefixes would put there. A way's rows are written when it is measured, and an interrupted run goes on from there.
 """
 
 from __future__ import annotations
 
+import json as jsonlib
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.fitted import fit, rotation, shape
-from benchmarks.sentences import load_sentences
+from benchmarks import spread
+from benchmarks.retrieval_parts import NAMES, PREFIX, Part, kept_index, load_part
+from benchmarks.retrieval_report import table
+from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.files import write_json
-from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.retriever import Retriever
-from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
-from mrl_tutorial.topk import unit
+from mrl_tutorial.retrieval.indexes import Vectors
+from mrl_tutorial.retrieval.timing import BATCH, RACES, found_share, milliseconds
+from mrl_tutorial.topk import as_tensor, rerank
 
-THREADS = 2
-EQUAL = 0.995
-TUNED = 0.998  # asked for on the first half of the queries, to have EQUAL on the second
-BATCH = 256
-SENTENCES = 160_000  # at most, a sample of all that there are
+K = 10
+WORTH = 0.85  # recall below which a setting is not timed
+LARGE = 500_000  # documents from which on what is slow to build or to scan is left out
+SECONDS = 0.5  # that a measurement takes at most, once it has been repeated a few times
+LEFT_OUT = {
+    "faiss flat": "a batch takes minutes",
+    "hnsw": "building takes an hour; hnsw-int8 is built on the prefix",
+    "ivf": "clustering takes many minutes; ivfpq is built with 1,024 lists",
+}
+Search = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Way:
+    """An engine over the first `dim` coordinates, built with `build`; settings, cheapest first: the options of a search
+    and the depth that is reranked in the type `kind` (0: nothing is)."""
+
+    engine: str
+    dim: int
+    settings: tuple[tuple[dict[str, int], int], ...]
+    build: dict[str, int] | None = None
+    kind: str = "float32"
+
+    @property
+    def name(self) -> str:
+        return f"{self.engine}, {self.dim}" + (f", rerank {self.kind}" if self.settings[-1][1] else "")
 
 
 def run(json: str | None = None, quick: bool = False) -> dict:
-    """Print the tables and return them; write them to `json`. quick: a few thousand vectors, to see that it runs."""
-    sentences = load_sentences(60 if quick else 1)
-    chosen = np.random.default_rng(0).permutation(len(sentences))[: 1500 if quick else SENTENCES]
-    sentences = [sentences[i] for i in np.sort(chosen)]
-    print(f"{len(sentences):,} sentences of installed documentation", flush=True)
-    encoder = Encoder.load()
-    plain = unit(np.asarray(encoder.encode_layers(sentences, layers=[encoder.n_layers])[0]))  # (N, D), cached
-    axes = rotation(plain)
-    n_queries, rng = (60, 400)[not quick], np.random.default_rng(0)
-    order = rng.permutation(len(plain))
-    asked, kept = order[:n_queries], np.sort(order[n_queries:])
-    rotated = unit(plain @ axes)
-    machine = roofline(quick)
-    parts = [
-        compare("real sentences", rotated[kept], rotated[asked], machine, quick, plain=(plain[kept], plain[asked]))
-    ]
-    sample = fit(rotated, 32 if quick else 2048)
-    size = 4000 if quick else 1_000_000
-    sampled = sample(size + n_queries, 1)
-    parts.append(compare("vectors fitted to them", sampled[n_queries:], sampled[:n_queries], machine, quick))
-    real, made = shape(rotated[kept]), shape(sampled[n_queries:][: len(kept)])
-    result = {
-        "bench": "retrieval",
-        "encoder": encoder.name,
-        "threads": THREADS,
-        "equal": EQUAL,
-        "machine": machine,
-        "shape": {"real": real, "fitted": made},
-        "parts": parts,
-    }
-    print("\nfitted against real: " + ", ".join(f"{name} {made[name]:.3f} against {real[name]:.3f}" for name in real))
-    if json:
-        write_json(json, {"command": "mrl-tutorial bench retrieval", **result})
-    return result
+    """Measure all parts, print and return rows; `json` is read first and written after each way. quick: small parts."""
+    torch.set_num_threads(1)
+    path = Path(json) if json else None
+    found = jsonlib.loads(path.read_text()) if path and path.exists() else {}
+    found = {"command": "mrl-tutorial bench retrieval", "bench": "retrieval", **found}
+    found |= {"machine": found.get("machine") or machine(quick), "parts": found.get("parts", {})}
+    with threadpool_limits(1):
+        for name in ("real", "hard") if quick else NAMES:
+            part, done = load_part(name, quick), found["parts"].setdefault(name, {"rows": []})
+            n, width = part.documents.shape
+            done |= {"name": part.name, "documents": n, "width": width, "shape": part.shape}
+            done |= {"left_out": LEFT_OUT} if n > LARGE else {}
+            for way in ways(n, width):
+                if not any(row["way"] == way.name for row in done["rows"]):
+                    done["rows"] += measure(name + "-quick" * quick, part, way)
+                    if path:
+                        write_json(path, found)
+            print(f"\n{part.name}: {n:,} x {width}\n" + table(done["rows"]), flush=True)
+    return found
 
 
-def ways(n: int, width: int) -> dict[str, list[tuple[Stage, ...]]]:
-    """Name -> settings, cheapest first."""
-    graphs = (64, 128) if n <= 500_000 else (64,)  # a graph over a million vectors takes minutes to build
-    depths = [20, 50, 100, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200]
-    small = [d for d in (16, 32, 64, 96, 128, 192) if d < width]
-    searches = [16, 32, 64, 128, 256, 512, 1024, 2048]
-
-    def two(engine: str, rerank: str) -> list[tuple[Stage, ...]]:
-        made = [shortlist(d, width, k, engine=engine, rerank=rerank) for d in small for k in depths]
-        one = 4 if engine == "float32" else 1
-        # a survivor, fetched from anywhere in memory and sorted, takes about as long as 12 kB in a row
-        return sorted(made, key=lambda s: n * s[0].dim * one + (s[0].depth or n) * 12_000)
-
-    return {
-        "exact": [(Stage(width),)],
-        "exact, FAISS": [(Stage(width, engine="faiss-flat"),)],
-        "HNSW, full width": [(Stage(width, engine="hnsw", options={"ef": ef}),) for ef in searches],
-        "IVF-PQ + rerank": [
-            shortlist(width, width, k, engine="ivfpq", options={"probe": p, "codes": width // 4})
-            for p, k in ((8, 100), (16, 100), (32, 200), (64, 400), (128, 800))
-        ],
-        "two stages": two("float32", "float32"),
-        "two stages, int8 scan": two("faiss-int8", "float32"),
-        "two stages, int8": two("faiss-int8", "int8-rotated"),
-        "funnel": [
-            funnel((d, 2 * d, 4 * d, width), (8 * k, 4 * k, k))
-            for d in small if 4 * d < width for k in (25, 50, 100, 200)
-        ],
-        "HNSW, small + rerank": [
-            shortlist(d, width, k, engine="hnsw", options={"ef": k}) for d in graphs if d < width for k in depths
-        ],
-        "binary + rerank": [shortlist(width, width, k, engine="binary") for k in depths],
-        "binary + int8": [shortlist(width, width, k, engine="binary", rerank="int8-rotated") for k in depths],
-    }  # fmt: skip
+def ways(n: int, width: int) -> Iterator[Way]:
+    """Every engine at full width and on the prefix."""
+    lists = {"lists": 1024 if n > LARGE else 0}
+    depths, looks = (20, 50, 100, 200, 400, 800), (10, 20, 40, 80, 160, 320)
+    yield Way("topk", width, (({}, 0),))
+    yield Way("float32", width, (({}, 0),))
+    for dim in (width, PREFIX):
+        full = dim == width
+        scans: tuple[tuple[dict[str, int], int], ...] = tuple(({}, depth) for depth in ((20,) if full else depths[1:]))
+        for precision in ("bfloat16", "int8"):
+            yield Way(f"torch-{precision}", dim, scans)
+        if n <= LARGE:
+            yield Way("faiss-flat", dim, (({}, 0),) if full else scans)
+            yield Way("hnsw", dim, tuple(({"ef": max(16, k)}, 0 if full else k) for k in depths))
+            yield Way("ivf", dim, tuple(({"probe": p}, 0 if full else 200) for p in (4, 8, 16, 32, 64, 128)))
+        if n <= LARGE or not full:
+            yield Way("hnsw-int8", dim, tuple(({"ef": k}, 20 if full else k) for k in depths))
+        for codes in {dim // 2, dim // 4}:
+            yield Way("pq", dim, tuple(({}, k) for k in depths), {"codes": codes})
+        probes = [({"probe": p}, k) for p, k in ((4, 50), (8, 100), (16, 100), (32, 200), (64, 200), (128, 400))]
+        yield Way("ivfpq", dim, tuple(probes), {"codes": dim // 2, **lists})
+        yield Way("rabitq", dim, tuple(({}, k) for k in (*depths[1:], 1600)))
+        yield Way("binary", dim, tuple(({}, k) for k in (*depths[1:], 1600)))
+        shape = {"links": 32, "build": 64 if n > LARGE else 128}
+        graph = tuple(({"window": max(k, 10)}, 0 if full else k) for k in (looks if full else depths))
+        yield Way("vamana-lvq", dim, graph, shape)
+        yield Way("leanvec", dim, graph, shape | ({"reduced": max(64, dim // 3)}))
+    yield Way("vamana-lvq", PREFIX, graph, shape, "int8")
+    yield Way("pq", PREFIX, tuple(({}, k) for k in depths), {"codes": PREFIX // 2}, "int8")
 
 
-def compare(name: str, documents: np.ndarray, queries: np.ndarray, machine: dict, quick: bool,
-            plain: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:  # fmt: skip
-    """Tune every way on the first half of the queries, time it on the second. documents (N, D), queries (Q, D)."""
-    n, width = documents.shape
-    half = len(queries) // 2
-    base = Retriever(documents, [Stage(width)], threads=THREADS)
-    truth = base.search(queries, 10).rows
-    settings = ways(n, width)
-    if quick:
-        settings = {way: paths[:: max(1, len(paths) // 3)] for way, paths in settings.items()}
-    tuned, rows = {}, []
-    for way, paths in settings.items():
-        if not paths or (way == "IVF-PQ + rerank" and not 39 * 256 <= n <= 500_000):
-            continue  # too narrow, too few to train on, or minutes of training
-        tuned[way] = _tune(base, paths, queries[:half], truth[:half]), queries
-    if plain is not None:
-        other = Retriever(plain[0], [Stage(width)], threads=THREADS)
-        found = _tune(other, settings["two stages"], plain[1][:half], truth[:half])
-        tuned["two stages, not rotated"] = found, plain[1]
-    print(f"\n{name}: {n:,} x {width}, {len(queries) - half} queries, {THREADS} threads", flush=True)
-    timed = _time({way: (retriever, q[half:]) for way, (retriever, q) in tuned.items()}, quick)
-    for way, (retriever, q) in tuned.items():
-        recall, ndcg = quality(retriever.search(q[half:], 10).rows, truth[half:])
-        rows.append({
-            "way": way, "path": "; ".join(str(replace(stage, layer=None)) for stage in retriever.stages),
-            "recall@10": recall, "ndcg@10": ndcg,
-            "equal": max(recall, ndcg) >= EQUAL, **timed[way], "build_seconds": retriever.build_seconds,
-            "bytes": sum(retriever.nbytes.values()), "multiply_adds": retriever.flops(),
-            "bytes_read": retriever.bytes_read(),
-            "roofline_single_ms": 1e3 * retriever.bytes_read() / machine["bytes_per_second"],
-            "roofline_per_second": machine["multiply_adds_per_second"] / retriever.flops(),
-        })  # fmt: skip
-    exact = next(row for row in rows if row["way"] == "exact")
-    for row in rows:
-        row["times_exact"] = row["per_second"] / exact["per_second"]
-    _print(rows)
-    return {"name": name, "documents": n, "width": width, "queries": len(queries) - half, "rows": rows}
-
-
-def quality(rows: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """recall@10 and nDCG@10 of rows (Q, 10) where the ten of `truth` (Q, 10) are relevant."""
-    hit = (rows[:, :, None] == truth[:, None]).any(2)
-    discount = 1 / np.log2(np.arange(2, hit.shape[1] + 2))
-    return float(hit.mean()), float((hit * discount).sum(1).mean() / discount.sum())
-
-
-def roofline(quick: bool) -> dict[str, float]:
-    """What this machine reads from memory and multiplies on THREADS threads, best of five: bytes and multiply-adds a
-    second."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2**16 if quick else 2**20, 256), dtype=np.float32)  # 1 GiB: far beyond any cache
-    q = rng.standard_normal((BATCH, 256), dtype=np.float32)
-    edges = [len(x) * i // THREADS for i in range(THREADS + 1)]
-
-    def read(first: int, last: int) -> None:
-        for a in range(first, last, 4096):
-            x[a : min(a + 4096, last)] @ q[0]
-
-    def multiply(first: int, last: int) -> None:
-        for _ in range(8):
-            x[:2048] @ q.T
-
-    def rate(job: Callable[[int, int], None], amount: int) -> float:
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            list(pool.map(job, edges[:-1], edges[1:]))
-            seconds.append(time.perf_counter() - began)
-        return amount / min(seconds)
-
-    with threadpool_limits(1), ThreadPoolExecutor(THREADS) as pool:
-        return {
-            "bytes_per_second": rate(read, x.nbytes),
-            "multiply_adds_per_second": rate(multiply, 8 * THREADS * 2048 * 256 * BATCH),
-        }
-
-
-def _tune(base: Retriever, paths: Sequence[tuple[Stage, ...]], queries: np.ndarray, truth: np.ndarray) -> Retriever:
-    """The first of `paths` that is as good as exact search, else the best of them."""
-    best, most = base, -1.0
-    for path in paths:
-        retriever = base.with_stages(path)
-        reached = max(quality(retriever.search(queries, 10).rows, truth))
-        if reached > most:
-            best, most = retriever, reached
-        if reached >= TUNED or any(stage.depth is not None and stage.depth >= base.n for stage in path):
+def measure(name: str, part: Part, way: Way) -> list[dict[str, Any]]:
+    """The settings that no other beats, in either race, on the first half of the queries; measured on the other."""
+    x, half = part.documents, len(part.queries) // 2
+    (tune, score), (wanted, truth) = np.split(part.queries, [half]), np.split(part.truth, [half])
+    index, about = kept_index(name, way.engine, x, way.dim, way.build or {}) if way.engine != "topk" else (None, {})
+    vectors, tried, rows = Vectors(x, way.kind), list[dict[str, Any]](), list[dict[str, Any]]()
+    held = x.nbytes if index is None else index.cost.nbytes + vectors.kept.nbytes * bool(way.settings[-1][1])
+    for options, depth in way.settings:
+        search = searching(index, x, options, vectors, depth)
+        recall = found_share(search(tune), wanted)
+        took = {race: milliseconds(search, tune, race, repeats=2) if recall >= WORTH else np.inf for race in RACES}
+        tried.append({"options": options, "depth": depth, "tune": {"recall": recall, **took}})
+        if recall >= 0.9995:
             break
-    return best
+    kept = {i for race in RACES for i in pareto([t["tune"][race] for t in tried], [t["tune"]["recall"] for t in tried])}
+    for row in (tried[i] for i in sorted(kept) if tried[i]["tune"]["recall"] >= WORTH):
+        search = searching(index, x, row["options"], vectors, row["depth"])
+        row |= {"recall": found_share(search(score), truth), **timed(search, score), **about, "bytes": held}
+        rows.append({"way": way.name, "engine": way.engine, "dim": way.dim, **row})
+        print(f"{way.name:<34} {row['options']} {row['depth']}: recall {row['recall']:.4f}, "
+              f"{row['per_second']:,.0f}/s, {row['p50']:.3f} ms", flush=True)  # fmt: skip
+    return rows or [{"way": way.name, "engine": way.engine, "dim": way.dim, **tried[-1]}]
 
 
-def _time(tuned: dict[str, tuple[Retriever, np.ndarray]], quick: bool) -> dict[str, dict[str, float]]:
-    """Milliseconds of single queries (p50, p95) and queries a second in batches, taken in turns."""
-    singles: dict[str, list[float]] = {way: [] for way in tuned}
-    batches: dict[str, list[float]] = {way: [] for way in tuned}
-    for around in range(2 if quick else 4):
-        for way, (retriever, queries) in tuned.items():
-            many = np.resize(queries, (BATCH, queries.shape[1]))
-            began = time.perf_counter()
-            retriever.search(many, 10)
-            if around:
-                batches[way].append(BATCH / (time.perf_counter() - began))
-            for query in queries[:20] if quick else queries:
-                began = time.perf_counter()
-                retriever.search(query, 10)
-                if around:
-                    singles[way].append(1e3 * (time.perf_counter() - began))
-    return {
-        way: {"p50_ms": float(np.quantile(singles[way], 0.5)), "p95_ms": float(np.quantile(singles[way], 0.95)),
-              "per_second": float(np.median(batches[way]))}
-        for way in tuned
-    }  # fmt: skip
+def searching(index: Any, x: np.ndarray, options: dict[str, int], vectors: Vectors, depth: int) -> Search:
+    """queries (B, D) or (D,) -> rows (B, 10). No index: plain torch, a product and torch.topk for each block."""
+    documents = as_tensor(x)
+    index = index.with_options({**index.options, **options}) if options else index
+
+    def search(queries: np.ndarray) -> np.ndarray:
+        q = np.atleast_2d(queries)
+        if index is None:
+            found = [(torch.from_numpy(q) @ documents[a : a + 4096].T).topk(K) for a in range(0, len(x), 4096)]
+            best = torch.cat([f.values for f in found], 1).topk(K).indices
+            return torch.cat([f.indices + 4096 * i for i, f in enumerate(found)], 1).gather(1, best).numpy()
+        rows = index.search(q, depth or K)[0]
+        return rerank(q, rows, vectors, K)[0] if depth else rows
+
+    return search
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
-    print(f"{'':<24}{'recall':>7}{'nDCG':>7}{'p50 ms':>8}{'p95 ms':>8}{'roof ms':>8}{'queries/s':>10}{'x exact':>8}"
-          f"{'build s':>8}{'MB':>8}  path")  # fmt: skip
-    for r in rows:
-        print(f"{r['way']:<24}{r['recall@10']:>7.3f}{r['ndcg@10']:>7.3f}{r['p50_ms']:>8.2f}{r['p95_ms']:>8.2f}"
-              f"{r['roofline_single_ms']:>8.2f}{r['per_second']:>10.0f}{r['times_exact']:>8.2f}{r['build_seconds']:>8.1f}"
-              f"{r['bytes'] / 1e6:>8.1f}  {r['path']}{'' if r['equal'] else ' (not equal)'}")  # fmt: skip
+def timed(search: Search, queries: np.ndarray) -> dict[str, float]:
+    """Queries a second in batches of 256, the median; milliseconds of single queries, p50 and p95."""
+    batches = _repeat(partial(search, np.resize(queries, (BATCH, queries.shape[1]))), 3)
+    each = cycle(queries)
+    alone = _repeat(lambda: search(next(each)), 10, len(queries))
+    p50, p95 = np.quantile(alone, [0.5, 0.95])
+    return {"per_second": BATCH / spread(batches)["median"], "p50": 1e3 * float(p50), "p95": 1e3 * float(p95)}
+
+
+def _repeat(job: Callable[[], object], least: int, most: int = 20) -> list[float]:
+    """Seconds of each of `least` to `most` repetitions, no more than SECONDS beyond the least, after a warm-up."""
+    job()
+    seconds: list[float] = []
+    while len(seconds) < least or (len(seconds) < most and sum(seconds) < SECONDS):
+        began = time.perf_counter()
+        job()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def machine(quick: bool = False) -> dict[str, Any]:
+    """Processor and versions; the peaks of one thread: bytes a second read, multiply-adds a second by type."""
+    x = torch.ones(2**16 if quick else 2**20, 256)  # 1 GiB: far beyond most caches
+    peaks = {"bytes_per_second": x.numel() * 4 / min(_repeat(lambda: x @ x[0], 3))}
+    size = 512 if quick else 2048
+    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.int8)):
+        a = torch.ones(size, size).to(kind)
+        product = partial(torch._int_mm if name == "int8" else torch.mm, a, a.T)  # what the scans use
+        peaks[f"{name}_multiply_adds_per_second"] = size**3 / min(_repeat(product, 3))
+    about = Path("/proc/cpuinfo").read_text()
+    cpu = next(line.split(":")[1].strip() for line in about.splitlines() if "model name" in line)
+    has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8") if flag in about]
+    versions = {name: version(name) for name in ("numpy", "torch", "faiss-cpu", "scalable-vs")}
+    return {"processor": cpu, "instructions": has, "threads": 1, "versions": versions, **peaks}
