@@ -1,4 +1,4 @@
-"""What the comparison of notebook 01 says, in tables, curves and sentences.
+"""What the comparison of notebook 01 says, in tables and curves.
 
 An outcome is an array (S, M, N): training seed, size, tested item. Outcomes come as baseline -> measure -> outcome.
 """
@@ -64,30 +64,6 @@ def gaps(dims: Sequence[int], a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
         mean, low, high = paired(a[:, j], b[:, j])[:3]
         rows.append((m, mean, low, high, low >= -MARGIN, low > 0, high < 0))
     return pd.DataFrame(rows, columns=["size", "difference", "low", "high", "not_worse", "better", "worse"])
-
-
-def from_size(dims: Sequence[int], true: Sequence[bool]) -> int | None:
-    """The smallest size from which on it is true at every size; None where it is not true at the largest.
-
-    >>> from_size((2, 4, 8), (True, False, True))
-    8
-    """
-    found = None
-    for m, yes in zip(reversed(dims), reversed(list(true)), strict=True):
-        if not yes:
-            break
-        found = m
-    return found
-
-
-def in_words(sizes: Sequence[int]) -> str:
-    """Sizes as they are written in a sentence.
-
-    >>> in_words((2, 4, 8)), in_words((2,)), in_words(())
-    ('2, 4 and 8', '2', 'none')
-    """
-    *most, last = [str(s) for s in sizes] or ["none"]
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def discordant(dims: Sequence[int], outcomes: Outcomes, one: str, other: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mrl_tutorial import Stage, embed_splits, measure_path, shortlist
+from mrl_tutorial import InputError, Stage, embed_splits, measure_path, shortlist
 from mrl_tutorial.evaluation.statistics import MARGIN, paired
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.models.layers import resolve_precision
@@ -30,7 +30,7 @@ class Kept(NamedTuple):
 def kept_path(task: Any, encoder: Any, embedded: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> Kept:
     """A shortlist by a prefix of the last layer, reranked at full width: the cheapest whose difference to exact search
     on *dev* has its whole 95 % interval above -0.01, measured on test, and read from the cache the next time.
-    embedded: what `embed_splits` gives, where it is there already."""
+    embedded: what `embed_splits` gives, where it is there already. Raises InputError where no shortlist keeps it."""
     width = encoder.width
 
     def measured() -> dict[str, np.ndarray]:
@@ -45,7 +45,7 @@ def kept_path(task: Any, encoder: Any, embedded: Mapping[str, Mapping[str, np.nd
                 fewer = costs.search_flops(n, width) / flops
                 found = measure_path(task, last, path, "test")
                 return {"path": np.array([d, k, fewer]), "full": exact["test"], "part": found}
-        raise AssertionError("a path that hands on nearly all documents loses nothing")
+        raise InputError(f"no shortlist of up to {DEPTHS[-1]} documents keeps the quality of exact search on dev")
 
     name = key(2, task.fingerprint(), encoder.fingerprint(), resolve_precision("auto"), DEPTHS, encoder.dims)
     found = remembered("paths", name, measured)

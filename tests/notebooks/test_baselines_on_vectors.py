@@ -98,16 +98,7 @@ def test_principal_components_are_scikit_learns(data):
     assert torch.equal(shuffled.sort(-1).values, features.sort(-1).values) and not torch.equal(shuffled, features)
 
 
-def test_sizes_in_words_and_gaps():
-    assert baseline_report.from_size((2, 4, 8), (False, True, True)) == 4
-    assert baseline_report.from_size((2, 4, 8), (True, True, True)) == 2
-    assert baseline_report.from_size((2, 4, 8), (True, False, False)) is None
-    assert [baseline_report.in_words(sizes) for sizes in ((), (2,), (2, 8), (2, 4, 8))] == [
-        "none",
-        "2",
-        "2 and 8",
-        "2, 4 and 8",
-    ]
+def test_gaps():
     better = baseline_report.gaps((2,), np.ones((2, 1, 50)), np.zeros((2, 1, 50))).iloc[0]
     assert better.better and better.not_worse and not better.worse and better.difference == 1
 

@@ -1,0 +1,116 @@
+"""What several evidence notebooks share: cascades by seed, paths that keep quality, sets compared, sweeps judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from evidence import cascade_runs, kept_paths, labeled_sets, published_grids
+
+from mrl_tutorial import load_task, measure_path
+from mrl_tutorial.classification import cascade
+from mrl_tutorial.classification.labeled_vectors import scaled
+from mrl_tutorial.classification.small_networks import NetworkConfig
+from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.stages import Stage, shortlist
+from mrl_tutorial.tasks.types import RetrievalTask
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+
+
+def test_folds_leave_a_fifth_for_thresholds_and_test_every_item_once_a_seed():
+    parts = cascade_runs.fivefold(load_task("digits"), (0, 1))
+    assert len(parts) == 10 and [p[3] for p in parts] == [0] * 5 + [1] * 5
+    for train, held, test, _ in parts:
+        assert len(held) == (len(train) + len(held)) // 5
+        assert not (set(train) & set(held) or set(test) & (set(train) | set(held)))
+    assert sorted(np.concatenate([p[2] for p in parts[:5]])) == list(range(1797))
+
+
+def test_folds_are_put_together_a_row_for_each_seed():
+    runs = [{"items": np.array(rows)} for rows in ([2, 0], [1], [0, 1], [2])]
+    right = [np.array([1, 0]), np.array([1]), np.array([1, 0]), np.array([0])]
+    assert cascade_runs.by_seed(runs, right).tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
+def test_a_cascade_is_compared_with_its_own_largest_size():
+    rng = np.random.default_rng(0)
+    confidence, right = rng.random((2, 40)), rng.random((2, 40)) < 0.7
+    answers = cascade.Answers((8, 16), confidence, right, 3)
+    gap, final, shares = cascade_runs.against_own_full_size(
+        [{"held": answers, "test": answers, "items": np.arange(40)}]
+    )
+    threshold = next(
+        t for t in cascade.GRID
+        if np.where(confidence[0] >= t, right[0], right[1]).mean() >= right[1].mean()
+    )  # fmt: skip
+    stop = confidence[0] >= threshold
+    assert final[0] == pytest.approx(8 * stop.mean() + 16 * (~stop).mean()) and shares[0] == pytest.approx(stop.mean())
+    assert gap.mean == pytest.approx(np.where(stop, right[0], right[1]).mean() - right[1].mean())
+
+
+def test_networks_are_trained_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 12)).astype(np.float32), np.arange(60) % 3
+    rows = np.arange(60)
+    plan = NetworkConfig(dims=(2, 4), width=4, hidden=0, epochs=1)
+    first = cascade_runs.text_runs(x, y, (rows[:30], rows[30:45], rows[45:]), plan, (0,))
+    monkeypatch.setattr(cascade_runs, "train_networks", None)  # calling it would fail
+    again = cascade_runs.text_runs(x, y, (rows[:30], rows[30:45], rows[45:]), plan, (0,))
+    assert list(first) == ["MRL", "MRL-E", "full size alone"]
+    assert (first["MRL"][0]["test"].confidence == again["MRL"][0]["test"].confidence).all()
+    assert first["MRL"][0]["test"].confidence.shape == (2, 15)
+
+
+def test_the_cheapest_path_that_keeps_quality_on_dev_is_measured_on_test():
+    class Whole:  # an encoder whose vectors are handed over
+        width, dims = 16, (8, 16)
+
+        def fingerprint(self):
+            return "whole"
+
+    names = [f"d{i}" for i in range(60)]
+    judged = {f"q{i}": {name: 1} for i, name in enumerate(names)}
+    splits = {"dev": list(judged)[:30], "test": list(judged)[30:]}
+    task = RetrievalTask("toy", "made", dict.fromkeys(names, ""), dict.fromkeys(judged, ""), judged, splits)
+    rng = np.random.default_rng(0)
+    documents = rng.normal(size=(1, len(task.corpus), 16)).astype(np.float32)
+    row = {d: i for i, d in enumerate(task.corpus)}
+    embedded = {}
+    for split in ("dev", "test"):
+        asked = [row[next(iter(task.qrels[q]))] for q in task.judged(split)]
+        embedded[split] = {"queries": documents[:, asked], "documents": documents}  # a query is its own document
+    found = kept_paths.kept_path(task, Whole(), embedded)
+    assert (found.full == 1).all() and (found.part == 1).all() and found.dim == 8
+    assert found.depth == min(k for k in kept_paths.DEPTHS if k < len(row))
+    assert found.fewer == costs.search_flops(len(row), 16) / costs.adaptive_flops(len(row), 8, found.depth, 16)
+    again = kept_paths.kept_path(task, Whole(), None)  # from the cache
+    assert (again.part == measure_path(task, embedded, shortlist(8, 16, found.depth), "test")).all()
+    assert measure_path(task, embedded, [Stage(16)], "test").tolist() == again.full.tolist()
+
+
+def test_compared_sets_name_their_means_and_differences():
+    data = scaled("toy", np.eye(4, dtype=np.float32), np.arange(4), [(np.arange(2), np.arange(2, 4))])
+    plan = NetworkConfig(dims=(2, 4), width=4)
+    a, b = np.array([[[1.0, 0], [1, 1]]]), np.array([[[0.0, 0], [1, 0]]])  # (seed, size, item)
+    s = labeled_sets.Compared("toy", data, plan, {"MRL": {"1nn": a}, "alone": {"1nn": b}})
+    assert s.mean("MRL", "1nn", 2) == 0.5 and s.of("MRL", "1nn", 4).tolist() == [[1, 1]]
+    assert s.gap("1nn", 4, "MRL", "alone").mean == 0.5
+
+
+def test_a_sweep_that_was_too_short_names_the_longer_one():
+    header = {
+        "command": "mrl-tutorial sweep --recipes mrl --steps 50 --lr 3e-5 --out data/results/x.csv",
+        "steps": "50",
+    }
+    assert not published_grids.trained_enough(header) and published_grids.trained_enough({"steps": "1500"})
+    assert published_grids.longer(header).endswith("mrl-tutorial sweep --recipes mrl --steps 1500 --lr 3e-5")
+
+
+def test_a_mean_over_cells_is_resampled_over_seeds():
+    values = np.array([[[0.1, 0.3], [9.0, 9.0]], [[0.2, 0.4], [9.0, 9.0]]])  # (seeds, layers, dims)
+    stack = published_grids.Stack(values, (0, 1), (1, 2), (8, 16))
+    found = published_grids.over_seeds(stack, np.array([[True, True], [False, False]]))
+    assert found.mean == pytest.approx(0.25) and (found.low, found.high) == pytest.approx((0.2, 0.3))
