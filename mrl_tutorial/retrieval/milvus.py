@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,9 @@ class MilvusStore:
     uri: a file name ending in .db (embedded Milvus Lite), or the address of a server or cluster. collection: its name
     there. index, build: how Milvus searches the short vectors (FLAT is exact), and that index's settings. connection:
     as pymilvus.MilvusClient takes it (token, timeout: the seconds for which a lost connection is tried again).
-    Raises InputError without pymilvus, and where Milvus does not answer or refuses.
+    Raises InputError without pymilvus, and where Milvus does not answer or refuses. Nothing is opened yet.
 
-    >>> store = MilvusStore("course.db", ds=64)  # nothing is opened yet
+    >>> store = MilvusStore("course.db", ds=64)
     >>> store.load(documents, ids)  # doctest: +SKIP
     6306
     >>> store.search(queries, k=10, depth=100, where='id like "numpy%"').names()  # doctest: +SKIP
@@ -94,13 +93,13 @@ class MilvusStore:
             raise InputError(f"Milvus holds {held} rows of {n}: load again; if it stays so, drop() and load anew")
         return written
 
-    def upsert(self, rows: Sequence[int], documents: np.ndarray, ids: Sequence[str] | None = None) -> None:
+    def upsert(self, rows: Iterable[int], documents: np.ndarray, ids: Sequence[str] | None = None) -> None:
         """Put documents (n, D) in the places `rows`, old ones or new; the next search sees them. A `load` undoes it."""
         names = self._checked(documents, list(map(str, rows)) if ids is None else ids)
         self._prepare(documents.shape[1])
         self._write(rows, documents, names, 0)
 
-    def delete(self, rows: Sequence[int]) -> None:
+    def delete(self, rows: Iterable[int]) -> None:
         """Take out the documents in the places `rows`; the next search no longer finds them. A `load` undoes it."""
         self._call("delete", ids=[int(row) for row in rows])
 
@@ -127,7 +126,7 @@ class MilvusStore:
         rows, scores = np.full((len(q), k), -1, dtype=np.int64), np.full((len(q), k), -np.inf)
         short, seconds = np.full((len(q), depth), -1, dtype=np.int64), [0.0, 0.0]
         names: dict[int, str] = {}
-        how = {"metric_type": self.metric, "params": params or {}}
+        cosine, how = self.metric == "COSINE", {"metric_type": self.metric, "params": params or {}}
         options = {"anns_field": "short", "limit": depth, "filter": where, "search_params": how}
         together = max(1, ANSWER // (depth * width))  # queries in a call
         for start in range(0, len(q), together):
@@ -135,12 +134,12 @@ class MilvusStore:
             lists = self._call("search", data=asked, output_fields=["id", "long"], **options)
             searched = time.perf_counter()
             for i, hits in enumerate(lists, start):
-                short[i, : len(hits)] = [hit["row"] for hit in hits]
+                found = short[i, : len(hits)] = np.array([hit["row"] for hit in hits], dtype=np.int64)
                 names |= {hit["row"]: hit["entity"]["id"] for hit in hits}
-                long = {hit["row"]: np.array(hit["entity"]["long"], dtype=np.float32) for hit in hits}
-                vectors = partial(_gathered, long)
-                best = rerank(q[i, None], short[i, None], vectors, k, cosine=self.metric == "COSINE")
-                rows[i], scores[i] = best[0][0], best[1][0]
+                order = found.argsort()  # equal scores rank in the order of rows
+                x = np.array([hits[j]["entity"]["long"] for j in order], dtype=np.float32).reshape(-1, width)
+                best, score = rerank(q[i, None], np.arange(len(x))[None], x.__getitem__, k, cosine=cosine)
+                rows[i, : best.size], scores[i, : best.size] = found[order][best[0]], score[0]
             seconds[0] += searched - began
             seconds[1] += time.perf_counter() - searched
         if np.ndim(queries) == 1:
@@ -208,7 +207,7 @@ class MilvusStore:
         elif held < stop - start:
             yield from ((a, min(a + batch, stop)) for a in range(start, stop, batch))
 
-    def _write(self, rows: Sequence[int], documents: np.ndarray, names: Sequence[str], mark: int) -> None:
+    def _write(self, rows: Iterable[int], documents: np.ndarray, names: Sequence[str], mark: int) -> None:
         parts = zip(rows, names, np.asarray(documents, dtype=np.float32), strict=True)
         data = [{"row": int(r), "id": id, "mark": mark, "short": x[: self.ds], "long": x} for r, id, x in parts]
         self._call("upsert", data=data)
@@ -253,10 +252,6 @@ def cluster_needs(n: int, searched: int, kept: int = 0, index: str = "HNSW_SQ", 
     sizes = {"FLAT": 4 * searched, "HNSW": 4 * searched + graph, "HNSW_SQ": searched + graph, "IVF_RABITQ": bits}
     if index not in sizes:
         raise InputError(f"index {index!r} is unknown: give one of {', '.join(sizes)}")
-    memory = n * sizes[index] / 1e9
-    nodes, shards = math.ceil(memory / (0.75 * node_gb)), math.ceil(n / 10**8)
-    return {"memory_gb": memory, "disk_gb": n * 4 * kept / 1e9, "nodes": nodes, "shards": shards}
-
-
-def _gathered(vectors: dict[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    return np.stack([vectors[row] for row in rows.tolist()])
+    gb = n * sizes[index] / 1e9
+    machines = {"nodes": math.ceil(gb / (0.75 * node_gb)), "shards": math.ceil(n / 10**8)}
+    return {"memory_gb": gb, "disk_gb": n * 4 * kept / 1e9, **machines}

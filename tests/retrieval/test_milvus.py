@@ -98,8 +98,9 @@ def test_a_filter_searches_those_documents_alone(store):
     store.load(DOCUMENTS, [f"{'even' if i % 2 == 0 else 'odd'}{i}" for i in range(N)])
     found = store.search(QUERIES, 10, depth=60, where='id like "odd%"')
     np.testing.assert_array_equal(found.rows, 1 + 2 * in_process(DOCUMENTS[1::2], QUERIES).rows)
-    few = store.search(QUERIES[0], 10, depth=60, where="row < 3")
-    assert sorted(few.rows[:3]) == [0, 1, 2] and (few.rows[3:] == -1).all() and few.names()[3] is None
+    assert (store.search(QUERIES, 10, where="row > 99999").rows == -1).all()
+    few = store.search(QUERIES[0], 10, depth=60, where="row in [4, 7, 9]")
+    assert sorted(few.rows[:3]) == [4, 7, 9] and (few.rows[3:] == -1).all() and few.names()[3] is None
 
 
 def test_upserts_and_deletes_show_while_others_search(store):
