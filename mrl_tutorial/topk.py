@@ -173,7 +173,7 @@ def rerank(
     [[2, 0]]
     """
     (n, c), q = rows.shape, prepared(queries, cosine)
-    k, width = min(k, c), min(k + EXTRA_CANDIDATES, c)
+    k, width = min(k, c), min(k + 2, c)
     if width == c:
         return settled(q, rows, vectors, k, cosine)
     found, scores = np.empty((n, k), dtype=np.int64), np.empty((n, k))
@@ -185,7 +185,8 @@ def rerank(
         rough, inverse = np.einsum("bcd,bd->bc", x, q[part].astype(np.float32)), inverse_lengths(x)
         rough = np.where(own < 0, -np.inf, rough * inverse if cosine else rough)
         reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-        order = np.argsort(-rough, axis=1)[:, :width]
+        order = np.argpartition(-rough, width - 1, axis=1)[:, :width]
+        order = np.take_along_axis(order, np.take_along_axis(-rough, order, 1).argsort(1), 1)
         found[part], scores[part] = settled(q[part], np.take_along_axis(own, order, 1), vectors, k, cosine)
         for i in np.flatnonzero(_too_close(q[part], np.take_along_axis(rough, order, 1), k, reach)):
             one = settled(q[part][i : i + 1], own[i : i + 1], vectors, k, cosine)

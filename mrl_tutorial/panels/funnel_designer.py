@@ -37,8 +37,8 @@ class FunnelDesigner(Panel):
 
     Every path that they can draw is walked beforehand, and kept in the cache. task: retrieval. embeddings: model ->
     {"queries", "documents"} of `split`, as embed_task gives them. queries: how many are followed. geometry: of the
-    encoder, for the price of encoding a query. clock: of this machine (None: taken now). state: what to begin with,
-    such as size=10**7. Raises InputError as in `Paths`.
+    encoder, for the price of encoding a query. clock: of this machine, for its milliseconds (None: measured now).
+    state: what to begin with, such as size=10**7. Raises InputError as in `Paths`.
     """
 
     view = "funnel"

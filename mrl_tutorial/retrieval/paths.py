@@ -6,10 +6,9 @@ which a first stage takes the best. Later stages look the survivors' scores up.
 
 from __future__ import annotations
 
-import timeit
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +23,9 @@ from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
+from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, check_stages
+from mrl_tutorial.retrieval.timing import milliseconds
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
 K = 10  # documents that a path returns
@@ -164,29 +165,30 @@ class Paths:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast a machine reads vectors: scan, bytes per second from end to end; gather, bytes per second of single
-    rows; stage, the fixed seconds of each stage."""
+    """How fast a machine searches for a query alone. scan: bytes per second of a first stage; gather: of single rows in
+    a rerank; stage: the fixed seconds of each stage."""
 
     scan: float
     gather: float
     stage: float
 
     @classmethod
-    def measure(cls, megabytes: int = 96) -> Throughput:
-        """Time this machine: one thread, best of five."""
-        x = np.ones((megabytes * 2**20 // 1024, 256), dtype=np.float32)
-        q, rng = np.ones(256, dtype=np.float32), np.random.default_rng(0)
-        some = min(2000, len(x) // 5)
-        rows = iter(rng.permutation(len(x))[: 5 * some].reshape(5, some))  # others each time: none is in the cache
-        with one_thread():
-            scan = _quickest(lambda: [x[a : a + 4096] @ q for a in range(0, len(x), 4096)])
-            gather = _quickest(lambda: x[next(rows)] @ q)
-            small = _quickest(lambda: np.argsort(x[:20] @ q))
-        return cls(x.nbytes / scan, some * 1024 / gather, 10 * small)
+    def measure(cls, documents: int = 2**17) -> Throughput:
+        """From milliseconds of four searches of made documents, 256 coordinates wide, on one thread of this machine."""
+        x = np.random.default_rng(0).standard_normal((documents, 256), dtype=np.float32)
+        base, depth = Retriever(x, [Stage(256)]), min(LONGEST, documents)
 
+        def seconds(*stages: Stage) -> float:
+            return milliseconds(partial(base.with_stages(stages).search, k=K), x, "single") / 1e3
 
-def _quickest(job: Callable[[], object]) -> float:
-    return min(timeit.repeat(job, number=1, repeat=5))
+        wide, narrow = seconds(Stage(256)), seconds(Stage(64))
+        long, short = seconds(Stage(64, depth), Stage(256)), seconds(Stage(64, K), Stage(256))
+        tiny = 1e-7  # a clock's step: what is too short to be told from nothing
+        return cls(
+            documents * 768 / max(wide - narrow, tiny),
+            (depth - K) * 1024 / max(long - short, tiny),
+            max(short - narrow, tiny),
+        )
 
 
 def price(
@@ -195,8 +197,8 @@ def price(
     """What a path over `n` float32 documents costs per query.
 
     Keys: mflops (multiply-adds of the search), encode_mflops (of encoding the query of `tokens` tokens; nan without a
-    geometry), ms (bytes over the clock's rates), gb held (10^9 bytes: the scanned prefixes, and the widest vector of
-    each layer that reranks).
+    geometry), ms (bytes over the rates that the clock measured), gb held (10^9 bytes: the scanned prefixes, and the
+    widest vector of each layer that reranks).
 
     >>> cost = price([Stage(64, 100), Stage(384)], 1_000_000, Throughput(scan=1e10, gather=1e9, stage=1e-4))
     >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)

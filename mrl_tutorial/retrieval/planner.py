@@ -48,9 +48,9 @@ def plan_retrieval(
     the cheapest of many it is a little lucky all the same. embeddings: {"dev", "test"}, each {"queries" (L, Q, D),
     "documents" (L, N, D)} as `embed_splits` gives them; queries without a relevant document are left out. encoder: what
     made them: vectors are compared as it does it, and its encoding of a query counts when ms are the cost; without
-    embeddings it makes them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises InputError before any search for a
-    task that is not retrieval, an unknown setting, metric, cost, cell or engine, a target outside (0, 1], and
-    embeddings of another shape.
+    embeddings it makes them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises InputError
+    before any search for a task that is not retrieval, an unknown setting, metric, cost, cell or engine, a target
+    outside (0, 1], and embeddings of another shape.
 
     >>> from mrl_tutorial.tasks.types import RetrievalTask
     >>> names = [str(i) for i in range(9)]

@@ -83,7 +83,7 @@ function refusal(s, layers) {
 
 /** @param {any} path @param {any} full */
 function finding(path, full) {
-  return `Finds ${(100 * path.recall).toFixed(1)} % of the full model's ten with ${times(full.mflops / path.mflops, "fewer", "more")} multiply-adds; nDCG@10 ${quality(path.ndcg)} against ${quality(full.ndcg)}`;
+  return `Finds ${(100 * path.recall).toFixed(1)} % of the full model's ten with ${times(full.mflops / path.mflops, "fewer", "more")} multiply-adds, in ${three(path.ms)} ms against ${three(full.ms)}; nDCG@10 ${quality(path.ndcg)} against ${quality(full.ndcg)}`;
 }
 
 /** @param {number} ratio @param {string} less @param {string} more */
@@ -186,7 +186,7 @@ function costs(shown) {
   const note = n === held ? "" : ` Quality is that of ${whole(held)} documents; ${whole(n)} need a longer shortlist.`;
   return h("div", {},
     table(heads, [line("this path", path), line("full model", full)], "costs"),
-    h("p", { class: "note" }, `The search takes ${times(full.ms / path.ms, "less", "more")} time: bytes moved at this machine's memory speed, one thread. To encode: MFLOPs of the query's way through the model.${note}`));
+    h("p", { class: "note" }, `The search takes ${times(full.ms / path.ms, "less", "more")} time. ms: one query alone on one thread, from searches that were timed on the machine that made this panel. To encode: MFLOPs of the query's way through the model.${note}`));
 }
 
 /** What each stage leaves, and where it puts the relevant document of one query. @param {any} shown @returns {Tree[]} */
