@@ -67,6 +67,7 @@ from mrl_tutorial.files import data_file
 from mrl_tutorial.panels import plots
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Paths
+from mrl_tutorial.retrieval.timing import found_share, milliseconds
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
 print(
@@ -365,191 +366,76 @@ print(
 #
 # ## The clock
 # Multiply-adds are not seconds. A scan waits for memory; a rerank jumps about in it; Python adds its own time to every stage;
-# and there are *indexes* that avoid looking at all documents. The contenders:
-#
-# - *exact*: our own scan, and that of FAISS, a library for vector search;
-# - *HNSW*: an index that links each vector to some of its neighbors, a graph, and walks along the links toward the query; at
-#   full width, and at a small width with reranking (`ef`: how many candidates it keeps in hand on its walk);
-# - *IVF-PQ*: an index that sorts the vectors into clusters, looks into the nearest ones only (`probe`: how many), and stores
-#   each vector as a few bytes (`codes`: how many); then reranked. It needs some ten thousand vectors to be trained on, and for
-#   a million the training takes minutes: it is timed in between only;
-# - *two stages*, with float32; with an *int8 scan*, every number of the short vectors rounded to one byte; and with *int8* in both
-#   stages. *int8-rotated* rotates the vectors at random before rounding, which hurts them less;
-# - *funnel*: four stages, at some width, at twice and at four times that, and at full width;
-# - *binary*: one bit a coordinate, its sign; then reranked with float32 or int8.
-#
-# Their settings (width, $K$, `ef` …) are chosen on one half of the queries: the cheapest that is *equal* to exact search within
-# half a point, or else the best. What is compared is recall@10 or nDCG@10, where the ten documents that exact search finds
-# count as relevant. Then each is timed on the other half. In the column *path*, `64 dims float32 -> 400` means: keep the 400
-# best by 64 dimensions. **p50** is the median time of a query asked alone, **p95** the time that 95 % stay below; **queries/s**
-# is the throughput of queries asked together, as a *batch*, and **x exact** that throughput over exact search's.
-#
-# **roof ms** is the *roofline* of a query asked alone: the bytes it has to read, divided by the speed of this machine's memory.
-# Nothing that reads those bytes from memory can be quicker. A small collection can: it stays in the processor's cache.
+# and there are *indexes* that avoid looking at all documents. **HNSW** links each vector to some of its neighbors, a graph, and walks along
+# the links toward the query. Two races: a query asked *alone*, and many asked together, as a *batch*, where exact search is one matrix product.
+# **Live**, on our collection, and beside it what encoding a query takes:
 
 # %%
-sys.path.append("..")  # the benchmarks lie beside the notebooks, outside the package
-from benchmarks import retrieval as clock
-
-print(f"equal: {clock.TUNED} when chosen, {clock.EQUAL} when timed; batches of {clock.BATCH}; {clock.THREADS} threads")
-machine = clock.roofline(True)
-print(f"memory: {machine['bytes_per_second'] / 1e9:.0f} GB/s;", end=" ")
-print(f"arithmetic: {machine['multiply_adds_per_second'] / 1e9:.0f} thousand million multiply-adds/s")
-try:
-    half = 80 if FAST else 200
-    # settings are chosen on dev, timed on test
-    some = np.concatenate([trained[split]["queries"][-1][:half] for split in ("dev", "test")])
-    here = clock.compare(f"pydocs, trained heads ({n:,} documents)", documents, some, machine, quick=FAST)
-except InputError as error:  # without FAISS
-    here = None
-    print(error)
+ways = {
+    "exact": [Stage(width)],
+    "64 dims, 100 reranked": shortlist(64, width, 100),
+    "64 dims int8, reranked": shortlist(64, width, 100, engine="int8", rerank="int8"),
+    "binary, reranked": shortlist(width, width, 100, engine="binary", rerank="int8"),
+    "HNSW, full width": [Stage(width, engine="hnsw")],
+    "HNSW at 64, reranked": shortlist(64, width, 100, engine="hnsw"),
+}
+print(f"{'milliseconds of a query':<26}{'alone':>8}{'in a batch of 256':>19}{'of the ten found':>18}")
+for name, path in ways.items():
+    try:
+        made = exact.with_stages(path)
+    except InputError as error:  # without FAISS
+        print(f"{name:<26} {error}")
+        continue
+    alone, batch = (milliseconds(made.search, queries, race) for race in ("single", "batch"))
+    print(f"{name:<26}{alone:>8.3f}{batch:>19.3f}{found_share(made.search(queries, 10).rows, truth):>18.1%}")
 began = time.perf_counter()
 for query in asked[:20]:
     encoder.encode([task.queries[query]])
 print(f"\nencoding one query: {1e3 * (time.perf_counter() - began) / 20:.1f} ms")
-if here:
-    alone = {r["way"]: r["p50_ms"] for r in here["rows"] if r["equal"]}
-    quicker = [f"{way} {ms:.2f}" for way, ms in alone.items() if ms < alone["exact"]]
-    quicker = ", ".join(quicker) or "nothing"
-    print(f"searching by it: exact {alone['exact']:.2f} ms; quicker at equal quality: {quicker}")
 
 # %% [markdown]
-# **What to see.** Compare the last two lines. Where encoding the query takes far longer than searching by it, nobody will notice
+# **What to see.** Compare the last line with the table. Where encoding the query takes far longer than searching by it, nobody will notice
 # what a quicker search saves, and nothing needs to be built or tuned for exact search: use it and be done.
 #
 # ## The clock, at a size where it matters
-# The same comparison on a larger scale takes long, so it was run once, by the command that the next cell prints, and stored with
-# the course. *Real*: sentences from the documentation of installed Python packages. *Fitted*: many more vectors, drawn at random
-# to have the spectrum and the clusters of the real ones. Both are rotated by PCA (notebook 05), so that the first
-# coordinates carry most, as training for prefixes would do it; cosines at full width do not change by that. The row "not rotated"
-# is the model as it comes. How alike real and fitted vectors are is printed first: participation ratio (over how many directions
-# they spread), the share of the first 64 of them, and the mean cosine of a vector with its nearest other.
+# A larger scale takes long, so it was run once, by the command that the next cell prints, and stored with the course: sentences from the
+# documentation of installed Python packages, and made collections with the same neighborhoods, up to a million vectors. All are rotated by
+# PCA (notebook 05), so that the first coordinates carry most, as training for prefixes would do it; cosines at full width do not change
+# by that. Every engine searches once at full width and once on the first 128 numbers with a rerank. Its settings are chosen on one half of the
+# queries, so that it finds 98 % of what exact search finds, and timed on the other half.
 #
-# A search that reads a tenth of the numbers should answer ten times as many queries. The second table asks why this fails, where
-# it fails. It has two limits, both as multiples of exact search's measured throughput:
-#
-# - *arithmetic*: the machine's multiply-adds a second, divided by those of a query (of binary codes, 64 bits count as one);
-# - *own bytes*: the memory's speed, divided by the bytes of a query, if every query of a batch reads its own.
+# *x exact*: how many times as quick as exact search in float32. *x full*: how many times as quick as the same engine at full width; this is what
+# the prefix saves.
 
 # %%
-TARGET = 10  # times the throughput of exact search
+sys.path.append("..")  # the benchmarks lie beside the notebooks, outside the package
+from benchmarks import retrieval_report
 
-
-def stored(name):
-    """A stored measurement, {} where it is not there."""
-    path = data_file("results") / f"{name}.json"
-    if not path.is_file():
-        print(f"{path.name}: not there yet; mrl-tutorial bench {name} --json {path.name} makes it")
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    print(f"{path.name}: {found.get('command', f'mrl-tutorial bench {name}')}")
-    return found
-
-
-def allowed(r, exact):
-    """How many times exact search's throughput a row's arithmetic and its own bytes allow (nan: not measured)."""
-    arithmetic = r.get("roofline_per_second", np.nan) / exact["per_second"]
-    return arithmetic, 1e3 / r["roofline_single_ms"] / exact["per_second"]
-
-
-def reason(r, exact):
-    """What keeps a row from TARGET times the throughput of exact search."""
-    arithmetic, own = allowed(r, exact)
-    if r["times_exact"] >= TARGET:
-        return "reached"
-    return "arithmetic" if arithmetic < TARGET else "own bytes" if own < TARGET else "overhead"
-
-
-measured = stored("retrieval")
-parts = measured.get("parts", [])
-if "machine" in measured:
-    print(f"memory: {measured['machine']['bytes_per_second'] / 1e9:.0f} GB/s;", end=" ")
-    rate = measured["machine"]["multiply_adds_per_second"] / 1e9
-    print(f"arithmetic: {rate:.0f} thousand million multiply-adds/s; {measured.get('threads', 2)} threads")
-for kind, values in measured.get("shape", {}).items():
-    print(f"{kind:<7}" + ", ".join(f"{what.replace('_', ' ')}: {value:.3f}" for what, value in values.items()))
+stored = json.loads((data_file("results") / "retrieval.json").read_text(encoding="utf-8"))
+print(stored["command"])
+parts = [part for part in stored["parts"].values() if part["rows"]]
 for part in parts:
-    top = next(r for r in part["rows"] if r["way"] == "exact")
-    print(f"\n{part['name']}: {part['documents']:,} x {part['width']}, {part['queries']} queries")
-    print(f"{'':<26}{'recall@10':>10}{'p50 ms':>8}{'roof ms':>9}{'queries/s':>11}{'build s':>9}{'MB':>8}  path")
-    for r in part["rows"]:
-        print(
-            f"{r['way']:<26}{r['recall@10']:>10.3f}{r['p50_ms']:>8.2f}{r['roofline_single_ms']:>9.2f}"
-            f"{r['per_second']:>11.0f}{r['build_seconds']:>9.1f}{r['bytes'] / 1e6:>8.0f}"
-            f"  {r['path']}{'' if r['equal'] else ' (not equal in quality)'}"
-        )
-    work = top["per_second"] * part["documents"] * part["width"] / 1e9
-    print(f"\n{'':<26}{'x exact: alone':>15}{'in batches':>12}{'arithmetic':>12}{'own bytes':>11}   {TARGET} times:")
-    for r in part["rows"]:
-        most, own = allowed(r, top)
-        print(
-            f"{r['way']:<26}{top['p50_ms'] / r['p50_ms']:>15.2f}{r['times_exact']:>12.2f}{most:>12.1f}{own:>11.1f}"
-            f"   {'' if r is top else reason(r, top)}"
-        )
-    print(f"exact search in batches does {work:.0f} thousand million multiply-adds/s")
+    print(f"\n{part['name']}: {part['documents']:,} x {part['width']}\n{retrieval_report.table(part['rows'], (0.98,))}")
 
 # %% [markdown]
-# **What to see.** In the first table, hold each p50 against its roofline. Time above it went elsewhere: into jumping about in
-# memory, keeping the best, sorting, Python. In the second, *alone* and *in batches* are two different races.
+# **What to see.** *Alone* (the right half) and *in batches* (the left half) are two different races.
 #
 # - Alone, exact search has to read every vector for one query. Memory is its limit, so the way to be quicker is to read fewer
-#   bytes.
+#   bytes: a prefix, a small type, or only the vectors that a graph walks by.
 # - In a batch, exact search is one matrix product. Each vector is read once for all queries of the batch, so memory hardly
 #   counts and arithmetic is the limit. A rerank, and a walk through a graph, must still read for each query what that query
 #   alone needs.
 #
-# The last column says what stands between a way and ten times the throughput of exact search. *arithmetic*: even a perfect
-# matrix product would not get there. *own bytes*: the multiply-adds are few enough, but the bytes of each query are not, unless
-# a batch shares them, as a scan can. *overhead*: neither limit stands in the way; jumps, sorting and Python do.
-
+# The same in a picture, with other recalls than 98 %:
 
 # %%
-def clock_figure(parts):
-    ways = list(dict.fromkeys(r["way"] for part in parts for r in part["rows"]))[::-1]
-    figure = go.Figure()
-    for i, part in enumerate(parts):
-        rows = {r["way"]: r for r in part["rows"]}
-        shown, color = [way for way in ways if way in rows], plots.COLORS[i]
-        figure.add_scatter(
-            y=shown,
-            x=[rows[w]["roofline_single_ms"] for w in shown],
-            mode="markers",
-            name="roofline of the same color",
-            showlegend=i == 0,
-            marker={"size": 16, "symbol": "line-ns", "line": {"width": 3, "color": color}},
-        )
-        figure.add_scatter(
-            y=shown,
-            x=[rows[w]["p50_ms"] for w in shown],
-            mode="markers",
-            name=f"{part['documents']:,} documents",
-            marker={
-                "size": 14,
-                "color": color,
-                "symbol": ["circle" if rows[w]["equal"] else "circle-open" for w in shown],
-                "line": {"width": 2},
-            },
-        )
-    times = [r[key] for part in parts for r in part["rows"] for key in ("p50_ms", "roofline_single_ms")]
-    figure.update_layout(
-        **plots.style("One query, milliseconds (open: not equal in quality; bars: roofline)"),
-        height=120 + 34 * len(ways),
-        xaxis=log_axis("median milliseconds (log scale)", times),
-        yaxis={"showgrid": True, "categoryorder": "array", "categoryarray": ways},
-    )
-    return figure.update_layout(margin={"l": 190}, showlegend=True, legend={"orientation": "h", "y": -0.22})
-
-
-clock_figure([*([here] if here else []), *parts]) if here or parts else None
+go.Figure(retrieval_report.picture(parts[:2], "Recall against speed"))
 
 # %% [markdown]
-# **What to see.** Further left is quicker; every step of the grid is a factor. Take one color, find *exact*, and see which
-# filled circles lie left of it, and by how much. The short upright bars are rooflines: from a circle to the bar of its color
-# is what a perfect program could still gain. Then see how the order changes from the small collection to the large ones.
-#
-# Three questions decide whether a saving is real: is a two-stage scan clearly quicker than exact search for queries alone? In batches? And is
-# it quicker than a graph over the full vectors? E1, M7, answers them from these tables. Look also at what each asks for: a graph has to be
-# built and lives in memory with all vectors; a shortlist is a copy of some columns.
+# **What to see.** Up is quicker on the left and slower on the right; the dashed line is exact search. Follow one color from the left to the right
+# end: the last percent of recall costs most. Where does a prefix (colors named so) beat the full width of other engines, and where not?
+# [Evidence E1](evidence/E1_mrl.ipynb), M7, draws the verdict. Look also at what each asks for: a graph has to be built and lives in
+# memory with all vectors; a shortlist is a copy of some columns.
 #
 # ## Bytes
 # Saving time is not saving memory. The shortlist's prefix is stored a second time, on its own, so that the scan reads it from
@@ -772,9 +658,9 @@ for name, (ds, short_type, long_type, links) in {
             f"{costs.corpus_gb(size, width, long_type):>11,.2f} GB" if long_type else f"{'–':>14}"
         )
     print(f"{name:<36}{line}")
-rate = machine["bytes_per_second"]
+rate = stored["machine"]["bytes_per_second"]
 print(
-    f"\nscanning 64 float32 of a billion documents on this machine ({rate / 1e9:.0f} GB/s): "
+    f"\nscanning 64 float32 of a billion documents by one core of the benchmark's machine ({rate / 1e9:.0f} GB/s): "
     f"{costs.corpus_gb(10**9, 64) * 1e9 / rate:.0f} s a query; "
     "so at that size a scan needs many machines, or a graph"
 )

@@ -13,6 +13,7 @@
 # %%
 import json
 import os
+import sys
 from collections import Counter
 
 import numpy as np
@@ -252,35 +253,44 @@ ledger.settle(
 
 # %% [markdown]
 # ## On a clock (M7)
-# **M7**: the saving is real on a clock, against an index too. From the stored benchmark: the best two-stage scan of equal quality, against exact search
-# and against a graph over the full vectors (HNSW), for queries alone and in batches. A clock has no test items to resample, so a factor of 1.2 either
-# way counts as a difference.
+# **M7**: the saving is real on a clock, against an index too. From the stored benchmark: engines that search the first 128 numbers and rerank, against
+# exact search, and against the quickest index over full vectors, at 98 % of what exact search finds, for queries alone and in batches. A clock has no
+# test items to resample, so a factor of 1.2 either way counts as a difference.
 
 # %% tags=["claim-M7"]
-CLEARLY = 1.2
+CLEARLY, RECALL = 1.2, 0.98
+sys.path.append("../..")  # the benchmarks lie beside the notebooks
+from benchmarks import retrieval_report
+
 bench = json.loads((data_file("results") / "retrieval.json").read_text(encoding="utf-8"))
-races, said = {}, []
-for part in bench["parts"]:
-    rows = {r["way"]: r for r in part["rows"]}
-    scans = [r for way, r in rows.items() if way.startswith(("two stages", "funnel")) and r["equal"]]
-    alone, many = min(scans, key=lambda r: r["p50_ms"]), max(scans, key=lambda r: r["times_exact"])
-    size = f"{part['documents']:,} vectors"
-    races[size, "one query against exact search"] = rows["exact"]["p50_ms"] / alone["p50_ms"]
-    races[size, "batches against exact search"] = many["times_exact"]
-    if "HNSW, full width" in rows:
-        races[size, "one query against HNSW"] = rows["HNSW, full width"]["p50_ms"] / alone["p50_ms"]
-        races[size, "batches against HNSW"] = many["times_exact"] / rows["HNSW, full width"]["times_exact"]
-    said.append((size, rows["exact"]["p50_ms"], alone["p50_ms"], alone["way"]))
+races, shown = {}, None
+for part in bench["parts"].values():
+    rows = retrieval_report.compared(part["rows"], RECALL)
+    cut = [r for r in rows if r["single"]["dim"] < part["width"]]
+    whole = [r for r in rows if r["single"]["dim"] == part["width"]]
+    size = f"{part['documents']:,} vectors of {part['width']} ({part['name']})"
+    for race, key in (("one query", "single_x_exact"), ("batches", "batch_x_exact")):
+        if cut:
+            races[size, f"{race}, against exact search"] = max(r[key] for r in cut)
+            races[size, f"{race}, against the quickest at full width"] = max(r[key] for r in cut) / max(
+                r[key] for r in whole
+            )
+    if cut and (shown is None or part["documents"] >= shown[0]):
+        best, exact_row = (
+            max(cut, key=lambda r: r["single_x_exact"]),
+            next(r for r in whole if r["way"].startswith("float32")),
+        )
+        shown = part["documents"], best["way"], best["single"]["p50"], exact_row["single"]["p50"]
 drawn = {
     race: "holds" if x > CLEARLY else "refuted" if x < 1 / CLEARLY else "cannot tell here" for race, x in races.items()
 }
 for (size, race), x in races.items():
-    print(f"{size:>18}, {race:<32} x {x:.2f}: {drawn[size, race]}")
-size, exact_ms, ms, way = max(said, key=lambda row: row[1])
+    print(f"{size}, {race}: x {x:.2f}: {drawn[size, race]}")
+count, way, ms, exact_ms = shown
 ledger.settle(
     "M7", together(drawn.values()),
-    "One query alone is answered several times sooner, as it reads fewer bytes; in batches, where exact search is one matrix product, little or nothing is left of the saving.",
-    Measured(f"median milliseconds of one query, {size}", (f"{way}", f"{ms:.1f}"), ("exact search", f"{exact_ms:.1f}"), "200 queries a collection, settings chosen on others, equal quality within half a point"),
+    "Against exact search in float32 a search on a prefix is many times quicker; against a good index over the full vectors it depends on the collection and the race.",
+    Measured(f"median milliseconds of one query, {count:,} vectors", (way, ms), ("exact search", exact_ms), "400 queries a collection, settings chosen on 400 others, 98 % of what exact search finds"),
     published="up to 14 times on ImageNet-1K, both sides with HNSW (Kusupati et al.)",
     more=[f"{size}, {race}: x {x:.2f}" for (size, race), x in races.items()],
     remedy="a quiet machine", results=["retrieval.json"],
