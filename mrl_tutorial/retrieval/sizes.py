@@ -1,14 +1,11 @@
-"""What a collection of vectors weighs in memory and costs to search, at full width and cut: arithmetic, no data.
-
-A GB is 10^9 bytes. Multiply-adds are counted as in `costs`: the inner product of two vectors of D coordinates is D.
-"""
+"""What a collection of vectors weighs in memory, at full width and cut: arithmetic, no data. A GB is 10^9 bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.costs import GB, adaptive_flops, corpus_gb, search_flops
+from mrl_tutorial.retrieval.costs import GB, corpus_gb
 
 TYPES = ("float32", "float16", "int8", "binary")
 MACHINES = {"laptop": 16, "workstation": 64, "server": 512}  # GB of memory
@@ -21,9 +18,7 @@ class Size:
 
     links: M of an HNSW graph over the kept vectors, 0 for none. depth: length K of the shortlist that a cheap search at
     `dim` hands to the full width. GB: vectors_gb and links_gb of the kept vectors, total_gb of both, full_gb of the
-    uncut vectors in float32 without links. Multiply-adds of one query: exact at full width (N D), cut at the kept
-    dimension (N d), shortlist of adaptive retrieval (N d + K D; 2205.13147, section 4.3.1). Raises InputError where
-    these do not go together.
+    uncut vectors in float32 without links. Raises InputError where these do not go together.
 
     >>> size = Size(1_000_000, width=768, dim=64)
     >>> size.total_gb, size.full_gb
@@ -62,27 +57,6 @@ class Size:
     def full_gb(self) -> float:
         return corpus_gb(self.n, self.width)
 
-    @property
-    def share(self) -> float:
-        """Memory as a share of `full_gb`; above 1 where links outweigh what the cut saves."""
-        return self.total_gb / self.full_gb
-
-    @property
-    def exact(self) -> int:
-        return search_flops(self.n, self.width)
-
-    @property
-    def cut(self) -> int:
-        return search_flops(self.n, self.dim)
-
-    @property
-    def shortlist(self) -> int:
-        return adaptive_flops(self.n, self.dim, self.depth, self.width)
-
-    def gb(self, dim: int, dtype: str) -> float:
-        """GB of the collection with the same links, at another dimension and type."""
-        return corpus_gb(self.n, dim, dtype) + self.links_gb
-
     def month(self, price: float) -> float:
         """What holding the kept vectors and links costs a month at `price` for one GB and month."""
         if price < 0:
@@ -99,21 +73,3 @@ def link_bytes(m: int) -> float:
     if m < 2:
         raise InputError(f"M = {m} makes no graph: give 2 or more links, or none")
     return LINK_BYTES * (2 * m + m / (m - 1))
-
-
-def fits(gb: float) -> list[str]:
-    """The machines (`MACHINES`) whose memory holds `gb`, smallest first. Nothing is set aside for the system."""
-    return [name for name, room in MACHINES.items() if gb <= room]
-
-
-def words(gb: float) -> str:
-    """GB as a size to read.
-
-    >>> words(30.72), words(0.0768), words(1536)
-    ('30.72 GB', '76.8 MB', '1,536 GB')
-    """
-    for size, unit in ((1.0, "GB"), (1e-3, "MB"), (1e-6, "kB")):
-        if gb >= size:
-            number = gb / size
-            return f"{number:,.0f} {unit}" if number >= 1000 else f"{number:.4g} {unit}"
-    return f"{gb * GB:.0f} B"

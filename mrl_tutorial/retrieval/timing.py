@@ -1,16 +1,14 @@
-"""Milliseconds of a search on this machine, for queries that come alone or in batches, and settings chosen by them."""
+"""Milliseconds of a search on this machine, for queries that come alone or in batches."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.retriever import Retriever
 
 RACES = ("single", "batch")
 BATCH = 256
@@ -49,26 +47,3 @@ def found_share(rows: np.ndarray, truth: np.ndarray) -> float:
     0.5
     """
     return float((rows[:, None, :] == truth[:, :, None]).any(2).mean())
-
-
-def tune(
-    base: Retriever,
-    paths: Iterable[tuple[Any, ...]],
-    queries: np.ndarray,
-    truth: np.ndarray,
-    *,
-    target: float = 0.98,
-    race: str = "batch",
-) -> Retriever | None:
-    """The quickest of `paths` in this race whose recall of `truth` (Q, k) is at least `target`; None where none is.
-
-    queries: others than those that the result is scored on.
-    """
-    best, least, k = None, float("inf"), truth.shape[1]
-    for path in paths:
-        retriever = base.with_stages(path)
-        if found_share(retriever.search(queries, k).rows, truth) >= target:
-            took = milliseconds(partial(retriever.search, k=k), queries, race)
-            if took < least:
-                best, least = retriever, took
-    return best

@@ -1,4 +1,4 @@
-"""The size calculator: what the browser computes and writes is the arithmetic of `sizes.Size`, in every state."""
+"""The size calculator: what the browser computes and writes, against arithmetic in Python, in every state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import script
 from mrl_tutorial.panels.packing import unpack
 from mrl_tutorial.panels.size_calculator import PRESETS, SizeCalculator
-from mrl_tutorial.retrieval import sizes
-from mrl_tutorial.retrieval.costs import GB
+from mrl_tutorial.retrieval.costs import GB, corpus_gb
 from mrl_tutorial.retrieval.sizes import MACHINES, TYPES, Size
 from tests.helpers.web import random_states, shown
 
@@ -35,23 +34,38 @@ def possible(panel, n: int, seed: int) -> list[dict]:
     return found
 
 
+def fitting(gb: float) -> list[str]:
+    """The machines whose memory holds `gb`, smallest first."""
+    return [name for name, room in MACHINES.items() if gb <= room]
+
+
+def words(gb: float) -> str:
+    """GB as a size to read."""
+    for size, unit in ((1.0, "GB"), (1e-3, "MB"), (1e-6, "kB")):
+        if gb >= size:
+            number = gb / size
+            return f"{number:,.0f} {unit}" if number >= 1000 else f"{number:.4g} {unit}"
+    return f"{gb * GB:.0f} B"
+
+
 def check(state: dict, one: dict) -> None:
     size, got, text = Size(*(state[key] for key in KEYS)), one["shown"], one["text"]
-    want = (size.vectors_gb, size.links_gb, size.total_gb, size.full_gb, size.share)
+    want = (size.vectors_gb, size.links_gb, size.total_gb, size.full_gb, size.total_gb / size.full_gb)
     assert (got["vectorsGb"], got["linksGb"], got["totalGb"], got["fullGb"], got["share"]) == want
-    assert (got["exact"], got["cut"], got["shortlist"]) == (size.exact, size.cut, size.shortlist)
-    assert got["fits"] == sizes.fits(size.total_gb) and got["month"] == size.month(state["price"])
+    exact, cut = size.n * size.width, size.n * size.dim
+    assert (got["exact"], got["cut"], got["shortlist"]) == (exact, cut, cut + size.depth * size.width)
+    assert got["fits"] == fitting(size.total_gb) and got["month"] == size.month(state["price"])
     for bar, kind in zip(got["memory"], TYPES, strict=True):
-        full, cut = size.gb(size.width, kind), size.gb(size.dim, kind)
+        full, cut = (corpus_gb(size.n, dim, kind) + size.links_gb for dim in (size.width, size.dim))
         assert (bar["type"], bar["full"], bar["cut"]) == (kind, full, cut)
-        assert f"{kind}{sizes.words(full)}{sizes.words(cut)}" in text
+        assert f"{kind}{words(full)}{words(cut)}" in text
     head = got["headline"]
-    assert f" in {size.dtype}: {sizes.words(size.total_gb)}" in head
-    assert (f"instead of {sizes.words(size.full_gb)}" in head) == (size.total_gb != size.full_gb)
-    fits = sizes.fits(size.total_gb)
+    assert f" in {size.dtype}: {words(size.total_gb)}" in head
+    assert (f"instead of {words(size.full_gb)}" in head) == (size.total_gb != size.full_gb)
+    fits = fitting(size.total_gb)
     assert (f"a {fits[0]} ({MACHINES[fits[0]]}\xa0GB) is enough" if fits else "more than a server holds") in head
     listed = ", ".join(f"{name} ({MACHINES[name]}\xa0GB)" for name in fits) or "none of the three machines"
-    parts = f"{sizes.words(size.vectors_gb)} of vectors + {sizes.words(size.links_gb)} of links"
+    parts = f"{words(size.vectors_gb)} of vectors + {words(size.links_gb)} of links"
     assert listed in text and (parts in text) == bool(size.links)
     assert f"{state['queries']:,} queries a second" in text
     assert ("full vectors, which must lie somewhere" in text) == (size.dim < size.width)
@@ -73,6 +87,12 @@ def test_sizes_off_the_sliders_steps_are_added_to_them():
     states = possible(panel, 60, 1)
     for state, one in zip(states, shown(panel, states), strict=True):
         check(state, one)
+
+
+@pytest.mark.parametrize("gb, shown", [(30.72, "30.72 GB"), (0.0768, "76.8 MB"), (1e-5, "10 kB"), (1e-8, "10 B"),
+                                       (4096, "4,096 GB"), (1, "1 GB")])  # fmt: skip
+def test_the_words_that_are_expected(gb, shown):
+    assert words(gb) == shown
 
 
 def test_an_impossible_state_is_adjusted():

@@ -1,4 +1,4 @@
-"""Milliseconds by a clock that the test turns, and settings chosen by them."""
+"""Milliseconds by a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import timing
-from mrl_tutorial.retrieval.retriever import Retriever
-from mrl_tutorial.retrieval.stages import Stage, shortlist
-from mrl_tutorial.retrieval.timing import BATCH, found_share, milliseconds, tune
+from mrl_tutorial.retrieval.timing import BATCH, milliseconds
 
 X = (np.random.default_rng(0).normal(size=(500, 16)) * np.linspace(2, 0.2, 16)).astype(np.float32)
 
@@ -32,16 +30,3 @@ def test_a_query_alone_and_in_a_batch(monkeypatch):
         milliseconds(search, X, "both")
     with pytest.raises(InputError, match="no queries"):
         milliseconds(search, X[:0], "single")
-
-
-def test_the_quickest_that_finds_enough_is_chosen(monkeypatch):
-    base = Retriever(X, [Stage(16)])
-    truth = base.search(X[:50], 10).rows
-    monkeypatch.setattr(timing, "milliseconds", lambda search, q, race: took[search.func.__self__.stages[0].depth])
-    paths = [shortlist(8, 16, depth) for depth in (10, 60, 200, 500)]
-    shares = [found_share(base.with_stages(path).search(X[:50], 10).rows, truth) for path in paths]
-    assert shares[0] < 0.9 < shares[1] < shares[3] == 1
-    took = {10: 1, 60: 5, 200: 3, 500: 4}
-    assert tune(base, paths, X[:50], truth, target=0.9).stages[0].depth == 200
-    assert tune(base, paths, X[:50], truth, target=1.0, race="single").stages[0].depth in (200, 500)
-    assert tune(base, paths[:1], X[:50], truth) is None
