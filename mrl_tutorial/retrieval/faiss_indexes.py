@@ -145,8 +145,7 @@ class FaissIndex:
         faiss, k = load_faiss(self.kind), min(k, self.n)
         if "ef" in self.options:
             faiss.cvar.hnsw_stats.reset()
-            if k > self.options["ef"]:
-                self._given["params"].efSearch = k
+            self._given["params"].efSearch = max(self.options["ef"], k)
         with faiss_threads(self.threads, len(queries)):
             distances, rows = self.index.search(floats(queries[:, : self.dim], self.cosine), k, **self._given)
         if "ef" in self.options and len(queries):

@@ -125,16 +125,13 @@ class Retriever:
         Raises InputError also where the documents have other layers than the encoder.
         """
         if self.n_layers not in (1, encoder.n_layers):
-            raise InputError(
-                f"these documents have {self.n_layers} layers, the encoder {encoder.n_layers}: use one model"
-            )
+            raise InputError(f"documents of {self.n_layers} layers, an encoder of {encoder.n_layers}: use one model")
         began = time.perf_counter()
         layers = {row: encoder.n_layers if row == -1 else row + 1 for row in self._asked}
-        wanted, single = sorted(set(layers.values())), isinstance(texts, str)
-        given = [texts] if isinstance(texts, str) else list(texts)
+        wanted, given = sorted(set(layers.values())), [texts] if isinstance(texts, str) else list(texts)
         q = encoder.encode_layers(given, prompt="query", layers=wanted, cache=False)
         took = time.perf_counter() - began
-        found = self._walk({row: q[wanted.index(layer)] for row, layer in layers.items()}, k, single)
+        found = self._walk({row: q[wanted.index(layer)] for row, layer in layers.items()}, k, isinstance(texts, str))
         return replace(found, encoding=took)
 
     @property
@@ -254,8 +251,8 @@ def exact_search(
     >>> exact_search(np.array([1.0, 0.0]), np.array([[0.0, 2.0], [3.0, 1.0]]), k=1).rows.tolist()
     [1]
     """
-    stages = [Stage(documents.shape[-1] if dim is None else dim)]
-    return Retriever(documents, stages, cosine=cosine, threads=threads).search(queries, k)
+    path = [Stage(documents.shape[-1] if dim is None else dim)]
+    return Retriever(documents, path, cosine=cosine, threads=threads).search(queries, k)
 
 
 def _read(stage: Stage) -> int:

@@ -156,7 +156,7 @@ def test_texts_are_encoded_no_deeper_than_the_stages_need():
     mixed = Retriever(DOCUMENTS, [Stage(8, 40, query_layer=1), Stage(D)])
     np.testing.assert_array_equal(mixed.ask(reader, ["4"], 5).rows, mixed.search(QUERIES, 5).rows[[4]])
     assert reader.layers == [1, L]
-    with pytest.raises(InputError, match="have 2 layers, the encoder 3"):
+    with pytest.raises(InputError, match="documents of 2 layers, an encoder of 3"):
         Retriever(DOCUMENTS[:2], [Stage(8)]).ask(reader, ["1"])
     with pytest.raises(InputError, match=r"shape \(1, 12, 32\): give \(2, queries, 32\)"):
         Retriever(last, early).search(QUERIES[:1], 5)
