@@ -11,9 +11,12 @@
 # where the whole interval lies on the other side, and cannot be told where it reaches both. Items and seeds are resampled together.
 
 # %%
+import sys
+
+sys.path.insert(0, "..")  # the folder of the lessons, where `evidence` lies
+
 import json
 import os
-import sys
 from collections import Counter
 
 import numpy as np

@@ -10,6 +10,10 @@
 # where the whole interval lies on the other side, and cannot be told where it reaches both. What contradicts a definition needs no statistics.
 
 # %%
+import sys
+
+sys.path.insert(0, "..")  # the folder of the lessons, where `evidence` lies
+
 import os
 import tempfile
 

@@ -11,6 +11,10 @@
 # trained until its learning curve was flat settles nothing, however clear the numbers look.
 
 # %%
+import sys
+
+sys.path.insert(0, "..")  # the folder of the lessons, where `evidence` lies
+
 import copy
 import os
 from functools import partial

@@ -9,6 +9,10 @@
 # and a model that was not trained until its learning curve was flat settles nothing.
 
 # %%
+import sys
+
+sys.path.insert(0, "..")  # the folder of the lessons, where `evidence` lies
+
 import os
 import re
 import time

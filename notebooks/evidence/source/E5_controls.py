@@ -11,6 +11,10 @@
 # learning curve was flat settles nothing.
 
 # %%
+import sys
+
+sys.path.insert(0, "..")  # the folder of the lessons, where `evidence` lies
+
 import os
 import re
 
