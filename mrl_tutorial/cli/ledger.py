@@ -56,13 +56,12 @@ class Rows(list[Row]):
 
 def facts(row: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a row knows besides its verdict, as (name, text), without what is empty."""
-    interval = (
-        row["difference"] and f"{row['difference']}; margin {row['margin']}, this test can show {row['smallest']}"
-    )
+    margin = row["margin"] and f"margin {row['margin']}, "
+    smallest = f"{row['difference']}; {margin}the smallest that this test can show: {row['smallest']}"
     seeds = "no training" if row["seeds"] == "0" else f"{row['seeds']} seed" + "s" * (row["seeds"] != "1")
     named = [
-        ("measured", row["pair"]), ("difference", interval), ("tested on", row["test"] and f"{row['test']}; {seeds}"),
-        ("what would do", row["remedy"]), ("published", row["published"]), ("more", row["more"]),
+        ("measured", row["pair"]), ("difference", row["difference"] and smallest),
+        ("tested on", row["test"] and f"{row['test']}; {seeds}"), ("what would do", row["remedy"]), ("published", row["published"]), ("more", row["more"]),
         ("source", row["source"]),
     ]  # fmt: skip
     return [(name, text) for name, text in named if text]

@@ -19,7 +19,7 @@ from mrl_tutorial.evaluation.statistics import CANNOT_TELL, MARGIN, VERDICTS, Di
 class Measured:
     """The one pair of numbers of a claim. what: the measure, the set, the size; ours and theirs: a name and its value;
     found: (mean, low, high) of the difference where there is an interval; test: on what, and how large it is; seeds:
-    how many trainings, 0 where nothing is trained."""
+    how many trainings, 0 where nothing is trained; margin: what "not worse" allows, None in units of another kind."""
 
     what: str
     ours: tuple[str, float | str]
@@ -27,6 +27,7 @@ class Measured:
     test: str
     seeds: int = 0
     found: Sequence[float] | None = None
+    margin: float | None = MARGIN
 
     @property
     def pair(self) -> str:
@@ -42,7 +43,7 @@ class Measured:
         if self.found is not None:
             mean, low, high = self.found[:3]
             found = Difference(mean, low, high, float("nan"))
-            out = {"difference": str(found), "margin": str(MARGIN), "smallest": f"{found.smallest:.3f}"}
+            out = {"difference": str(found), "margin": str(self.margin or ""), "smallest": f"{found.smallest:.3f}"}
         return out | {"pair": self.pair, "test": self.test, "seeds": str(self.seeds)}
 
 

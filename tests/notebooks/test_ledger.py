@@ -94,7 +94,7 @@ def test_page_for_people(tmp_path):
     assert text.count("<details") == text.count("</details>") == 2 and text.count("\n## ") == 2
     assert "✔ <b>Holds.</b> a &lt;b&gt;<br>accuracy, 4 numbers: 0.912 (MRL) against 0.900 (alone)</summary>" in text
     assert "≠ <b>Wrong by definition.</b> It falls.</summary>" in text
-    assert "- **Difference:** +0.012 [+0.010, +0.014]; margin 0.01" in text and "- **More:** c; d" in text
+    assert "- **Difference:** +0.012 [+0.010, +0.014]; margin 0.01, the smallest" in text and "- **More:** c; d" in text
     assert "[E1_mrl](notebooks/evidence/E1_mrl.ipynb#claim-M1)" in text
 
 

@@ -83,6 +83,7 @@ def arms(a, b, where, what, test):
     (x, name), (y, other) = a, b
     d = x.minus(y)
     values = [float(s.values.mean(0)[np.broadcast_to(where, SUB.shape)].mean()) for s in (x, y)]
+    test = f"{test}; the interval resamples the seeds alone"
     return Measured(what, (name, values[0]), (other, values[1]), test, len(d.seeds), over_seeds(d, where))
 
 
@@ -246,8 +247,7 @@ ledger.settle(
 
 # %% [markdown]
 # ## Does KL help? (R9)
-# KL over *features* compares softmaxes over a vector's own coordinates. MiniLM's coordinates are small, a few hundredths in a unit
-# vector, so both softmaxes are nearly flat, whatever the layers say. The cell shows what larger coordinates would do, and how hard each
+# KL over *features* compares softmaxes over a vector's own coordinates. MiniLM's coordinates are small, about 0.2, so both softmaxes are nearly flat, whatever the layers say. The cell shows what larger coordinates would do, and how hard each
 # term pushes at (3, 128), before it looks at trained models.
 
 # %% tags=["claim-R9"]
@@ -373,7 +373,7 @@ memory = max(costs[name].kept_bytes for name in two_d) / usual.kept_bytes
 ledger.settle(
     "R12", verdict(found), "A 2D step costs about what a plain step costs: one forward pass serves all layers, and the loss is a small share.",
     Measured(f"seconds of a step of 16 pairs, slowest 2D recipe ({slowest})", ("2D", costs[slowest].seconds), ("full-size", usual.seconds),
-             f"{len(ratio)} steps of each, fp32, 2 cores", found=found),
+             f"{len(ratio)} steps of each, fp32, 2 cores", found=found, margin=None),
     more=[f"time x {ratio.mean():.2f}, memory x {memory:.2f}; the difference above is the ratio less 1.5"],
     remedy="more repeats on a quiet machine",
 )  # fmt: skip
@@ -410,7 +410,7 @@ found = paired(agree[least][:, None], np.full((1, 1), 0.5))
 settle(
     "R13", "pydocs-full",
     "The gains of 50 steps are very uneven, and search orders the cells unlike similarity; trained to the end this may differ.",
-    Measured("rank correlation of the cells' gains", (most, float(agree[most].mean())), (least, float(agree[least].mean())), "42 cells on each test set", len(agree[least]), found),
+    Measured("rank correlation of the cells' gains", (most, float(agree[most].mean())), (least, float(agree[least].mean())), "42 cells on each test set", len(agree[least]), found, None),
     more=["alike means a rank correlation above 0.5: the difference above is the smallest less 0.5"],
     results=["pydocs-full.csv", "pydocs-elsewhere.csv"],
 )  # fmt: skip
