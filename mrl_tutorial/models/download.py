@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
@@ -98,17 +99,11 @@ def first_remedy(error: Exception) -> str:
 
 
 def _snapshot(repo: str, revision: str | None, local_files_only: bool = False) -> Path | None:
-    endpoint = os.environ.get("HF_ENDPOINT")
-    folder = snapshot_download(
-        repo,
-        revision=revision,
-        allow_patterns=PATTERNS,
-        local_files_only=local_files_only,
-        etag_timeout=TIMEOUT,
-        endpoint=endpoint,
-    )
+    options: dict[str, Any] = {"local_files_only": local_files_only, "etag_timeout": TIMEOUT}
+    options |= {"endpoint": os.environ.get("HF_ENDPOINT"), "allow_patterns": PATTERNS}
+    folder = Path(str(snapshot_download(repo, revision=revision, **options)))
     # an interrupted download leaves a snapshot without its weights
-    return Path(folder) if (Path(folder) / "model.safetensors").exists() else None
+    return folder if (folder / "model.safetensors").exists() else None
 
 
 def _checked(folder: Path) -> Path:

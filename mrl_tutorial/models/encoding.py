@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
@@ -128,23 +127,8 @@ def encode_options(show: bool | None, prompt_name: str | None, given: Mapping[st
         others = "layer, dim, normalize, convert_to_tensor, show_progress_bar, device, prompt_name"
         raise InputError(f"encode has no option {wrong[0]!r}: choose from {others}, {', '.join(known)}")
     named = {} if prompt_name is None else {"prompt": prompt_name}
-    return {"cache": False, "progress": _drawn(show), **given, **named}
-
-
-def _drawn(show: bool | None) -> Progress | None:
-    """A progress for `show_progress_bar`: True a bar in any case, False none, None one where there is something to wait
-    for and someone to see it."""
-    if show is None:
-        return None
-    bars: list[tqdm] = []
-
-    def draw(done: int, total: int, label: str) -> None:
-        bars.extend([] if bars else [tqdm(total=total, desc=label)])
-        bars[0].update(done - bars[0].n)
-        if done == total:
-            bars[0].close()
-
-    return draw if show else lambda done, total, label: None
+    shown = {None: None, True: Ticker(always=True), False: lambda *_: None}
+    return {"cache": False, "progress": shown[show], **given, **named}
 
 
 def sharded(
@@ -178,7 +162,7 @@ def sharded(
                 found[:, start : start + size] = shard(start)
     finally:
         ticker.close()
-    for start in starts if name and count > size else ():
+    for start in starts if name and count > size and _place(name).exists() else ():
         with contextlib.suppress(OSError):
             _place(f"{name}-{start}").unlink(missing_ok=True)
     return found

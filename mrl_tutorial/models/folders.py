@@ -80,17 +80,10 @@ def read_network(folder: Path) -> tuple[Any, Any]:
     with quiet():
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            options = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
+            options: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
             kind = AutoModelForTextEncoding if config.model_type in T5 else AutoModel
-            model, found = kind.from_pretrained(
-                folder,
-                config=config,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **options,
-            )
+            options |= {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+            model, found = kind.from_pretrained(folder, config=config, output_loading_info=True, **options)
             _check_weights(folder, model, found["missing_keys"])
             if config.model_type == "albert":
                 unshare(model)
@@ -153,9 +146,7 @@ def read_settings(
         found |= _of_sentence_transformers(folder, kinds, most, given)
     if "pooling" not in {**found, **given}:
         found["pooling"] = _pooling(folder)
-    settings = with_changes(
-        Settings(), {**found, **{name: value for name, value in given.items() if value is not None}}
-    )
+    settings = with_changes(Settings(), {**found, **given})
     if not 2 < settings.max_length <= most:
         raise InputError(f"max_length {settings.max_length} is impossible: this model takes 3 to {most} tokens")
     return settings, heads

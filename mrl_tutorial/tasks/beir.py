@@ -41,9 +41,8 @@ def read_beir(
     queries = _read_texts(query_files, "query", warnings)
     judged: dict[str, Qrels] = {}
     for path in qrels_files:
-        split = SPLIT_NAMES.get(
-            re.split(r"[._-]", stem_of(path).lower())[-1], "test"
-        )  # qrels/train.tsv, qrels_train.tsv
+        last_word = re.split(r"[._-]", stem_of(path).lower())[-1]  # qrels/train.tsv, qrels_train.tsv
+        split = SPLIT_NAMES.get(last_word, "test")
         judged.setdefault(split, {}).update(_read_qrels(path, corpus, queries, warnings))
     qrels: Qrels = {}
     splits: dict[str, list[str]] = {}
@@ -69,15 +68,13 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
             here, place = f"{path}:{number}", f"line {number} of {path.name}"
             if "_id" not in row:
                 raise InputError(f'{here}: not a json object with "_id" and "text"; correct or remove the line')
-            name, text = (
-                text_of(row, "_id", here),
-                " ".join(text_of(row, part, here).strip() for part in ("title", "text")),
-            )
+            name = text_of(row, "_id", here)
+            text = " ".join(text_of(row, part, here).strip() for part in ("title", "text")).strip()
             if not name:
                 raise InputError(f'{here}: {what} without "_id"; give each its own id')
             if "text" not in row and "title" not in row:
                 raise InputError(f'{here}: {what} {name!r} has no "text"; add it or remove the line')
-            if texts.setdefault(name, text.strip()) != text.strip():
+            if texts.setdefault(name, text) != text:
                 raise InputError(f"{here}: {what} id {name!r} is also on {places[name]}; give each its own id")
             if name in places:
                 repeated.append(place)

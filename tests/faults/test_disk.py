@@ -49,14 +49,18 @@ def found(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("shard", [encoding.SHARD_TEXTS, 3])
-def test_embeddings_that_find_no_room_are_given_all_the_same(encoder, monkeypatch, shard):
+@pytest.mark.parametrize(("shard", "limit", "left"), [(encoding.SHARD_TEXTS, 1000, 0), (3, 1000, 0), (3, 2000, 4)])
+def test_embeddings_that_find_no_room_are_given_all_the_same(encoder, monkeypatch, shard, limit, left):
+    """left: shards that found room where the whole did not: they are read again."""
     monkeypatch.setattr(encoding, "SHARD_TEXTS", shard)
     want = encoder.encode_layers(SENTENCES, cache=False)
-    with full(), pytest.warns(UserWarning, match=f"not cached: .*npy could not be written .*{REMEDY} as MRL_CACHE"):
+    refusal = f"not cached: .*npy could not be written .*{REMEDY} as MRL_CACHE"
+    with full(limit), pytest.warns(UserWarning, match=refusal):
         np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want)
-    assert found(files.cache_dir()) == []
-    encoder.encode_layers(SENTENCES)
+    assert len(found(files.cache_dir())) == left
+    if left:
+        monkeypatch.setattr(encoding, "encode_tokens", None)  # would fail if it were called
+    np.testing.assert_array_equal(encoder.encode_layers(SENTENCES), want)
     assert len(found(files.cache_dir())) == 1
 
 

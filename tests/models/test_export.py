@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from transformers import ModernBertConfig, ModernBertModel
 
 from mrl_tutorial.cli import parser
 from mrl_tutorial.errors import InputError
@@ -122,18 +121,6 @@ def test_a_cell_that_is_not_there_is_refused(tmp_path, family, cell, says):
     with pytest.raises(InputError, match=says):
         export(Encoder.load(family), tmp_path / "cell", *cell)
     assert not list(tmp_path.iterdir())
-
-
-def test_an_early_layer_before_a_last_normalization_is_refused(tmp_path, family):
-    config = ModernBertConfig(
-        vocab_size=40, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=3, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
-    )  # fmt: skip
-    encoder = Encoder(ModernBertModel(config), Encoder.load(family).tokenizer, name="modern", max_length=20)
-    with pytest.raises(InputError, match="layer 2 cannot stand alone: export layer 3"):
-        export(encoder, tmp_path / "cell", 2)
-    found = plain_encode(export(encoder, tmp_path / "last", 3, 8))
-    np.testing.assert_allclose(found, encoder.encode(TEXTS, dim=8, precision="fp32"), atol=1e-5)
 
 
 def test_nothing_is_written_over(tmp_path, family):

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from transformers import T5Config, T5EncoderModel
 
 from mrl_tutorial.cli.parser import main
 from mrl_tutorial.errors import InputError
@@ -218,24 +217,3 @@ def test_a_sentence_transformer_and_a_generator_are_taken_for_what_they_are(bert
     np.testing.assert_array_equal(encoder.encode(np.array(SENTENCES), precision="fp32"), got)
     with pytest.raises(InputError, match="cannot be encoded: give a list"):
         encoder.encode(7)
-
-
-def tokens_of(bert, folder):
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((bert / name).read_bytes())
-    return folder
-
-
-def test_t5_is_read_by_its_encoder(bert, tmp_path):
-    sizes = {"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 3, "vocab_size": 40}
-    network = T5EncoderModel(T5Config(**sizes, initializer_factor=3.0)).eval()
-    network.save_pretrained(tmp_path / "t5")
-    encoder = Encoder.load(tokens_of(bert, tmp_path / "t5"))
-    assert (encoder.n_layers, encoder.width) == (3, 32)
-    ids = encoder.tokenize(SENTENCES[:1])
-    import torch
-
-    with torch.no_grad():
-        hidden = network(torch.tensor(ids), output_hidden_states=True).hidden_states
-    got = encoder.encode_layers(SENTENCES[:1], precision="fp32", embeddings=True)
-    np.testing.assert_allclose(got[:, 0], torch.stack([h[0].mean(0) for h in hidden]).numpy(), rtol=1e-4, atol=1e-5)
