@@ -60,10 +60,14 @@ def facts(row: Mapping[str, str]) -> list[tuple[str, str]]:
     smallest = f"{row['difference']}; {margin}the smallest that this test can show: {row['smallest']}"
     seeds = "no training" if row["seeds"] == "0" else f"{row['seeds']} seed" + "s" * (row["seeds"] != "1")
     named = [
-        ("measured", row["pair"]), ("difference", row["difference"] and smallest),
-        ("tested on", row["test"] and f"{row['test']}; {seeds}"), ("what would do", row["remedy"]), ("published", row["published"]), ("more", row["more"]),
+        ("measured", row["pair"]),
+        ("difference", row["difference"] and smallest),
+        ("tested on", row["test"] and f"{row['test']}; {seeds}"),
+        ("what would do", row["remedy"]),
+        ("published", row["published"]),
+        ("more", row["more"]),
         ("source", row["source"]),
-    ]  # fmt: skip
+    ]
     return [(name, text) for name, text in named if text]
 
 
