@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,42 +56,77 @@ def table(rows: list[dict], targets: tuple[float, ...] = (0.98, 0.95)) -> str:
     return "\n".join(lines)
 
 
-# way -> its name in the picture; {0} is the full width; the first six have a color each, in this order
-SHOWN = {
-    "vamana-lvq, {0}": "Vamana LVQ",
-    "pq, 128, rerank float32": "PQ FastScan on the prefix",
-    "hnsw-int8, {0}, rerank float32": "HNSW int8",
-    "torch-bfloat16, {0}, rerank float32": "torch bf16",
-    "torch-int8, 128, rerank float32": "torch int8 on the prefix",
-    "leanvec, {0}": "LeanVec",
-}
+ENGINES = {
+    "topk": "torch.topk", "torch-bfloat16": "torch bf16", "torch-int8": "torch int8", "pq": "PQ FastScan",
+    "hnsw": "HNSW", "hnsw-int8": "HNSW int8", "vamana-lvq": "Vamana LVQ", "leanvec": "LeanVec", "rabitq": "RaBitQ",
+}  # fmt: skip
+# engine and whether on the prefix -> a color in the picture; all others are gray
+SHOWN = [("vamana-lvq", False), ("pq", True), ("hnsw-int8", False), ("torch-bfloat16", False), ("torch-int8", True),
+         ("leanvec", False)]  # fmt: skip
 RACES = {"per_second": "queries a second, in batches of 256", "p50": "milliseconds of a query alone, median"}
+
+
+def named(row: dict[str, Any], width: int) -> str:
+    """What a row's way is called."""
+    return ENGINES.get(row["engine"], row["engine"]) + (" on the prefix" if row["dim"] < width else "")
+
+
+def finding(part: dict[str, Any], target: float = 0.98) -> str:
+    """One sentence: the quickest ways of a part at the target, for each race."""
+    ways, width = compared(part["rows"], target), part["width"]
+    many, one = (max(ways, key=lambda row: row[f"{race}_x_exact"]) for race in ("batch", "single"))
+    batch, single = f"{many['batch_x_exact']:.0f} times", f"{one['single_x_exact']:.0f} times"
+    who = named(many["batch"], width), named(one["single"], width)
+    return f"At recall {target}, {who[0]} is {batch} as quick as exact search in batches, {who[1]} {single} alone"
+
+
+def roofline(part: dict[str, Any], machine: dict[str, Any], target: float = 0.98) -> str:
+    """What exact search and scans in small types read and multiply for a query, over what one thread reads and
+    multiplies in a second, beside what was measured."""
+    rows, n, width = part["rows"], part["documents"], part["width"]
+    columns = ("MB read", "least ms", "p50 ms", "M mult.", "most /s", "/s")
+    lines = [f"{part['name'] + f': {n:,} x {width}':<60}" + "".join(f"{name:>10}" for name in columns)]
+    for way in dict.fromkeys(row["way"] for row in rows if row["engine"].startswith(("float32", "torch"))):
+        alone, batch = (chosen(rows, way, race, target) for race in ("single", "batch"))
+        if alone is None or batch is None:
+            continue
+        kind, dim = alone["engine"].removeprefix("torch-"), alone["dim"]
+        read = n * dim * {"float32": 4, "bfloat16": 2, "int8": 1}[kind] + 4 * alone["depth"] * width
+        scan, again = n * dim, batch["depth"] * width
+        peak, other = (machine[f"{of}_multiply_adds_per_second"] for of in (kind, "float32"))
+        seconds = scan / peak + again / other
+        numbers = (f"{read / 1e6:.1f}", f"{1e3 * read / machine['bytes_per_second']:.2f}", f"{alone['p50']:.2f}",
+                   f"{(scan + again) / 1e6:.1f}", f"{1 / seconds:,.0f}", f"{batch['per_second']:,.0f}")  # fmt: skip
+        lines.append(f"  {way:<58}" + "".join(f"{number:>10}" for number in numbers))
+    return "\n".join(lines)
 
 
 def picture(parts: list[dict[str, Any]], title: str) -> dict[str, Any]:
     """Recall against speed as a plotly figure, a row of two for each part: in batches and alone. Every way that was
     measured is a gray line, those in SHOWN are colored and named, exact search is a dashed line."""
-    traces, layout, notes = [], {**plots.style(title), "width": 1150, "height": 120 + 420 * len(parts)}, []
-    for p, (part, (measure, axis)) in enumerate((part, race) for part in parts for race in RACES.items()):
-        place, rows, width = p + 1, part["rows"], part["width"]
-        shown = {way.format(width): name for way, name in SHOWN.items()}
-        top, left = 1 - (p // 2) / len(parts), 0.56 * (p % 2)
-        for way in sorted(dict.fromkeys(row["way"] for row in rows), key=list(shown).__contains__):
-            of = [row for row in rows if row["way"] == way and measure in row and row["dim"] > 0]
-            color = plots.COLORS[list(shown).index(way)] if way in shown else "#D0D0D0"
-            line = {"color": color, "width": 3 if way in shown else 1}
+    traces, notes = [], []
+    layout = {**plots.style(title), "width": 1150, "height": 130 + 400 * len(parts)}
+    for place, (part, (measure, axis)) in enumerate(product(parts, RACES.items()), start=1):
+        rows, width = [row for row in part["rows"] if "p50" in row], part["width"]
+        ways = {row["way"]: (row["engine"], row["dim"] < width) for row in rows}
+        for way in sorted(ways, key=lambda way: ways[way] in SHOWN):
+            of = [row for row in rows if row["way"] == way]
+            color = plots.COLORS[SHOWN.index(ways[way])] if ways[way] in SHOWN else "#D0D0D0"
+            bold = color != "#D0D0D0" and not way.endswith("int8")
+            look = {"mode": "lines+markers", "line": {"color": color, "width": 3 if bold else 1},
+                    "marker": {"color": color, "size": 7 if bold else 4}}  # fmt: skip
+            name = named(of[0], width) if bold and place == 1 else ""
             x, y = [row["recall"] for row in of], [row[measure] for row in of]
-            look = {"mode": "lines+markers", "line": line, "marker": {"color": color, "size": 7 if way in shown else 4}}
-            traces.append(plots.trace("scatter", x, y, shown.get(way, "") if not p else "", place, **look))
-        exact = next(row for row in rows if row["way"].startswith("float32"))[measure]
+            traces.append(plots.trace("scatter", x, y, name, place, **look))
+        exact = next(row for row in rows if row["engine"] == "float32")[measure]
         look = {"mode": "lines", "line": {"color": plots.INK, "dash": "dash", "width": 2}}
-        traces.append(plots.trace("scatter", [0.9, 1], [exact] * 2, "exact float32" if not p else "", place, **look))
-        layout |= plots.subplot(
-            place, (left, left + 0.44), {"title": {"text": "recall@10"}, "range": [0.9, 1.002], "showgrid": True},
-            {"title": {"text": axis}, "type": "log", "showgrid": True, "dtick": 1,
-             "domain": (top - 0.78 / len(parts), top - 0.04 / len(parts))},
-        )  # fmt: skip
-        if p % 2 == 0:
+        traces.append(plots.trace("scatter", [0.9, 1], [exact] * 2, "exact float32" * (place == 1), place, **look))
+        left, top = 0.56 * ((place - 1) % 2), 1 - ((place - 1) // 2) / len(parts)
+        rate = {"title": {"text": axis}, "type": "log", "showgrid": True, "dtick": 1,
+                "domain": (top - 0.8 / len(parts), top - 0.05 / len(parts))}  # fmt: skip
+        recall = {"title": {"text": "recall@10"}, "range": [0.9, 1.002], "showgrid": True}
+        layout |= plots.subplot(place, (left, left + 0.44), recall, rate)
+        if measure == "per_second":
             notes.append(plots.heading(f"{part['name']}: {part['documents']:,} x {width}", 0.0, "left") | {"y": top})
-    layout |= {"annotations": notes, "legend": {"orientation": "h", "y": -0.1}, "margin": {"t": 110}}
+    layout |= {"annotations": notes, "legend": {"orientation": "h", "y": -0.08}, "margin": {"t": 100}}
     return {"data": traces, "layout": layout}

@@ -429,7 +429,8 @@ for part in parts:
 # The same in a picture, with other recalls than 98 %:
 
 # %%
-go.Figure(retrieval_report.picture(parts[:2], "Recall against speed"))
+drawn = [part for part in parts if part["name"].startswith(("real", "a million"))][:2]
+go.Figure(retrieval_report.picture(drawn, retrieval_report.finding(parts[0])))
 
 # %% [markdown]
 # **What to see.** Up is quicker on the left and slower on the right; the dashed line is exact search. Follow one color from the left to the right
@@ -437,6 +438,41 @@ go.Figure(retrieval_report.picture(parts[:2], "Recall against speed"))
 # [Evidence E1](evidence/E1_mrl.ipynb), M7, draws the verdict. Look also at what each asks for: a graph has to be built and lives in
 # memory with all vectors; a shortlist is a copy of some columns.
 #
+# **The roofline.** Two limits hold for whatever looks at all documents. A query alone reads them from memory: bytes, over the
+# memory's speed (*least ms*). A batch reads each document once for all its queries, and is limited by arithmetic: multiply-adds,
+# over what one thread of the processor does in a second (*most /s*).
+
+# %%
+for part in parts:
+    print(retrieval_report.roofline(part, stored["machine"]), "\n")
+
+# %% [markdown]
+# **What to see.** Exact search stands near its limits: only fewer bytes and smaller numbers make it quicker. The prefix in a small
+# type has limits far above; what it does not reach goes into picking the best of all scores and into the rerank. A graph looks at
+# a few thousand documents, and neither limit binds it.
+#
+# ## The same without this course
+# Both stages are a few lines of any library. With FAISS (the prefix in 8 bits a coordinate, in a graph), and then the rerank:
+
+# %% tags=["plain-faiss"]
+try:
+    import faiss
+
+    def unit32(x):
+        return np.ascontiguousarray(x / np.linalg.norm(x, axis=1, keepdims=True), dtype=np.float32)
+
+    index = faiss.index_factory(64, "HNSW32,SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.train(unit32(documents[:, :64]))
+    index.add(unit32(documents[:, :64]))
+    index.hnsw.efSearch = 200
+    _, short_rows = index.search(unit32(queries[:, :64]), 100)  # (Q, 100)
+    scores = np.einsum("qd,qkd->qk", unit32(queries), unit32(documents)[short_rows])
+    plain_rows = np.take_along_axis(short_rows, np.argsort(-scores, axis=1)[:, :10], 1)  # (Q, 10)
+    print(f"{found_share(plain_rows, truth):.1%} of what exact search finds")
+except ImportError:
+    print('without FAISS: pip install "mrl-tutorial[ann]"')
+
+# %% [markdown]
 # ## Bytes
 # Saving time is not saving memory. The shortlist's prefix is stored a second time, on its own, so that the scan reads it from
 # end to end. The full vectors must be at hand for reranking, but only $K$ of them are read. Bytes of one document, as these
@@ -632,43 +668,65 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # **What to see.** Rows that are there already are not written again. The second line compares the database's answers with those
-# of a search in this process.
-#
+# of a search in this process. `store.search(..., where='id like "numpy%"')` searches some documents only; `store.upsert` and
+# `store.delete` may be called while others search. The same in plain `pymilvus`, without the course:
+
+# %% tags=["plain-milvus"]
+try:
+    from pymilvus import DataType, MilvusClient
+
+    client = MilvusClient(str(Path(tempfile.mkdtemp()) / "plain.db"))
+    schema, indexes = client.create_schema(), client.prepare_index_params()
+    schema.add_field("row", DataType.INT64, is_primary=True)
+    for field, dim, kind in (("short", 64, "HNSW_SQ"), ("long", width, "FLAT")):
+        schema.add_field(field, DataType.FLOAT_VECTOR, dim=dim)
+        indexes.add_index(field, index_type=kind, metric_type="COSINE")
+    client.create_collection("documents", schema=schema, index_params=indexes, consistency_level="Strong")
+    client.insert("documents", [{"row": i, "short": x[:64], "long": x} for i, x in enumerate(documents[:few])])
+    hits = client.search("documents", data=queries[:1, :64], anns_field="short", limit=100, output_fields=["long"])[0]
+    cosine = {hit["row"]: float(unit(queries[:1])[0] @ unit(np.array([hit["entity"]["long"]]))[0]) for hit in hits}
+    best_rows = sorted(cosine, key=cosine.get, reverse=True)[:10]
+    print("the ten best of query 1:", best_rows)
+    client.close()
+except ImportError:
+    print('without pymilvus: pip install "mrl-tutorial[milvus]"')
+
+# %% [markdown]
 # ### What a cluster would need
-# Arithmetic only: vectors of 384 dimensions, a shortlist at 64. *Scanned* must be in memory for a quick answer; *rerank* may
-# lie on fast disks, of which a query reads $K$ rows. A graph (HNSW, 32 links) adds its links to each vector, whatever its
-# width: the table of bytes above showed how much.
+# Arithmetic only. The engine spreads rows over *shards*; the index over what is searched has to be in the *memory* of its query
+# nodes (64 GB each, three quarters of it for data); the long vectors of the rerank lie on *disks*, of which a query reads $K$ rows. A
+# price makes it one number: here 3 for a GB of memory and 0.1 for a GB of disk, each month; put in what you pay.
 
 # %%
-print(f"{'':<36}{'10 million':>26}{'1 billion':>26}\n{'':<36}" + f"{'scanned':>12} {'rerank':>13}" * 2)
-LINKS = 272  # bytes of a vector's links
-for name, (ds, short_type, long_type, links) in {
-    "exact, 384 float32": (384, "float32", None, 0),
-    "64 float32, rerank float32": (64, "float32", "float32", 0),
-    "64 float32, rerank int8": (64, "float32", "int8", 0),
-    "64 int8, rerank int8": (64, "int8", "int8", 0),
-    "384 binary, rerank int8": (384, "binary", "int8", 0),
-    "HNSW at 384 float32": (384, "float32", None, LINKS),
-    "HNSW at 64, rerank int8": (64, "float32", "int8", LINKS),
-}.items():
-    line = ""
-    for size in (10**7, 10**9):
-        scanned = costs.corpus_gb(size, ds, short_type) + size * links / 1e9
-        line += f"{scanned:>9,.2f} GB" + (
-            f"{costs.corpus_gb(size, width, long_type):>11,.2f} GB" if long_type else f"{'–':>14}"
+from mrl_tutorial.retrieval.milvus import cluster_needs
+
+MEMORY_PRICE, DISK_PRICE = 3.0, 0.1
+forms = {  # name -> coordinates that are searched, coordinates kept for the rerank, index
+    "1,024 float32, graph": (1024, 0, "HNSW"),
+    "1,024 int8, graph, rerank": (1024, 1024, "HNSW_SQ"),
+    "128 float32, graph, rerank": (128, 1024, "HNSW"),
+    "128 int8, graph, rerank": (128, 1024, "HNSW_SQ"),
+    "64 int8, graph, rerank": (64, 1024, "HNSW_SQ"),
+    "128 bits in lists, rerank": (128, 1024, "IVF_RABITQ"),
+}
+for size in (10**7, 10**9):
+    print(f"{size:>13,} documents of 1,024{'memory GB':>12}{'disk GB':>10}{'nodes':>7}{'shards':>8}{'a month':>10}")
+    for name, (searched, kept, kind) in forms.items():
+        needs = cluster_needs(size, searched, kept, kind)
+        price = MEMORY_PRICE * needs["memory_gb"] + DISK_PRICE * needs["disk_gb"]
+        print(
+            f"{name:>32}{needs['memory_gb']:>12,.1f}{needs['disk_gb']:>10,.0f}{needs['nodes']:>7,}{needs['shards']:>8,}{price:>10,.0f}"
         )
-    print(f"{name:<36}{line}")
 rate = stored["machine"]["bytes_per_second"]
 print(
     f"\nscanning 64 float32 of a billion documents by one core of the benchmark's machine ({rate / 1e9:.0f} GB/s): "
-    f"{costs.corpus_gb(10**9, 64) * 1e9 / rate:.0f} s a query; "
-    "so at that size a scan needs many machines, or a graph"
+    f"{costs.corpus_gb(10**9, 64) * 1e9 / rate:.0f} s a query"
 )
 
 # %% [markdown]
-# **What to see.** Add *scanned* and *rerank* of a line. Ten million documents fit one ordinary machine in every form. At a
-# billion, the form decides between a few large machines and a rack; and a scan of that many vectors, however short, is too slow
-# for one machine to answer while somebody waits.
+# **What to see.** Ten million documents fit one machine in almost every form. At a billion, the searched form decides between a
+# rack and a few machines, and below 128 int8 it is the graph's links that are left: a shorter prefix saves no more. A scan of that
+# many vectors, however short, is too slow for one machine to answer while somebody waits.
 #
 # ## Exercises
 # **1 · Shortlist, then rerank** (15 minutes). Write `two_stages(queries, documents, ds, depth, k)` with NumPy: queries (B, D) and
