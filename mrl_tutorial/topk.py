@@ -23,6 +23,7 @@ GROUP = 16  # documents whose maximum is kept
 SCORES = 2**23  # scores held at a time: 32 MB
 TOGETHER = 256  # queries that share a product
 RESCORED = 2**20  # coordinates rescored at a time
+FEW = 2**16  # coordinates for which float32 first would save nothing
 
 
 def inverse_lengths(x: np.ndarray) -> np.ndarray:
@@ -174,7 +175,7 @@ def rerank(
     """
     (n, c), q = rows.shape, prepared(queries, cosine)
     k, width = min(k, c), min(k + 2, c)
-    if width == c:
+    if width == c or rows.size * q.shape[1] <= FEW:
         return settled(q, rows, vectors, k, cosine)
     found, scores = np.empty((n, k), dtype=np.int64), np.empty((n, k))
     step = max(1, RESCORED // (c * q.shape[1]))
@@ -185,10 +186,9 @@ def rerank(
         rough, inverse = np.einsum("bcd,bd->bc", x, q[part].astype(np.float32)), inverse_lengths(x)
         rough = np.where(own < 0, -np.inf, rough * inverse if cosine else rough)
         reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-        order = np.argpartition(-rough, width - 1, axis=1)[:, :width]
-        order = np.take_along_axis(order, np.take_along_axis(-rough, order, 1).argsort(1), 1)
-        found[part], scores[part] = settled(q[part], np.take_along_axis(own, order, 1), vectors, k, cosine)
-        for i in np.flatnonzero(_too_close(q[part], np.take_along_axis(rough, order, 1), k, reach)):
+        best, each = np.argpartition(-rough, width - 1, axis=1)[:, :width], np.arange(len(own))[:, None]
+        found[part], scores[part] = settled(q[part], own[each, best], vectors, k, cosine)
+        for i in np.flatnonzero(_too_close(q[part], -np.sort(-rough[each, best], axis=1), k, reach)):
             one = settled(q[part][i : i + 1], own[i : i + 1], vectors, k, cosine)
             found[start + i], scores[start + i] = one[0][0], one[1][0]
     return found, scores
@@ -217,8 +217,8 @@ def settled(
         products = (x * q[i : i + b, None]).sum(-1)
         scores[i : i + b, j : j + c] = products * inverse_lengths(x) if cosine else products
     scores[rows < 0] = -np.inf
-    order = np.lexsort((rows, -scores))[:, :k]
-    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+    order, own = np.lexsort((rows, -scores))[:, :k], np.arange(len(rows))[:, None]
+    return rows[own, order], scores[own, order]
 
 
 def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
