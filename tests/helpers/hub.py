@@ -61,7 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if hub.status != 200:
             return self.answer(hub.status, b"{}", X_Error_Code=REFUSED[hub.status])
         if path[0] == "api":
-            repository, what, revision = "/".join(path[2:4]), path[4:5], path[5] if len(path) > 5 else SHA
+            repository, what, revision = "/".join(path[2:4]), path[4:5], path[-1] if len(path[-1]) == len(SHA) else SHA
             known = hub.files.get(repository)
             if known is None:
                 return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
