@@ -22,13 +22,13 @@ BETWEEN = 3
 def example_queries(paths: Paths, n: int = 8) -> list[int]:
     """Places of queries that the full model answers: some that a short shortlist loses, then some that it keeps."""
     name = paths.names[-1]
-    short = paths.walk(name, [Stage(paths.dims[min(2, len(paths.dims) - 1)], min(50, paths.n)), Stage(paths.width)])
+    short = paths.head(name, paths.n_layers, paths.dims[min(2, len(paths.dims) - 1)], 50)
     lost: list[int] = []
     kept: list[int] = []
     for i in range(len(paths.ids)):
         relevant = paths.relevant(i)
         if np.isin(relevant, paths.full(name)[i]).any():
-            (kept if np.isin(relevant, short.survivors[0][i]).any() else lost).append(i)
+            (kept if np.isin(relevant, short[i]).any() else lost).append(i)
     return [*lost[: n // 2], *kept[: n - len(lost[: n // 2])]] or list(range(min(n, len(paths.ids))))
 
 

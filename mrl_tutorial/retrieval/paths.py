@@ -1,7 +1,7 @@
 """Paths of search over the grid, tried on many queries at once: what the funnel designer shows, without widgets.
 
 The scores of a cell are one matrix product, kept for the cells used last; so is the head of each cell's ranking, of
-which a first stage takes the best. Later stages look the survivors' scores up.
+which a first stage takes the best.
 """
 
 from __future__ import annotations
@@ -24,28 +24,13 @@ from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
 from mrl_tutorial.retrieval.retriever import Retriever
-from mrl_tutorial.retrieval.stages import Stage, check_stages
+from mrl_tutorial.retrieval.stages import Stage
 from mrl_tutorial.retrieval.timing import milliseconds
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
 K = 10  # documents that a path returns
 LONGEST = 800  # depth
 HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
-
-
-@dataclass(frozen=True)
-class PathResult:
-    """What a path does. stages: with their layers filled in.
-
-    survivors: rows that each stage passed on, best first, (Q, depth). recall: share of the full model's ten that the
-    path returns. ndcg: nDCG@10 against the judgments. kept: after each stage, the share of relevant documents left.
-    """
-
-    stages: tuple[Stage, ...]
-    survivors: tuple[np.ndarray, ...]
-    recall: float
-    ndcg: float
-    kept: tuple[float, ...]
 
 
 def draw_path(
@@ -121,23 +106,6 @@ class Paths:
     def full(self, name: str) -> np.ndarray:
         """The full model's ten best documents of every query, best first, (Q, 10)."""
         return self.head(name, self.n_layers, self.width, K)
-
-    def walk(self, name: str, stages: Sequence[Stage]) -> PathResult:
-        """Send every query down the path. Raises InputError as stages.check_stages does."""
-        stages = check_stages(stages, self.n_layers, self.width)
-        rows = self.head(name, stages[0].row + 1, stages[0].dim, stages[0].depth or K)
-        survivors = [rows]
-        for stage in stages[1:]:
-            rows = np.sort(rows, axis=1)  # ties rank in the order of rows
-            left = np.take_along_axis(self.scores(name, stage.row + 1, stage.dim), rows, 1)
-            rows = np.take_along_axis(rows, top_columns(left, stage.depth or K), 1)
-            survivors.append(rows)
-        recall = float((self.full(name)[:, :, None] == rows[:, None, :K]).any(2).mean())
-        hits = [found[self.judged.query] == self.position[:, None] for found in survivors]  # (P, depth) each
-        kept = tuple(float(found.any(1).mean()) for found in hits)
-        ranks = metrics.found_ranks(rows[:, :K], self.judged)
-        ndcg = float(metrics.retrieval_metric(f"ndcg@{K}", ranks, self.judged).mean())
-        return PathResult(stages, tuple(survivors), recall, ndcg, kept)
 
     def fingerprint(self, name: str) -> str:
         """A key of all that decides where a model's paths lead."""

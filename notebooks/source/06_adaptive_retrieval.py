@@ -66,7 +66,6 @@ from mrl_tutorial import (
 from mrl_tutorial.files import data_file
 from mrl_tutorial.panels import plots
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.retrieval.paths import Paths
 from mrl_tutorial.retrieval.timing import found_share, milliseconds
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
@@ -250,19 +249,13 @@ def last_layer(embeddings):
     }
 
 
-TRY_K, ASK = (10, 20, 50, 100, 200, 400), 2000  # lengths of the shortlist, at most so many dev queries
+TRY_K = (10, 20, 50, 100, 200, 400)  # lengths of the shortlist
 
 
 def tried(task, embeddings):
     """All plain and two-stage searches at the last layer, on dev: Ds, K (0: no second stage), MFLOPs, nDCG@10."""
-    paths = Paths(task, {"it": last_layer(embeddings)["dev"]}, queries=ASK)
-    ways = [(d, 0, [Stage(d)]) for d in encoder.dims]
-    ways += [(d, k, shortlist(d, width, k)) for d in encoder.dims[:-1] for k in TRY_K if k < paths.n]
-    rows = []
-    for d, k, stages in ways:
-        flops = costs.adaptive_flops(paths.n, d, k, width) if k else costs.search_flops(paths.n, d)
-        rows.append((d, k, flops / 1e6, paths.walk("it", stages).ndcg))
-    return rows
+    planned = plan_retrieval(task, last_layer(embeddings), engines=["float32"], reranking=["float32"], depths=TRY_K)
+    return [(p.stages[0].dim, p.stages[0].depth or 0, p.flops / 1e6, p.dev) for p in planned.tried]
 
 
 def front(rows):

@@ -11,6 +11,7 @@ from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.paths import Throughput, draw_path, price
 from mrl_tutorial.retrieval.stages import Stage
 from tests.helpers.made_retrieval import LAYERS, WIDTH, made_embeddings, made_task
+from tests.helpers.walked import walk
 from tests.helpers.web import fixed, random_states, shown
 
 CLOCK = Throughput(scan=1e9, gather=1e8, stage=1e-4)
@@ -43,20 +44,20 @@ def test_every_state_shows_what_the_path_finds_and_costs(panel):
             refused += 1
             assert got["path"] is None and got["stages"] == [] and "adds nothing" in got["headline"]
             continue
-        walk, cost = p.walk(s["model"], stages), price(stages, s["size"], CLOCK, GEOMETRY)
-        assert got["path"]["recall"] == pytest.approx(walk.recall, abs=1e-6)
-        assert got["path"]["ndcg"] == pytest.approx(walk.ndcg, abs=1e-6)
+        walked, cost = walk(p, s["model"], stages), price(stages, s["size"], CLOCK, GEOMETRY)
+        assert got["path"]["recall"] == pytest.approx(walked.recall, abs=1e-6)
+        assert got["path"]["ndcg"] == pytest.approx(walked.ndcg, abs=1e-6)
         for key in ("mflops", "ms", "gb"):
             assert got["path"][key] == pytest.approx(cost[key], rel=1e-6)
         assert got["encode"] == pytest.approx(cost["encode_mflops"])
         assert (
-            f"{fixed(100 * float(np.float32(walk.recall)), 1)} %" in text
-            and fixed(float(np.float32(walk.ndcg)), 3) in text
+            f"{fixed(100 * float(np.float32(walked.recall)), 1)} %" in text
+            and fixed(float(np.float32(walked.ndcg)), 3) in text
         )
         assert all(three(cost[key]) in text for key in ("mflops", "ms", "gb"))
         relevant, left = set(p.relevant(s["query"]).tolist()), p.n
         assert len(got["stages"]) == len(stages)
-        for stop, stage, found, kept in zip(got["stages"], stages, walk.survivors, walk.kept, strict=True):
+        for stop, stage, found, kept in zip(got["stages"], stages, walked.survivors, walked.kept, strict=True):
             mine = found[s["query"]].tolist()
             places = [place for place, row in enumerate(mine, start=1) if row in relevant]
             assert (stop["layer"], stop["dim"]) == (stage.layer or LAYERS, stage.dim)
@@ -79,9 +80,9 @@ def test_the_heat_map_is_the_grid_and_the_cloud_all_two_stage_paths(panel):
     choices = [(L, d, k, r) for L, d, r in two for k in depths]  # few enough to come as lists
     paths = [draw_path((L, d), k, (LAYERS, r)) for L, d, k, r in choices]
     found = sorted(zip(one["cloud"]["xs"], one["cloud"]["ys"], strict=True))
-    want = sorted((price(path, 10**6, CLOCK)["mflops"], p.walk("toy", path).recall) for path in paths)
+    want = sorted((price(path, 10**6, CLOCK)["mflops"], walk(p, "toy", path).recall) for path in paths)
     assert len(found) == len(want) and np.allclose(found, want, rtol=1e-5)
-    plain = [p.walk("toy", [Stage(dim)]).recall for dim in p.dims]
+    plain = [walk(p, "toy", [Stage(dim)]).recall for dim in p.dims]
     assert np.allclose(one["cloud"]["plain"][1], plain, atol=1e-6)
     assert np.allclose(one["cloud"]["plain"][0], [10**6 * dim / 1e6 for dim in p.dims])
 

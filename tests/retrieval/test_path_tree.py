@@ -12,6 +12,7 @@ from mrl_tutorial.retrieval.paths import Paths, draw_path
 from mrl_tutorial.retrieval.stages import Stage
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.made_retrieval import LAYERS, made_embeddings, made_task
+from tests.helpers.walked import walk
 
 FOLLOW = [0, 3, 17]
 
@@ -38,11 +39,11 @@ def made_large() -> tuple[RetrievalTask, dict[str, np.ndarray]]:
 def compared(paths: Paths, tree: PathTree, nodes: np.ndarray, follow: list[int]) -> None:
     found = walk_tree(paths, "toy", tree, follow)
     for node in nodes:
-        walk = paths.walk("toy", tree.stages(node))
-        rows = walk.survivors[-1]
-        assert found["recall"][node] == pytest.approx(walk.recall, abs=1e-12)
-        assert found["ndcg"][node] == pytest.approx(walk.ndcg, abs=1e-12)
-        assert found["kept"][node] == pytest.approx(walk.kept[-1], abs=1e-12)
+        walked = walk(paths, "toy", tree.stages(node))
+        rows = walked.survivors[-1]
+        assert found["recall"][node] == pytest.approx(walked.recall, abs=1e-12)
+        assert found["ndcg"][node] == pytest.approx(walked.ndcg, abs=1e-12)
+        assert found["kept"][node] == pytest.approx(walked.kept[-1], abs=1e-12)
         for i, query in enumerate(follow):
             hits = np.flatnonzero(np.isin(rows[query], paths.relevant(query)))
             assert found["place"][node, i] == (hits[0] + 1 if len(hits) else 0)

@@ -13,6 +13,7 @@ from mrl_tutorial.retrieval.paths import Paths, Throughput, draw_path, price
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 from tests.helpers.made_retrieval import DOCUMENTS, LAYERS, QUERIES, WIDTH, made_embeddings, made_task
+from tests.helpers.walked import walk
 
 CLOCK = Throughput(scan=1e9, gather=1e8, stage=1e-4)
 
@@ -44,24 +45,24 @@ def paths(task, embeddings):
     ],
 )
 def test_a_walk_is_the_retrievers_search(paths, task, embeddings, stages):
-    walk = paths.walk("toy", stages)
+    walked = walk(paths, "toy", stages)
     found = Retriever(embeddings["dev"]["documents"], stages).search(embeddings["dev"]["queries"], 10)
-    for mine, theirs in zip(walk.survivors, found.survivors, strict=True):
+    for mine, theirs in zip(walked.survivors, found.survivors, strict=True):
         assert np.array_equal(np.sort(mine, 1), np.sort(theirs, 1))
-    assert np.array_equal(walk.survivors[-1][:, :10], found.rows)
-    assert walk.ndcg == pytest.approx(measure_path(task, embeddings, stages, "dev").mean(), abs=1e-6)
+    assert np.array_equal(walked.survivors[-1][:, :10], found.rows)
+    assert walked.ndcg == pytest.approx(measure_path(task, embeddings, stages, "dev").mean(), abs=1e-6)
 
 
 def test_recall_and_relevant_kept_by_hand(paths, task, embeddings):
-    walk = paths.walk("toy", shortlist(4, 32, 12))
+    walked = walk(paths, "toy", shortlist(4, 32, 12))
     full = Retriever(embeddings["dev"]["documents"], [Stage(WIDTH)]).search(embeddings["dev"]["queries"], 10).rows
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(full, walk.survivors[-1], strict=True)])
-    assert walk.recall == pytest.approx(recall)
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(full, walked.survivors[-1], strict=True)])
+    assert walked.recall == pytest.approx(recall)
     pairs = [(q, d) for q in range(QUERIES) for d in ([0, 70] if q == 0 else [q])]
-    for share, rows in zip(walk.kept, walk.survivors, strict=True):
+    for share, rows in zip(walked.kept, walked.survivors, strict=True):
         assert share == pytest.approx(np.mean([d in rows[q] for q, d in pairs]))
     assert list(paths.relevant(0)) in ([0, 70], [70, 0]) and list(paths.relevant(3)) == [3]
-    assert paths.walk("toy", [Stage(WIDTH)]).recall == 1
+    assert walk(paths, "toy", [Stage(WIDTH)]).recall == 1
 
 
 def test_the_grid_is_the_quality_grid(paths, task, embeddings):
@@ -73,7 +74,7 @@ def test_the_grid_is_the_quality_grid(paths, task, embeddings):
 def test_fewer_queries_are_followed_than_there_are(task, embeddings):
     some = Paths(task, {"toy": embeddings["dev"]}, queries=7)
     assert len(some.ids) == 7 and set(some.ids) <= set(task.judged("dev"))
-    assert some.walk("toy", shortlist(8, 32, 20)).survivors[0].shape == (7, 20)
+    assert walk(some, "toy", shortlist(8, 32, 20)).survivors[0].shape == (7, 20)
     assert some.grid("toy").shape == (LAYERS, 3)
 
 
