@@ -2,6 +2,8 @@
 
 huggingface_hub downloads files into its own cache; once they are there, no network is needed. Our cache keeps the list
 of those that make a set whole, written before the download begins, so that half of a set is never taken for all of it.
+`datasets.load_dataset` is not asked: without a network it gives the revision that it read last, whichever is wanted,
+and it cannot read lines that are bare lists (captions). What it gives, `load_task` takes as data in memory.
 `$HF_ENDPOINT` and `$HF_HUB_OFFLINE` are respected; with `$MRL_HUB_REVISION=main` the newest revision is taken.
 """
 
@@ -15,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
 from mrl_tutorial.tasks.folders import task_from_tables
 from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record
+from mrl_tutorial.tasks.tables import Reshape, instructed
 from mrl_tutorial.tasks.task import Task
 
 ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
@@ -80,6 +84,7 @@ SETS: dict[str, tuple[Source, ...]] = {
     "all-nli": _tables(f"{_SBERT}/all-nli", "d482672c8e74ce18da116f430137434ba2e52fab", "triplet/*.parquet"),
     "msmarco": _tables(f"{_SBERT}/msmarco-bm25", "6b1596a63475a7bf6d4d397d6b9f599ef3fc8d29", "triplet/*.parquet"),
     "medi": _tables("GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
+    "medi-instructed": _tables("GritLM/MEDI", "2cc8d9af4ae3e394e72278d8cdc10199044204f4", "*.jsonl"),
 }
 
 
@@ -207,17 +212,4 @@ def _five_captions(record: Record) -> Record | None:
     return one_line({f"cap{i}": text for i, text in enumerate(captions)}) if len(captions) == 5 else None
 
 
-def _without_instructions(record: Record) -> Record:
-    """Anchor, positive and the first negative, without the instruction before each text."""
-    names = {"anchor": "query", "positive": "pos", "negative": "neg"}
-    return one_line({name: _first_text(record.get(its)) for name, its in names.items()})
-
-
-def _first_text(value: Any) -> str:
-    """The text of "text", ["instruction", "text"] or [["instruction", "text"], …]."""
-    while isinstance(value, list) and value:
-        value = value[0] if isinstance(value[0], list) else value[-1]
-    return str(value or "")
-
-
-RESHAPED = {"captions": _five_captions, "medi": _without_instructions}
+RESHAPED: dict[str, Reshape] = {"captions": _five_captions, "medi": partial(instructed, keep=False)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ NAMED = EMBEDDED | {
     "all-nli": ("pairs", "557,850 training triplets"),
     "msmarco": ("pairs", "502,931 training triplets"),
     "medi": ("pairs", "1.2 million training rows"),
+    "medi-instructed": ("pairs", "the same, instructions kept"),
 }
 
 
@@ -116,6 +118,8 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
         return task_from_path(path, called, str(path), limit, columns)
     close = difflib.get_close_matches(name, NAMED, 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        meant = f"of the hub's sets, give load_task(datasets.load_dataset({name!r}, revision=...)); "
     raise InputError(f"no task or path {name!r}; {meant}tasks: {', '.join(NAMED)}")
 
 

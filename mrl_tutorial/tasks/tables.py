@@ -197,7 +197,25 @@ def _fit(fields: list[str], columns: Columns | None) -> int:
 def rows_of_records(records: Iterable[tuple[int, Record | None]], place: str) -> list[Row]:
     """The names in the objects, in the order in which they appear, then (line, values) of every object; a name that one
     lacks is an empty field. None is skipped. place: how messages name where they are."""
-    kept = [(number, record) for number, record in records if record is not None]
+    kept = [(number, instructed(record)) for number, record in records if record is not None]
     header = list(dict.fromkeys(name for _, record in kept for name in record))
     body = [(n, [text_of(record, name, f"{place}:{n}") for name in header]) for n, record in kept]
     return [(1, [str(name) for name in header]), *body] if kept else []
+
+
+def instructed(record: Record, keep: bool = True) -> Record:
+    """A row of MEDI, {"query": ["instruction", "text"], "pos": …, "neg": …} with one or a list of such, as texts that
+    begin with their instruction (keep=False: without it); of a list the first. Any other record as it is.
+
+    >>> instructed({"query": ["Find the answer:", "why?"], "pos": [["A reason:", "so"], ["A reason:", "thus"]]})
+    {'query': 'Find the answer: why?', 'pos': 'A reason: so'}
+    """
+    if not (isinstance(record.get("query"), list) and isinstance(record.get("pos"), list)):
+        return record
+    found: Record = {name: record[name] for name in ("query", "pos", "neg") if name in record}
+    for name, value in found.items():
+        while isinstance(value, list) and value and isinstance(value[0], list):
+            value = value[0]
+        if isinstance(value, list) and all(isinstance(text, str) for text in value):
+            found[name] = " ".join(" ".join(value if keep else value[-1:]).split())
+    return found

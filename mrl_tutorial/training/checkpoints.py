@@ -20,7 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mrl_tutorial import files
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.recipes.recipe import Recipe, term_name
+from mrl_tutorial.training import processes
 
 EVERY = 30.0  # seconds
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
@@ -76,7 +78,8 @@ class Checkpoint:
         When all `steps` are done, what the optimizer remembers is left out. Where it cannot be written, that is a
         warning: the training is not lost.
         """
-        if self.path is None or run.step == self._step:
+        rank, count = processes.place()
+        if self.path is None or run.step == self._step or rank > 0:
             return
         tensors: dict[str, Tensor] = {}
         for name, p in self.parameters.items():
@@ -85,7 +88,7 @@ class Checkpoint:
                 tensors |= {f"{m}.{name}": self.optimizer.state[p][m].contiguous() for m in MOMENTS}
         for kind, tables in (("sums", run.sums), ("counts", run.counts)):
             tensors |= {f"{kind}.{term}": torch.from_numpy(np.ascontiguousarray(x)) for term, x in tables.items()}
-        notes = {"step": run.step, "seconds": run.seconds, "history": run.history}
+        notes = {"step": run.step, "seconds": run.seconds, "history": run.history, "processes": count}
         # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
         try:
             with files.whole_file(self.path) as temporary:
@@ -112,7 +115,10 @@ class Checkpoint:
         self.save(run)
 
     def load(self) -> Run:
-        """Fill parameters and optimizer from the folder and return the run; a new run where there is nothing usable."""
+        """Fill parameters and optimizer from the folder and return the run; a new run where there is nothing usable.
+
+        Raises InputError for a run that was begun in another number of processes, whose sums are rounded otherwise.
+        """
         if self.path is None or not self.path.exists():
             return Run()
         try:
@@ -124,6 +130,10 @@ class Checkpoint:
                 return Run()
         except Exception:  # a damaged file, however it fails, is no checkpoint: start again
             return Run()
+        here, there = processes.place()[1], notes.pop("processes", 1)
+        if here != there and notes["step"] < self.steps:
+            remedy = f"go on with {there}, or begin anew: give another seed, or delete {self.path}"
+            raise InputError(f"this run was begun in {there} process{'es' * (there > 1)}, not {here}: {remedy}")
         for value, (name, p) in zip(values, self.parameters.items(), strict=True):
             p.detach().copy_(value)
             if f"exp_avg.{name}" in tensors:

@@ -22,9 +22,11 @@ from mrl_tutorial.progress import Ticker
 from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import Task
+from mrl_tutorial.training import processes
 from mrl_tutorial.training.checkpoints import Checkpoint, defer_interrupt, recipe_key
 from mrl_tutorial.training.config import NOT_IN_KEY, TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
+from mrl_tutorial.training.gradient import backward
 from mrl_tutorial.training.trainables import FrozenLayers, FullBackbone, Known, Trainable, make_batch
 
 VERSION = 3  # of what a run computes: counts up when that changes, so that no older cached run is taken for a new one
@@ -74,7 +76,9 @@ def train(
     is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (With functions of
     your own in the recipe it needs a `key` for that: see `TrainConfig`.)
     known: text -> (L, D), raw embeddings computed before at the same precision, for heads. on_step(step, steps, loss)
-    may return False to stop early. Raises InputError before any work on bad arguments, and NonFiniteLoss.
+    may return False to stop early. Where `accelerate launch` or `torchrun` has started several processes, they share
+    each batch, for the same numbers, and the first writes. Raises InputError before any work on bad arguments, and
+    NonFiniteLoss.
 
     >>> from mrl_tutorial.tasks.types import PairsTask
     >>> pairs = [("add numbers", "the sum"), ("open a file", "read from disk"), ("join words", "concatenate strings")]
@@ -83,6 +87,8 @@ def train(
     >>> result.steps, result.history[-1] < result.history[0]
     (5, True)
     """
+    processes.join()
+    first = processes.place()[0] == 0
     task, encoder = meant(task, encoder)
     config = with_changes(config or TrainConfig(), changes).with_defaults(task.kind, encoder.device)
     encoder = encoder.on(config.device or "auto")
@@ -90,7 +96,7 @@ def train(
     recipe = recipe.validate(encoder.n_layers, encoder.width)
     data = examples(task, config.split).with_prompts(encoder)
     check_recipe(recipe, config.what, data, task.name)
-    with closing(Ticker(progress)) as ticker:
+    with closing(Ticker(progress if first else lambda *_: None)) as ticker:
         model: Trainable
         if config.what == "full":
             model = FullBackbone(encoder, recipe, config)
@@ -101,7 +107,7 @@ def train(
     result = training.result(config.name or f"{encoder.name} + {recipe.name} ({config.what})")
     if isinstance(task, Task):
         result.encoder.trained_on = (*encoder.trained_on, task.fingerprint())
-    if config.out is not None:
+    if config.out is not None and first:
         _write(result, config, task.name)
     return result
 
@@ -128,6 +134,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
         self.checkpoint = Checkpoint(folder, parameters, self.optimizer, config.steps)
         self.run = self.checkpoint.load()
+        processes.agree(self.run.step)
 
     def loop(self, report: Progress, on_step: OnStep | None) -> None:
         """Go through the steps that are left; stop early where `on_step` says so."""
@@ -141,18 +148,17 @@ class Training:
                 # a generator for each step: nothing to store, and a resumed run samples what an uninterrupted one would
                 rng = np.random.default_rng([config.seed, step])
                 weights = self.recipe.step_weights(rng)
-                weights = weights if self.learned is None else self.learned.scale(weights)
+                self.optimizer.zero_grad()
                 batch = make_batch(self.model, self.data, batches[step], **options)
                 with seeded(int(rng.integers(2**63))):  # for terms that sample, such as the target "code-pca"
-                    loss, tables = self.recipe.loss(batch, weights)
+                    loss, tables = backward(self.recipe, batch, weights, self.learned)
                 check_finite(loss, tables, weights, self.recipe, step)
+                processes.sum_gradients(self.model.module.parameters())
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["rate"] * learning_rate(step, config.steps)
-                self.optimizer.zero_grad()
-                loss.backward()
                 with defer_interrupt():
                     self.optimizer.step()
-                    run.add(float(loss.detach()), tables, time.monotonic() - began)
+                    run.add(float(loss), tables, time.monotonic() - began)
                 report(run.step, config.steps, f"training {self.recipe.name}, loss {run.history[-1]:.3f}")
                 if on_step is not None and on_step(run.step, config.steps, run.history[-1]) is False:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ def bytes_per_token(config: Any, layers: int, max_tokens: int) -> int:
 def tokens_that_fit(config: Any, layers: int, max_tokens: int, left: int | None = None) -> int | None:
     """How many padded tokens a backward pass may hold: half of the memory left, so that weights, optimizer and loss
     have the other half. left: bytes, a GPU's, say; by default this process's. None where nothing is known of the
-    memory: then there is no limit.
+    memory: then there is no limit. Processes that a launcher has started on this machine share its memory.
     """
-    left = memory_left() if left is None else left
+    if left is None and (left := memory_left()) is not None:
+        left //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return None if left is None else left // 2 // bytes_per_token(config, layers, max_tokens)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,11 +18,14 @@ from mrl_tutorial.models import layers as running
 from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.training import processes
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, unique_texts
 from mrl_tutorial.training.memory import tokens_that_fit
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
+GROUP = 21  # texts that go through the backbone together; more are not faster on a CPU
+MANY = 1024  # from so many texts on, grouping with the least padding takes longer than the padding
 
 
 class FrozenLayers:
@@ -70,12 +74,13 @@ class FullBackbone:
     """
 
     def __init__(self, encoder: Encoder, recipe: Recipe, config: TrainConfig) -> None:
-        if encoder.heads is not None:
-            remedy = "full training takes a model without (encoder.with_heads(None))"
-            raise InputError(f"{encoder.name} has heads: {remedy}")
+        if encoder.heads is not None and recipe.embeddings:
+            raise InputError(f"{encoder.name} has heads, but {recipe.name} trains layer 0, which has none")
         self.encoder = encoder.trainable_copy()
         model, after, self.device = self.encoder.model, self.encoder.after, encoder.device
-        self.module = model.to(self.device) if after is None else nn.ModuleList([model, after]).to(self.device)
+        self.heads = self.encoder.heads = copy.deepcopy(encoder.heads)  # they stay where the loss is made
+        rest = [part for part in (None if after is None else after.to(self.device), self.heads) if part is not None]
+        self.module = nn.ModuleList([model.to(self.device), *rest]) if rest else model.to(self.device)
         self.precision, self.max_tokens = config.precision, min(config.max_tokens, encoder.max_length)
         # explicit attention: its backward is cheaper than the fused kernel's on short texts on a CPU
         model.set_attn_implementation("eager")
@@ -91,7 +96,10 @@ class FullBackbone:
         """Through the blocks up to the deepest that the recipe needs: (L, N, D), on the CPU, where the loss is made."""
         ids = self.encoder.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         lengths, parts = [len(i) for i in ids], []
-        groups = running.least_padding(lengths, max(1, len(texts) // 21))
+        if len(texts) > MANY:
+            groups = running.micro_batches(lengths, GROUP * max(lengths), GROUP)
+        else:
+            groups = running.least_padding(lengths, max(1, len(texts) // GROUP))
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
         if again:
             groups = running.micro_batches(lengths, self.fits or 0)
@@ -102,7 +110,8 @@ class FullBackbone:
                     parts.append(checkpoint(self._group, rows, use_reentrant=False, preserve_rng_state=False))
                 else:
                     parts.append(self._group(rows))
-        return torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(groups)))]
+        out = torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(groups)))]
+        return out if self.heads is None else self.heads(out, self.layers)
 
     def _group(self, ids: list[list[int]]) -> Tensor:
         """One micro-batch: (L, b, D)."""
@@ -124,9 +133,14 @@ Trainable = FrozenLayers | FullBackbone  # embed(texts) -> (L, N, D) with a grad
 
 
 def make_batch(model: Trainable, data: Examples, chosen: np.ndarray, **options: Any) -> Batch:
-    """The examples `chosen` (B indices), embedded, with their labels; options: further fields of `Batch`."""
+    """The examples `chosen` (B indices), embedded, with their labels; options: further fields of `Batch`. Of several
+    processes each embeds its share and gets the whole batch. Raises InputError where they are more than the texts."""
     sides = data.sides(chosen)
-    out = model.embed([text for side in sides for text in side])  # (L, B + N, D)
+    texts = [text for side in sides for text in side]
+    rank, count = processes.place()
+    if count > len(texts):
+        raise InputError(f"a batch of {len(texts)} texts cannot be shared by {count} processes: start fewer")
+    out = processes.gathered(model.embed(texts[rank::count]), len(texts))  # (L, B + N, D)
     documents = out[:, len(chosen) :] if len(sides) > 1 else None
     labels = None if data.labels is None else torch.from_numpy(data.labels[chosen])
     return Batch(out[:, : len(chosen)], documents, model.layers, labels=labels, **options)
