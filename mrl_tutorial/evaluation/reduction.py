@@ -14,7 +14,7 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.alignment import principal_axes
-from mrl_tutorial.models.heads import whitening
+from mrl_tutorial.models.heads import SHRINKAGE, whitening
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
     return Reduction("PCA", x.shape[-1], shares, x.mean(-2, keepdims=True) if center else None, basis)
 
 
-def whiten(x: np.ndarray, shrinkage: float = 0.01) -> Reduction:
+def whiten(x: np.ndarray, shrinkage: float = SHRINKAGE) -> Reduction:
     """Whitening of a sample x (..., N, D): its principal components, each brought to variance 1.
 
     Fitted on unit vectors it is the control for trained layers and widths: see `models.heads.whitened`, which puts it

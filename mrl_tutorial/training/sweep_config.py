@@ -16,10 +16,10 @@ from mrl_tutorial.evaluation.quality import check_metrics
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.config import TrainConfig
+from mrl_tutorial.training.controls import PLAIN, control
 from mrl_tutorial.training.examples import examples
 from mrl_tutorial.training.loop import check_recipe
 
-PLAIN = "plain"  # the model as it is
 Cells = tuple[tuple[int, ...], tuple[int, ...]]  # layers, dims
 
 
@@ -28,8 +28,11 @@ class SweepConfig:
     """What `sweep` compares. Raises InputError for a value that is impossible.
 
     what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models.
-    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names; each task uses those that suit it;
-    default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's header.
+    lr: or several; then each recipe is trained with each and goes on with the one that is best on dev (seed 0; the mean
+    of the cells that it trains). start: what training starts from, "plain", "whitened" or "closed-form" (see
+    `controls`). seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names; each task uses those that suit
+    it; default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's
+    header.
     """
 
     what: str = "heads"
@@ -37,7 +40,8 @@ class SweepConfig:
     seeds: int = 3
     steps: int = 150
     batch_size: int = 64
-    lr: float | None = None
+    lr: float | Sequence[float] | None = None
+    start: str = PLAIN
     metric: Sequence[str] | None = None
     split: str = "test"
     layers: Sequence[int] | str | None = None
@@ -49,12 +53,26 @@ class SweepConfig:
     def __post_init__(self) -> None:
         if self.seeds != int(self.seeds) or self.seeds < 1:
             raise InputError(f"seeds {self.seeds} is impossible: give a whole number from 1 up")
-        self.training()  # checks the rest
+        if self.start not in (PLAIN, "whitened", "closed-form"):
+            raise InputError(f"start {self.start!r} is unknown: choose plain, whitened or closed-form")
+        if self.start != PLAIN and self.what == "heads" and self.heads == "shared":
+            raise InputError(f"shared heads cannot start {self.start}: choose heads per-layer")
+        if len(self.rates) > 1 and self.split == "dev":
+            raise InputError("dev chooses among several learning rates: score another split, or give one rate")
+        for rate in self.rates:
+            self.training(rate)  # checks the rest
 
-    def training(self) -> TrainConfig:
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to choose from."""
+        given = self.lr if isinstance(self.lr, Sequence) else [self.lr]
+        found = [TrainConfig(what=self.what, heads=self.heads, lr=x).with_defaults("").lr or 0.0 for x in given]
+        return tuple(dict.fromkeys(found))
+
+    def training(self, lr: float) -> TrainConfig:
         """How each recipe is trained."""
-        names = ("what", "heads", "steps", "batch_size", "lr", "precision", "cache")
-        return TrainConfig(**{name: getattr(self, name) for name in names})
+        names = ("what", "heads", "steps", "batch_size", "precision", "cache")
+        return TrainConfig(**{name: getattr(self, name) for name in names}, lr=lr)
 
 
 def expand(recipes: Sequence[str], cells: Cells) -> dict[str, Cells]:
@@ -83,10 +101,9 @@ def check_sweep(
     """The metrics of each scored task. Raises InputError for everything that would stop a later run."""
     if encoder.heads is not None:
         raise InputError(f"{encoder.name} has heads: a sweep starts from a model without (encoder.with_heads(None))")
-    data = examples(task)
     for name in candidates:
-        if name != PLAIN:
-            check_recipe(get_recipe(name, encoder.n_layers, encoder.width), config.what, data, task.name)
+        if control(name) is None:
+            check_recipe(get_recipe(name, encoder.n_layers, encoder.width), config.what, examples(task), task.name)
     if len({t.name for t in scored}) < len(scored):
         raise InputError(f"two tasks to score are called alike ({', '.join(t.name for t in scored)}): rename one")
     for where in scored:

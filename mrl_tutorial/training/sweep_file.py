@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import os
 import platform
+import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -54,6 +58,39 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): correct the row, or delete the file") from None
     return frame, header
+
+
+def write_items(path: Path, recipe: str, seed: int, items: Mapping[str, Any]) -> None:
+    """Keep what a run gave for each item, "task metric" -> (layers, dims, items) float16, and its losses, beside the
+    sweep's file: in the folder of its name, a file for each run."""
+    with files.whole_file(_items_file(path, recipe, seed)) as temporary:
+        np.savez_compressed(temporary, **dict(items))
+
+
+def read_items(path: str | Path, recipe: str, task: str, metric: str) -> np.ndarray:
+    """The values of each item in a sweep: (seeds, layers, dims, items) float32, in the order of the file's cells.
+
+    Runs that diverged have none and are left out. Two of them, cell by cell, are what `statistics.paired` compares.
+    Raises InputError where the sweep has no such run, or its values were not kept.
+    """
+    frame = read_sweep(path)[0]
+    rows = frame[(frame.recipe == recipe) & (frame.task == task) & (frame.metric == metric)].dropna(subset="value")
+    found = []
+    for seed in rows.seed.unique():
+        try:
+            with np.load(_items_file(Path(path), recipe, seed)) as stored:
+                found.append(stored[f"{task} {metric}"].astype(np.float32))
+        except (OSError, KeyError):
+            raise InputError(
+                f"{path} lacks the values of {recipe}, seed {seed}: delete its rows and run it again"
+            ) from None
+    if not found:
+        raise InputError(f"{recipe!r} on {task!r} by {metric} is not in {path}: run the sweep further")
+    return np.stack(found)
+
+
+def _items_file(path: Path, recipe: str, seed: int) -> Path:
+    return path.with_suffix("") / f"{re.sub('[^a-z0-9]+', '-', recipe)}-{seed}.npz"
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

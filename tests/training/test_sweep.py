@@ -137,7 +137,7 @@ def test_a_stopped_sweep_goes_on_and_repeats_nothing(encoder, tmp_path, monkeypa
     before = out.read_bytes()
     sweep(encoder, retrieval(), ["mrl", "all-cells"], out=out, cache=False, **BUDGET)  # finished: nothing to do
     assert len(started) == 5 and out.read_bytes() == before
-    assert {p.name for p in tmp_path.iterdir()} == {"whole.csv", "s.csv", "cache"}
+    assert {p.name for p in tmp_path.iterdir()} == {"whole.csv", "s.csv", "cache", "whole", "s"}
 
 
 DIES = """
@@ -342,7 +342,7 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
     trained = train(encoder, retrieval(), recipe, what="heads", steps=3, batch_size=4, lr=0.01, seed=0).encoder
     config = SweepConfig(precision="fp32")
     fixed, paired = (
-        [row["value"] for row in score(retrieval(), Outcome(trained, fixed=on), ["ndcg@10"], (LAYERS, DIMS), config)]
+        [row["value"] for row in score(retrieval(), Outcome(trained, fixed=on), ["ndcg@10"], (LAYERS, DIMS), config)[0]]
         for on in (True, False)
     )
     want = evaluate_grid(retrieval(), trained, layers=LAYERS, dims=DIMS, precision="fp32", fixed_document=True).values
