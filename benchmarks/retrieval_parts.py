@@ -21,10 +21,10 @@ from mrl_tutorial.retrieval.svs_indexes import SvsIndex, load_svs
 from mrl_tutorial.topk import ExactIndex, unit
 
 PREFIX = 128
-QUERIES = 800  # the first half chooses settings, the second half is scored
+QUERIES = 800  # the first 256 choose settings, the others are scored
 SENTENCES = 160_000
 MILLION = 10**6
-SPREAD = {"large": 0.82, "wide": 0.82}  # of the made vectors' steps, so that neighbors are as near as real ones
+SPREADS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4)  # of the made vectors' steps: that which brings neighbors as near as real
 BUILDERS = 2  # threads
 
 
@@ -50,7 +50,7 @@ NAMES = {
 
 def load_part(name: str, quick: bool = False) -> Part:
     """A part of NAMES, from the cache or made now. quick: a few thousand vectors."""
-    path, queries = cache_dir("bench") / f"part-{name}{'-quick' * quick}.npy", 200 if quick else QUERIES
+    path, queries = cache_dir("bench") / f"part-{name}{'-quick' * quick}.npy", 300 if quick else QUERIES
     about = path.with_suffix(".json")
     if not about.exists():
         x, found = _made(name, quick)
@@ -73,10 +73,12 @@ def _made(name: str, quick: bool) -> tuple[np.ndarray, dict[str, dict[str, float
         seeds = real[rng.permutation(len(real))[: len(real) // 100]]
         x = moved(seeds, len(real), 0.5, 1, unit(rng.standard_normal((4000, width), dtype=np.float32)))
         return x, {"real": shape(real), "made": shape(x)}
-    n, step = 5 * len(real) if quick else MILLION + QUERIES, steps(real)
+    n, step, wanted = 5 * len(real) if quick else MILLION + QUERIES, steps(real), shape(real)
     # as many made vectors as there are real ones, in families of the same size, tell whether they are alike
-    fewer = moved(real[: len(real) * len(real) // n], len(real), SPREAD[name], 2, step)
-    return moved(real, n, SPREAD[name], 1, step), {"real": shape(real), "made": shape(fewer)}
+    seeds = real[: len(real) * len(real) // n]
+    found = {spread: shape(moved(seeds, len(real), spread, 2, step)) for spread in SPREADS}
+    spread = min(SPREADS, key=lambda spread: abs(found[spread]["nearest"] - wanted["nearest"]))
+    return moved(real, n, spread, 1, step), {"real": wanted, "made": {**found[spread], "spread": spread}}
 
 
 def sentence_vectors(width: int, quick: bool = False) -> np.ndarray:

@@ -63,7 +63,7 @@ ENGINES = {
 # engine and whether on the prefix -> a color in the picture; all others are gray
 SHOWN = [("vamana-lvq", False), ("pq", True), ("hnsw-int8", False), ("torch-bfloat16", False), ("torch-int8", True),
          ("leanvec", False)]  # fmt: skip
-RACES = {"per_second": "queries a second, in batches of 256", "p50": "milliseconds of a query alone, median"}
+RACES = {"per_second": "queries/s in batches of 256", "p50": "ms of a query alone"}
 
 
 def named(row: dict[str, Any], width: int) -> str:
@@ -110,7 +110,7 @@ def picture(parts: list[dict[str, Any]], title: str) -> dict[str, Any]:
         rows, width = [row for row in part["rows"] if "p50" in row], part["width"]
         ways = {row["way"]: (row["engine"], row["dim"] < width) for row in rows}
         for way in sorted(ways, key=lambda way: ways[way] in SHOWN):
-            of = [row for row in rows if row["way"] == way]
+            of = sorted((row for row in rows if row["way"] == way), key=lambda row: row["recall"])
             color = plots.COLORS[SHOWN.index(ways[way])] if ways[way] in SHOWN else "#D0D0D0"
             bold = color != "#D0D0D0" and not way.endswith("int8")
             look = {"mode": "lines+markers", "line": {"color": color, "width": 3 if bold else 1},
@@ -123,10 +123,10 @@ def picture(parts: list[dict[str, Any]], title: str) -> dict[str, Any]:
         traces.append(plots.trace("scatter", [0.9, 1], [exact] * 2, "exact float32" * (place == 1), place, **look))
         left, top = 0.56 * ((place - 1) % 2), 1 - ((place - 1) // 2) / len(parts)
         rate = {"title": {"text": axis}, "type": "log", "showgrid": True, "dtick": 1,
-                "domain": (top - 0.8 / len(parts), top - 0.05 / len(parts))}  # fmt: skip
+                "domain": (top - 0.76 / len(parts), top - 0.04 / len(parts))}  # fmt: skip
         recall = {"title": {"text": "recall@10"}, "range": [0.9, 1.002], "showgrid": True}
         layout |= plots.subplot(place, (left, left + 0.44), recall, rate)
         if measure == "per_second":
             notes.append(plots.heading(f"{part['name']}: {part['documents']:,} x {width}", 0.0, "left") | {"y": top})
-    layout |= {"annotations": notes, "legend": {"orientation": "h", "y": -0.08}, "margin": {"t": 100}}
+    layout |= {"annotations": notes, "legend": {"orientation": "h", "y": 0.0}, "margin": {"t": 90}}
     return {"data": traces, "layout": layout}

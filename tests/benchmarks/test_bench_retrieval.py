@@ -116,6 +116,18 @@ def test_an_index_that_was_kept_finds_what_it_found_before(tmp_path, monkeypatch
     np.testing.assert_array_equal(first.search(x[:50], 10)[0], again.search(x[:50], 10)[0])
 
 
+def test_a_larger_part_is_as_near_as_the_real_one_and_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path))
+    monkeypatch.setattr(retrieval_parts, "sentence_vectors", lambda width, quick: clustered(800, 160))
+    part = retrieval_parts.load_part("large", quick=True)
+    assert part.documents.shape == (3700, 160) and part.queries.shape == (300, 160)
+    assert part.shape["made"]["nearest"] == pytest.approx(part.shape["real"]["nearest"], abs=0.05)
+    exact = np.argsort(-(part.queries.astype(np.float64) @ part.documents.T), axis=1)[:, :10]
+    np.testing.assert_array_equal(np.sort(part.truth), np.sort(exact))
+    monkeypatch.setattr(retrieval_parts, "sentence_vectors", lambda *args: pytest.fail("made again"))
+    np.testing.assert_array_equal(retrieval_parts.load_part("large", quick=True).documents, part.documents)
+
+
 def rows_of(way, engine, dim, *settings):
     return [
         {"way": way, "engine": engine, "dim": dim, "recall": r, "per_second": q, "p50": p, "p95": p, "bytes": 1,
@@ -149,13 +161,13 @@ def test_a_small_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     found = bench.run(json=str(path), quick=True)
     assert list(found["parts"]) == ["real", "hard"] and json.loads(path.read_text()) == found
     for part in found["parts"].values():
-        assert (part["documents"], part["width"]) == (1600, 160)
+        assert (part["documents"], part["width"]) == (1500, 160)
         rows = [row for row in part["rows"] if "p50" in row]
         assert {row["engine"] for row in rows} >= {"topk", "float32", "torch-bfloat16", "hnsw-int8"}
         assert all(row["recall"] == 1 for row in rows if row["engine"] in ("topk", "float32"))
         assert all(row["p95"] >= row["p50"] > 0 and row["per_second"] > 0 and row["bytes"] > 0 for row in rows)
         exact = next(row for row in rows if row["engine"] == "topk")
-        assert exact["bytes"] == 4 * 1600 * 160
+        assert exact["bytes"] == 4 * 1500 * 160
         figure = retrieval_report.picture([part, part], "title")
         assert len(figure["data"]) == 4 * (1 + len({row["way"] for row in part["rows"]}))
     assert "recall@10 >= 0.98" in capsys.readouterr().out
