@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import spread
 from benchmarks.retrieval_parts import NAMES, PREFIX, Part, kept_index, load_part
-from benchmarks.retrieval_report import table
+from benchmarks.retrieval_report import draw, roofline, table
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.indexes import Vectors
@@ -80,7 +80,11 @@ def run(json: str | None = None, quick: bool = False) -> dict:
                     done["rows"] += measure(name + "-quick" * quick, part, way)
                     if path:
                         write_json(path, found)
-            print(f"\n{part.name}: {n:,} x {width}\n" + table(done["rows"]), flush=True)
+            print(
+                f"\n{part.name}: {n:,} x {width}\n{table(done['rows'])}\n{roofline(done, found['machine'])}", flush=True
+            )
+    if path and not quick:
+        draw(found["parts"], path.with_suffix(".webp"))
     return found
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from mrl_tutorial.panels import plots
+from tools.chromium import REMEDY, find_chromium
 
 TIMES = ("x exact", "x full")
 COLUMNS = ("recall", "queries/s", *TIMES, "recall", "p50 ms", "p95 ms", *TIMES, "build s", "MB")
@@ -130,3 +135,14 @@ def picture(parts: list[dict[str, Any]], title: str) -> dict[str, Any]:
             notes.append(plots.heading(f"{part['name']}: {part['documents']:,} x {width}", 0.0, "left") | {"y": top})
     layout |= {"annotations": notes, "legend": {"orientation": "h", "y": 0.0}, "margin": {"t": 90}}
     return {"data": traces, "layout": layout}
+
+
+def draw(parts: dict[str, dict[str, Any]], path: Path) -> None:
+    """The picture of the real sentences and the widest million as a file, where a Chromium and kaleido are there."""
+    shown = [parts[name] for name in ("real", "wide") if parts.get(name, {}).get("rows")]
+    browser = find_chromium()
+    if not browser or not find_spec("kaleido"):
+        print(f"no picture: {REMEDY}, and kaleido: pip install kaleido")
+        return
+    os.environ.setdefault("BROWSER_PATH", browser)
+    go.Figure(picture(shown, finding(shown[0]))).write_image(path, scale=1.5)
