@@ -62,15 +62,30 @@ def seed(text: str) -> int:
     return whole_number(text, 0)
 
 
-def learning_rate(text: str) -> float:
+def learning_rate(text: str, what: str = "learning rate", example: str = "2e-5") -> float:
     """A number above 0."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no learning rate: write a number above 0, e.g. 2e-5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}: write a number above 0, e.g. {example}")
     return value
+
+
+def temperature(text: str) -> float:
+    """A number above 0."""
+    return learning_rate(text, "temperature", "0.05")
+
+
+def rows(text: str) -> int | None:
+    """`all`, or a whole number from 1."""
+    return None if text == "all" else whole_number(text)
+
+
+def learning_rates(text: str) -> list[float]:
+    """Numbers above 0, separated by commas."""
+    return [learning_rate(x) for x in text.split(",")]
 
 
 def names(text: str) -> list[str]:

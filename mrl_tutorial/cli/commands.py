@@ -70,18 +70,21 @@ def train(args: argparse.Namespace) -> None:
     from mrl_tutorial.tasks.task import prepared
     from mrl_tutorial.training.loop import NonFiniteLoss
     from mrl_tutorial.training.loop import train as run
+    from mrl_tutorial.training.processes import place
 
     # a name that is mistyped shows before a task is read
     encoder = _encoder(args)
     dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
     recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
-    task = load_task(args.task, columns=args.columns)
+    task = load_task(args.task, columns=args.columns, limit=args.rows)
     if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
     try:
-        result = run(encoder, task, recipe, **_given(args, *BUDGET, "seed", "out"))
+        result = run(encoder, task, recipe, **_given(args, *BUDGET, "max_tokens", "temperature", "seed", "out"))
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
+    if place()[0]:  # the first of several processes speaks for all
+        return
     say_warnings(prepared(task, "train"))
     if made := prepared(task, "train").cuts.get("train"):
         print(f"trained on {made}; evaluate scores this model on the rest")
@@ -107,7 +110,7 @@ def sweep(args: argparse.Namespace) -> None:
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
-    given = _given(args, *BUDGET, "out", "seeds", "metric", "split", "layers", "dims")
+    given = _given(args, *BUDGET, "start", "out", "seeds", "metric", "split", "layers", "dims")
     command = shlex.join(["mrl-tutorial", *args.argv])
     report = partial(print, flush=True)
     frame = run(
@@ -229,7 +232,7 @@ def _encoder(args: argparse.Namespace) -> Encoder:
     from mrl_tutorial.models.download import DEFAULT_MODEL
     from mrl_tutorial.models.encoder import Encoder
 
-    given: dict[str, Any] = {name: getattr(args, name, None) for name in ("similarity", "max_length")}
+    given: dict[str, Any] = {name: getattr(args, name, None) for name in ("similarity", "max_length", "pooling")}
     encoder = Encoder.load(args.model or DEFAULT_MODEL, **given)
     for side in ("query", "document"):
         if (prompt := getattr(args, f"{side}_prompt", None)) is not None:

@@ -82,24 +82,18 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
     """
     rng = np.random.default_rng([seed, 7])
     contrastive = data.positives is not None and data.labels is None
-    queue: list[int] = []
-    batches: list[np.ndarray] = []
+    queue, batches = list[int](), list[np.ndarray]()
     while len(batches) < steps:
-        batch: list[int] = []
-        seen: set[str] = set()
-        waiting: list[int] = []
-        dealt = 0
+        batch, waiting, seen, dealt = list[int](), list[int](), set[str](), 0
         while len(batch) < batch_size and dealt < 2 * len(data):
-            if not queue:
-                queue = rng.permutation(len(data)).tolist()[::-1]
-            i = queue.pop()
-            dealt += 1
+            queue = queue or rng.permutation(len(data)).tolist()[::-1]
+            i, dealt = queue.pop(), dealt + 1
             texts = {data.anchors[i], data.positives[i]} if contrastive and data.positives else {str(i)}
             if texts & seen:
                 waiting.append(i)
-                continue
-            seen |= texts
-            batch.append(i)
+            else:
+                seen |= texts
+                batch.append(i)
         queue.extend(reversed(waiting))
         batches.append(np.array(batch))
     return batches
