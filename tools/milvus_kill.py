@@ -2,9 +2,9 @@
 
     python -m tools.milvus_kill [number of vectors] [--json FILE]
 
-The vectors are the benchmark's sentences and steps from them (`benchmarks.retrieval_parts`). Two-stage search in Milvus
-(64, then 200 at full width) is compared with exact search and with the same search in this process, before and after
-documents were replaced and deleted while another thread searched.
+The vectors are those of pydocs' documents and steps from them (`benchmarks.fitted`). Two-stage search in Milvus (64, then
+200 at full width) is compared with exact search and with the same search in this process, before and after documents were
+replaced and deleted while another thread searched.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.retrieval_parts import load_part
-from mrl_tutorial import Retriever, exact_search, shortlist
+from benchmarks.fitted import moved, rotation, steps
+from mrl_tutorial import Encoder, Retriever, embed_task, exact_search, load_task, shortlist
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.milvus import MilvusStore
 from mrl_tutorial.retrieval.timing import found_share
+from mrl_tutorial.topk import unit
 
 DS, DEPTH, QUERIES, BATCH, CHANGED = 64, 200, 200, 2000, 5000
 LOADER = f"""
@@ -47,8 +48,9 @@ def main() -> None:
     p.add_argument("vectors", nargs="?", type=int, default=200_000)
     p.add_argument("--json", type=Path)
     args = p.parse_args()
-    part = load_part("large")
-    queries, documents = part.queries[:QUERIES], np.ascontiguousarray(part.documents[: args.vectors])
+    own = unit(np.asarray(embed_task(load_task("pydocs"), Encoder.load(), "test")["documents"][-1]))
+    own = unit(own @ rotation(own))
+    queries, documents = np.split(moved(own, args.vectors + QUERIES, 1.2, 1, steps(own, 2000)), [QUERIES])
     found: dict = {"vectors": len(documents), "width": documents.shape[1], "kills": []}
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "x.npy", documents)
