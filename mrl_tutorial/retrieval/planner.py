@@ -88,7 +88,8 @@ def plan_retrieval(
         on_dev, on_test = (float(part.search(retriever).mean()) for part in (dev, test))
         found[plan] = replace(trial.timed(plan), dev=on_dev, test=on_test)
     best = tuple(found[plan] for plan in front)
-    return PlanResult(task.name, target, config, dev.k, found[chosen], found[full], best, tuple(tried))
+    shape = dev.k, len(dev.documents)
+    return PlanResult(task.name, target, config, *shape, found[chosen], found[full], best, tuple(tried))
 
 
 class Chance:

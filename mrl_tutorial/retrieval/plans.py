@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrl_tutorial.retrieval.costs import Geometry
 from mrl_tutorial.retrieval.stages import Stage
@@ -66,12 +66,13 @@ class Plan:
 class PlanResult:
     """What `plan_retrieval` found. chosen: the cheapest plan within the target on dev. full: exact search at full size.
     front: plans that no other beats in both cost and dev quality, cheapest first. These carry their test quality and
-    milliseconds. tried: every plan, without test."""
+    milliseconds. tried: every plan, without test. k, n_layers: documents that are asked for, layers that they have."""
 
     task: str
     target: float
     config: PlanConfig
     k: int
+    n_layers: int
     chosen: Plan
     full: Plan
     front: tuple[Plan, ...]
@@ -86,11 +87,13 @@ class PlanResult:
     @property
     def code(self) -> str:
         """Python that runs the chosen plan with `encoder`, the documents of `task` and texts in `queries`."""
+        stages, layers = list(self.chosen.stages), ")"
+        if all(stage.layer == self.n_layers for stage in stages):
+            stages, layers = [replace(stage, layer=None) for stage in stages], ", layers=[encoder.n_layers])[0]"
         return (
             "from mrl_tutorial import Retriever, Stage\n"
-            'documents = encoder.encode_layers(list(task.corpus.values()), prompt="document")\n'
-            f"retriever = Retriever(documents, {list(self.chosen.stages)}, ids=list(task.corpus), "
-            f"cosine={self.config.cosine})\n"
+            f'documents = encoder.encode_layers(list(task.corpus.values()), prompt="document"{layers}\n'
+            f"retriever = Retriever(documents, {stages}, ids=list(task.corpus), cosine={self.config.cosine})\n"
             f"found = retriever.ask(encoder, queries, k={self.k}).names()\n"
         )
 

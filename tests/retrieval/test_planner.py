@@ -140,24 +140,36 @@ def test_milliseconds_are_measured():
         plan_retrieval(TASK, EMBEDDINGS, dims=[8], depths=(20,), engines=["vamana"])
 
 
-def test_the_code_runs_the_chosen_plan():
-    planned = plan_retrieval(TASK, EMBEDDINGS, 0.9, dims=[8, 16], depths=(20,), engines=["float32", "torch-int8"])
+@pytest.mark.parametrize("layers", [[2], [1]])
+@pytest.mark.parametrize("last", [True, False])
+def test_the_code_runs_the_chosen_plan(layers, last):
+    """Also where the plan was made of the last layer's vectors alone, and where it needs an early layer."""
+    embeddings = EMBEDDINGS
+    if last:
+        embeddings = {split: {part: x[-1:] for part, x in parts.items()} for split, parts in EMBEDDINGS.items()}
+    options = {
+        "layers": [1] if last else layers,
+        "dims": [16],
+        "depths": (20, 200),
+        "engines": ["float32", "torch-int8"],
+    }
+    planned = plan_retrieval(TASK, embeddings, 0.85, **options, cost="bytes_read")
     parts = EMBEDDINGS["test"]
 
     class Known:
         n_layers, similarity = L, "cosine"
 
-        def encode_layers(self, texts, *, prompt, layers=None, cache=True):
+        def encode_layers(self, texts, *, prompt, layers=(1, 2), cache=True):
             if prompt == "document":
                 assert list(texts) == list(TASK.corpus.values())
-                return parts["documents"]
-            return np.stack([parts["queries"][layer - 1] for layer in layers])
+            return np.stack([parts["documents" if prompt == "document" else "queries"][layer - 1] for layer in layers])
 
     names = {"encoder": Known(), "task": TASK, "queries": [TASK.queries[q] for q in TASK.judged("test")]}
     exec(planned.code, names)
     ranks = [row.index(f"d{60 + i}") + 1 if f"d{60 + i}" in row else 10**6 for i, row in enumerate(names["found"])]
     found = np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in ranks])
     assert found == pytest.approx(planned.chosen.test, abs=1e-12) and planned.code.count("\n") <= 4
+    assert planned.chosen.stages != planned.full.stages
 
 
 def test_the_chance_is_that_of_new_queries():
