@@ -2,9 +2,9 @@
 
     python -m tools.milvus_kill [number of vectors] [--json FILE]
 
-The vectors are those of pydocs' documents and steps from them (`benchmarks.fitted`). Two-stage search in Milvus (64, then
-200 at full width) is compared with exact search and with the same search in this process, before and after documents were
-replaced and deleted while another thread searched.
+The vectors are those of pydocs' documents and steps from them (`benchmarks.fitted`). Two-stage search in Milvus (64,
+then 200 at full width) is compared with exact search and with the same search in this process, before and after
+documents were replaced and deleted while another thread searched.
 """
 
 from __future__ import annotations
