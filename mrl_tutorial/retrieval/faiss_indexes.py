@@ -89,7 +89,7 @@ class FaissIndex:
         if "links" in shape:
             self.index.hnsw.efConstruction = shape["build"]
         with faiss_threads(threads):
-            self.index.train(x[:: max(1, self.n // (256 * max(self.lists, 256)))])
+            self.index.train(x[:: max(1, self.n // max(64 * self.lists, 2**14))])
             self.index.add(x)
         self.nbytes = 0
         faiss.write_index(self.index, faiss.PyCallbackIOWriter(self._count))
@@ -102,7 +102,7 @@ class FaissIndex:
         if self.n < least:
             raise InputError(f"engine {self.kind!r} needs {least} documents to train, not {self.n}: use 'float32'")
         if "lists" in shape:
-            shape["lists"] = shape["lists"] or max(1, min(int(4 * self.n**0.5), self.n // TRAINED))
+            shape["lists"] = shape["lists"] or max(1, min(int(2 * self.n**0.5), self.n // TRAINED))
         if "codes" in shape:
             shape["codes"] = shape["codes"] or next(m for m in range(-(-self.dim // 2), 0, -1) if self.dim % m == 0)
             if self.dim % shape["codes"]:

@@ -33,7 +33,7 @@ class PlanConfig:
     dims: Sequence[int] | str | None = None
     rerank_dims: Sequence[int] | None = None
     depths: Sequence[int] = (10, 20, 50, 100, 200, 400)
-    engines: Sequence[str] = ("float32", "torch", "binary")
+    engines: Sequence[str] = ("float32", "torch-int8", "binary")
     reranking: Sequence[str] = ("float32", "int8")
     geometry: Geometry | None = None
     tokens: int = 16

@@ -76,8 +76,9 @@ class Scan:
         self.step = 1.0
         if self.precision == "int8":
             self.step = max(float(np.abs(x).max(initial=0)) for x in self._blocks(documents)) / 127 or 1.0
-        kept = [self._small(torch.from_numpy(x), self.step) for x in self._blocks(documents)]
-        self.x = torch.cat(kept)  # (N, d)
+        self.x = torch.empty(self.n, self.dim, dtype=getattr(torch, self.precision))
+        for i, x in enumerate(self._blocks(documents)):
+            self.x[i * STEP : (i + 1) * STEP] = self._small(torch.from_numpy(x), self.step)
 
     @property
     def cost(self) -> Cost:
@@ -104,7 +105,7 @@ class Scan:
 
     def _small(self, x: Tensor, step: Tensor | float) -> Tensor:
         """x in the index's type."""
-        return (x / step).round().to(torch.int8) if self.precision == "int8" else x.to(getattr(torch, self.precision))
+        return (x / step).round().to(torch.int8) if self.precision == "int8" else x.to(self.x.dtype)
 
 
 @cache
