@@ -92,9 +92,7 @@ class Scan:
         small = self._small(q, torch.where(steps > 0, steps, 1)).T
 
         def product(first: int, last: int) -> Tensor:
-            block = self.x[first:last]
-            # torch has no public product of int8 that adds up in int32; torchao and its compiler stand on this one
-            return torch._int_mm(block, small) if self.precision == "int8" else block @ small
+            return (_int8_product if self.precision == "int8" else torch.mm)(self.x[first:last], small)
 
         with on_threads(self.threads):
             scores, rows = blockwise_top(product, self.n, len(q), k)
@@ -108,6 +106,18 @@ class Scan:
         return (x / step).round().to(torch.int8) if self.precision == "int8" else x.to(self.x.dtype)
 
 
+def _int8_product(documents: Tensor, queries: Tensor) -> Tensor:
+    """The product of int8 matrices, exact: in int32 where the processor adds these up without an overflow."""
+    return torch._int_mm(documents, queries) if _adds_up() else documents.float() @ queries.float()
+
+
+@cache
+def _adds_up() -> bool:
+    # torch has no public product of int8 that adds up in int32: torchao and torch's compiler stand on this one too
+    most = torch.full((64, 64), 127, dtype=torch.int8)
+    return hasattr(torch, "_int_mm") and bool((torch._int_mm(most, -most) == -64 * 127**2).all())
+
+
 @cache
 def fastest(dim: int, alone: bool = False, threads: int = 1) -> str:
     """The precision that scans `dim` coordinates in the fewest milliseconds here, timed once in a process.
@@ -117,7 +127,7 @@ def fastest(dim: int, alone: bool = False, threads: int = 1) -> str:
     rng = np.random.default_rng(0)
     documents, queries = (rng.standard_normal((n, dim), dtype=np.float32) for n in (SAMPLE, 1 if alone else 256))
     best = {}
-    for precision in PRECISIONS if hasattr(torch, "_int_mm") else PRECISIONS[:2]:
+    for precision in PRECISIONS:
         scan, seconds = Scan(documents, precision=precision, threads=threads), []
         for _ in range(3):
             began = time.perf_counter()

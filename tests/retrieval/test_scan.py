@@ -114,6 +114,16 @@ def test_the_quickest_type_is_measured_once(monkeypatch):
     fastest.cache_clear()
 
 
+def test_where_int8_does_not_add_up_floats_do(monkeypatch):
+    assert scan._adds_up.__wrapped__() in (True, False)
+    codes = RNG.integers(-127, 128, (70, 96)).astype(np.int8)
+    x, q = torch.from_numpy(codes[:50]), torch.from_numpy(codes[50:]).T
+    expected = codes[:50].astype(np.int64) @ codes[50:].astype(np.int64).T
+    for exact in (scan._adds_up(), False):
+        monkeypatch.setattr(scan, "_adds_up", lambda exact=exact: exact)
+        np.testing.assert_array_equal(scan._int8_product(x, q).numpy(), expected)
+
+
 def test_an_unknown_type_is_refused():
     with pytest.raises(InputError, match="'int4' is unknown: choose one of float32, bfloat16, int8"):
         Scan(DOCUMENTS, precision="int4")
