@@ -55,6 +55,8 @@ def test_every_verb_has_help_with_examples_that_parse(capsys, verb):
         ("train --task x --recipe mrl", "--out is missing"),
         ("train --task x --recipe mrl --out o --steps 0", "'0' is no whole number"),
         ("train --task x --recipe mrl --out o --lr nan", "'nan' is no learning rate"),
+        ("train --task x --recipe mrl --out o --temperature 0", "'0' is no temperature"),
+        ("train --task x --recipe mrl --out o --rows most", "'most' is no whole number"),
         ("train --task x --recipe mrl --out o --what head", "did you mean heads"),
         ("search --task x --query q -k 1.5", "'1.5' is no whole number"),
         ("bench gird", "did you mean grid"),
@@ -242,9 +244,12 @@ def test_a_mistyped_task_is_answered_with_the_nearest(capsys, line):
 def test_train_writes_a_folder_that_evaluate_reads(capsys, tmp_path, tiny, beir):
     out_folder = tmp_path / "models" / "heads"
     common = ["--task", beir, "--model", tiny, "--steps", "3", "--batch-size", "4", "--out", str(out_folder)]
-    status, out, err = run(capsys, "train", "--recipe", "all-cells", *common)
+    given = ["--rows", "all", "--pooling", "cls", "--temperature", "0.1", "--max-tokens", "16"]
+    status, out, err = run(capsys, "train", "--recipe", "all-cells", *common, *given)
     assert status == 0, err
     assert "3 steps" in out and str(out_folder) in out
+    notes, trained = (json.loads((out_folder / f"{x}.json").read_text()) for x in ("mrl_tutorial", "train"))
+    assert notes["pooling"] == "cls" and (trained["temperature"], trained["max_tokens"]) == (0.1, 16)
     files = {p.name for p in out_folder.rglob("*")}
     assert any(name.endswith(".safetensors") for name in files) and not any(x.endswith((".bin", ".pkl")) for x in files)
     status, _, err = run(capsys, "evaluate", "--task", beir, "--model", str(out_folder))
