@@ -7,12 +7,14 @@ import numpy as np
 from mrl_tutorial.topk import unit
 
 BLOCK = 2**16  # vectors made at a time
+SAMPLE = 20_000  # vectors, or a few more, that second moments are taken of
 
 
 def rotation(x: np.ndarray) -> np.ndarray:
     """Orthogonal (D, D) after which the coordinates of x (N, D) carry less and less: x @ rotation(x). Cosines at full
     width stay as they are; prefixes hold what training for prefixes would put there."""
-    values, vectors = np.linalg.eigh(x.T.astype(np.float64) @ x)
+    some = x[:: max(1, len(x) // SAMPLE)].astype(np.float64)
+    values, vectors = np.linalg.eigh(some.T @ some)
     return vectors[:, np.argsort(-values)].astype(np.float32)
 
 
@@ -43,7 +45,8 @@ def shape(x: np.ndarray) -> dict[str, float]:
     """What should agree between real and made vectors x (N, D) of unit length: participation ratio of the second
     moments, their share in the first 64 principal axes, and the mean cosine of 500 of them with their nearest other,
     their tenth and their hundredth."""
-    values = np.sort(np.linalg.eigvalsh(x.T.astype(np.float64) @ x / len(x)))[::-1]
+    moments = x[:: max(1, len(x) // SAMPLE)].astype(np.float64)
+    values = np.sort(np.linalg.eigvalsh(moments.T @ moments))[::-1]
     some = np.arange(0, len(x), max(1, len(x) // 500))[:500]
     near = _nearest(x, some, min(100, len(x) - 1))[0].mean(0)
     ranks = {"nearest": 1, "tenth": 10, "hundredth": 100}
