@@ -18,6 +18,7 @@ from mrl_tutorial.panels.cascade_tuner import CascadeTuner as CascadeTuner
 from mrl_tutorial.panels.explorer import GridExplorer as GridExplorer
 from mrl_tutorial.panels.funnel_designer import FunnelDesigner as FunnelDesigner
 from mrl_tutorial.panels.importance_weights import ImportanceWeights as ImportanceWeights
+from mrl_tutorial.panels.loss_lab import LossLab as LossLab
 from mrl_tutorial.panels.prefix_map import PrefixMap as PrefixMap
 from mrl_tutorial.panels.size_calculator import SizeCalculator as SizeCalculator
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer as SpectrumExplorer
@@ -27,6 +28,7 @@ from mrl_tutorial.prefixes import nested_scores as nested_scores
 from mrl_tutorial.prefixes import normalize as normalize
 from mrl_tutorial.prefixes import prefix as prefix
 from mrl_tutorial.recipes.recipe import Recipe as Recipe
+from mrl_tutorial.recipes.recipe_file import RecipeFile as RecipeFile
 from mrl_tutorial.recipes.registry import RECIPES as RECIPES
 from mrl_tutorial.recipes.registry import get_recipe as get_recipe
 from mrl_tutorial.retrieval.costs import cell_price as cell_price
@@ -35,11 +37,12 @@ from mrl_tutorial.retrieval.measure import measure_path as measure_path
 from mrl_tutorial.retrieval.milvus import MilvusStore as MilvusStore
 from mrl_tutorial.retrieval.planner import plan_retrieval as plan_retrieval
 from mrl_tutorial.retrieval.retriever import Retriever as Retriever
-from mrl_tutorial.retrieval.retriever import exact_search as exact_search
 from mrl_tutorial.retrieval.stages import Stage as Stage
 from mrl_tutorial.retrieval.stages import funnel as funnel
 from mrl_tutorial.retrieval.stages import shortlist as shortlist
 from mrl_tutorial.tasks.load import load_task as load_task
+from mrl_tutorial.training.lab import train_recipe as train_recipe
 from mrl_tutorial.training.loop import train as train
+from mrl_tutorial.training.trainer_loss import RecipeLoss as RecipeLoss
 
 __version__: str

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fitted import moved, rotation, steps
-from mrl_tutorial import Encoder, Retriever, embed_task, exact_search, load_task, shortlist
+from mrl_tutorial import Encoder, Retriever, embed_task, load_task, shortlist
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.milvus import MilvusStore
 from mrl_tutorial.retrieval.timing import found_share
-from mrl_tutorial.topk import unit
+from mrl_tutorial.topk import top_k, unit
 
 DS, DEPTH, QUERIES, BATCH, CHANGED = 64, 200, 200, 2000, 5000
 LOADER = f"""
@@ -105,7 +105,7 @@ def change(store: MilvusStore, documents: np.ndarray, queries: np.ndarray) -> tu
 def compare(store: MilvusStore, documents: np.ndarray, queries: np.ndarray, held: int | None = None) -> dict:
     """recall@10 of both, the share of queries with the very same list, milliseconds of a query in Milvus."""
     assert held is None or store.count() == held, (store.count(), held)
-    truth = exact_search(queries, documents, 10).rows
+    truth = top_k(queries, documents, 10)[0]
     ours = Retriever(documents, shortlist(DS, documents.shape[1], DEPTH)).search(queries, 10).rows
     began = time.perf_counter()
     theirs = store.search(queries, 10, depth=DEPTH).rows

@@ -236,25 +236,6 @@ def by_cosine(cosine: bool | None, encoder: Any) -> bool:
     return getattr(encoder, "similarity", "cosine") != "dot" if cosine is None else cosine
 
 
-def exact_search(
-    queries: np.ndarray,
-    documents: np.ndarray,
-    k: int = 10,
-    *,
-    dim: int | None = None,
-    cosine: bool = True,
-    threads: int = 1,
-) -> SearchResult:
-    """The best `k` of documents (N, D) for queries (B, D) or (D,) by their first `dim` coordinates (None: all), as an
-    exact float64 search would order them. Raises InputError in the same cases as Retriever.
-
-    >>> exact_search(np.array([1.0, 0.0]), np.array([[0.0, 2.0], [3.0, 1.0]]), k=1).rows.tolist()
-    [1]
-    """
-    path = [Stage(documents.shape[-1] if dim is None else dim)]
-    return Retriever(documents, path, cosine=cosine, threads=threads).search(queries, k)
-
-
 def _read(stage: Stage) -> int:
     """Bytes of a vector that a later stage reads; a smaller type has a step of 4 bytes."""
     return bytes_per_vector(stage.dim, stage.engine) + (0 if stage.engine == "float32" else 4)

@@ -8,7 +8,7 @@ import pytest
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.indexes import Vectors
-from mrl_tutorial.retrieval.retriever import Retriever, exact_search
+from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage, funnel, shortlist
 
 RNG = np.random.default_rng(1)
@@ -61,7 +61,7 @@ def test_query_of_an_early_layer_against_fixed_documents():
 
 @pytest.mark.parametrize("engine", ["float32", "torch-int8"])
 def test_a_funnel_of_everything_is_exact_search(engine):
-    exact = exact_search(QUERIES[-1], DOCUMENTS[-1], 50)
+    exact = Retriever(DOCUMENTS[-1], [Stage(D)]).search(QUERIES[-1], 50)
     np.testing.assert_array_equal(exact.rows, walk(QUERIES, DOCUMENTS, [(L, L, D, None)], 50))
     through = Retriever(DOCUMENTS[-1], funnel((4, 8, D), (5 * N, N), engine=engine)).search(QUERIES[-1], 50)
     np.testing.assert_array_equal(through.rows, exact.rows)
@@ -204,8 +204,8 @@ def test_what_a_path_costs():
 def test_more_asked_for_than_there_is():
     found = Retriever(DOCUMENTS[-1, :7], shortlist(8, D, 100)).search(QUERIES[-1], 50)
     assert found.rows.shape == (B, 7) and (np.sort(found.rows) == np.arange(7)).all()
-    assert exact_search(QUERIES[-1], DOCUMENTS[-1, :1], 10).rows.tolist() == [[0]] * B
-    assert exact_search(QUERIES[-1, :0], DOCUMENTS[-1], 10).rows.shape == (0, 10)
+    assert Retriever(DOCUMENTS[-1, :1], [Stage(D)]).search(QUERIES[-1], 10).rows.tolist() == [[0]] * B
+    assert Retriever(DOCUMENTS[-1], [Stage(D)]).search(QUERIES[-1, :0], 10).rows.shape == (0, 10)
 
 
 def test_names_of_documents():
@@ -213,7 +213,7 @@ def test_names_of_documents():
     found = Retriever(DOCUMENTS[-1], [Stage(D)], ids=ids).search(QUERIES[-1], 3)
     assert found.names() == [[f"d{r}" for r in row] for row in found.rows]
     with pytest.raises(InputError, match="no ids"):
-        exact_search(QUERIES[-1], DOCUMENTS[-1]).names()
+        Retriever(DOCUMENTS[-1], [Stage(D)]).search(QUERIES[-1]).names()
 
 
 def _spoiled(value):
