@@ -17,7 +17,7 @@ from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage
 
 STORES = ("float32", "int8", "binary")
-VERSION = 2  # of how stores are measured: what the cache holds from another one is not read
+VERSION = 3  # of how stores are measured: what the cache holds from another one is not read
 Progress = Callable[[int, int, str], None]
 
 
