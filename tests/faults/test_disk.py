@@ -49,7 +49,7 @@ def found(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize(("shard", "limit", "left"), [(encoding.SHARD_TEXTS, 1000, 0), (3, 1000, 0), (3, 2000, 4)])
+@pytest.mark.parametrize(("shard", "limit", "left"), [(encoding.SHARD_TEXTS, 1000, 0), (3, 400, 0), (3, 2000, 4)])
 def test_embeddings_that_find_no_room_are_given_all_the_same(encoder, monkeypatch, shard, limit, left):
     """left: shards that found room where the whole did not: they are read again."""
     monkeypatch.setattr(encoding, "SHARD_TEXTS", shard)

@@ -119,7 +119,7 @@ def counted(monkeypatch, where, name, stop=None):
 
 @pytest.mark.parametrize(("verb", "where", "name", "call"), STAGES)
 def test_ctrl_c_at_every_stage(command, tmp_path, monkeypatch, capsys, verb, where, name, call):
-    want = tmp_path / "want"
+    want = tmp_path / "want.csv"
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "other"))
     with monkeypatch.context() as patch:
         calls = counted(patch, where, name)
@@ -127,7 +127,7 @@ def test_ctrl_c_at_every_stage(command, tmp_path, monkeypatch, capsys, verb, whe
     stop = call if call > 0 else len(calls) + 1 + call
     assert 1 <= stop <= len(calls), "the stage is never reached"
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
-    out = tmp_path / "out"
+    out = tmp_path / "out.csv"
     with monkeypatch.context() as patch:
         counted(patch, where, name, stop)
         assert main(command(verb, out)) == 130
