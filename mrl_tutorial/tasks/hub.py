@@ -141,7 +141,7 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
     from mrl_tutorial.models.download import first_remedy
 
     api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"))
-    sources, listing = sources_of(name), _listing(name)
+    sources, listing, problem = sources_of(name), _listing(name), "no answer"
 
     def offered(source: Source) -> list[str]:
         # asked once, to be answered soon: a download is more patient
@@ -159,6 +159,7 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
             raise ConnectionError("HF_HUB_OFFLINE is set")
         names = [source.wanted(offered(source)) for source in sources]
         files.write_json(listing, names)
+        problem = "broken off"
         for source, its in zip(sources, names, strict=True):
             snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
         reason, found = "not every file came", _in_cache(sources, names)
@@ -168,19 +169,19 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
         raise InputError(f"{name}: {error}; {remedy}") from error
     except Exception as error:  # the client's errors differ between its versions; all say that we have no files
         response = getattr(error, "response", None)
-        reason = f"no answer: {' '.join(str(error).split())[:160]}"
+        reason = f"{problem}: {' '.join(str(error).split())[:160]}"
         if response is not None:
             reason = f"HTTP {response.status_code} for {response.url}"
         if first := first_remedy(error):
-            reason, remedy = reason.removeprefix("no answer: "), f"{first}, or {remedy}"
+            reason, remedy = reason.removeprefix(f"{problem}: "), f"{first}, or {remedy}"
         if not listing.exists():  # no list of ours says that they are incomplete: another program may have them whole
             with contextlib.suppress(Exception):
                 found = _in_cache(
                     sources, [source.wanted(snapshot(source, local_files_only=True)) for source in sources]
                 )
     if not found:
-        problem = f"cannot be downloaded from {api.endpoint} ({reason})"
-        raise InputError(f"{name}: {problem}; {remedy}, or try again with a network")
+        remedy += ", or try again with a network"
+        raise InputError(f"{name}: cannot be downloaded from {api.endpoint} ({reason}); {remedy}")
     return found
 
 

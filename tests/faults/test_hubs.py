@@ -63,6 +63,7 @@ def test_a_failure_names_the_remedy_and_the_next_try_succeeds(
         with pytest.raises(InputError, match=OWN[kind]) as error:
             get(kind)
         assert says in str(error.value) and "\n" not in str(error.value)
+        assert ("broken off" in str(error.value)) == (fault == "a transfer is cut" and kind == "set")
         assert (LOGIN in str(error.value)) == fault.startswith("gated")
     first = get(kind)
     asked = len(hub.asked)
