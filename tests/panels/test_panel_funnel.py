@@ -50,6 +50,9 @@ def test_every_state_shows_what_the_path_finds_and_costs(panel):
         for key in ("mflops", "ms", "gb"):
             assert got["path"][key] == pytest.approx(cost[key], rel=1e-6)
         assert got["encode"] == pytest.approx(cost["encode_mflops"])
+        if len(stages) > 1:
+            whole = price([Stage(WIDTH)], s["size"], CLOCK)
+            assert f"in {three(cost['ms'])} ms against {three(whole['ms'])};" in got["headline"]
         assert (
             f"{fixed(100 * float(np.float32(walked.recall)), 1)} %" in text
             and fixed(float(np.float32(walked.ndcg)), 3) in text
