@@ -114,7 +114,7 @@ within = int(15 / (minutes.mean() / steps))
 ledger.settle(
     "L3", "cannot tell here" if not ENOUGH else "holds" if minutes.max() < 15 and peak < 4 else "refuted",
     f"Fifty steps take {minutes.mean():.1f} minutes of one core, so 15 minutes pay for about {within:,}; whether these are enough, the learning curves must tell.",
-    Measured("minutes of one core", (f"{steps} steps of 64 pairs", f"{minutes.mean():.1f}"), ("called cheap", "15"), f"{len(cost)} trainings of all weights; {baselines.attrs['processor']}", len(cost)),
+    Measured("minutes of one core", (f"{steps} steps of 64 pairs", f"{minutes.mean():.1f}"), ("called cheap", "15"), f"{len(cost)} trainings of all weights; {baselines.attrs['processor']}", SEEDS),
     more=[f"peak memory {peak:.2f} GB", "a model of 6 layers and 22 million weights, texts cut to 64 tokens"],
     remedy="the number of steps at which the dev curve is flat, times the seconds of a step", results=["baselines.csv"],
 )  # fmt: skip
