@@ -2,8 +2,9 @@
 
 python -m tools.language_models --out data/results/language-model.csv
 
-Each arm takes the best of three learning rates, by dev loss after a quarter of the steps; then it is trained with each
-seed. A plain model is also read in a second way, "rotated", without training. Run again, it goes on where it stopped.
+Each arm takes the best of three learning rates, by dev loss after a quarter of the steps, the separate models that of
+width 8; then it is trained with each seed. A plain model is also read in a second way, "rotated", without training.
+Run again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -116,17 +117,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=Plan.steps)
     args = parser.parse_args()
     torch.set_flush_denormal(True)
-    plan = Plan()
+    plan = Plan(steps=args.steps)
     text = load_text(plan)
-    header = {"command": f"python -m tools.language_models --out {args.out}", "plan": str(plan)}
-    header |= {"test": f"the first {plan.context} tokens of {len(text.test)} texts", **environment()}
+    command = f"python -m tools.language_models --out {args.out} --seeds {args.seeds} --steps {args.steps}"
+    about = f"the first {plan.context} tokens of {len(text.test)} texts"
+    header = {"command": command, "plan": str(plan), "test": about, **environment()}
     table = Table(args.out, header)
+    rates = {arm: search(table, arm, plan, text) for arm in ("plain", "nested", "separate:8")}
     for seed in range(args.seeds):
         for arm in ("plain", "nested", *(f"separate:{d}" for d in plan.dims[:-1])):
             if not table.has(arm=arm, seed=seed, way="cut" if arm == "plain" else "trained"):
-                measure(table, arm, seed, search(table, arm, plan, text), plan, text)
+                measure(table, arm, seed, rates.get(arm, rates["separate:8"]), plan, text)
                 print(table.rows.tail(1).to_string(header=False, index=False), flush=True)
 
 

@@ -28,9 +28,8 @@ class Plan:
     heads: int = 4
     context: int = 64
     dims: tuple[int, ...] = (4, 8, 16, 32)
-    steps: int = 400
+    steps: int = 300
     batch: int = 16
-    dropout: float = 0.1
 
 
 class Text(NamedTuple):
@@ -74,13 +73,12 @@ class Block(nn.Module):
         self.heads, self.before, self.between = plan.heads, nn.LayerNorm(d), nn.LayerNorm(d)
         self.attend, self.mix = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
-        self.drop = nn.Dropout(plan.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.attend(self.before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, heads, T, D / heads)
-        x = x + self.drop(self.mix(mixed.transpose(1, 2).flatten(2)))
-        return x + self.drop(self.feed(self.between(x)))
+        x = x + self.mix(mixed.transpose(1, 2).flatten(2))
+        return x + self.feed(self.between(x))
 
 
 class LanguageModel(nn.Module):
@@ -155,15 +153,14 @@ def train(
     )
     offsets = torch.arange(plan.context + 1)
     for step in range(1, plan.steps + 1):
-        model.train()
         starts = torch.randint(len(text.train) - plan.context, (plan.batch, 1), generator=rng)
         optimizer.zero_grad(set_to_none=True)
         loss_of(model, text.train[starts + offsets], draw(rng)).backward()
         optimizer.step()
         schedule.step()
         if told and step % max(1, plan.steps // 10) == 0:
-            told(step, model.eval())
-    return model.eval()
+            told(step, model)
+    return model
 
 
 Reader = Callable[[Tensor, int], Tensor]  # states (…, D), width -> logits (…, V)

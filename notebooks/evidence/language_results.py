@@ -30,7 +30,7 @@ def trained(arm: str, plan: Plan, text: Text, rate: float) -> LanguageModel:
     )
     model = LanguageModel(plan)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in stored.items()})
-    return model.eval()
+    return model
 
 
 @torch.no_grad()
@@ -97,7 +97,8 @@ class Results:
         self.rows = pd.read_csv(self.path, comment="#")
         measured = self.rows[self.rows.way != "search"]
         self.dims = tuple(sorted(int(d) for d in measured.dim.unique()))
-        self.seeds = tuple(sorted(int(s) for s in measured[measured.way == "trained"].seed.unique()))
+        done = [set(rows.seed) for _, rows in measured.groupby("arm")]
+        self.seeds = tuple(sorted(int(s) for s in set.intersection(*done)))  # those of every arm
 
     def items(self, way: str, dim: int) -> np.ndarray:
         """Losses (seeds, texts) of "nested", "separate", "cut" or "rotated" at a width."""

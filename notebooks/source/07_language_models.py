@@ -1,0 +1,319 @@
+# %% [markdown]
+# # 07 · Matryoshka language models: the next word from four numbers
+#
+# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of" nearly anything may come, and a good guess
+# needs all that the model knows. Yet a language model spends the same work on both. Could it answer the easy ones with
+# a small part of itself? **You will**
+#
+# - build the output layer of a language model that can be read at 4, 8, 16 or 32 numbers;
+# - write its loss yourself, train it in less than a minute, and let it write at each width;
+# - compare it with a plain model that is cut, one that is turned first, and a model of its own for each width;
+# - let it stop after an early layer, or at a small width, token by token.
+#
+# This lesson is optional. You need lessons 00 and 01, and to have met a transformer. It takes about half an hour; the computer works for a
+# minute of it, and less when you come back. The summary of the Matryoshka paper that this course tests names language modeling as the
+# open gap. Our models are tiny, so take what follows as a demonstration of the idea, not as news about large models.
+
+# %% tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from evidence.language_model import IGNORED, LanguageModel, Plan, load_text, losses
+from evidence.language_results import Results, adaptive, closed_form_readers, each_token, trained, width_figure, write
+from exercises import language_models as check
+
+from mrl_tutorial.panels import plots
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## Tokens
+# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**: frequent pieces of words, 512 of them,
+# learned from the training texts. The model's one task is to guess the next token.
+
+# %%
+plan = replace(Plan(), steps=40) if FAST else Plan()
+text = load_text(plan)
+row = text.test[0][text.test[0] != IGNORED]
+print(f"{len(text.train):,} tokens to train on, {len(text.dev)} texts for choices, {len(text.test)} for the test")
+print(" | ".join(text.tokenizer.decode([i]) for i in row[1:25].tolist()))
+
+# %% [markdown]
+# ## The doll inside
+# The model is a small transformer of three layers. Its whole code is 60 lines of PyTorch in `evidence/language_model.py`. One
+# **table** $E$ holds a vector of 32 numbers for every token, and it is used twice. At the beginning it turns tokens into vectors. At the end it
+# scores them: the last layer gives a **state** $h$, and token $v$ gets the score $h \cdot E_v + b_v$. Such an output layer is called *tied*.
+#
+# To nest it we need no new weights. Read the first $m$ numbers of the state, and the first $m$ columns of the table:
+#
+# $$\text{score}_m(v) = h_{1:m} \cdot E_{v,1:m} + b_v$$
+#
+# In lesson 01 a tied classifier whose columns are cut was called MRL-E. This is the same thing with tokens for classes.
+
+# %%
+model = LanguageModel(plan)
+states = model(row[None, :-1])  # (3 layers, 1 text, T tokens, 32)
+for m in plan.dims:
+    scores = states[-1, 0, :, :m] @ model.table[:, :m].T + model.bias  # (T, 512)
+    print(f"width {m:>2}: {tuple(scores.shape)} scores from {m * plan.vocabulary:,} numbers of the table")
+
+# %% [markdown]
+# ## How wrong is a guess?
+# The **loss** of a token is minus the logarithm of the probability that the model gave it. The usual way to say it is **perplexity**: $e$ to the
+# mean loss. A perplexity of 50 means that the model is as unsure as if it had to pick among 50 equally likely tokens.
+#
+# **Exercise 1 · Perplexity** (3 minutes, easy). Write `perplexity(losses)` for an array of losses in nats.
+
+
+# %%
+def perplexity(losses):
+    raise NotImplementedError  # (N,) -> one number
+
+
+check.perplexity(perplexity)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def perplexity(losses):
+#     return float(np.exp(np.mean(losses)))
+#
+#
+# check.perplexity(perplexity)
+# ```
+# </details>
+#
+# ## The nested loss
+# A plain model is trained on the scores of all 32 numbers. A nested model is trained on every width at once: the losses are added up.
+#
+# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` are (N, D), `table` is (V, D), `bias` (V,),
+# `targets` (N,) the indices of the tokens that came, `dims` the widths. Add up the cross-entropies of all widths; each is the mean over the N tokens.
+# `np.log(np.exp(scores).sum(1))` gives the logarithm of the softmax's denominator.
+
+
+# %%
+def nested_loss(states, table, bias, targets, dims):
+    raise NotImplementedError  # -> one number
+
+
+check.nested_loss(nested_loss)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def nested_loss(states, table, bias, targets, dims):
+#     total = 0.0
+#     for m in dims:
+#         scores = states[:, :m] @ table[:, :m].T + bias
+#         right = scores[np.arange(len(targets)), targets]
+#         total += np.mean(np.log(np.exp(scores).sum(1)) - right)
+#     return total
+#
+#
+# check.nested_loss(nested_loss)
+# ```
+# </details>
+#
+# ## Train two models
+# One is **plain**. The other is nested, and has **exits**: each step also trains one of the earlier layers, drawn at random, to answer by itself.
+# Both see the same texts in the same order.
+
+# %%
+plain = trained("plain", plan, text, rate=0.028)
+nested = trained("exits", plan, text, rate=0.028)
+last = [(plan.n_layers, m) for m in plan.dims]  # the cells of the last layer
+found = {name: losses(m, text.test, last).mean(1).exp() for name, m in (("plain, cut", plain), ("nested", nested))}
+pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan.dims, name="width")).T.round(1)
+
+# %% [markdown]
+# **What to see.** Cut to 4 numbers, the plain model is hardly better than a guess without any context. The nested model, at the
+# same width, knows a good part of what it knows at 32.
+#
+# Here is what that means. Both models go on with the same beginning, at each width:
+
+# %%
+for name, model in (("plain, cut", plain), ("nested", nested)):
+    for m in plan.dims:
+        print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
+
+# %% [markdown]
+# **What to see.** Nobody would take these sentences for documentation: the models are a thousand times too small. But
+# look at the shortest widths. A plain model that was cut strings together pieces at random; the nested one makes words.
+#
+# ## Is it worth the training?
+# Cutting is an easy opponent. Three others are harder, as in lesson 03:
+#
+# - **plain, cut**: the plain model, its first $m$ numbers;
+# - **plain, rotated**: the same model, turned before it is cut. State and table can be turned together without changing a single score at
+#   full width. We take the turn whose first $m$ numbers come closest to the full scores. It needs no training, only one
+#   singular value decomposition;
+# - **a model for each width**: the same transformer, trained for this one width only;
+# - **nested**: one model, without exits.
+#
+# Each was trained with three random seeds and the best of three learning rates. That takes longer than a lesson, so the
+# table is read from a file; `python -m tools.language_models` makes it.
+
+# %%
+results = Results()
+width_figure(
+    results.dims,
+    {way: results.perplexity(way) for way in ("cut", "rotated", "separate", "nested")},
+    "One nested model does the work of four",
+)
+
+# %%
+for other, not_worse in (("cut", False), ("rotated", False), ("separate", True)):
+    print(f"nested against {other}: is it {'no worse' if not_worse else 'better'}?")
+    display(results.compared(other, not_worse=not_worse))
+
+# %% [markdown]
+# **How to read it.** The numbers are nats a token, and more is better for the nested model; 0.01 nats are one percent of perplexity. In brackets is the 95 %
+# interval from resampling the test texts and the seeds. *No worse* means no more than 0.01 nats behind.
+#
+# **What to see.** TODO
+#
+# ## Stop early
+# Layers can be saved as well as numbers. A state after layer 1 goes through the same last step and asks the same table. Left: the plain model, which never
+# practiced this. Middle: the plain model again, but each layer's state is first mapped to the last layer's by
+# the best linear formula, and then rotated; that is the fair control without training. Right: the nested model with exits.
+
+# %%
+layers = range(1, plan.n_layers + 1)
+readers = closed_form_readers(plain, text)
+
+
+def grid(model, readers=None):
+    """Perplexity after each layer (rows) at each width (columns)."""
+    read = readers or [model.logits] * plan.n_layers
+    rows = [losses(model, text.test, [(layer, m) for m in plan.dims], read[layer - 1]) for layer in layers]
+    return np.array([row.mean(1).exp().numpy() for row in rows])
+
+
+tables = {"plain": grid(plain), "plain, best linear map": grid(plain, readers), "trained with exits": grid(nested)}
+title = "Exits must be trained to be of use"
+plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
+
+# %% [markdown]
+# **What to see.** TODO
+#
+# ## As many numbers as a token needs
+# Now to the phone. Read 4 numbers first. If the most likely token reaches a certain probability, the **threshold**, take
+# this guess; else read 8, and so on. This is the cascade of lesson 02. The **expected width** is the mean over tokens of the width that answered.
+# Of all thresholds we take, on the dev texts, the cheapest that costs at most one percent of perplexity.
+
+# %%
+dev, test = each_token(nested, text.dev), each_token(nested, text.test)
+thresholds = np.linspace(0, 1, 41)
+tried = np.array([adaptive(*dev, plan.dims, t) for t in thresholds])  # (41, 2): expected width, perplexity
+full = np.exp(dev[1][-1].mean())
+chosen = thresholds[tried[:, 1] <= 1.01 * full].min()
+width, reached = adaptive(*test, plan.dims, chosen)
+fixed = np.exp(test[1].mean(1))  # perplexity of every width alone
+print(f"threshold {chosen:.3f}: {width:.1f} numbers on average, perplexity {reached:.2f}; all 32: {fixed[-1]:.2f}")
+
+# %%
+curve = np.array([adaptive(*test, plan.dims, t) for t in thresholds])
+figure = go.Figure(layout=plots.style("The easy guesses are cheap: a token needs fewer numbers than all"))
+figure.add_scatter(
+    x=plan.dims, y=fixed, mode="lines+markers", line={"color": plots.INK, "dash": "dot"}, marker={"size": 9}
+)
+figure.add_scatter(x=curve[:, 0], y=curve[:, 1], mode="lines", line={"color": plots.COLORS[0], "width": 3})
+figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": plots.MARK, "size": 15})
+for x, y, name, color in (
+    (plan.dims[1], fixed[1], "one width for all tokens", plots.INK),
+    (*curve[12], "a width for each token", plots.COLORS[0]),
+    (width, reached, "chosen on dev", plots.MARK),
+):
+    figure.add_annotation(x=x, y=y, text=name, font={"color": color}, xanchor="left", yanchor="bottom", showarrow=False)
+figure.update_layout(showlegend=False, height=400)
+figure.update_xaxes(title="numbers read for a token, on average")
+figure.update_yaxes(title="perplexity (lower is better)", showgrid=True)
+
+# %% [markdown]
+# **What to see.** TODO
+#
+# **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): for M widths and N tokens the probabilities
+# of V tokens. Return for each token the index of the width that answers. Your rule sees one token at a time and no width beyond the one that
+# answers. The check tries it on made-up tokens, widths 4, 8 and 16, and compares it with fixed widths. A threshold will do; does entropy, or two widths that agree, do better?
+
+
+# %%
+def stop(p):
+    raise NotImplementedError  # (M, N, V) -> (N,)
+
+
+check.stop(stop)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def stop(p):
+#     entropy = -(p * np.log(p)).sum(-1)  # (M, N): small where a width is sure
+#     enough = entropy < 1.5
+#     enough[-1] = True
+#     return enough.argmax(0)
+#
+#
+# check.stop(stop)
+# ```
+#
+# One of many. `argmax` finds the first width that is sure enough; the last always is.
+# </details>
+#
+# ## What it saves, and what not
+# Only the output layer becomes cheaper by a smaller width; the layers before it run in full.
+
+# %%
+sizes = {"here": (512, 32, 3), "a model of 8 billion": (128_000, 4096, 32)}  # vocabulary, width, layers
+for name, (vocabulary, wide, deep) in sizes.items():
+    output, layer = vocabulary * wide, 12 * wide**2  # multiply-adds a token
+    print(
+        f"{name:<21} output layer {output / (output + deep * layer):4.0%} of the work, one layer {layer / (output + deep * layer):4.0%}"
+    )
+
+# %% [markdown]
+# **What to see.** In a large model the output layer is a small part of the work, so a smaller width alone saves little there, and leaving out layers
+# saves more. Models that nest the insides of every layer too are called MatFormer; they follow the same idea to its end.
+#
+# ## In this lesson we saw
+# - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
+# - TODO
+# - a width for each token spends numbers where they help, by a rule that never sees the answer;
+# - all of this with a model of 54,000 weights and half a minute of training: try it on your own text.
+#
+# **On your data.** Put a list of texts in place of pydocs in `load_text`, and give `Plan` more steps.
+#
+# ## Where to read on
+# - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, which leaves language models to later work.
+# - Devvrit and others: *MatFormer: Nested Transformer for Elastic Inference*, arXiv 2310.07707.
+# - T. Schuster and others: *Confident Adaptive Language Modeling*, arXiv 2207.07061, where tokens leave a decoder early.
+# - O. Press, L. Wolf: *Using the Output Embedding to Improve Language Models*, arXiv 1608.05859, on tied tables.
