@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.prefixes import normalize, prefix
-from mrl_tutorial.topk import GROUP, blockwise_top, inverse_lengths, on_threads
+from mrl_tutorial.topk import GROUP, TOGETHER, blockwise_top, inverse_lengths, on_threads
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 STEP = 2**15  # documents converted at a time
@@ -90,13 +90,16 @@ class Scan:
         q = torch.from_numpy(floats(queries[:, : self.dim], self.cosine))
         steps = q.abs().amax(1, keepdim=True) / 127 if self.precision == "int8" else torch.ones(len(q), 1)
         small = self._small(q, torch.where(steps > 0, steps, 1)).T
-
-        def product(first: int, last: int) -> Tensor:
-            return (_int8_product if self.precision == "int8" else torch.mm)(self.x[first:last], small)
-
         with on_threads(self.threads):
-            scores, rows = blockwise_top(product, self.n, len(q), k)
+            found = [
+                blockwise_top(partial(self._scores, some), self.n, some.shape[1], k)
+                for some in small.split(TOGETHER, 1)
+            ]
+        scores, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
         return rows.numpy(), (scores * steps * self.step).numpy().astype(np.float64)
+
+    def _scores(self, q: Tensor, first: int, last: int) -> Tensor:
+        return (_int8_product if self.precision == "int8" else torch.mm)(self.x[first:last], q)
 
     def _blocks(self, documents: np.ndarray) -> Iterator[np.ndarray]:
         return (floats(documents[a : a + STEP], self.cosine) for a in range(0, self.n, STEP))
