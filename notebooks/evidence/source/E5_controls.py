@@ -93,10 +93,10 @@ difference_lines({"mrl - fixed, prefix": gain, "mrl - fixed, PCA": rival, "PCA o
 SEEDS = 1 if FAST else 3
 ways = {"float32": ("float32", None), "int8": ("int8", None), "binary, rescored by int8": ("binary", "int8")}
 stores = [Store(d, kind, rescore) for kind, rescore in ways.values() for d in DIMS]
-items = []
+raw, items = embed_task(task, encoder, "test", layers=[LAST]), []
 for seed in range(SEEDS):
     model = train(encoder, task, "mrl", what="heads", seed=seed, steps=10 if FAST else 150).encoder
-    parts = {part: x[-1:].copy() for part, x in embed_task(task, model, "test").items()}
+    parts = {part: model.heads.apply_to(x, [LAST]) for part, x in raw.items()}
     items.append([m.items for m in measure_stores(task, parts, stores, split="test", cache=True)])
 items = dict(zip(ways, np.split(np.array(items), len(ways), axis=1)))  # way -> (seeds, widths, queries)
 gaps = {
