@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mrl_tutorial.cli.doctor import doctor as doctor
 from mrl_tutorial.cli.explorer import page as page
 from mrl_tutorial.cli.explorer import prepare as prepare
+from mrl_tutorial.cli.lab import check_file, train_file
+from mrl_tutorial.cli.lab import lab as lab
 from mrl_tutorial.cli.support import say_warnings, score, table, writable
 from mrl_tutorial.errors import InputError
 
@@ -75,12 +77,13 @@ def train(args: argparse.Namespace) -> None:
     # a name that is mistyped shows before a task is read
     encoder = _encoder(args)
     dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
-    recipe = get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
+    recipe = None if check_file(args) else get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
     task = load_task(args.task, columns=args.columns, limit=args.rows)
     if _holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
+    given = _given(args, *BUDGET, "max_tokens", "temperature", "seed", "out")
     try:
-        result = run(encoder, task, recipe, **_given(args, *BUDGET, "max_tokens", "temperature", "seed", "out"))
+        result = run(encoder, task, recipe, **given) if recipe else train_file(args, encoder, task)
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     if place()[0]:  # the first of several processes speaks for all
@@ -88,7 +91,7 @@ def train(args: argparse.Namespace) -> None:
     say_warnings(prepared(task, "train"))
     if made := prepared(task, "train").cuts.get("train"):
         print(f"trained on {made}; evaluate scores this model on the rest")
-    print(f"{result.steps} steps of {args.batch_size} pairs in {result.seconds:.1f} s, written to {args.out}")
+    print(f"{result.steps} steps in {result.seconds:.1f} s, written to {args.out}")
     print(f"look at it: mrl-tutorial evaluate --task {args.task} --model {args.out}")
 
 

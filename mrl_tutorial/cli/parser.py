@@ -63,7 +63,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--split": {"default": "test", "help": "train, dev, test, or all (default: test)"},
     "--precision": {"choices": ("auto", "fp32", "bf16"), "default": "auto", "help": "arithmetic (default: auto)"},
     "--json": {"metavar": "FILE", "help": "write the figures here as well"},
-    "--recipe": {"required": True, "metavar": "NAME", "help": "what to train for: see mrl-tutorial recipes"},
+    "--recipe": {"required": True, "metavar": "NAME",
+                 "help": "what to train for: see mrl-tutorial recipes; or a recipe file of the loss lab, NAME.json, "
+                 "with the settings in it"},
     "--recipes": {"required": True, "type": recipe_names, "metavar": "NAMES",
                   "help": "e.g. mrl,ese,separate:3,128; separate:* is one run for every cell, scored there alone; "
                   "plain, the untrained model, is always among them; whitened, whitened:200, closed-form: controls"},
@@ -136,6 +138,17 @@ VERBS = {
          "--lr": {"type": learning_rates, "metavar": "X", "help": "learning rate; of several the best on dev"},
          "--metric": {"type": names, "metavar": "NAMES", "help": "e.g. ndcg@10 or ndcg@10,map (default: by task)"},
          "--out": {"metavar": "FILE", "help": "csv file; the same command goes on where it stopped"}},
+    ),
+    "lab": Verb(
+        "train recipes as the loss lab does, in seconds each, and print its leaderboard",
+        ("--recipes", "--task", "--columns", "--model", "--split", "--heads", "--steps", "--batch-size", "--lr",
+         "--seed"),
+        ("--recipes all-cells mrl --task pydocs", "--recipes my.json all-cells --task pydocs --steps 300"),
+        {"--recipes": {"nargs": "+", "type": str,
+                       "help": "names, or recipe files NAME.json; a file's own settings hold where none is typed"},
+         "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},
+         "--steps": {"default": 100, "help": "optimizer steps (default: 100)"},
+         "--batch-size": {"default": 128, "help": "pairs in a step (default: 128)"}},
     ),
     "export": Verb(
         "write one layer and dimension of a model as a sentence-transformers folder",

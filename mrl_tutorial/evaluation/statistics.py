@@ -120,6 +120,20 @@ def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) 
     return Difference(float(gaps.mean()), *bootstrap(gaps, samples=samples, seed=seed), spread)
 
 
+def paired_cells(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
+    """a - b in every cell of two grids over the same items, as `paired` gives it for one seed: (L, M, items) each to
+    (L, M, 3), mean, low and high. Raises InputError where they are of other cells or items.
+
+    >>> paired_cells(np.ones((1, 2, 4)), np.zeros((1, 2, 4))).tolist()
+    [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
+    """
+    if np.shape(a) != np.shape(b):
+        raise InputError(f"values of shapes {np.shape(a)} and {np.shape(b)} cannot be paired: measure both alike")
+    gaps = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    means = gaps @ _shares(gaps.shape[-1], samples, seed + 1).T  # (L, M, samples)
+    return np.stack([gaps.mean(-1), *np.quantile(means, [0.025, 0.975], axis=-1)], -1)
+
+
 def interval(grid: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval (low, high), 95 %, of one cell's mean over its items.
 

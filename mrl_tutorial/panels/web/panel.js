@@ -4,7 +4,7 @@
  *
  * @import { Tree } from "./tree.js"
  * @typedef {{kind: "slider" | "switch" | "menu" | "text" | "number" | "button" | "hidden", name: string, label: string, values: any[],
- *   words?: string[], play?: boolean, free?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, min?: number, max?: number}} Control
+ *   words?: string[], play?: boolean, free?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, queues?: boolean, min?: number, max?: number}} Control
  * @typedef {Record<string, any>} State
  * @typedef {{(changes: State): void, ask: (message: Record<string, any>) => void}} Act changes the state, or asks the kernel
  * @typedef {object} View
@@ -232,7 +232,7 @@ function control(c, now, act, sweep) {
   const place = c.values?.indexOf(value) ?? 0;
   if (c.kind === "button") {
     const press = () => (c.ask ? act.ask({ ...c.ask, state: now.state }) : act(c.set ?? {}));
-    return h("button", { type: "button", onclick: press, disabled: !!c.ask && now.status.share !== undefined }, c.label);
+    return h("button", { type: "button", onclick: press, disabled: !!c.ask && !c.queues && now.status.share !== undefined }, c.label);
   }
   if (c.kind === "switch") {
     const choices = c.values.map((v, i) => h("button", {

@@ -103,7 +103,7 @@ export function rule(x1, y1, x2, y2, look = "rule") {
 const cells = kept((
   /** @type {Numbers} */ values, /** @type {string} */ columns, /** @type {number} */ n,
   /** @type {number} */ low, /** @type {number} */ high, /** @type {number} */ w, /** @type {number} */ hh,
-  /** @type {Pick | undefined} */ pick, /** @type {string} */ names, /** @type {((v: number) => string) | undefined} */ write,
+  /** @type {Pick | undefined} */ pick, /** @type {string} */ names, /** @type {((v: number, place: number) => string) | undefined} */ write,
 ) => {
   const dims = columns.split(",").map(Number);
   const [layerName, dimName] = names.split(",");
@@ -114,7 +114,7 @@ const cells = kept((
       const [x, y] = [j * w, (n - 1 - i) * hh];
       const share = (value - low) / (high - low || 1);
       const fill = Number.isFinite(value) ? heatColor(share) : "var(--mrl-none)";
-      const words = !Number.isFinite(value) ? "" : write ? write(value) : value.toFixed(2);
+      const words = !Number.isFinite(value) ? "" : write ? write(value, i * dims.length + j) : value.toFixed(2);
       made.push(h("rect", { x: x + 1, y: y + 1, width: w - 2, height: hh - 2, fill, class: pick ? "pick" : "" }));
       made.push(label(x + w / 2, y + hh / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }));
     }
@@ -130,7 +130,7 @@ const cells = kept((
  * A heat map of layers (rows, layer 1 at the foot) and dimensions (columns), every value printed, a cell framed.
  *
  * @param {{name: string, values: Numbers, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
- *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number) => string,
+ *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number, place: number) => string,
  *   xLabel?: string}} o
  */
 export function heatmap(o) {

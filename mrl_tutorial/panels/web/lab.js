@@ -1,0 +1,255 @@
+/**
+ * The loss lab: weights that are painted on the grid, what a training with them gave in each cell, and who leads.
+ *
+ * @import { Act, State, View } from "./panel.js"
+ * @typedef {{term: string, weights: number[][], options: Record<string, any>}} Term
+ * @typedef {{terms: Term[], sampler: string}} Painting
+ */
+import { h } from "./tree.js";
+import { COLORS, DASHES, curves, heatmap, table } from "./plots.js";
+import { quality, signed } from "./words.js";
+
+const MOST = 30; // steps that can be undone
+const LEFT = 46; // of a heat map's cells
+
+/** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting @param {string} term @param {number[][]} cells @param {number} weight @param {number[]} shape @returns {Painting} */
+export function paint(painting, term, cells, weight, shape) {
+  const known = painting.terms.find((one) => one.term === term);
+  const blank = Array.from({ length: shape[0] }, () => Array(shape[1]).fill(0));
+  const weights = (known?.weights ?? blank).map((row, i) => row.map((w, j) => (cells.some(([a, b]) => a === i && b === j) ? weight : w)));
+  const made = { term, options: known?.options ?? {}, weights };
+  return { ...painting, terms: known ? painting.terms.map((one) => (one === known ? made : one)) : [...painting.terms, made] };
+}
+
+/** What changes when the painting does: the one before can be had back. @param {{painting: Painting, past: Painting[]}} now @param {Painting} next @returns {State} */
+function changed(now, next) {
+  return { recipe: next, past: [...now.past, now.painting].slice(-MOST), preset: "painted", layers: "painted" };
+}
+
+/** A preset brings its painting, layer weights go over every painted row. @param {State} state @param {State} changes @param {any} data */
+function adjust(state, changes, data) {
+  if ("recipe" in changes) return state;
+  const now = { painting: state.recipe, past: state.past };
+  if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
+  const down = data.down[changes.layers];
+  if (!down) return state;
+  const terms = state.recipe.terms.map((/** @type {Term} */ one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => (w > 0 ? down[i] : 0))) }));
+  return { ...state, ...changed(now, { ...state.recipe, terms }), preset: "painted", layers: changes.layers };
+}
+
+/** A term of the reader's own that the kernel has yet to find. @param {State} state @param {any} data */
+function missing(state, data) {
+  const name = `${state.own ?? ""}`.trim();
+  return name && !data.owned.includes(name) ? { ask: "own", name } : null;
+}
+
+/** @param {State} state @param {any} data */
+function view(state, data) {
+  const { runs, dims, layers, live, offers } = data;
+  const [name, other] = [state.run, state.against];
+  const run = runs[name];
+  const against = name === other ? null : run.against[other];
+  const painting = state.recipe;
+  const used = (/** @type {string} */ term) => painting.terms.find((/** @type {Term} */ one) => one.term === term);
+  const rows = [...Object.keys(offers), ...painting.terms.map((/** @type {Term} */ one) => one.term).filter((/** @type {string} */ t) => !offers[t])].map((term) => {
+    const one = used(term);
+    const cells = one ? one.weights.flat().filter((/** @type {number} */ w) => w > 0) : [];
+    return { term, on: !!one, cells: cells.length, options: one?.options ?? {}, offers: offers[term] ?? {} };
+  });
+  const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].line.values }));
+  const busy = live?.name ? live : null;
+  return {
+    headline: busy ? `${busy.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
+    layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
+    weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: busy, limits: data.limits, items: data.items,
+    name, other, run, against, lines, bytes: data.bytes, board: data.board, runs, start: data.start,
+  };
+}
+
+/** @param {string} name @param {any} run @param {string} other @param {any} against @param {any} data */
+function said(name, run, other, against, data) {
+  const mean = data.board.find((/** @type {any} */ one) => one.name === name).mean;
+  const start = `${name}: quality ${quality(mean)}, the mean over all cells of ${data.items}`;
+  if (!against) return start;
+  const [change, low, high] = against.whole;
+  const sure = low <= 0 && high >= 0 ? ", which may be chance" : "";
+  return `${start}; ${signed(change)} [${signed(low)}, ${signed(high)}] against ${other}${sure}`;
+}
+
+/** @param {any} shown @param {Act} act @param {number} width */
+function draw(shown, act, width) {
+  const part = width >= 820 ? Math.floor((width - 50) / 2) : width - 32;
+  return [
+    h("div", { class: "side" },
+      h("figure", { style: `width:${part}px` }, h("figcaption", {}, `1. Paint: the loss weights of “${shown.term}”`), painter(shown, act, part),
+        tools(shown, act), terms(shown, act)),
+      h("figure", { style: `width:${part}px` }, ...(shown.live ? living(shown, part) : result(shown, part)))),
+    ...(shown.live ? [] : [
+      h("div", { class: "side" },
+        h("figure", { style: `width:${part}px` }, h("figcaption", {}, "3. Compare: quality against bytes, the best layer at each width"), prices(shown, part)),
+        h("figure", { style: `width:${part}px` }, h("figcaption", {}, "Leaderboard on dev"), board(shown, act))),
+      h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
+        + "The preview trains small heads; claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
+      code(shown, act)]),
+  ];
+}
+
+/** The grid that is painted on, by pointer and by keys. @param {any} shown @param {Act} act @param {number} width */
+function painter(shown, act, width) {
+  const { layers, dims, term, brush, painting, weights } = shown;
+  const shape = [layers, dims.length];
+  const [w, rowHeight, foot] = [(width - LEFT - 4) / dims.length, 34, layers * 34];
+  const all = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => i);
+  const put = (/** @type {number[][]} */ cells, /** @type {State} */ more = {}) => act({ ...changed(shown, paint(painting, term, cells, brush, shape)), ...more });
+  const stroke = (/** @type {any} */ event) => {
+    const [box, surface] = [event.currentTarget.getBoundingClientRect(), event.currentTarget];
+    const held = (/** @type {number} */ x, /** @type {number} */ n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
+    const cell = [layers - 1 - held((event.clientY - box.top) / rowHeight, layers), held((event.clientX - box.left) / w, dims.length)];
+    const begins = event.type === "pointerdown";
+    if (begins) surface.setPointerCapture(event.pointerId);
+    else if (!event.buttons || !surface.stroke) return;
+    // of a fast hand the browser tells only some places: the cells between two of them are painted too
+    const from = begins ? cell : surface.stroke.cell;
+    const n = Math.max(1, Math.abs(cell[0] - from[0]), Math.abs(cell[1] - from[1]));
+    const cells = all(n + 1).map((k) => [0, 1].map((a) => Math.round(from[a] + (k / n) * (cell[a] - from[a]))));
+    const before = begins ? changed(shown, painting) : surface.stroke.before; // a stroke is undone whole
+    const made = paint(begins ? painting : surface.stroke.made, term, cells, brush, shape);
+    surface.stroke = { cell, made, before };
+    act({ ...before, recipe: made, layer: cell[0] + 1, dim: dims[cell[1]] });
+  };
+  const key = (/** @type {any} */ event) => {
+    const here = [shown.layer - 1, dims.indexOf(shown.dim)];
+    /** @type {Record<string, () => void>} */
+    const keys = {
+      ArrowUp: () => act({ layer: Math.min(layers, shown.layer + 1) }), ArrowDown: () => act({ layer: Math.max(1, shown.layer - 1) }),
+      ArrowRight: () => act({ dim: dims[Math.min(dims.length - 1, here[1] + 1)] }), ArrowLeft: () => act({ dim: dims[Math.max(0, here[1] - 1)] }),
+      " ": () => put([here]), Enter: () => put([here]), r: () => put(all(dims.length).map((j) => [here[0], j])),
+      c: () => put(all(layers).map((i) => [i, here[1]])), z: () => undo(shown, act),
+    };
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  };
+  const bare = { fill: "transparent", style: "cursor: cell; touch-action: none" };
+  const over = [
+    h("rect", { ...bare, class: "paint", x: 0, y: 0, width: (w * dims.length).toFixed(1), height: foot, onpointerdown: stroke, onpointermove: stroke }),
+    ...all(layers).map((i) => h("rect", { ...bare, class: "row", x: 0 - LEFT, y: foot - (i + 1) * rowHeight, width: LEFT, height: rowHeight, onclick: () => put(all(dims.length).map((j) => [i, j])) })),
+    ...all(dims.length).map((j) => h("rect", { ...bare, class: "column", x: (j * w).toFixed(1), y: foot, width: w.toFixed(1), height: 26, onclick: () => put(all(layers).map((i) => [i, j])) })),
+  ];
+  const write = (/** @type {number} */ v) => (v ? `${Number(v.toPrecision(2))}` : "·");
+  const map = heatmap({
+    name: `weights of ${term}`, values: weights, dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write, frame: [{ layer: shown.layer, dim: shown.dim }],
+  });
+  const help = "weights to paint: arrow keys move, space paints the cell, r its row, c its column, z undoes";
+  return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
+}
+
+/** @param {any} shown @param {Act} act */
+const undo = (shown, act) => shown.past.length && act({ recipe: shown.past.at(-1), past: shown.past.slice(0, -1), preset: "painted", layers: "painted" });
+
+/** @param {any} shown @param {Act} act */
+function tools(shown, act) {
+  const { painting, samplers } = shown;
+  const names = Object.keys(samplers);
+  const choose = (/** @type {any} */ event) => act(changed(shown, { ...painting, sampler: names[event.target.value] }));
+  return h("div", { class: "controls" },
+    h("button", { type: "button", disabled: !shown.past.length, onclick: () => undo(shown, act) }, "Undo"),
+    h("label", {}, h("span", {}, "each step trains"), h("select", { onchange: choose, value: `${names.indexOf(painting.sampler)}` }, names.map((n, i) => h("option", { value: i }, samplers[n])))),
+    h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column."));
+}
+
+/** Which terms are on, and how they are set. @param {any} shown @param {Act} act */
+function terms(shown, act) {
+  const { painting, dims, layers, brush } = shown;
+  const rows = shown.rows.map((/** @type {any} */ one) => {
+    const main = painting.terms.find((/** @type {Term} */ t) => t.term === "main")?.weights;
+    const all = Array.from({ length: layers * dims.length }, (_, i) => [Math.floor(i / dims.length), i % dims.length]);
+    // a new term lies where the main loss does, but not on the full model, which is what others learn from
+    const cells = all.slice(0, -1).filter(([i, j]) => !main || main[i][j] > 0);
+    const flip = () => act({
+      ...changed(shown, one.on ? { ...painting, terms: painting.terms.filter((/** @type {Term} */ t) => t.term !== one.term) } : paint(painting, one.term, cells, brush || 1, [layers, dims.length])),
+      term: one.on ? shown.term : one.term,
+    });
+    const options = !one.on ? [] : Object.entries(one.offers).map(([name, values]) => {
+      const place = Math.max(0, values.indexOf(one.options[name] ?? values[0]));
+      const choose = (/** @type {any} */ event) => {
+        const made = { ...one.options, [name]: values[event.target.value] };
+        act(changed(shown, { ...painting, terms: painting.terms.map((/** @type {Term} */ t) => (t.term === one.term ? { ...t, options: made } : t)) }));
+      };
+      const words = (/** @type {any} */ v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
+      return h("label", { class: "option" }, `${name.replace("_", " ")} `, h("select", { onchange: choose, value: `${place}` }, values.map((/** @type {any} */ v, /** @type {number} */ i) => h("option", { value: i }, words(v)))), " ");
+    });
+    const check = h("input", { type: "checkbox", checked: one.on, onchange: flip, "aria-label": `term ${one.term}` });
+    const pick = h("button", { type: "button", "aria-pressed": one.term === shown.term ? "true" : "false", onclick: () => act({ term: one.term }) }, one.term);
+    return { cells: [check, pick, one.on ? one.cells : "–", options] };
+  });
+  return table([{ title: "on", width: 36 }, { title: "term (press to paint it)", width: 190 }, { title: "cells", number: true, width: 54 }, { title: "options" }], rows, "wrap lossterms");
+}
+
+/** While it trains. @param {any} shown @param {number} width */
+function living(shown, width) {
+  const { losses, quality: grid, stride } = shown.live;
+  const entries = Object.entries(losses);
+  const n = Math.max(2, ...entries.map(([, values]) => values.length));
+  const xs = Array.from({ length: n }, (_, i) => 1 + i * stride);
+  const lines = entries.map(([name, values], i) => ({ name, color: COLORS[i % 6], dash: DASHES[i % 4], values: xs.map((_, k) => values[k] ?? NaN) }));
+  const top = Math.max(0.1, ...entries.flatMap(([, values]) => values));
+  return [
+    h("figcaption", {}, "2. Train: the mean loss of each term’s cells"),
+    curves({ name: "loss of each term", xs, lines, range: [0, 1.05 * top], width, height: 220, yLabel: "loss", xLabel: "step (log scale)" }),
+    h("figcaption", {}, "Quality on dev, as it is measured"),
+    heatmap({ name: "quality as it is measured", values: grid.values, dims: shown.dims, layers: shown.layers, width, limits: shown.limits, rowHeight: 30 }),
+  ];
+}
+
+/** A run's quality, and what it differs by. @param {any} shown @param {number} width */
+function result(shown, width) {
+  const { run, name, other, against, dims, layers, limits } = shown;
+  const look = { dims, layers, width, rowHeight: 30 };
+  const found = [h("figcaption", {}, `2. Train, then look: quality of “${name}” (${shown.items})`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
+  if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
+  const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
+  const marks = Array.from(against.mark.values);
+  const write = (/** @type {number} */ v, /** @type {number} */ place) => ["▼", "", "▲"][marks[place] + 1] + signed(v, 2);
+  return [
+    ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
+    heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write }),
+  ];
+}
+
+/** @param {any} shown @param {number} width */
+function prices(shown, width) {
+  const tops = shown.lines.flatMap((/** @type {any} */ line) => Array.from(line.values));
+  const [low, high] = [Math.min(...tops), Math.max(...tops)];
+  return curves({
+    name: "quality against bytes", xs: shown.bytes, lines: shown.lines, range: [Math.max(0, low - 0.1 * (high - low)), high + 0.1 * (high - low)], width, height: 270,
+    yLabel: "quality", xLabel: "bytes of a vector (log scale)",
+  });
+}
+
+/** @param {any} shown @param {Act} act */
+function board(shown, act) {
+  const heads = [
+    { title: "run" }, { title: "mean of cells", number: true, width: 90 }, { title: "cells won", number: true, width: 64 },
+    { title: "area under bytes", number: true, width: 96 }, { title: "seconds", number: true, width: 74 }, { title: "test, once", number: true, width: 72 },
+  ];
+  const rows = shown.board.map((/** @type {any} */ one) => {
+    const run = shown.runs[one.name];
+    const pick = one.name === shown.name ? one.name : h("button", { type: "button", onclick: () => act({ run: one.name }) }, one.name);
+    return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds.toFixed(1), run.test === null ? "–" : quality(run.test)] };
+  });
+  return table(heads, rows, "wrap board");
+}
+
+/** What takes a run out of the lab. @param {any} shown @param {Act} act */
+function code(shown, act) {
+  const { run, name } = shown;
+  if (!run.json) return h("p", { class: "note" }, "Train something to take it with you: as Python, as a recipe file for the command line, or for sentence-transformers.");
+  return h("details", { class: "code" }, h("summary", {}, `Take “${name}” with you`),
+    h("pre", {}, h("code", {}, `${run.code}\n\n# on the command line\nmrl-tutorial train --recipe "${run.file}" --task … --out my-model\n\n# in sentence-transformers\nloss = mrl.RecipeLoss(model, recipe.recipe(${shown.layers}, ${shown.dims.at(-1)}))  # then SentenceTransformerTrainer(model=model, loss=loss, …)`)),
+    h("p", {}, h("a", { href: `data:application/json;charset=utf-8,${encodeURIComponent(run.json)}`, download: run.file }, `Download ${run.file}`), `, or lab.recipe("${name}").write("${run.file}")`),
+    h("pre", {}, h("code", {}, run.json)));
+}
+
+/** @type {View} */
+export const lab = { view, draw, missing, adjust };

@@ -1,0 +1,250 @@
+"""The loss lab's work: train a recipe file at a small budget, measure it layer by layer, and keep what came out."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from mrl_tutorial import files
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.embeddings import embed_task, meant
+from mrl_tutorial.evaluation.quality import evaluate_grid
+from mrl_tutorial.losses import Batch, Term, term_name
+from mrl_tutorial.losses.term import options_of
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.models.heads import Heads
+from mrl_tutorial.recipes.recipe import Recipe, Weights
+from mrl_tutorial.recipes.recipe_file import TRAINING, RecipeFile, painted
+from mrl_tutorial.tasks.task import prepared
+from mrl_tutorial.training.config import RATES, TrainConfig
+from mrl_tutorial.training.examples import examples, unique_texts
+from mrl_tutorial.training.loop import OnStep, TrainResult, train
+
+#: the lab's budget: shared heads from the whitened start
+PREVIEW = {"what": "heads", "heads": "shared", "start": "whitened", "steps": 100, "batch_size": 128, "seed": 0}
+CONFIRM = {"what": "full", "start": "plain", "steps": 150, "batch_size": 64}
+Watch = Callable[[dict[str, np.ndarray]], object]
+Layer = Callable[[int, np.ndarray], object]
+
+
+@dataclass(frozen=True)
+class Watched(Recipe):
+    """A recipe that tells what each term came to in each step."""
+
+    watch: Watch | None = None
+
+    def loss(
+        self, batch: Batch, weights: Weights | None = None, terms: Any = None
+    ) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+        """As `Recipe.loss`."""
+        total, tables = super().loss(batch, weights, terms)
+        if self.watch is not None:
+            self.watch(tables)
+        return total, tables
+
+
+def recipe_file(name: str, encoder: Encoder) -> RecipeFile:
+    """A file's recipe, or one of the registry, by what the reader typed. Raises InputError for neither."""
+    if name.endswith(".json"):
+        return RecipeFile.read(name)
+    return painted(name, encoder.n_layers, encoder.width)
+
+
+def train_recipe(
+    encoder: Encoder,
+    task: Any,
+    recipe: RecipeFile,
+    *,
+    terms: Iterable[Term] = (),
+    watch: Watch | None = None,
+    on_step: OnStep | None = None,
+    **changes: Any,
+) -> TrainResult:
+    """Train a recipe file by its own settings, and by those of `PREVIEW` where it has none; changes: other settings.
+
+    terms: functions of your own that it names. watch(tables): called with what each term came to in each step. The
+    whitened start is fitted on the training texts, without their pairs. Raises InputError as `train` does.
+    """
+    asked = {name: changes.pop(name) for name in [*changes] if name in TRAINING}
+    settings = {**with_settings(recipe, **asked).training, **changes}
+    if settings["what"] == "full":
+        settings.pop("heads")
+    start = settings.pop("start")
+    found = recipe.recipe(encoder.n_layers, encoder.width, terms)
+    if watch is not None:
+        found = Watched(**vars(found), watch=watch)
+    if start == "whitened":
+        encoder = whitened_start(encoder, task, settings.get("heads", "shared"))
+    settings.setdefault("cache", settings["what"] == "full")
+    return train(encoder, task, found, TrainConfig(start="zero"), on_step=on_step, **settings)
+
+
+def whitened_start(encoder: Encoder, task: Any, heads: str = "shared") -> Encoder:
+    """The encoder with whitening heads ("shared" or "per-layer"), fitted on the texts of the training split."""
+    task, encoder = meant(task, encoder)
+    data = examples(task).with_prompts(encoder)
+    texts, _ = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
+    plain = encoder.with_heads(None)
+    raw = plain.encode_layers(texts, prompt="")  # as training asks for them: read from the cache
+    return plain.with_heads(Heads(encoder.n_layers, encoder.width, heads).whiten_on(raw))
+
+
+def check_term(function: Any, encoder: Encoder) -> str:
+    """The name of a term of your own, after a trial on two small batches of random vectors.
+
+    Raises InputError where it is no term, fails, or returns another shape, infinity, or what cannot be learned from."""
+    if not callable(function):
+        raise InputError(f"{function!r} is no term: give a function of (batch, layers, dims)")
+    name, layers, dims = term_name(function), list(range(1, encoder.n_layers + 1)), list(encoder.dims)
+    expected = len(layers), len(dims)
+    try:
+        options_of(function)
+        for seed in (0, 1):
+            draw = torch.Generator().manual_seed(seed)
+            both = torch.randn(encoder.n_layers, 8, encoder.width, generator=draw).requires_grad_()
+            table = function(Batch(both[:, :4], both[:, 4:]), layers, dims)
+            if not torch.is_tensor(table) or tuple(table.shape) != expected:
+                got = f"shape {tuple(table.shape)}" if torch.is_tensor(table) else type(table).__name__
+                what = f"for {len(layers)} layers and {len(dims)} dimensions: expected shape {expected}"
+                raise InputError(f"term {name!r} returned {got} {what}")
+            if not torch.isfinite(table).all():
+                raise InputError(f"term {name!r} is NaN or infinite on random vectors: guard its logs and divisions")
+            if not table.requires_grad:
+                raise InputError(f"term {name!r} has no gradient: compute in torch, without .detach() and .item()")
+            table.sum().backward()
+    except InputError:
+        raise
+    except Exception as error:  # whatever the reader's own code raises is shown to its author
+        raise InputError(f"term {name!r} fails with {type(error).__name__}: {error}") from error
+    return name
+
+
+def measure(encoder: Encoder, task: Any, split: str, on_layer: Layer | None = None) -> np.ndarray:
+    """What each item of a split comes to in every cell, (L, M, items) float32; on_layer(layer, values) after each."""
+    task, encoder = meant(task, encoder)
+    task = prepared(task, split)
+    task = task.as_retrieval(split) if task.kind == "pairs" else task
+    parts = embed_task(task, encoder, split, progress=lambda *_: None)
+    options: dict[str, Any] = {"split": split, "embeddings": parts, "cache": False, "progress": lambda *_: None}
+    found = []
+    for layer in range(1, encoder.n_layers + 1):
+        grid = evaluate_grid(task, layers=layer, cosine=encoder.similarity != "dot", **options)
+        if grid.per_item is None:
+            raise InputError(f"{task.name}: {grid.metric} has no value for each item, which the lab compares")
+        found.append(grid.per_item[0])
+        if on_layer is not None:
+            on_layer(layer, grid.values[0])
+    return np.stack(found)
+
+
+@dataclass(frozen=True)
+class LabRun:
+    """What one training came to. dev, test: (L, M, items), what each item came to; test is None until it is asked for.
+
+    recipe: with the settings that it was trained with. losses: term -> (L, M), the last steps' mean. key: of its file.
+    """
+
+    name: str
+    recipe: RecipeFile
+    dev: np.ndarray
+    seconds: float = 0.0
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
+    test: np.ndarray | None = None
+    made: float = field(default_factory=time.time)
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def full(self) -> bool:
+        """Whether the whole backbone was trained."""
+        return self.recipe.training.get("what") == "full"
+
+
+class LabStore:
+    """The runs of one model on one task, a file for each, in a folder that several labs may share."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def of(cls, encoder: Encoder, task: Any) -> LabStore:
+        """Where this model's runs on this task are kept."""
+        return cls(files.cache_dir("lab") / files.key(encoder.fingerprint(), task.fingerprint()))
+
+    def save(self, run: LabRun) -> None:
+        """Write a run whole or not at all, under a key that no other run has. Raises NotWritten."""
+        arrays = {"dev": run.dev, **{f"loss.{name}": x for name, x in run.losses.items()}}
+        arrays |= {} if run.test is None else {"test": run.test}
+        notes = {"name": run.name, "recipe": run.recipe.as_json(), "seconds": run.seconds, "made": run.made}
+        tensors = {name: np.ascontiguousarray(x, dtype=np.float32) for name, x in arrays.items()}
+        with files.whole_file(self._path(run.key)) as temporary:
+            save_file(tensors, temporary, metadata={"notes": json.dumps(notes), "folder": self.folder.name})
+
+    def load(self) -> list[LabRun]:
+        """All runs, oldest first; names that occur twice get a number. A damaged file is left out with a warning."""
+        found: list[LabRun] = []
+        for path in self.folder.glob("*.safetensors"):
+            if not re.fullmatch("[0-9a-f]{32}", path.stem):
+                continue  # half a file of a process that was killed
+            try:
+                found.append(_read(path))
+            except Exception as error:  # damaged, however that shows
+                warnings.warn(f"{path} is no run of the lab ({error}): delete it", stacklevel=2)
+        return renamed(sorted(found, key=lambda run: (run.made, run.key)))
+
+    def delete(self, run: LabRun) -> None:
+        """Remove a run's file."""
+        self._path(run.key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+
+def _read(path: Path) -> LabRun:
+    with safe_open(path, "np") as file:
+        notes = json.loads(file.metadata()["notes"])
+        arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+    losses = {name.split(".", 1)[1]: x for name, x in arrays.items() if name.startswith("loss.")}
+    recipe = RecipeFile.of(notes.pop("recipe"))
+    return LabRun(recipe=recipe, dev=arrays["dev"], test=arrays.get("test"), losses=losses, key=path.stem, **notes)
+
+
+def renamed(runs: Sequence[LabRun]) -> list[LabRun]:
+    """The runs with names that are all different: the second "mine" becomes "mine (2)"."""
+    names: set[str] = set()
+    found = []
+    for run in runs:
+        name, number = run.name, 1
+        while name in names:
+            number += 1
+            name = f"{run.name} ({number})"
+        names.add(name)
+        found.append(run if name == run.name else replace(run, name=name))
+    return found
+
+
+def with_settings(recipe: RecipeFile, **changes: Any) -> RecipeFile:
+    """The recipe file with all settings that `train_recipe` trains it with: it gives the same numbers elsewhere.
+
+    changes: settings instead of the file's; with what="full", `CONFIRM` stands for the preview's budget."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    settings = {**PREVIEW, **recipe.training}
+    for name in ("what", "heads"):
+        if given.get(name, settings[name]) != settings[name]:
+            settings.pop("lr", None)  # it was chosen for other parameters
+    if given.get("what", settings["what"]) == "full" != settings["what"]:
+        settings |= CONFIRM
+    settings |= given
+    settings.setdefault("lr", RATES["full" if settings["what"] == "full" else settings["heads"]])
+    return replace(recipe, training=settings)

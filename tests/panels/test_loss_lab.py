@@ -1,0 +1,207 @@
+"""The loss lab: what the browser shows is what Python measured, and every button does what it says."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.leaderboard import leaderboard
+from mrl_tutorial.evaluation.statistics import paired_cells
+from mrl_tutorial.losses import term
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.loss_lab import START, LossLab
+from mrl_tutorial.recipes.recipe_file import RecipeFile
+from mrl_tutorial.training import lab
+from mrl_tutorial.training.lab import LabStore, measure, train_recipe
+from tests.helpers.tiny import save_tiny
+from tests.helpers.web import fixed, shown
+from tests.training.test_lab import task as task
+
+FEW = {"steps": 4}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.load(str(save_tiny(tmp_path_factory.mktemp("model") / "bert")), device="cpu")
+
+
+@pytest.fixture
+def panel(encoder, task, tmp_path):
+    return LossLab(task, encoder, store=LabStore(tmp_path / "runs"), steps=4)
+
+
+def wait(panel):
+    """Until the queue is empty: without an event loop the callbacks run on the worker's thread."""
+    while (job := panel._job) is not None:
+        assert job.wait(60)
+
+
+def painting(panel, layer, weight=1.0):
+    grid = np.zeros((3, 3))
+    grid[layer - 1] = weight
+    return {"terms": [{"term": "main", "weights": grid.tolist()}], "sampler": "all"}
+
+
+def test_training_shows_a_run_that_is_what_the_command_line_trains(panel, encoder, task, tmp_path):
+    panel.set(name="last row", recipe=painting(panel, 3))
+    panel.on_train(panel.state)
+    wait(panel)
+    assert panel.status == {} and panel.state["run"] == "last row" and panel.state["against"] == START
+    panel.recipe("last row").write(tmp_path / "my.json")
+    here = panel.runs[-1].dev
+    there = measure(train_recipe(encoder, task, RecipeFile.read(tmp_path / "my.json")).encoder, task, "dev")
+    np.testing.assert_allclose(here.mean(-1), there.mean(-1), atol=1e-6)
+
+
+def test_what_the_browser_shows_is_what_was_measured(panel):
+    panel.train("first", preset="all-cells")
+    panel.train("second", preset="mrl", seed=1)
+    runs = {run.name: run for run in panel.runs}
+    states = [{"run": a, "against": b} for a in runs for b in runs]
+    board = leaderboard({name: run.dev.mean(-1) for name, run in runs.items()}, (8, 16, 32))
+    for state, found in zip(states, shown(panel, states), strict=True):
+        one, other = runs[state["run"]], runs[state["against"]]
+        at, text = found["shown"], found["text"]
+        assert [line["name"] for line in at["board"]] == [line.name for line in board]
+        for line, want in zip(at["board"], board, strict=True):
+            np.testing.assert_allclose([line["mean"], line["won"], line["area"]], want[1:], atol=1e-4)
+        np.testing.assert_allclose(at["run"]["quality"]["values"], one.dev.mean(-1).ravel(), rtol=1e-6)
+        np.testing.assert_allclose(at["lines"][0]["values"], one.dev.mean(-1).max(0), rtol=1e-6)
+        assert fixed(one.dev.mean(-1).mean(), 3) in at["headline"]
+        if one is other:
+            assert at["against"] is None and "Choose another run" in text
+            continue
+        want = paired_cells(one.dev, other.dev)
+        got = np.stack([at["against"][key]["values"] for key in ("mean", "low", "high")], -1).reshape(3, 3, 3)
+        np.testing.assert_allclose(got, want, atol=1e-6)
+        better, worse = int((want[..., 1] > 0).sum()), int((want[..., 2] < 0).sum())
+        assert f"▲ better in {better} cells, ▼ worse in {worse}" in text
+        assert text.count("▲") == better + 1 and text.count("▼") == worse + 1
+        assert f"against {other.name}" in at["headline"]
+
+
+def test_runs_are_there_in_another_lab_and_can_be_deleted(panel, encoder, task):
+    panel.train("kept", preset="mrl")
+    other = LossLab(task, encoder, store=panel.store)
+    assert [run.name for run in other.runs] == [START, "kept"]
+    other.train("kept", preset="all-cells", steps=4)  # the same name in another lab
+    panel.on_reload(panel.state)
+    assert [run.name for run in panel.runs] == [START, "kept", "kept (2)"]
+    panel.on_delete({**panel.state, "run": "kept"})
+    assert [run.name for run in panel.store.load()] == ["kept"]
+    with pytest.raises(InputError, match="it stays"):
+        panel.on_delete({**panel.state, "run": START})
+
+
+def test_test_is_measured_once_and_only_on_request(panel, encoder, task, monkeypatch):
+    panel.train("mine", preset="mrl")
+    assert all(run.test is None for run in panel.runs)
+    panel.on_test(panel.state)
+    wait(panel)
+    trained = train_recipe(encoder, task, panel.recipe("mine")).encoder
+    np.testing.assert_allclose(panel.runs[-1].test, measure(trained, task, "test"), atol=1e-6)
+    (found,) = shown(panel, [{}])
+    assert f"{panel.runs[-1].test.mean():.3f}" in found["text"] and "measured once" in found["text"]
+    assert panel.store.load()[0].test is not None
+    monkeypatch.setattr(lab, "measure", None)  # a second request measures nothing
+    panel.on_test(panel.state)
+    assert panel._job is None and panel.status == {}
+
+
+def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(lab.CONFIRM, "steps", 6)
+    monkeypatch.setitem(lab.CONFIRM, "batch_size", 5)
+    panel.train("mine", preset="mrl")
+    steps, before = [], lab.train
+
+    def counted(*args, on_step=None, **options):
+        def step(i, n, loss):
+            steps.append(i)
+            return on_step(i, n, loss) and len(steps) != 3
+
+        return before(*args, on_step=step, **options)
+
+    monkeypatch.setattr(lab, "train", counted)
+    panel.on_confirm(panel.state)
+    wait(panel)
+    assert steps == [1, 2, 3] and [run.name for run in panel.runs] == [START, "mine"]
+    assert "goes on where it stopped" in panel.status["label"]
+    panel.on_confirm(panel.state)
+    wait(panel)
+    assert steps == [1, 2, 3, 4, 5, 6] and panel.runs[-1].name == "mine, full" and panel.runs[-1].full
+    with pytest.raises(InputError, match="no preview"):
+        panel.on_confirm(panel.state)
+
+
+def test_what_cannot_be_trained_is_said(panel):
+    for recipe, says in (
+        ({"terms": [], "sampler": "all"}, "nothing is painted"),
+        (painting(panel, 1, 0.0), "nothing is painted"),
+        ({"terms": [{"term": "gone", "weights": [[1.0] * 3] * 3}], "sampler": "all"}, "no term 'gone' is defined"),
+    ):
+        panel._receive({"ask": "train", "state": {**panel.state, "recipe": recipe}})
+        assert says in panel.status["error"] and panel._job is None
+    panel._receive({"ask": "train", "state": {**panel.state, "name": " "}})
+    assert "no name" in panel.status["error"]
+
+
+def test_a_term_of_your_own_is_picked_up_by_name(panel, monkeypatch):
+    def make(value):
+        @term("length")
+        def length(batch, layers, dims):
+            return value(torch.stack([batch.query_rows(layers)[..., :d].pow(2).mean((1, 2)) for d in dims], 1))
+
+        monkeypatch.setattr(sys.modules["__main__"], "length", length, raising=False)
+
+    (found,) = shown(panel, [{"own": "length"}])
+    assert found["missing"] == {"ask": "own", "name": "length"}
+    panel._receive({"ask": "own", "name": "length"})
+    assert "run a cell with @mrl.term" in panel.status["error"]
+    make(lambda x: x[0])
+    panel._receive({"ask": "own", "name": "length"})
+    assert "expected shape (3, 3)" in panel.status["error"]
+    make(lambda x: x)
+    panel._receive({"ask": "own", "name": "length"})
+    (found,) = shown(panel, [{"own": "length"}])
+    assert found["missing"] is None and "length" in found["text"]
+    recipe = {"terms": [{"term": "length", "weights": [[1.0] * 3] * 3}], "sampler": "all"}
+    panel.train("mine", recipe=recipe)
+    assert set(panel.runs[-1].losses) == {"length"}
+    make(lambda x: x * float("inf"))  # the cell was changed and run again
+    panel._receive({"ask": "train", "state": panel.state})
+    assert "NaN or infinite" in panel.status["error"]
+
+
+def test_a_run_that_cannot_be_saved_is_shown_and_said(panel, monkeypatch):
+    panel.train("kept", preset="mrl")
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lab, "save_file", full)
+    panel.train("lost", preset="all-cells")
+    assert panel.state["run"] == "lost" and "was not saved" in panel.status["error"]
+    assert [run.name for run in panel.store.load()] == ["kept"]
+
+
+def test_a_painting_is_seen_undone_and_exported(panel):
+    panel.train("mine", recipe=painting(panel, 2, 3.0))
+    (found,) = shown(panel, [{}])
+    assert found["shown"]["weights"] == [0, 0, 0, 3, 3, 3, 0, 0, 0]
+    text = found["text"]
+    assert "Undo" in text and 'mrl.RecipeFile.read("mine.json")' in text and "mrl-tutorial train --recipe" in text
+    written = json.loads(found["shown"]["run"]["json"])
+    assert RecipeFile.of(written) == panel.recipe("mine") and written["training"]["steps"] == 4
+
+
+def test_a_canceled_training_keeps_nothing(panel, monkeypatch):
+    monkeypatch.setattr(lab, "train_recipe", lambda *args, **options: type("Result", (), {"finished": False}))
+    panel.on_train(panel.state)
+    wait(panel)
+    assert len(panel.runs) == 1 and panel.status["label"].startswith("canceled")
