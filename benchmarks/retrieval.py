@@ -28,7 +28,7 @@ from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.indexes import Vectors
 from mrl_tutorial.retrieval.timing import BATCH, RACES, found_share, milliseconds
-from mrl_tutorial.topk import as_tensor, rerank
+from mrl_tutorial.topk import as_tensor, on_threads, rerank
 
 K = 10
 WORTH = 0.85  # recall below which a setting is not reported
@@ -62,27 +62,25 @@ class Way:
 
 def run(json: str | None = None, quick: bool = False) -> dict:
     """Measure all parts, print and return rows; `json` is read first and written after each way. quick: small parts."""
-    torch.set_num_threads(1)
     path = Path(json) if json else None
     found = jsonlib.loads(path.read_text()) if path and path.exists() else {}
     found = {"command": "mrl-tutorial bench retrieval", "bench": "retrieval", **found}
     found |= {"machine": found.get("machine") or machine(quick), "parts": found.get("parts", {})}
-    with threadpool_limits(1):
-        for name in ("real", "hard") if quick else NAMES:
-            part, done = load_part(name, quick), found["parts"].setdefault(name, {"rows": []})
-            n, width = part.documents.shape
-            done |= {"name": part.name, "documents": n, "width": width, "shape": part.shape}
-            done |= {"left_out": LEFT_OUT} if n > LARGE else {}
-            for way in ways(n, width):
-                if name == "hard" and way.engine not in HARD:
-                    continue
-                if not any(row["way"] == way.name for row in done["rows"]):
-                    done["rows"] += measure(name + "-quick" * quick, part, way)
-                    if path:
-                        write_json(path, found)
-            print(
-                f"\n{part.name}: {n:,} x {width}\n{table(done['rows'])}\n{roofline(done, found['machine'])}", flush=True
-            )
+    for name in ("real", "hard") if quick else NAMES:
+        part, done = load_part(name, quick), found["parts"].setdefault(name, {"rows": []})
+        n, width = part.documents.shape
+        done |= {"name": part.name, "documents": n, "width": width, "shape": part.shape}
+        done |= {"left_out": LEFT_OUT} if n > LARGE else {}
+        for way in ways(n, width):
+            if (name == "hard" and way.engine not in HARD) or any(row["way"] == way.name for row in done["rows"]):
+                continue
+            index, about = kept_index(name + "-quick" * quick, way.engine, part.documents, way.dim, way.build or {})
+            with on_threads(1), threadpool_limits(1):
+                done["rows"] += [{**row, **about} for row in measure(part, way, index)]
+            if path:
+                write_json(path, found)
+        print(f"\n{part.name}: {n:,} x {width}\n{table(done['rows'])}")
+        print(roofline(done, found["machine"]), flush=True)
     if path and not quick:
         draw(found["parts"], path.with_suffix(".webp"))
     return found
@@ -121,11 +119,10 @@ def ways(n: int, width: int) -> Iterator[Way]:
     yield Way("pq", PREFIX, [({}, k) for k in depths], {"codes": PREFIX // 2}, "int8")
 
 
-def measure(name: str, part: Part, way: Way) -> list[dict[str, Any]]:
+def measure(part: Part, way: Way, index: Any) -> list[dict[str, Any]]:
     """The settings that no other beats, in either race, on the first queries; measured on the others."""
     x = part.documents
     (tune, score), (wanted, truth) = np.split(part.queries, [BATCH]), np.split(part.truth, [BATCH])
-    index, about = kept_index(name, way.engine, x, way.dim, way.build or {}) if way.engine != "topk" else (None, {})
     vectors, tried, rows = Vectors(x, way.kind), list[dict[str, Any]](), list[dict[str, Any]]()
     held = x.nbytes if index is None else index.cost.nbytes + vectors.kept.nbytes * bool(way.settings[-1][1])
     for options, depth in way.settings:
@@ -139,7 +136,7 @@ def measure(name: str, part: Part, way: Way) -> list[dict[str, Any]]:
     kept = {i for race in RACES for i in pareto([t["tune"][race] for t in tried], [t["tune"]["recall"] for t in tried])}
     for row in (tried[i] for i in sorted(kept)):
         search = searching(index, x, row["options"], vectors, row["depth"])
-        row |= {"recall": found_share(search(score), truth), **timed(search, score), **about, "bytes": held}
+        row |= {"recall": found_share(search(score), truth), **timed(search, score), "bytes": held}
         rows.append({"way": way.name, "engine": way.engine, "dim": way.dim, **row})
         print(f"{way.name:<34} {row['options']} {row['depth']}: recall {row['recall']:.4f}, "
               f"{row['per_second']:,.0f}/s, {row['p50']:.3f} ms", flush=True)  # fmt: skip
@@ -185,13 +182,13 @@ def _repeat(job: Callable[[], object], least: int, most: int = 20) -> list[float
 
 def machine(quick: bool = False) -> dict[str, Any]:
     """Processor and versions; the peaks of one thread: bytes a second read, multiply-adds a second by type."""
-    x = torch.ones(2**16 if quick else 2**20, 256)  # 1 GiB: far beyond most caches
-    peaks = {"bytes_per_second": x.numel() * 4 / min(_repeat(lambda: x @ x[0], 3))}
-    size = 512 if quick else 2048
-    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.int8)):
-        a = torch.ones(size, size).to(kind)
-        product = partial(torch._int_mm if name == "int8" else torch.mm, a, a.T)  # what the scans use
-        peaks[f"{name}_multiply_adds_per_second"] = size**3 / min(_repeat(product, 3))
+    x, size = torch.ones(2**16 if quick else 2**20, 256), 512 if quick else 2048  # 1 GiB: far beyond most caches
+    with on_threads(1):
+        peaks = {"bytes_per_second": x.numel() * 4 / min(_repeat(lambda: x @ x[0], 3))}
+        for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.int8)):
+            a = torch.ones(size, size).to(kind)
+            product = partial(torch._int_mm if name == "int8" else torch.mm, a, a.T)  # what the scans use
+            peaks[f"{name}_multiply_adds_per_second"] = size**3 / min(_repeat(product, 3))
     about = Path("/proc/cpuinfo").read_text()
     cpu = next(line.split(":")[1].strip() for line in about.splitlines() if "model name" in line)
     has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8") if flag in about]

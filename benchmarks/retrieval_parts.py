@@ -100,7 +100,9 @@ def _say(done: int, total: int, label: str) -> None:
 
 def kept_index(part: str, engine: str, x: np.ndarray, dim: int, options: dict[str, int]) -> tuple[Any, dict]:
     """An index over the first `dim` coordinates of x (N, D), and how it was built: seconds, and how busy the machine
-    was. FAISS's and SVS's are read from the cache where they were built before."""
+    was. FAISS's and SVS's are read from the cache where they were built before. None for "topk", which has no index."""
+    if engine == "topk":
+        return None, {}
     shaping = {option: value for option, value in options.items() if option not in ("ef", "probe", "window")}
     folder = cache_dir("bench", "indexes") / f"{part}-{engine}-{dim}-{key(len(x), shaping)}"
     if (folder / "about.json").exists():
