@@ -15,7 +15,7 @@ import torch
 from mrl_tutorial import Encoder, files, load_task
 from mrl_tutorial.training.sweep_file import environment
 
-QUERIES = 300  # timed, one after the other
+QUERIES = 100  # timed, one after the other
 
 
 def query_costs(encoder: Encoder, queries: list[str], precision: str = "fp32") -> pd.DataFrame:

@@ -73,14 +73,18 @@ def _unlabeled(encoder: Encoder, task: Any, split: str, precision: str) -> np.nd
     rows = [row for row, document in enumerate(task.corpus) if document not in asked]
     if len(rows) < 2:
         raise InputError(f"{task.name}: its queries ask for every document, so that none is left to whiten on")
-    # the whole corpus, because scoring asks for the same and finds it in the cache
-    return encoder.encode_layers(list(task.corpus.values()), prompt="document", precision=precision)[:, rows]
+    return _documents(encoder, task, precision)[:, rows]
 
 
 def _pairs(encoder: Encoder, task: Any, precision: str) -> tuple[np.ndarray, np.ndarray]:
     """Anchors and positives, (L, N, D) each: pairs as they are given, graded pairs from four fifths of the highest
     grade on, and for classes each text with the next of its class."""
-    data = examples(task).with_prompts(encoder)
+    data = examples(task)
+    if task.kind == "retrieval":
+        row = {text: i for i, text in enumerate(task.corpus.values())}
+        documents = _documents(encoder, task, precision)[:, [row[text] for text in data.positives or ()]]
+        return encoder.encode_layers(data.anchors, prompt="query", precision=precision), documents
+    data = data.with_prompts(encoder)
     first, second = np.arange(len(data)), np.arange(len(data))
     if data.classes:
         labels = np.asarray(data.labels)
@@ -94,3 +98,8 @@ def _pairs(encoder: Encoder, task: Any, precision: str) -> tuple[np.ndarray, np.
     sides = (data.anchors, data.positives or data.anchors)
     anchors, positives = (encoder.encode_layers(side, prompt="", precision=precision) for side in sides)
     return anchors[:, first], positives[:, second]
+
+
+def _documents(encoder: Encoder, task: Any, precision: str) -> np.ndarray:
+    """(L, N, D) of the whole corpus: scoring asks for the same, and one of the two finds it in the cache."""
+    return encoder.encode_layers(list(task.corpus.values()), prompt="document", precision=precision)

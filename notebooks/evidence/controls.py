@@ -1,7 +1,8 @@
 """Layers and widths without training: what whitening, heads in closed form and full-depth documents give (W1, W2).
 
-The numbers are sweeps without a recipe, data/results/controls-NAME.csv, NAME being the set that the heads were fitted
-on; `mrl-tutorial sweep` goes on with them where they stopped, by the command in their first lines.
+The numbers are sweeps without a recipe: data/results/controls-FITTED.csv or controls-FITTED-TESTED.csv, by the sets
+that the heads were fitted and tested on; `mrl-tutorial sweep` goes on where one stopped, by the command in its first
+lines.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from mrl_tutorial.training.sweep_file import read_items, read_sweep
 #: set -> its measure
 SETS = {
     "pydocs": "ndcg@10", "scifact": "ndcg@10", "cranfield": "ndcg@10", "stsbenchmark": "spearman",
-    "banking77": "accuracy",
+    "banking77": "1nn",
 }  # fmt: skip
 
 
-def items(recipe: str, on: str, fitted: str | None = None, sweep: str = "controls") -> np.ndarray:
+def items(recipe: str, on: str, fitted: str | None = None) -> np.ndarray:
     """What a control or recipe gave for each item of the set `on`: (seeds, layers, dims, items). fitted: the set that
     its heads were fitted on (default: the same). Raises InputError where it was not measured."""
-    return read_items(data_file("results") / f"{sweep}-{fitted or on}.csv", recipe, on, SETS[on])
+    fitted, folder = fitted or on, data_file("results")
+    elsewhere = folder / f"controls-{fitted}-{on}.csv"  # sets that were added later have a file of their own
+    return read_items(elsewhere if elsewhere.is_file() else folder / f"controls-{fitted}.csv", recipe, on, SETS[on])
 
 
 def cells(sweep: str = "controls-pydocs") -> tuple[tuple[int, ...], tuple[int, ...]]:
