@@ -32,7 +32,7 @@ def lab(args: argparse.Namespace) -> None:
     if len(set(names)) < len(names):
         raise InputError(f"two recipes are called alike ({', '.join(names)}): rename one in its file")
     task = load_task(args.task, columns=args.columns)
-    grids = {"start": measure(whitened_start(encoder, task), task, args.split).mean(-1)}
+    grids = {"whitened start": measure(whitened_start(encoder, task), task, args.split).mean(-1)}
     for recipe in recipes:
         result = train_recipe(encoder, task, recipe, progress=lambda *_: None, **typed(args))
         grids[recipe.name] = measure(result.encoder, task, args.split).mean(-1)

@@ -170,16 +170,17 @@ class LossLab(Panel):
         ]
         settings += [field("number", "seed", "seed", min=0, max=2**31), menu("heads", "heads", ("shared", "per-layer"))]
         asks = [button("Show test", ask="test"), button("Confirm by full training", ask="confirm")]
+        asks = [one | {"queues": True} for one in asks]
+        asks += [button("Delete this run", ask="delete"), button("Read runs again", ask="reload")]
         return [
             [preset, weights, brush, {**field("text", "own", "your own term"), "kernel": True}],
             [*({**one, "kernel": True} for one in settings), button("Train", ask="train") | {"queues": True}],
-            [menu("run", "run", names), menu("against", "against", names)],
-            [*(one | {"queues": True} for one in asks), button("Delete", ask="delete"), button("Reload", ask="reload")],
+            [menu("run", "run", names), menu("against", "against", names), *asks],
             [field("hidden", name) for name in ("recipe", "past", "term", "layer", "dim")],
         ]
 
     def _tables(self) -> dict[str, Any]:
-        about = {"dims": self.encoder.dims, "task": self.task.name, "split": self.split}
+        about = {"dims": self.encoder.dims, "task": self.task.name, "kind": self.task.kind, "split": self.split}
         fixed = tables.fixed_tables(self.encoder, self.task, list(self.own))
         return {**fixed, **tables.run_tables(self.runs, self._pairs, about), "start": START}
 

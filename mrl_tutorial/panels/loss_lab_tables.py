@@ -11,6 +11,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.leaderboard import envelope, leaderboard
+from mrl_tutorial.evaluation.measures import check_metrics
 from mrl_tutorial.evaluation.statistics import paired_cells
 from mrl_tutorial.losses import TERMS as KNOWN
 from mrl_tutorial.losses import Term, needs_documents, term_name
@@ -83,6 +84,7 @@ def fixed_tables(encoder: Encoder, task: Any, own: Sequence[str]) -> dict[str, A
         "offers": {**{t: options_on_offer(t) for t in terms}, **{name: {} for name in own}},
         "owned": list(own),
         "samplers": SAMPLERS,
+        "metric": check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)[0],
     }
 
 
@@ -112,7 +114,7 @@ def run_tables(runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray],
         "runs": found,
         "board": lines,
         "limits": limits,
-        "items": f"{runs[0].dev.shape[-1]:,} {about['split']} items",
+        "items": f"{runs[0].dev.shape[-1]:,} {about['split']} {'items' if about['kind'] == 'sts' else 'queries'}",
     }
 
 

@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { COLORS, DASHES, curves, heatmap, table } from "./plots.js";
-import { quality, signed } from "./words.js";
+import { metricTitle, quality, signed } from "./words.js";
 
 const MOST = 30; // steps that can be undone
 const LEFT = 46; // of a heat map's cells
@@ -61,7 +61,7 @@ function view(state, data) {
   return {
     headline: busy ? `${busy.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
     layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
-    weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: busy, limits: data.limits, items: data.items,
+    weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: busy, limits: data.limits, items: data.items, metric: metricTitle(data.metric), alone: state.heads === "per-layer",
     name, other, run, against, lines, bytes: data.bytes, board: data.board, runs, start: data.start,
   };
 }
@@ -69,7 +69,7 @@ function view(state, data) {
 /** @param {string} name @param {any} run @param {string} other @param {any} against @param {any} data */
 function said(name, run, other, against, data) {
   const mean = data.board.find((/** @type {any} */ one) => one.name === name).mean;
-  const start = `${name}: quality ${quality(mean)}, the mean over all cells of ${data.items}`;
+  const start = `${name}: ${metricTitle(data.metric)} ${quality(mean)}, the mean over all cells and ${data.items}`;
   if (!against) return start;
   const [change, low, high] = against.whole;
   const sure = low <= 0 && high >= 0 ? ", which may be chance" : "";
@@ -78,7 +78,7 @@ function said(name, run, other, against, data) {
 
 /** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
-  const part = width >= 820 ? Math.floor((width - 50) / 2) : width - 32;
+  const part = width >= 1100 ? Math.floor((width - 50) / 2) : width - 32;
   return [
     h("div", { class: "side" },
       h("figure", { style: `width:${part}px` }, h("figcaption", {}, `1. Paint: the loss weights of “${shown.term}”`), painter(shown, act, part),
@@ -136,9 +136,9 @@ function painter(shown, act, width) {
     ...all(layers).map((i) => h("rect", { ...bare, class: "row", x: 0 - LEFT, y: foot - (i + 1) * rowHeight, width: LEFT, height: rowHeight, onclick: () => put(all(dims.length).map((j) => [i, j])) })),
     ...all(dims.length).map((j) => h("rect", { ...bare, class: "column", x: (j * w).toFixed(1), y: foot, width: w.toFixed(1), height: 26, onclick: () => put(all(layers).map((i) => [i, j])) })),
   ];
-  const write = (/** @type {number} */ v) => (v ? `${Number(v.toPrecision(2))}` : "·");
+  const write = (/** @type {number} */ v) => `${Number(v.toPrecision(2))}`;
   const map = heatmap({
-    name: `weights of ${term}`, values: weights, dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write, frame: [{ layer: shown.layer, dim: shown.dim }],
+    name: `weights of ${term}`, values: weights.map((/** @type {number} */ v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
   });
   const help = "weights to paint: arrow keys move, space paints the cell, r its row, c its column, z undoes";
   return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
@@ -154,8 +154,9 @@ function tools(shown, act) {
   const choose = (/** @type {any} */ event) => act(changed(shown, { ...painting, sampler: names[event.target.value] }));
   return h("div", { class: "controls" },
     h("button", { type: "button", disabled: !shown.past.length, onclick: () => undo(shown, act) }, "Undo"),
-    h("label", {}, h("span", {}, "each step trains"), h("select", { onchange: choose, value: `${names.indexOf(painting.sampler)}` }, names.map((n, i) => h("option", { value: i }, samplers[n])))),
-    h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column."));
+    h("label", {}, h("span", {}, "each step trains"), h("select", { onchange: choose, style: "max-width:100%", value: `${names.indexOf(painting.sampler)}` }, names.map((n, i) => h("option", { value: i }, samplers[n])))),
+    h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column."),
+    shown.alone && h("p", { class: "note" }, "Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
 }
 
 /** Which terms are on, and how they are set. @param {any} shown @param {Act} act */
@@ -206,7 +207,7 @@ function living(shown, width) {
 function result(shown, width) {
   const { run, name, other, against, dims, layers, limits } = shown;
   const look = { dims, layers, width, rowHeight: 30 };
-  const found = [h("figcaption", {}, `2. Train, then look: quality of “${name}” (${shown.items})`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
+  const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
   if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
   const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
   const marks = Array.from(against.mark.values);
@@ -223,7 +224,7 @@ function prices(shown, width) {
   const [low, high] = [Math.min(...tops), Math.max(...tops)];
   return curves({
     name: "quality against bytes", xs: shown.bytes, lines: shown.lines, range: [Math.max(0, low - 0.1 * (high - low)), high + 0.1 * (high - low)], width, height: 270,
-    yLabel: "quality", xLabel: "bytes of a vector (log scale)",
+    right: 24, yLabel: shown.metric, xLabel: "bytes of a vector (log scale)",
   });
 }
 
@@ -236,7 +237,7 @@ function board(shown, act) {
   const rows = shown.board.map((/** @type {any} */ one) => {
     const run = shown.runs[one.name];
     const pick = one.name === shown.name ? one.name : h("button", { type: "button", onclick: () => act({ run: one.name }) }, one.name);
-    return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds.toFixed(1), run.test === null ? "–" : quality(run.test)] };
+    return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds ? run.seconds.toFixed(1) : "–", run.test === null ? "–" : quality(run.test)] };
   });
   return table(heads, rows, "wrap board");
 }

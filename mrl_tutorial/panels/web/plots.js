@@ -212,10 +212,11 @@ const paths = kept((
  * Lines over dimensions on a logarithmic axis, with their names above, a rule at `at` and a dot on every line there.
  *
  * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string,
- *   xLabel?: string, xTicks?: number[], drag?: (value: number) => void, write?: (v: number) => string, over?: (x: Scale, y: Scale) => Tree[]}} o
+ *   xLabel?: string, xTicks?: number[], right?: number, drag?: (value: number) => void, write?: (v: number) => string,
+ *   over?: (x: Scale, y: Scale) => Tree[]}} o
  */
 export function curves(o) {
-  const x = scale("log", [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - 16]);
+  const x = scale("log", [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - (o.right ?? 16)]);
   const above = 20 * (placed(o.lines, 64, o.width).rows - 1); // many names take more than one row
   const height = o.height + above;
   const y = scale("linear", o.range, [height - 52, 34 + above]);
