@@ -178,7 +178,7 @@ if measured:
     row = Measured("nDCG@10 at 256 and 384 dimensions, layers 1 to 5, whitened", ("documents of the last layer, queries led there", float(fixed.mean())),
                    ("documents of the query's layer", float(both.mean())), "pydocs test, 1,265 queries", 0, whole)  # fmt: skip
 ledger.settle(
-    "W2", drawn, "Against the paired cell, documents of full depth can be told apart without training; a separately trained model with the same asymmetry was not trained enough."
+    "W2", drawn, "Without any training, queries from layers 2 to 5 find more among documents of full depth than among those of their own layer; against separate models nothing is trained enough."
     if measured else "After 30 steps documents from the last layer help much at large widths (R7); separate models with the same asymmetry are not trained yet.", row,
     more=more, remedy="the asymmetric grid of shared and separate models, trained until their dev curves are flat", results=["controls-pydocs.csv"] if measured else [],
 )  # fmt: skip
