@@ -44,11 +44,12 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     if repo == MINILM:
         revision = revision or MINILM_REVISION
     folder = _checked(cached(repo, revision) or packaged(repo) or _from_hub(repo, revision))
-    if repo == MINILM and file_sha256(folder / "model.safetensors") != MINILM_SHA256:
-        raise InputError(
-            f"{folder / 'model.safetensors'} is not the official {MINILM} file (its sha256 differs): "
-            "delete it, and install or download it again"
-        )
+    if repo == MINILM:
+        with open(folder / "model.safetensors", "rb") as file:
+            official = hashlib.file_digest(file, "sha256").hexdigest() == MINILM_SHA256
+        if not official:
+            problem = f"is not the official {MINILM} file (its sha256 differs)"
+            raise InputError(f"{file.name} {problem}: delete it, and install or download it again")
     return folder
 
 
@@ -111,9 +112,3 @@ def _checked(folder: Path) -> Path:
         if not (folder / needed).exists():
             raise InputError(f"model folder {folder} has no {needed}: give a Hugging Face encoder saved as safetensors")
     return folder
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

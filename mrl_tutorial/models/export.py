@@ -39,9 +39,10 @@ def export(
     """
     layer, dim = encoder.n_layers if layer is None else layer, encoder.width if dim is None else dim
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
-    check_export_folder(folder)
-    _check_end(encoder, layer)
     folder, after = Path(folder), [*(encoder.after or ()), *_linear(encoder, layer, dim)]
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):  # an export never writes over anything
+        raise InputError(f"{folder} exists and is not an empty folder: choose a new one")
+    _check_end(encoder, layer)
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.padding_side = "right"  # as Encoder pads: absolute positions start at the first token
     with files.whole_folder(folder) as temporary:
@@ -53,13 +54,6 @@ def export(
         write_modules(temporary, pooling_settings(encoder), after, encoder.similarity != "dot")
         (temporary / "README.md").write_text(model_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
     return folder
-
-
-def check_export_folder(folder: str | Path) -> None:
-    """Raises InputError where `folder` is a file or holds files: an export never writes over anything."""
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not an empty folder: choose a new one")
 
 
 @torch.inference_mode()
