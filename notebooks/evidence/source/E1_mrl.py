@@ -25,6 +25,7 @@ from evidence import baselines_on_vectors as baselines
 from evidence.cascade_runs import against_own_full_size, all_runs
 from evidence.kept_paths import kept_path
 from evidence.labeled_sets import DIMS, NAMES, compared
+from evidence.language_results import Results
 from evidence.ledger_rows import Ledger, Measured
 
 from mrl_tutorial import Encoder, embed_task, load_task, train
@@ -292,6 +293,32 @@ ledger.settle(
     published="up to 14 times on ImageNet-1K, both sides with HNSW (Kusupati et al.)",
     more=[f"{size}, {race}: x {x:.2f}" for (size, race), x in races.items()],
     remedy="mrl-tutorial bench retrieval --json data/results/retrieval.json, on a quiet machine", results=["retrieval.json"],
+)  # fmt: skip
+
+# %% [markdown]
+# ## Language models (M8)
+# **M8**: the idea carries to language modeling, which the summary calls an open gap. From the stored trainings of lesson 07: a small language model that is
+# read at every width (nested), against a plain one that is cut. The loss is in nats a token, and lower is better; the difference is what nested saves.
+
+# %% tags=["claim-M8"]
+measured, more, path = None, [], data_file("results") / "language-model.csv"
+if path.is_file() and len((words := Results(path)).seeds) >= 3:
+    steps = int(words.rows.steps.max())
+    for dim in words.dims[:-1]:
+        more += [
+            f"{dim} numbers, {other} minus nested: {paired(words.items(other, dim), words.items('nested', dim))}"
+            for other in ("cut", "rotated", "separate")
+        ]
+    dim = words.dims[1]
+    values = {way: words.items(way, dim) for way in ("nested", "cut")}
+    measured = Measured(f"nats a token at {dim} of {words.dims[-1]} numbers", ("nested", float(values["nested"].mean())), ("plain, cut", float(values["cut"].mean())),
+                        f"{values['cut'].shape[1]:,} pydocs texts, {steps} steps", len(words.seeds), paired(values["cut"], values["nested"]), None)  # fmt: skip
+ledger.settle(
+    "M8", "cannot tell here",
+    "A small language model can be read at every width, and beats a plain one that is cut; it was not trained until its learning curve was flat."
+    if measured else "The trainings that ask this are not finished.", measured,
+    more=more, remedy="python -m tools.language_models --seeds 3, with as many steps as it takes until the dev curves are flat",
+    results=["language-model.csv"] if measured else [],
 )  # fmt: skip
 
 # %% [markdown]
