@@ -183,14 +183,14 @@ def _folded(row: Mapping[str, str]) -> str:
         + (f"<br>{e['pair']}" if e["pair"] else "")
         + "</summary>",
         "",
-        *(f"- **{name.capitalize()}:** {_listed(text)}" for name, text in facts(e)[bool(row["pair"]) : -1]),
+        *(f"- **{name.capitalize()}:**{_listed(name, text)}" for name, text in facts(e)[bool(row["pair"]) : -1]),
         f"- **Where:** {where}" + (f", from {rests}" if rests else ""),
         "",
         "</details>",
     ])  # fmt: skip
 
 
-def _listed(text: str) -> str:
-    """Several figures with semicolons between them as a list of their own."""
-    parts = text.split("; ")
-    return text if len(parts) < 3 else "".join(f"\n  - {part}" for part in parts)
+def _listed(name: str, text: str) -> str:
+    """Further figures, which have semicolons between them, as a list of their own."""
+    parts = text.split("; ") if name == "more" else [text]
+    return f" {text}" if len(parts) < 3 else "".join(f"\n  - {part}" for part in parts)

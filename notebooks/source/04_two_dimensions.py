@@ -360,7 +360,8 @@ tiled(moved, bar="difference", title="Each switch minus the base recipe, pydocs 
 # **What to see.** *full-dim* helps at 256 and 384 dimensions; *+dims* helps a little at the short widths and costs
 # something from 64 on. The largest effect is the *fixed document*: at 256 and 384 dimensions an early query finds far more among
 # documents of the last layer, and at short widths far less. Documents are encoded once, long before anybody asks, so a full-depth
-# document costs a query nothing: this is the way to use early layers in a search.
+# document costs a query nothing: this is the way to use early layers in a search. ([Evidence E5](evidence/E5_controls.ipynb), W2, has it
+# without any training, with intervals.)
 #
 # ## Break it on purpose
 # Four ways to spoil training, **live**, each with its signature, beside a healthy run. We use shared heads, so that each run is

@@ -223,7 +223,7 @@ wide[0] = False  # layers 2 to 5
 d = change["fixed-doc"]
 settle(
     "R7", "pydocs-switches-all",
-    "Documents from the last layer help much at 256 and 384 dimensions, in layers 2 to 5, and hurt below 128; so it was after 30 steps, and W2 asks again.",
+    "Documents from the last layer help much at 256 and 384 dimensions, in layers 2 to 5, and hurt below 128, after 30 steps; W2 looks at it without training.",
     switched((switches[f"{BASE}+fixed-doc"], "documents from the last layer"), where=wide, what="nDCG@10 at 256 and 384 dimensions, layers 2 to 5"),
     published=read_off["fixed"],
     more=[f"in these eight cells {d.mean[wide].min():+.3f} to {d.mean[wide].max():+.3f}",
@@ -374,7 +374,7 @@ ledger.settle(
     "R12", verdict(found), "A 2D step costs about what a plain step costs: one forward pass serves all layers, and the loss is a small share.",
     Measured(f"seconds of a step of 16 pairs, slowest 2D recipe ({slowest})", ("2D", costs[slowest].seconds), ("full-size", usual.seconds),
              f"{len(ratio)} steps of each, fp32, 2 cores", found=found, margin=None),
-    more=[f"time x {ratio.mean():.2f}, memory x {memory:.2f}; the difference above is the ratio less 1.5"],
+    more=[f"time x {ratio.mean():.2f}, memory x {memory:.2f}; the difference above is this ratio less the 1.5 that much more would take"],
     remedy="more repeats on a quiet machine",
 )  # fmt: skip
 
