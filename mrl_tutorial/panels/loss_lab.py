@@ -27,10 +27,13 @@ BRUSHES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 class LossLab(Panel):
     """Paint weights on the layer x dimension grid, train shared heads from the whitened start, and compare the runs.
 
-    task: with texts and training pairs. Choosing is done on `split`; test is measured once a run, when it is asked for.
-    terms: functions of your own; others are found by name where the notebook defines them. store: where runs are kept,
-    default a folder of the cache that belongs to this model and task. Raises InputError where the task cannot be
-    trained on or measured.
+    task: with texts and training pairs. encoder: heads that it has are left out. Choosing is done on `split`; test is
+    measured once a run, when it is asked for. terms: functions of your own; others are found by name where the notebook
+    defines them. store: where runs are kept, default a folder of the cache that belongs to this model and task. Raises
+    InputError where the task cannot be trained on or measured.
+
+    `panel.set(preset="mrl")` paints, `panel.train("mine")` trains as the button does, and `panel.recipe("mine")` is
+    what was trained, to write to a file.
     """
 
     view = "lab"
@@ -39,10 +42,12 @@ class LossLab(Panel):
         self, task: Any, encoder: Encoder, *, split: str = "dev", terms: Sequence[Term] = (),
         store: LabStore | None = None, **state: Any,
     ) -> None:  # fmt: skip
+        encoder = encoder.with_heads(None)
         self.task, self.encoder, self.split = task, encoder, split
         self.store = store or LabStore.of(encoder, task)
         self.presets = tables.presets(encoder)
         self.own = {lab.check_term(function, encoder): function for function in terms}
+        self.owned = set(self.own)  # these, and what else the reader has called them
         self.work = Work(task, encoder, split, self.store)
         self.start = self.work.start()
         self.runs = self._read()
@@ -182,6 +187,7 @@ class LossLab(Panel):
     def _tables(self) -> dict[str, Any]:
         about = {"dims": self.encoder.dims, "task": self.task.name, "kind": self.task.kind, "split": self.split}
         fixed = tables.fixed_tables(self.encoder, self.task, list(self.own))
+        fixed["owned"] = sorted(self.owned)
         return {**fixed, **tables.run_tables(self.runs, self._pairs, about), "start": START}
 
     def _read(self) -> list[LabRun]:
@@ -214,5 +220,6 @@ class LossLab(Panel):
     def _own(self, name: str) -> Term:
         """The newest definition of a term of the reader's own, tried out. Raises InputError where it is wrong."""
         function = tables.defined(name, self.own)
-        self.own[lab.check_term(function, self.encoder)] = function
+        found = lab.check_term(function, self.encoder)
+        self.own[found], self.owned = function, self.owned | {name, found}
         return function

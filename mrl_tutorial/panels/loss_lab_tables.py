@@ -82,7 +82,6 @@ def fixed_tables(encoder: Encoder, task: Any, own: Sequence[str]) -> dict[str, A
         "presets": presets(encoder),
         "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in ways},
         "offers": {**{t: options_on_offer(t) for t in terms}, **{name: {} for name in own}},
-        "owned": list(own),
         "samplers": SAMPLERS,
         "metric": check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)[0],
     }

@@ -44,7 +44,10 @@ class RecipeLoss(nn.Module):
             raise InputError(f"{type(model[0]).__name__} has no layers: give a SentenceTransformer with a transformer")
         network = model[0].auto_model
         self.model, self.seed, self.step = model, seed, 0
-        self.recipe = recipe.validate(len(running.find_blocks(network)[1]), model.get_sentence_embedding_dimension())
+        width = (
+            getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
+        )  # its older name
+        self.recipe = recipe.validate(len(running.find_blocks(network)[1]), width())
         deepest = network.config.num_hidden_layers if self.recipe.needs_last_layer else self.recipe.deepest_layer
         self.layers = tuple(range(0 if self.recipe.embeddings else 1, deepest + 1))
         self.weights = self.recipe.layer_weights()  # trained along, where the recipe learns them

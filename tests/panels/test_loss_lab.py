@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 
@@ -15,6 +16,7 @@ from mrl_tutorial.evaluation.statistics import paired_cells
 from mrl_tutorial.losses import term
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.loss_lab import START, LossLab
+from mrl_tutorial.panels.packing import unpack
 from mrl_tutorial.recipes.recipe_file import RecipeFile
 from mrl_tutorial.training import lab
 from mrl_tutorial.training.lab import LabStore, measure, train_recipe
@@ -198,6 +200,40 @@ def test_a_painting_is_seen_undone_and_exported(panel):
     assert "Undo" in text and 'mrl.RecipeFile.read("mine.json")' in text and "mrl-tutorial train --recipe" in text
     written = json.loads(found["shown"]["run"]["json"])
     assert RecipeFile.of(written) == panel.recipe("mine") and written["training"]["steps"] == 4
+
+
+def test_the_kernel_stays_free_while_the_browser_sees_losses_and_the_grid_fill_in(panel):
+    seen, turns = [], []
+    panel.observe(lambda change: seen.append({k: unpack(v)["live"] for k, v in change["new"].items()}), "more")
+
+    async def kernel():
+        panel.on_train({**panel.state, "steps": 60})
+        panel.on_train({**panel.state, "name": "second"})  # waits for the first
+        while panel._job is not None:
+            turns.append(panel.status.get("label", ""))
+            await asyncio.sleep(0.002)
+
+    asyncio.run(kernel())
+    assert [run.name for run in panel.runs] == [START, "mine", "second"] and panel.status == {}
+    lives = [found["live"] for found in seen if found]
+    assert len(turns) > 20 and any("1 waiting" in label for label in turns)
+    lengths = [len(live["losses"]["main"]) for live in lives if live["name"] == "mine"]
+    assert lengths == sorted(lengths) and lengths[0] < lengths[-1] == 60
+    filled = [int(np.isfinite(live["quality"]).sum()) for live in lives if live["name"] == "mine"]
+    assert filled[0] == 0 and filled == sorted(filled) and panel.more == {}
+    (found,) = shown(panel, [{}])
+    assert found["shown"]["live"] is None
+
+
+def test_a_term_may_be_called_by_its_variable(panel, monkeypatch):
+    @term("length")
+    def short(batch, layers, dims):
+        return torch.stack([batch.query_rows(layers)[..., :d].pow(2).mean((1, 2)) for d in dims], 1)
+
+    monkeypatch.setattr(sys.modules["__main__"], "short", short, raising=False)
+    panel._receive({"ask": "own", "name": "short"})
+    (found,) = shown(panel, [{"own": "short"}])
+    assert found["missing"] is None and [one["term"] for one in found["shown"]["rows"]][-1] == "length"
 
 
 def test_a_canceled_training_keeps_nothing(panel, monkeypatch):

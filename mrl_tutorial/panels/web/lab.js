@@ -33,23 +33,21 @@ function adjust(state, changes, data) {
   if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
   const down = data.down[changes.layers];
   if (!down) return state;
-  const terms = state.recipe.terms.map((/** @type {Term} */ one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => (w > 0 ? down[i] : 0))) }));
+  const terms = state.recipe.terms.map((/** @type {Term} */ one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => w && down[i])) }));
   return { ...state, ...changed(now, { ...state.recipe, terms }), preset: "painted", layers: changes.layers };
 }
 
 /** A term of the reader's own that the kernel has yet to find. @param {State} state @param {any} data */
 function missing(state, data) {
-  const name = `${state.own ?? ""}`.trim();
+  const name = state.own.trim();
   return name && !data.owned.includes(name) ? { ask: "own", name } : null;
 }
 
 /** @param {State} state @param {any} data */
 function view(state, data) {
   const { runs, dims, layers, live, offers } = data;
-  const [name, other] = [state.run, state.against];
-  const run = runs[name];
+  const [name, other, run, painting] = [state.run, state.against, runs[state.run], state.recipe];
   const against = name === other ? null : run.against[other];
-  const painting = state.recipe;
   const used = (/** @type {string} */ term) => painting.terms.find((/** @type {Term} */ one) => one.term === term);
   const rows = [...Object.keys(offers), ...painting.terms.map((/** @type {Term} */ one) => one.term).filter((/** @type {string} */ t) => !offers[t])].map((term) => {
     const one = used(term);
@@ -57,11 +55,10 @@ function view(state, data) {
     return { term, on: !!one, cells: cells.length, options: one?.options ?? {}, offers: offers[term] ?? {} };
   });
   const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].line.values }));
-  const busy = live?.name ? live : null;
   return {
-    headline: busy ? `${busy.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
+    headline: live?.name ? `${live.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
     layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
-    weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: busy, limits: data.limits, items: data.items, metric: metricTitle(data.metric), alone: state.heads === "per-layer",
+    weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: live?.name ? live : null, limits: data.limits, items: data.items, metric: metricTitle(data.metric), alone: state.heads === "per-layer",
     name, other, run, against, lines, bytes: data.bytes, board: data.board, runs, start: data.start,
   };
 }
@@ -136,9 +133,8 @@ function painter(shown, act, width) {
     ...all(layers).map((i) => h("rect", { ...bare, class: "row", x: 0 - LEFT, y: foot - (i + 1) * rowHeight, width: LEFT, height: rowHeight, onclick: () => put(all(dims.length).map((j) => [i, j])) })),
     ...all(dims.length).map((j) => h("rect", { ...bare, class: "column", x: (j * w).toFixed(1), y: foot, width: w.toFixed(1), height: 26, onclick: () => put(all(layers).map((i) => [i, j])) })),
   ];
-  const write = (/** @type {number} */ v) => `${Number(v.toPrecision(2))}`;
   const map = heatmap({
-    name: `weights of ${term}`, values: weights.map((/** @type {number} */ v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
+    name: `weights of ${term}`, values: weights.map((/** @type {number} */ v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write: (v) => `${Number(v.toPrecision(2))}`, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
   });
   const help = "weights to paint: arrow keys move, space paints the cell, r its row, c its column, z undoes";
   return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
@@ -155,8 +151,8 @@ function tools(shown, act) {
   return h("div", { class: "controls" },
     h("button", { type: "button", disabled: !shown.past.length, onclick: () => undo(shown, act) }, "Undo"),
     h("label", {}, h("span", {}, "each step trains"), h("select", { onchange: choose, style: "max-width:100%", value: `${names.indexOf(painting.sampler)}` }, names.map((n, i) => h("option", { value: i }, samplers[n])))),
-    h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column."),
-    shown.alone && h("p", { class: "note" }, "Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
+    h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column.",
+      shown.alone && " Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
 }
 
 /** Which terms are on, and how they are set. @param {any} shown @param {Act} act */
@@ -180,9 +176,8 @@ function terms(shown, act) {
       const words = (/** @type {any} */ v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
       return h("label", { class: "option" }, `${name.replace("_", " ")} `, h("select", { onchange: choose, value: `${place}` }, values.map((/** @type {any} */ v, /** @type {number} */ i) => h("option", { value: i }, words(v)))), " ");
     });
-    const check = h("input", { type: "checkbox", checked: one.on, onchange: flip, "aria-label": `term ${one.term}` });
-    const pick = h("button", { type: "button", "aria-pressed": one.term === shown.term ? "true" : "false", onclick: () => act({ term: one.term }) }, one.term);
-    return { cells: [check, pick, one.on ? one.cells : "–", options] };
+    const pick = h("button", { type: "button", "aria-pressed": `${one.term === shown.term}`, onclick: () => act({ term: one.term }) }, one.term);
+    return { cells: [h("input", { type: "checkbox", checked: one.on, onchange: flip, "aria-label": `term ${one.term}` }), pick, one.on ? one.cells : "–", options] };
   });
   return table([{ title: "on", width: 36 }, { title: "term (press to paint it)", width: 190 }, { title: "cells", number: true, width: 54 }, { title: "options" }], rows, "wrap lossterms");
 }
@@ -210,8 +205,7 @@ function result(shown, width) {
   const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
   if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
   const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
-  const marks = Array.from(against.mark.values);
-  const write = (/** @type {number} */ v, /** @type {number} */ place) => ["▼", "", "▲"][marks[place] + 1] + signed(v, 2);
+  const write = (/** @type {number} */ v, /** @type {number} */ place) => ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
   return [
     ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
     heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write }),
