@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -99,7 +98,7 @@ def run_tables(runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray],
             "full": run.full,
             "test": None if run.test is None else round(float(run.test.mean()), 4),
             "file": file,
-            "json": json.dumps(run.recipe.as_json(), indent=1) if run.recipe.terms else "",
+            "json": run.recipe.text() if run.recipe.terms else "",
             "code": CODE.format(file=file, **{key: about[key] for key in ("task", "split")}),
             "against": {other.name: _difference(run, other, pairs) for other in runs if other is not run},
         }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.files import write_json
+from mrl_tutorial.files import whole_file
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.losses import TERMS, Term, options_of, term_name
 from mrl_tutorial.losses.distillation import TEACHERS
@@ -104,7 +104,19 @@ class RecipeFile:
 
     def write(self, path: str | Path) -> None:
         """As a json file, whole or not at all."""
-        write_json(path, self.as_json())
+        with whole_file(path) as temporary:
+            temporary.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """As json, a line for each row of the grids."""
+        plain = self.as_json()
+        parts = []
+        for one in plain.pop("terms"):
+            rows = ",\n  ".join(map(json.dumps, one["weights"]))
+            rest = {name: value for name, value in one.items() if name != "weights"}
+            parts.append(f' {json.dumps(rest)[:-1]}, "weights": [\n  {rows}\n ]}}')
+        terms = ",\n".join(parts)
+        return f'{json.dumps(plain)[:-1]}, "terms": [\n{terms}\n]}}\n'
 
     def as_json(self) -> dict[str, Any]:
         """As plain data, which `of` reads."""

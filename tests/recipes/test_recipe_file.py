@@ -41,6 +41,13 @@ def test_a_preset_is_the_recipe_itself(name, tmp_path):
     assert {k: v for k, v in found.options.items() if v} == {k: v for k, v in wanted.options.items() if v}
 
 
+def test_a_file_has_a_line_for_each_row_and_keeps_every_letter():
+    recipe = RecipeFile.of(file(name='a [ "b" ]  é', sampler="random", dims=[8, 16, 32, 64, 128, 256, 384]))
+    assert json.loads(recipe.text()) == json.loads(json.dumps(recipe.as_json()))
+    assert RecipeFile.of(json.loads(recipe.text())).as_json() == recipe.as_json()
+    assert recipe.text().count("\n") == L + 4
+
+
 def test_random_on_a_full_grid_is_2dmse_v1_step_by_step():
     found, wanted = painted("2dmse-v1", L, D).recipe(L, D), get_recipe("2dmse-v1", L, D)
     for key in wanted.weights:
