@@ -56,7 +56,7 @@ def environment(folder: Path) -> tuple[Path, dict[str, str]]:
         (folder / "lent" / found.name).symlink_to(found)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "env")}))
     (packages / "torch.pth").write_text(f"{folder / 'lent'}\n")
-    (folder / "pins.txt").write_text(f"torch=={torch.__version__}\n")
+    (folder / "pins.txt").write_text(f"torch=={torch.__version__.split('+')[0]}\n")
     (folder / "colab.txt").write_text("\n".join(x for x in LINES if not x.startswith("torch==")))
     # what the kernel of Colab has imported before the first cell
     (packages / "google/colab").mkdir(parents=True)
