@@ -35,7 +35,8 @@ def lab(args: argparse.Namespace) -> None:
     grids = {"whitened start": measure(whitened_start(encoder, task), task, args.split).mean(-1)}
     for recipe in recipes:
         result = train_recipe(encoder, task, recipe, progress=lambda *_: None, **typed(args))
-        grids[recipe.name] = measure(result.encoder, task, args.split).mean(-1)
+        items = measure(result.encoder, task, args.split, fixed_document=recipe.fixed_document)
+        grids[recipe.name] = items.mean(-1)
         print(f"{recipe.name}: {result.steps} steps, {result.seconds:.1f} s", flush=True)
     say_warnings(task)
     print(f"{'recipe':<24}{'mean over cells':>16}{'cells won':>11}{'area under bytes':>18}   ({args.split})")

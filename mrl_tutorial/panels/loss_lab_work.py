@@ -62,7 +62,7 @@ class Work:
         if not result.finished:
             return None
         trained = result.encoder.uncached() if recipe.training["what"] == "full" else result.encoder
-        dev = lab.measure(trained, self.task, self.split, on_layer)
+        dev = lab.measure(trained, self.task, self.split, on_layer, fixed_document=recipe.fixed_document)
         return self.saved(LabRun(recipe.name, recipe, dev, result.seconds, result.losses)), True
 
     def test(self, run: LabRun, own: Sequence[Term], report: Report) -> Done | None:
@@ -72,7 +72,8 @@ class Work:
         if run.recipe.terms:
             quiet = lambda *_: None  # noqa: E731  (as above)
             encoder = lab.train_recipe(self.encoder, self.task, run.recipe, terms=own, progress=quiet).encoder
-        tested = replace(run, test=lab.measure(encoder, self.task, "test"))
+        fixed = run.recipe.fixed_document
+        tested = replace(run, test=lab.measure(encoder, self.task, "test", fixed_document=fixed))
         return (self.saved(tested) if run.recipe.terms else tested), False
 
     def saved(self, run: LabRun) -> LabRun:

@@ -102,6 +102,11 @@ class RecipeFile:
             raise InputError(f"recipe file {path} is no json ({error}): write e.g. {EXAMPLE}") from None
         return cls.of(given, f"recipe file {path}")
 
+    @property
+    def fixed_document(self) -> bool:
+        """Whether its main loss compares queries with documents of the last layer, as its model is then searched."""
+        return any(one["term"] == "main" and one.get("options", {}).get("fixed_document") for one in self.terms)
+
     def write(self, path: str | Path) -> None:
         """As a json file, whole or not at all."""
         with whole_file(path) as temporary:

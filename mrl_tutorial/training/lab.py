@@ -131,13 +131,18 @@ def check_term(function: Any, encoder: Encoder) -> str:
     return name
 
 
-def measure(encoder: Encoder, task: Any, split: str, on_layer: Layer | None = None) -> np.ndarray:
-    """What each item of a split comes to in every cell, (L, M, items) float32; on_layer(layer, values) after each."""
+def measure(
+    encoder: Encoder, task: Any, split: str, on_layer: Layer | None = None, *, fixed_document: bool = False
+) -> np.ndarray:
+    """What each item of a split comes to in every cell, (L, M, items) float32; on_layer(layer, values) after each.
+
+    fixed_document: documents from the last layer, where the task has documents."""
     task, encoder = meant(task, encoder)
     task = prepared(task, split)
     task = task.as_retrieval(split) if task.kind == "pairs" else task
     parts = embed_task(task, encoder, split, progress=lambda *_: None)
     options: dict[str, Any] = {"split": split, "embeddings": parts, "cache": False, "progress": lambda *_: None}
+    options["fixed_document"] = fixed_document and task.kind == "retrieval"
     found = []
     for layer in range(1, encoder.n_layers + 1):
         grid = evaluate_grid(task, layers=layer, cosine=encoder.similarity != "dot", **options)

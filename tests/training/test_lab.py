@@ -68,6 +68,15 @@ def test_layers_are_measured_as_evaluate_measures_them(encoder, task):
     np.testing.assert_allclose([seen[layer] for layer in (1, 2, 3)], grid.values)
 
 
+def test_a_recipe_with_fixed_documents_is_measured_with_them(encoder, task):
+    recipe = painted("all-cells", 3, 32)
+    fixed = replace(recipe, terms=[{**recipe.terms[0], "options": {"fixed_document": True}}])
+    assert fixed.fixed_document and not recipe.fixed_document
+    items = measure(encoder, task, "dev", fixed_document=fixed.fixed_document)
+    np.testing.assert_array_equal(items, evaluate_grid(task, encoder, split="dev", fixed_document=True).per_item)
+    assert not np.array_equal(items, measure(encoder, task, "dev"))
+
+
 def test_settings_in_a_file_hold_and_typed_ones_win():
     recipe = painted("mrl", 3, 32)
     assert with_settings(recipe).training == {**lab.PREVIEW, "lr": 3e-3}
