@@ -67,8 +67,11 @@ def run(json: str | None = None, quick: bool = False) -> dict:
     found = {"command": "mrl-tutorial bench retrieval", "bench": "retrieval", **found}
     found |= {"machine": found.get("machine") or machine(quick), "parts": found.get("parts", {})}
     for name in ("real", "hard") if quick else NAMES:
-        part, done = load_part(name, quick), found["parts"].setdefault(name, {"rows": []})
+        part = load_part(name, quick)
         n, width = part.documents.shape
+        if found["parts"].get(name, {}).get("documents") != n:  # none yet, or one of another size
+            found["parts"][name] = {"rows": []}
+        done = found["parts"][name]
         done |= {"name": part.name, "documents": n, "width": width, "shape": part.shape}
         done |= {"left_out": LEFT_OUT} if n > LARGE else {}
         for way in ways(n, width):
