@@ -67,6 +67,7 @@ def test_paint_train_compare_and_find_it_again(page):
     own.press("Tab")
     page.get_by_label("term length").check()
     page.locator("rect.row").nth(0).click()  # the own term in layer 1
+    page.wait_for_timeout(500)  # the kernel has heard of the painting; this model trains in less than that
     page.get_by_role("button", name="Train", exact=True).click()
     page.locator(".mrl .headline", has_text="mine: nDCG@10").wait_for()
     drawn(page)
