@@ -86,7 +86,7 @@ def write(model: LanguageModel, text: Text, prompt: str, dim: int, *, length: in
         ids.append(int(torch.multinomial((model.logits(state, dim) / 0.7).softmax(-1), 1, generator=rng)))
         if ids[-1] == END:
             break
-    return str(text.tokenizer.decode(ids))
+    return " ".join(text.tokenizer.decode(ids).split())
 
 
 class Results:

@@ -1,18 +1,17 @@
 # %% [markdown]
 # # 07 · Matryoshka language models: the next word from four numbers
 #
-# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of" nearly anything may come, and a good guess
-# needs all that the model knows. Yet a language model spends the same work on both. Could it answer the easy ones with
-# a small part of itself? **You will**
+# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of" nearly anything may come. Yet a language
+# model spends the same work on both. Could a small part of it answer the easy ones? We build such a model and try; the answer
+# is not the expected one. **You will**
 #
-# - build the output layer of a language model that can be read at 4, 8, 16 or 32 numbers;
-# - write its loss yourself, train it in less than a minute, and let it write at each width;
-# - compare it with a plain model that is cut, one that is turned first, and a model of its own for each width;
-# - let it stop after an early layer, or at a small width, token by token.
+# - give a language model an output layer that can be read at 4, 8, 16 or 32 numbers;
+# - write its loss yourself, train it in a minute, and let it write at each width;
+# - compare it with a plain model that is cut, and one that is turned first;
+# - let it stop after an early layer, or choose a width for each token.
 #
-# This lesson is optional. You need lessons 00 and 01, and to have met a transformer. It takes about half an hour; the computer works for a
-# minute of it, and less when you come back. The summary of the Matryoshka paper that this course tests names language modeling as the
-# open gap. Our models are tiny, so take what follows as a demonstration of the idea, not as news about large models.
+# This lesson is optional. You need lessons 00 and 01, and to have met a transformer. It takes about half an hour, of which the computer
+# works a minute. Our models are tiny: this shows how the idea works, and says nothing about large models.
 
 # %% tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -45,7 +44,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from evidence.language_model import IGNORED, LanguageModel, Plan, load_text, losses
-from evidence.language_results import Results, adaptive, closed_form_readers, each_token, trained, width_figure, write
+from evidence.language_results import adaptive, closed_form_readers, each_token, trained, write
 from exercises import language_models as check
 
 from mrl_tutorial.panels import plots
@@ -54,8 +53,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## Tokens
-# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**: frequent pieces of words, 512 of them,
-# learned from the training texts. The model's one task is to guess the next token.
+# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**: 512 frequent pieces of words,
+# learned from the training texts. Its one task is to guess the next token.
 
 # %%
 plan = replace(Plan(), steps=40) if FAST else Plan()
@@ -66,11 +65,11 @@ print(" | ".join(text.tokenizer.decode([i]) for i in row[1:25].tolist()))
 
 # %% [markdown]
 # ## The doll inside
-# The model is a small transformer of three layers. Its whole code is 60 lines of PyTorch in `evidence/language_model.py`. One
-# **table** $E$ holds a vector of 32 numbers for every token, and it is used twice. At the beginning it turns tokens into vectors. At the end it
+# The model is a transformer of three layers, 60 lines of PyTorch in `evidence/language_model.py`. One
+# **table** $E$ holds 32 numbers for every token, and it is used twice. At the beginning it turns tokens into vectors. At the end it
 # scores them: the last layer gives a **state** $h$, and token $v$ gets the score $h \cdot E_v + b_v$. Such an output layer is called *tied*.
 #
-# To nest it we need no new weights. Read the first $m$ numbers of the state, and the first $m$ columns of the table:
+# To nest it we need no new weights. We read the first $m$ numbers of the state, and the first $m$ columns of the table:
 #
 # $$\text{score}_m(v) = h_{1:m} \cdot E_{v,1:m} + b_v$$
 #
@@ -85,8 +84,8 @@ for m in plan.dims:
 
 # %% [markdown]
 # ## How wrong is a guess?
-# The **loss** of a token is minus the logarithm of the probability that the model gave it. The usual way to say it is **perplexity**: $e$ to the
-# mean loss. A perplexity of 50 means that the model is as unsure as if it had to pick among 50 equally likely tokens.
+# The **loss** of a token is minus the logarithm of the probability that the model gave it. **Perplexity** is $e$ to the
+# mean loss. At a perplexity of 50 the model is as unsure as if 50 tokens were equally likely.
 #
 # **Exercise 1 · Perplexity** (3 minutes, easy). Write `perplexity(losses)` for an array of losses in nats.
 
@@ -111,11 +110,11 @@ check.perplexity(perplexity)
 # </details>
 #
 # ## The nested loss
-# A plain model is trained on the scores of all 32 numbers. A nested model is trained on every width at once: the losses are added up.
+# A plain model is trained at full width. A nested model is trained at every width at once: the losses are added up.
 #
 # **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` are (N, D), `table` is (V, D), `bias` (V,),
-# `targets` (N,) the indices of the tokens that came, `dims` the widths. Add up the cross-entropies of all widths; each is the mean over the N tokens.
-# `np.log(np.exp(scores).sum(1))` gives the logarithm of the softmax's denominator.
+# `targets` (N,) the tokens that came, `dims` the widths. Add up the cross-entropies of all widths, each a mean over the N tokens.
+# `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
 
 
 # %%
@@ -143,21 +142,21 @@ check.nested_loss(nested_loss)
 # </details>
 #
 # ## Train two models
-# One is **plain**. The other is nested, and has **exits**: each step also trains one of the earlier layers, drawn at random, to answer by itself.
+# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to answer by itself.
 # Both see the same texts in the same order.
 
 # %%
 plain = trained("plain", plan, text, rate=0.028)
 nested = trained("exits", plan, text, rate=0.028)
 last = [(plan.n_layers, m) for m in plan.dims]  # the cells of the last layer
-found = {name: losses(m, text.test, last).mean(1).exp() for name, m in (("plain, cut", plain), ("nested", nested))}
+found = {
+    name: losses(m, text.test, last).mean(1).double().exp() for name, m in (("plain, cut", plain), ("nested", nested))
+}
 pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan.dims, name="width")).T.round(1)
 
 # %% [markdown]
-# **What to see.** Cut to 4 numbers, the plain model is hardly better than a guess without any context. The nested model, at the
-# same width, knows a good part of what it knows at 32.
-#
-# Here is what that means. Both models go on with the same beginning, at each width:
+# **What to see.** Cutting ruins the plain model. The nested one loses far less, but look at the last column: at full width
+# it is the worse of the two. Now let both go on with the same beginning, at each width:
 
 # %%
 for name, model in (("plain, cut", plain), ("nested", nested)):
@@ -166,44 +165,12 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 
 # %% [markdown]
 # **What to see.** Nobody would take these sentences for documentation: the models are a thousand times too small. But
-# look at the shortest widths. A plain model that was cut strings together pieces at random; the nested one makes words.
-#
-# ## Is it worth the training?
-# Cutting is an easy opponent. Three others are harder, as in lesson 03:
-#
-# - **plain, cut**: the plain model, its first $m$ numbers;
-# - **plain, rotated**: the same model, turned before it is cut. State and table can be turned together without changing a single score at
-#   full width. We take the turn whose first $m$ numbers come closest to the full scores. It needs no training, only one
-#   singular value decomposition;
-# - **a model for each width**: the same transformer, trained for this one width only;
-# - **nested**: one model, without exits.
-#
-# Each was trained with three random seeds and the best of three learning rates. That takes longer than a lesson, so the
-# table is read from a file; `python -m tools.language_models` makes it.
-
-# %%
-results = Results()
-width_figure(
-    results.dims,
-    {way: results.perplexity(way) for way in ("cut", "rotated", "separate", "nested")},
-    "One nested model does the work of four",
-)
-
-# %%
-for other, not_worse in (("cut", False), ("rotated", False), ("separate", True)):
-    print(f"nested against {other}: is it {'no worse' if not_worse else 'better'}?")
-    display(results.compared(other, not_worse=not_worse))
-
-# %% [markdown]
-# **How to read it.** The numbers are nats a token, and more is better for the nested model; 0.01 nats are one percent of perplexity. In brackets is the 95 %
-# interval from resampling the test texts and the seeds. *No worse* means no more than 0.01 nats behind.
-#
-# **What to see.** TODO
+# compare the lines of width 4. The plain model strings odd pieces together. The nested one finds a whole phrase here and there.
 #
 # ## Stop early
-# Layers can be saved as well as numbers. A state after layer 1 goes through the same last step and asks the same table. Left: the plain model, which never
-# practiced this. Middle: the plain model again, but each layer's state is first mapped to the last layer's by
-# the best linear formula, and then rotated; that is the fair control without training. Right: the nested model with exits.
+# Layers can be saved as well. The state after layer 1 may ask the same table. Left: the plain model, which never
+# practiced this. Middle: the plain model again, but a linear formula first maps each layer's state to the last layer's, and the result is
+# *rotated*: state and table are turned together so that the first $m$ numbers come closest to the full scores. No score changes at full width. That is the control without training. Right: the nested model with exits.
 
 # %%
 layers = range(1, plan.n_layers + 1)
@@ -218,16 +185,19 @@ def grid(model, readers=None):
 
 
 tables = {"plain": grid(plain), "plain, best linear map": grid(plain, readers), "trained with exits": grid(nested)}
-title = "Exits must be trained to be of use"
+title = "A linear map opens the exits; training pays at widths 4 and 8"
 plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
 
 # %% [markdown]
-# **What to see.** TODO
+# **What to see.** Look at the middle first. A formula alone makes layer 1 nearly as good as layer 3: in
+# models as small as these the later layers add little. Training with exits wins clearly at widths 4 and 8. At
+# full width it loses to the formula, for it has many jobs in place of one. Without the middle table
+# we would have given training the credit for all of it.
 #
 # ## As many numbers as a token needs
-# Now to the phone. Read 4 numbers first. If the most likely token reaches a certain probability, the **threshold**, take
-# this guess; else read 8, and so on. This is the cascade of lesson 02. The **expected width** is the mean over tokens of the width that answered.
-# Of all thresholds we take, on the dev texts, the cheapest that costs at most one percent of perplexity.
+# Now to the phone. Read 4 numbers first. If the probability of the most likely token reaches a **threshold**, stop; else read 8, and
+# so on: the cascade of lesson 02. The **expected width** is the mean of the widths that answered.
+# On the dev texts we choose the cheapest threshold that costs at most one percent of perplexity.
 
 # %%
 dev, test = each_token(nested, text.dev), each_token(nested, text.test)
@@ -241,28 +211,50 @@ print(f"threshold {chosen:.3f}: {width:.1f} numbers on average, perplexity {reac
 
 # %%
 curve = np.array([adaptive(*test, plan.dims, t) for t in thresholds])
-figure = go.Figure(layout=plots.style("The easy guesses are cheap: a token needs fewer numbers than all"))
+figure = go.Figure(layout=plots.style("Choosing by confidence loses to one width for all tokens"))
 figure.add_scatter(
     x=plan.dims, y=fixed, mode="lines+markers", line={"color": plots.INK, "dash": "dot"}, marker={"size": 9}
 )
 figure.add_scatter(x=curve[:, 0], y=curve[:, 1], mode="lines", line={"color": plots.COLORS[0], "width": 3})
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": plots.MARK, "size": 15})
-for x, y, name, color in (
-    (plan.dims[1], fixed[1], "one width for all tokens", plots.INK),
-    (*curve[12], "a width for each token", plots.COLORS[0]),
-    (width, reached, "chosen on dev", plots.MARK),
+middle = curve[np.abs(curve[:, 0] - 18).argmin()]  # where the line gets its name
+for (x, y), name, color, up in (
+    ((plan.dims[2], fixed[2] - 1), "one width for all tokens", plots.INK, "top"),
+    (middle, "a width for each token", plots.COLORS[0], "bottom"),
+    ((width, reached + 2), "chosen on dev", plots.MARK, "bottom"),
 ):
-    figure.add_annotation(x=x, y=y, text=name, font={"color": color}, xanchor="left", yanchor="bottom", showarrow=False)
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=name,
+        font={"color": color},
+        yanchor=up,
+        xanchor="left" if up == "bottom" else "center",
+        showarrow=False,
+    )
 figure.update_layout(showlegend=False, height=400)
-figure.update_xaxes(title="numbers read for a token, on average")
+figure.update_xaxes(title="numbers read for a token, on average", range=[0, 36])
 figure.update_yaxes(title="perplexity (lower is better)", showgrid=True)
 
 # %% [markdown]
-# **What to see.** TODO
+# **What to see.** The chosen threshold saves almost nothing, and nearly the whole line runs above the dotted one. A single width of 16 is
+# cheaper and about as good. Why? Sort the tokens by how sure a width is, and ask what the full width would gain:
+
+# %%
+gain = {}
+for m, sure, loss in zip(plan.dims[:-1], *test):
+    order = np.argsort(sure)
+    gain[m] = [np.mean((loss - test[1][-1])[part]) for part in np.array_split(order, 4)]
+columns = ["least sure quarter", "second", "third", "surest quarter"]
+pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
+
+# %% [markdown]
+# **What to see.** If sure tokens were done, the last column would be 0. It is not far below the first. In lesson 02
+# a right answer could not get better. A probability can: the full width gives still more of it to the token that came.
 #
 # **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): for M widths and N tokens the probabilities
 # of V tokens. Return for each token the index of the width that answers. Your rule sees one token at a time and no width beyond the one that
-# answers. The check tries it on made-up tokens, widths 4, 8 and 16, and compares it with fixed widths. A threshold will do; does entropy, or two widths that agree, do better?
+# answers. The check compares it with fixed widths, on made-up tokens of which half are easy. There a good rule pays.
 
 
 # %%
@@ -286,7 +278,7 @@ check.stop(stop)
 # check.stop(stop)
 # ```
 #
-# One of many. `argmax` finds the first width that is sure enough; the last always is.
+# `argmax` finds the first width that is sure enough; the last always is.
 # </details>
 #
 # ## What it saves, and what not
@@ -301,19 +293,18 @@ for name, (vocabulary, wide, deep) in sizes.items():
     )
 
 # %% [markdown]
-# **What to see.** In a large model the output layer is a small part of the work, so a smaller width alone saves little there, and leaving out layers
-# saves more. Models that nest the insides of every layer too are called MatFormer; they follow the same idea to its end.
+# **What to see.** In a large model the output layer is a small part of the work, so its width saves little, and leaving out layers
+# saves more. MatFormer, cited below, nests the insides of every layer too.
 #
 # ## In this lesson we saw
 # - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
-# - TODO
-# - a width for each token spends numbers where they help, by a rule that never sees the answer;
-# - all of this with a model of 54,000 weights and half a minute of training: try it on your own text.
+# - a linear map without training does much of what trained exits do, so it belongs beside every such comparison;
+# - confidence is a poor guide to which tokens need more numbers: one smaller width for all was better.
 #
 # **On your data.** Put a list of texts in place of pydocs in `load_text`, and give `Plan` more steps.
 #
 # ## Where to read on
-# - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, which leaves language models to later work.
+# - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, section 3 for tied classifiers (MRL-E).
 # - Devvrit and others: *MatFormer: Nested Transformer for Elastic Inference*, arXiv 2310.07707.
 # - T. Schuster and others: *Confident Adaptive Language Modeling*, arXiv 2207.07061, where tokens leave a decoder early.
 # - O. Press, L. Wolf: *Using the Output Embedding to Improve Language Models*, arXiv 1608.05859, on tied tables.
