@@ -90,7 +90,8 @@ def read_items(path: str | Path, recipe: str, task: str, metric: str) -> np.ndar
 
 
 def _items_file(path: Path, recipe: str, seed: int) -> Path:
-    return path.with_suffix("") / f"{re.sub('[^a-z0-9]+', '-', recipe)}-{seed}.npz"
+    folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-items")
+    return folder / f"{re.sub('[^a-z0-9]+', '-', recipe)}-{seed}.npz"
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
