@@ -24,7 +24,7 @@ PREFIX = 128
 QUERIES = 800  # the first 256 choose settings, the others are scored
 SENTENCES = 160_000
 MILLION = 10**6
-SPREADS = (0.9, 1.05, 1.2, 1.35, 1.5)  # of the made vectors' steps: that which brings neighbors as near as real
+SPREADS = (0.9, 1.05, 1.2, 1.35, 1.5, 1.8)  # of the made vectors' steps: that which brings neighbors as near as real
 BUILDERS = 2  # threads
 
 

@@ -82,7 +82,8 @@ def finding(part: dict[str, Any], target: float = 0.98) -> str:
     many, one = (max(ways, key=lambda row: row[f"{race}_x_exact"]) for race in ("batch", "single"))
     batch, single = f"{many['batch_x_exact']:.0f} times", f"{one['single_x_exact']:.0f} times"
     who = named(many["batch"], width), named(one["single"], width)
-    return f"At recall {target}, {who[0]} is {batch} as quick as exact search in batches, {who[1]} {single} alone"
+    second = "and" if who[0] == who[1] else who[1]
+    return f"At recall {target}, {who[0]} is {batch} as quick as exact search in batches, {second} {single} alone"
 
 
 def roofline(part: dict[str, Any], machine: dict[str, Any], target: float = 0.98) -> str:
