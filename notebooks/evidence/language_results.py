@@ -121,7 +121,7 @@ class Results:
         rows = {}
         for dim in self.dims:
             found = paired(-self.items("nested", dim), -self.items(other, dim))
-            said = verdict(found, not_worse=not_worse)
+            said = verdict(found, not_worse=not_worse, trained=len(self.seeds) >= 3)  # never on fewer seeds
             rows[dim] = {"nested better by": str(found), "shows from": f"{found.smallest:.3f}", "verdict": said}
         return pd.DataFrame(rows).T.rename_axis("width")
 
@@ -133,7 +133,7 @@ def width_figure(dims: tuple[int, ...], lines: dict[str, np.ndarray], title: str
         figure.add_scatter(x=plots.curve_place(dims), y=values, mode="lines+markers", showlegend=False,
                            line={"color": COLORS[way], "width": 3}, marker={"size": 9})  # fmt: skip
         figure.add_annotation(x=np.log2(dims[0]), y=values[0], text=WAYS[way], font={"color": COLORS[way]},
-                              xanchor="right", xshift=-10, showarrow=False)  # fmt: skip
+                              xanchor="right", xshift=-10, yshift={"nested": 8, "separate": -8}.get(way, 0), showarrow=False)  # fmt: skip
     figure.update_layout(**plots.style(title), height=420)
     places = {"tickvals": plots.curve_place(dims), "ticktext": [str(d) for d in dims]}
     figure.update_xaxes(title="coordinates used", range=[np.log2(dims[0]) - 1.3, np.log2(dims[-1]) + 0.1], **places)

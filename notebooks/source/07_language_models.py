@@ -180,7 +180,7 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 
 # %%
 results = Results()
-print(f"{len(results.seeds)} random seeds")
+print(f"random seeds: {len(results.seeds)}")
 width_figure(
     results.dims,
     {way: results.perplexity(way) for way in ("cut", "rotated", "separate", "nested")},
