@@ -46,8 +46,12 @@ def closed_form_readers(model: LanguageModel, text: Text, windows: int = 400) ->
         found = torch.linalg.lstsq(torch.cat([layer, ones], 1), states[-1]).solution
         matrix, shift = found[:-1].float(), found[-1].float()
         fitted = rotated(model.table, model.bias, layer.float() @ matrix + shift, counts)
-        readers.append(lambda x, dim, m=matrix, b=shift, read=fitted: read(x @ m + b, dim))
+        readers.append(_mapped(matrix, shift, fitted))
     return readers
+
+
+def _mapped(matrix: torch.Tensor, shift: torch.Tensor, read: Reader) -> Reader:
+    return lambda states, dim: read(states @ matrix + shift, dim)
 
 
 @torch.no_grad()
