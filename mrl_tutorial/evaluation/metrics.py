@@ -149,7 +149,7 @@ def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
     0 where a row is constant. Raises InputError for fewer than two items or a constant `gold`.
 
-    >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).tolist()
+    >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).round(6).tolist()
     [1.0, -1.0, 0.0]
     """
     if len(gold) < 2 or np.ptp(gold) == 0:

@@ -142,7 +142,7 @@ def trained_enough(*headers: Mapping[str, str]) -> bool:
 def longer(header: Mapping[str, str]) -> str:
     """What would do where a sweep was too short: its command with 1,500 steps, as a remedy in the ledger.
 
-    >>> longer({"command": "mrl-tutorial sweep --steps 50 --lr 3e-5 --out x.csv"})[-43:]
+    >>> longer({"command": "mrl-tutorial sweep --steps 50 --lr 3e-5 --out x.csv"})[-41:]
     'mrl-tutorial sweep --steps 1500 --lr 3e-5'
     """
     command = re.sub(r"--steps \d+", "--steps 1500", header.get("command", "")).split(" --out")[0]
