@@ -101,8 +101,8 @@ class FullBackbone:
         else:
             groups = running.least_padding(lengths, max(1, len(texts) // GROUP))
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
-        if again:
-            groups = running.micro_batches(lengths, self.fits or 0)
+        if again:  # of many texts the embeddings and their gradients take a share of the memory too
+            groups = running.micro_batches(lengths, (self.fits or 0) // (2 if len(texts) > MANY else 1))
         with running.arithmetic(self.encoder.model, self.device, self.precision), set_checkpoint_early_stop(False):
             for group in groups:
                 rows = [ids[i] for i in group]
