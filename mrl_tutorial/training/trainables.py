@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.checkpoint import checkpoint
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
@@ -103,17 +103,18 @@ class FullBackbone:
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
         if again:  # of many texts the embeddings and their gradients take a share of the memory too
             groups = running.micro_batches(lengths, (self.fits or 0) // (2 if len(texts) > MANY else 1))
-        with running.arithmetic(self.encoder.model, self.device, self.precision), set_checkpoint_early_stop(False):
+        entry = torch.ones((), requires_grad=True)  # through which the gradient enters a micro-batch again
+        with running.arithmetic(self.encoder.model, self.device, self.precision):
             for group in groups:
                 rows = [ids[i] for i in group]
-                if again:
-                    parts.append(checkpoint(self._group, rows, use_reentrant=False, preserve_rng_state=False))
+                if again:  # reentrant: no graph at first, whose many small parts would break up the free memory
+                    parts.append(checkpoint(self._group, rows, entry, use_reentrant=True, preserve_rng_state=False))
                 else:
                     parts.append(self._group(rows))
         out = torch.cat(parts, 1)[:, torch.from_numpy(np.argsort(np.concatenate(groups)))]
         return out if self.heads is None else self.heads(out, self.layers)
 
-    def _group(self, ids: list[list[int]]) -> Tensor:
+    def _group(self, ids: list[list[int]], entry: Tensor | None = None) -> Tensor:
         """One micro-batch: (L, b, D)."""
         padded, mask = running.pad(ids, self.encoder.tokenizer.pad_token_id or 0)
         mask = None if mask is None else mask.to(self.device)

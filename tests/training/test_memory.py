@@ -68,7 +68,7 @@ def gradient(encoder, monkeypatch, fits):
     model = FullBackbone(encoder, recipe, TrainConfig(what="full", precision="fp32"))
     model.module.double()
     sizes, group = [], model._group
-    monkeypatch.setattr(model, "_group", lambda ids: (sizes.append(len(ids)), group(ids))[1])
+    monkeypatch.setattr(model, "_group", lambda ids, *entry: (sizes.append(len(ids)), group(ids, *entry))[1])
     out = model.embed([*SENTENCES, *(f"{s} {s} and the end" for s in SENTENCES)])  # (L, N, D), pooled in float32
     weights = torch.from_numpy(np.random.default_rng(0).normal(size=out.shape))
     loss = ((out.double() * weights).sum(-1) ** 2).sum()
