@@ -105,7 +105,7 @@ print("one cell:", encoder.encode(["Sort the rows of a table by one of its colum
 # if the relevant document comes first, $1/\log_2(1 + \text{rank})$ if it comes at a later rank up to 10, and 0 if it is not among
 # the first ten. The next cell encodes all texts once, with all layers in the same pass, and measures 42 cells.
 #
-# We look at the *dev* queries here. Whoever picks a cell by looking at results should report it on *other* queries, the test queries.
+# We look at the *dev* queries here. If you pick a cell by looking at results, report it on *other* queries: the test queries.
 
 # %%
 plain = evaluate_grid(task, encoder, metric="ndcg@10", split="dev")
