@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -195,5 +196,11 @@ def machine(quick: bool = False) -> dict[str, Any]:
     about = Path("/proc/cpuinfo").read_text()
     cpu = next(line.split(":")[1].strip() for line in about.splitlines() if "model name" in line)
     has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8") if flag in about]
-    versions = {name: version(name) for name in ("numpy", "torch", "faiss-cpu", "scalable-vs")}
+    names = {
+        "numpy": "numpy",
+        "torch": "torch",
+        "faiss": "faiss-cpu",
+        "svs": "scalable-vs",
+    }  # what is imported: its package
+    versions = {name: version(name) for module, name in names.items() if find_spec(module)}
     return {"processor": cpu, "instructions": has, "threads": 1, "versions": versions, **peaks}
