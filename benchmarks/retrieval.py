@@ -196,11 +196,6 @@ def machine(quick: bool = False) -> dict[str, Any]:
     about = Path("/proc/cpuinfo").read_text()
     cpu = next(line.split(":")[1].strip() for line in about.splitlines() if "model name" in line)
     has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8") if flag in about]
-    names = {
-        "numpy": "numpy",
-        "torch": "torch",
-        "faiss": "faiss-cpu",
-        "svs": "scalable-vs",
-    }  # what is imported: its package
-    versions = {name: version(name) for module, name in names.items() if find_spec(module)}
+    packages = {"numpy": "numpy", "torch": "torch", "faiss": "faiss-cpu", "svs": "scalable-vs"}  # by module
+    versions = {name: version(name) for module, name in packages.items() if find_spec(module)}
     return {"processor": cpu, "instructions": has, "threads": 1, "versions": versions, **peaks}
