@@ -7,7 +7,7 @@
 #
 # - give a language model an output layer that can be read at 4, 8, 16 or 32 numbers;
 # - write its loss yourself, train it in a minute, and let it write at each width;
-# - compare it with a plain model that is cut, one that is turned first, and a model of its own for each width;
+# - compare it with a plain model that is cut, one that is rotated first, and a model of its own for each width;
 # - let it stop after an early layer, or choose a width for each token.
 #
 # This lesson is optional. You need lessons 00 and 01, and to have met a transformer. It takes about half an hour, of which the computer
@@ -196,12 +196,12 @@ for other, not_worse in (("cut", False), ("rotated", False), ("separate", True))
 # **How to read it.** The numbers are nats a token by which the nested model is ahead; 0.01 nats are one percent of perplexity. The brackets hold the 95 %
 # interval over test texts and seeds. *No worse* means no more than 0.01 nats behind.
 #
-# **What to see.** At widths 4 and 8 the nested model is far ahead of the plain one, also after the best turn. At 16 the two are close, and at 32
+# **What to see.** At widths 4 and 8 the nested model is far ahead of the plain one, even after the best rotation. At 16 the two are close, and at 32
 # the plain model wins. A model of its own is ahead of the nested one at every width. So one nested model stands in for four, at a price: it is a
 # little worse than each of them.
 #
 # ## Stop early
-# Layers can be saved as well. The state after layer 1 may ask the same table. Left: the plain model, which never
+# Layers can be saved as well. The state after layer 1 can be scored against the same table. Left: the plain model, which never
 # practiced this. Middle: the plain model again, but a linear formula first maps each layer's state to the last layer's, and the result is
 # rotated. That is the control without training. Right: the nested model with exits.
 
@@ -224,11 +224,11 @@ plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=
 # %% [markdown]
 # **What to see.** Look at the middle first. A formula alone makes layer 1 nearly as good as layer 3: in
 # models as small as these the later layers add little. Training with exits wins clearly at widths 4 and 8. At
-# full width it loses to the formula, for it has many jobs in place of one. Without the middle table
+# full width it loses to the formula, because it has to serve every width at once. Without the middle table
 # we would have given training the credit for all of it.
 #
 # ## As many numbers as a token needs
-# Now to the phone. Read 4 numbers first. If the probability of the most likely token reaches a **threshold**, stop; else read 8, and
+# Back to the phone. Read 4 numbers first. If the probability of the most likely token reaches a **threshold**, stop; else read 8, and
 # so on: the cascade of lesson 02. The **expected width** is the mean of the widths that answered.
 # On the dev texts we choose the cheapest threshold that costs at most one percent of perplexity.
 
@@ -331,7 +331,7 @@ for name, (vocabulary, wide, deep) in sizes.items():
 #
 # ## In this lesson we saw
 # - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
-# - it beats a plain model, cut or turned, at small widths, and pays for it at full width; separate models stay ahead;
+# - it beats a plain model, cut or rotated, at small widths, and pays for it at full width; separate models stay ahead;
 # - a linear map without training does much of what trained exits do, so it belongs beside every such comparison;
 # - confidence is a poor guide to which tokens need more numbers: one smaller width for all was better.
 #
