@@ -26,10 +26,9 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "panels":
-        return import_module(f"{__name__}.panels")
     try:
-        value = getattr(import_module(_HOME[name]), name)
+        home = import_module(_HOME[name])
+        value = getattr(home, name) if hasattr(home, name) else import_module(f"{_HOME[name]}.{name}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("anywidget", "ipywidgets", "plotly"):

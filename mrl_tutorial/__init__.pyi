@@ -5,6 +5,13 @@ from mrl_tutorial.errors import InputError as InputError
 from mrl_tutorial.evaluation.embeddings import embed_task as embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid as evaluate_grid
 from mrl_tutorial.evaluation.reduction import Reduction as Reduction
+from mrl_tutorial.evaluation.reduction import effective_rank as effective_rank
+from mrl_tutorial.evaluation.reduction import pca as pca
+from mrl_tutorial.evaluation.reduction import random_dims as random_dims
+from mrl_tutorial.evaluation.reduction import spectrum as spectrum
+from mrl_tutorial.evaluation.reduction import whiten as whiten
+from mrl_tutorial.evaluation.statistics import compare as compare
+from mrl_tutorial.evaluation.statistics import interval as interval
 from mrl_tutorial.grid import Grid as Grid
 from mrl_tutorial.grid import default_dims as default_dims
 from mrl_tutorial.losses import TERMS as TERMS
@@ -14,6 +21,8 @@ from mrl_tutorial.losses import term as term
 from mrl_tutorial.models.encoder import Encoder as Encoder
 from mrl_tutorial.models.export import export as export
 from mrl_tutorial.models.heads import whitened as whitened
+from mrl_tutorial.models.pretrained_heads import pretrained_heads as pretrained_heads
+from mrl_tutorial.panels import plots as plots
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner as CascadeTuner
 from mrl_tutorial.panels.explorer import GridExplorer as GridExplorer
 from mrl_tutorial.panels.funnel_designer import FunnelDesigner as FunnelDesigner

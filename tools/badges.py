@@ -24,8 +24,8 @@ REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 REMEDY = "make badges REPO=owner/name"
 URLS = re.compile(r'^\[project\.urls\]\n(?:Repository = ".*"\n)?', re.M)
 BADGES = re.compile(r"(# )?\[!\[Binder\].*\n")
-SETUP = re.compile(r'^# %% tags=\["setup"\]\n.*?(?=^# %%)', re.S | re.M)
-CELL = """# %% tags=["setup"]
+SETUP = re.compile(r'^# %% [^\n]*tags=\["setup"\]\n.*?(?=^# %%)', re.S | re.M)
+CELL = """# %% jupyter={{"source_hidden": true}} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from evidence.baselines_on_vectors import NAMES, spread
-from evidence.curve_figures import Look, side_by_side
+from evidence.curve_figures import Look, curve, curve_place, curve_x, side_by_side
 from mrl_tutorial.evaluation.statistics import MARGIN, paired
 from mrl_tutorial.panels import plots
 
@@ -110,8 +110,8 @@ def every_size(
     figure = go.Figure()
     for name, values in lines.items():
         look = LOOKS.get(name, LOOKS["frozen"])
-        figure.add_trace(plots.curve(dims, np.round(values, 4), label(name), look.color, look.dash))
-    place, first = plots.curve_place(trained), next(iter(lines.values()))
+        figure.add_trace(curve(dims, np.round(values, 4), label(name), look.color, look.dash))
+    place, first = curve_place(trained), next(iter(lines.values()))
     ring = {"size": 13, "color": "rgba(0,0,0,0)", "line": {"color": plots.INK, "width": 3}}
     shown = {"trained sizes": (np.asarray(first)[[list(dims).index(m) for m in trained]], ring)}
     for name, values in points.items():
@@ -121,5 +121,5 @@ def every_size(
         figure.add_scatter(x=place, y=values, mode="markers", name=name, marker=marker, hoverinfo="skip")
     inside = {"x": 0.99, "y": 0.05, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"}
     figure.update_layout(**plots.style(title), height=400, legend=inside)
-    figure.update_xaxes(**plots.curve_x(dims))
+    figure.update_xaxes(**curve_x(dims))
     return figure.update_yaxes(title={"text": LABELS.get(metric, metric)}, range=[0.0, 1.0], showgrid=True)

@@ -32,6 +32,39 @@ def default_look(i: int) -> Look:
     return Look(plots.COLORS[i % len(plots.COLORS)], plots.DASHES[i % len(plots.DASHES)])
 
 
+def curve(
+    dims: Sequence[int],
+    values: np.ndarray,
+    name: str,
+    color: str,
+    dash: str = "solid",
+    place: int = 1,
+    width: float = 3,
+) -> dict[str, Any]:
+    """One line over dimensions, as plain data. dims, values: (M,)."""
+    line = {"mode": "lines", "line": {"color": color, "width": width, "dash": dash}, "customdata": list(dims)}
+    tip = f"{name}, d = %{{customdata}}: %{{y:.3f}}<extra></extra>"
+    return plots.trace("scatter", curve_place(dims), values, name, place, **line, hovertemplate=tip)
+
+
+def curve_place(dims: Sequence[int]) -> np.ndarray:
+    """Where dimensions lie on a curve's axis: their base-2 logarithms (a linear axis, on which shapes move alike)."""
+    return np.log2(np.asarray(dims, dtype=float))
+
+
+def curve_x(dims: Sequence[int], every: int = 1) -> dict[str, Any]:
+    """The logarithmic axis of the dimension, with ticks at the powers of 2**every and at the full width."""
+    low, high = np.log2(min(dims)), np.log2(max(dims))
+    ticks = [2**i for i in range(0, 13, every) if low <= i <= high - 0.5 * every] + [int(max(dims))]
+    places = {"tickvals": curve_place(ticks), "ticktext": [str(t) for t in ticks], **plots.LABELS}
+    return {"title": {"text": "dimension (log scale)"}, **places, "range": [low - 0.1, high + 0.15], "showgrid": True}
+
+
+def curve_y(metric: str, high: float) -> dict[str, Any]:
+    """The axis of a quality from 0 to `high`; it is fixed, so that two layers can be compared."""
+    return {"title": {"text": plots.metric_title(metric)}, "range": [-0.02 * high, 1.08 * high], "showgrid": True}
+
+
 def side_by_side(
     dims: Sequence[int],
     panels: Mapping[str, Lines],
@@ -67,7 +100,7 @@ def side_by_side(
             figure.add_trace(_line(dims, values, name, look, i + 1, bars) | {"showlegend": name not in shown})
             shown.add(name)
         crowded = len(panels) * len(dims) > 18
-        x_axis = plots.curve_x(dims, every=2 if crowded else 1) | {"title": {"text": x_title}}
+        x_axis = curve_x(dims, every=2 if crowded else 1) | {"title": {"text": x_title}}
         figure.layout[f"xaxis{i + 1}"] = {**x_axis, "domain": [start, min(1.0, start + width)], "anchor": f"y{i + 1}"}
         figure.layout[f"yaxis{i + 1}"] = {**y, **({"title": None} if i else {}), "anchor": f"x{i + 1}"}
         figure.add_annotation(**plots.heading(head, start + width / 2))
@@ -79,7 +112,7 @@ def side_by_side(
 def _line(
     dims: Sequence[int], values: np.ndarray, name: str, look: Look, place: int, bars: np.ndarray | None
 ) -> dict[str, Any]:
-    trace = plots.curve(dims, np.round(values, 4), name, look.color, look.dash, place) | {"legendgroup": name}
+    trace = curve(dims, np.round(values, 4), name, look.color, look.dash, place) | {"legendgroup": name}
     if look.symbol:
         trace |= {"mode": "lines+markers", "marker": {"symbol": look.symbol, "size": 9, "color": look.color}}
     if bars is not None:
@@ -105,7 +138,7 @@ def difference_lines(
     for i, (name, line) in enumerate(differences.items()):
         dims, look = sorted(line), default_look(i)
         mean, low, high = (np.array([getattr(line[d], part) for d in dims]) for part in ("mean", "low", "high"))
-        trace = plots.curve(dims, mean, name, look.color, look.dash)
+        trace = curve(dims, mean, name, look.color, look.dash)
         aside = 0.04 * (i - (len(differences) - 1) / 2)  # bars of different lines do not lie on each other
         bars = {"symmetric": False, "array": high - mean, "arrayminus": mean - low, "thickness": 2, "width": 5}
         figure.add_trace(
@@ -115,6 +148,6 @@ def difference_lines(
     figure.update_layout(**plots.style(title), height=430, legend=inside)
     figure.add_hline(y=0, line={"color": plots.INK, "width": 1})
     figure.add_hrect(y0=-MARGIN, y1=MARGIN, fillcolor=plots.INK, opacity=0.1, line_width=0)
-    figure.update_xaxes(**plots.curve_x(sorted({d for line in differences.values() for d in line})))
+    figure.update_xaxes(**curve_x(sorted({d for line in differences.values() for d in line})))
     figure.update_yaxes(title_text=what, showgrid=True)
-    return figure.add_shape(**plots.dim_rule(dim)) if dim else figure
+    return figure.add_shape(**plots.upright(float(np.log2(dim)))) if dim else figure

@@ -134,12 +134,12 @@ def width_figure(dims: tuple[int, ...], lines: dict[str, np.ndarray], title: str
     """Perplexity against width, a line for each of `WAYS`, named at its left end."""
     figure = go.Figure()
     for way, values in lines.items():
-        figure.add_scatter(x=plots.curve_place(dims), y=values, mode="lines+markers", showlegend=False,
+        figure.add_scatter(x=np.log2(dims), y=values, mode="lines+markers", showlegend=False,
                            line={"color": COLORS[way], "width": 3}, marker={"size": 9})  # fmt: skip
         apart = {"nested": 8, "separate": -8}.get(way, 0)  # these two end close together
         figure.add_annotation(x=np.log2(dims[0]), y=values[0], text=WAYS[way], font={"color": COLORS[way]},
                               xanchor="right", xshift=-10, yshift=apart, showarrow=False)  # fmt: skip
     figure.update_layout(**plots.style(title), height=420)
-    places = {"tickvals": plots.curve_place(dims), "ticktext": [str(d) for d in dims]}
+    places = {"tickvals": np.log2(dims), "ticktext": [str(d) for d in dims]}
     figure.update_xaxes(title="coordinates used", range=[np.log2(dims[0]) - 1.3, np.log2(dims[-1]) + 0.1], **places)
     return figure.update_yaxes(title="perplexity (lower is better)", showgrid=True, rangemode="tozero")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from evidence.curve_figures import Lines, Look, default_look, side_by_side
+from evidence.curve_figures import Lines, Look, curve, curve_x, curve_y, default_look, side_by_side
 from mrl_tutorial.panels import plots
 
 LOOKS = {
@@ -32,16 +32,16 @@ def spectra(values: Mapping[str, np.ndarray], *, title: str = "") -> go.Figure:
     k = np.unique(np.rint(np.geomspace(1, width, 50)).astype(int)).tolist()
     for i, (name, v) in enumerate(values.items()):
         share, look = np.cumsum(v)[np.minimum(k, len(v)) - 1] / np.sum(v), default_look(i)
-        figure.add_trace(plots.curve(k, share, name, look.color, look.dash))
+        figure.add_trace(curve(k, share, name, look.color, look.dash))
     figure.update_layout(**plots.style(title), height=400, legend=plots.legend(0.02))
-    figure.update_xaxes(**plots.curve_x(range(1, width + 1)) | {"title": {"text": "components kept (log scale)"}})
+    figure.update_xaxes(**curve_x(range(1, width + 1)) | {"title": {"text": "components kept (log scale)"}})
     return figure.update_yaxes(title="share of variance kept", range=[0, 1.05], tickformat=".0%", showgrid=True)
 
 
 def ways(tables: Mapping[str, Lines], dims: Sequence[int], *, metric: str = "ndcg@10", title: str = "") -> go.Figure:
     """A panel a model, a line a way of reducing, on one scale. tables: model -> way -> (len(dims),)."""
     high = max(float(np.max(v)) for table in tables.values() for v in table.values())
-    return side_by_side(dims, tables, y=plots.curve_y(metric, high), looks=LOOKS, title=title)
+    return side_by_side(dims, tables, y=curve_y(metric, high), looks=LOOKS, title=title)
 
 
 def front(

@@ -11,7 +11,7 @@
 # You need Python, and to have met vectors and the dot product. On a laptop with 2 cores the notebook runs in about three
 # minutes, most of it reading text for the first time; the second time takes seconds.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

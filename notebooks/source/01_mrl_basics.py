@@ -14,7 +14,7 @@
 # it takes about three minutes the first time, and less than one when what it trained is there already. What papers and articles claim
 # about MRL is put to the test in [evidence E1](evidence/E1_mrl.ipynb) and [E2](evidence/E2_vendor.ipynb).
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -12,7 +12,7 @@
 # than one when run again (what was trained is kept). Banking77 joins in where the folder `$MRL_DATA` has it. What the paper claims about
 # cascades is put to the test in [evidence E1](evidence/E1_mrl.ipynb), M5.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -13,7 +13,7 @@
 # You need notebook 00 (what a prefix, nDCG@10 and a recipe are). About four minutes on 2 cores the first time, less
 # than one the second.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -20,7 +20,7 @@
 # beforehand and comes as files; the text says which cells measure **live** and which read **from file**. What papers claim about
 # these methods is put to the test in [evidence E3](evidence/E3_2dmse.ipynb).
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -14,7 +14,7 @@
 # You need notebook 00 (layers, dimensions, prefixes, nDCG@10) and matrix products. About four minutes on 2 cores the first time, most
 # of it fine-tuning one model; under a minute after that.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

@@ -12,7 +12,7 @@
 # You need notebook 00 (the grid, cosine, nDCG@10). About three minutes on 2 cores the first time, one minute after that. What the paper
 # claims about adaptive retrieval is put to the test in [evidence E1](evidence/E1_mrl.ipynb), M6 and M7.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

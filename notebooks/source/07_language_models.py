@@ -13,7 +13,7 @@
 # This lesson is optional. You need lessons 00 and 01, and to have met a transformer. It takes about half an hour, of which the computer
 # works a minute. Our models are tiny: this shows how the idea works, and says nothing about large models.
 
-# %% tags=["setup"]
+# %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
 import sys
 

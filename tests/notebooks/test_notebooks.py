@@ -9,10 +9,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from exercises import first_grid
 from exercises.verdict import Verdict
 
-from mrl_tutorial import Recipe
+import mrl_tutorial as mrl
 
 SOURCES = sorted((Path(__file__).parents[2] / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
@@ -37,7 +38,7 @@ def own_checks(source: Path) -> ModuleType:
 def run(code: str, module: ModuleType) -> Verdict:
     """What the check on the last line says of the code above it."""
     *body, last = code.strip().splitlines()
-    scope = {"np": np, "Recipe": Recipe, "check": module}
+    scope = {"np": np, "torch": torch, "F": torch.nn.functional, "mrl": mrl, "Recipe": mrl.Recipe, "check": module}
     exec("\n".join(body), scope)
     return eval(last, scope)
 
@@ -80,7 +81,7 @@ def test_checks_say_what_is_wrong():
     assert "full model" in str(first_grid.smallest_dim(own_best))
     weights = np.zeros((6, 7))
     weights[2] = weights[5, 6] = 1
-    assert "row 1" in str(first_grid.recipe(Recipe("off by one", {"main": weights}), 6, 384, layer=2))
+    assert "row 1" in str(first_grid.recipe(mrl.Recipe("off by one", {"main": weights}), 6, 384, layer=2))
     weights[1] = 1
-    assert "other cells" in str(first_grid.recipe(Recipe("too many", {"main": weights}), 6, 384, layer=2))
+    assert "other cells" in str(first_grid.recipe(mrl.Recipe("too many", {"main": weights}), 6, 384, layer=2))
     assert "list" in str(first_grid.recipe([], 6, 384, layer=2))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
 from mrl_tutorial.panels import plots
+from mrl_tutorial.panels.plots.style import KNOWN
 
 LAYERS, DIMS = (1, 2, 3), (8, 16, 32, 48)
 
@@ -70,39 +74,55 @@ def test_a_model_keeps_one_scale_across_heat_maps(values):
     assert [a.text for a in figure.layout.annotations] == ["a", "b"]
 
 
-def test_column_is_exact_on_columns_and_between_them_in_between():
-    assert [plots.column(d, DIMS) for d in DIMS] == [0, 1, 2, 3]
-    assert plots.column(np.sqrt(8 * 16), DIMS) == pytest.approx(0.5)
-    assert plots.column(1, DIMS) == 0
+def test_lines_are_drawn_where_they_belong_and_named_at_their_ends():
+    nested = np.array([0.3, 0.4, np.nan, 0.5])
+    figure = plots.lines(
+        DIMS, {"plain": [0.1, 0.2, 0.3, 0.4], "MRL": nested, "alone": ((16,), (0.45,))}, y_title="MRR@10"
+    )
+    assert [np.allclose(2 ** np.asarray(t.x), at) for t, at in zip(figure.data, (DIMS, DIMS, (16,)), strict=True)]
+    assert np.array_equal(np.asarray(figure.data[1].y), nested, equal_nan=True)
+    names = {note.text: note for note in figure.layout.annotations}
+    assert list(names) == ["plain", "MRL", "alone"] and not figure.layout.showlegend
+    assert names["alone"].x == 4 and names["MRL"].y == 0.5 and names["MRL"].x == np.log2(48)
+    assert [t.line.color for t in figure.data] == [names[t.name].font.color for t in figure.data]
+    assert list(figure.layout.xaxis.ticktext) == ["8", "16", "32", "48"]
+    assert figure.layout.yaxis.range[0] == 0 and figure.layout.yaxis.range[1] > 0.5
 
 
-@pytest.mark.parametrize("dim, columns", [(16, (1, 1)), (20, (1, 2)), (48, (3, 3)), (1, (0, 0))])
-def test_frame_surrounds_the_cell_or_both_neighbors(dim, columns):
-    frame, tick = plots.cell_frame(2, dim, DIMS)
-    assert (frame["x0"] + 0.5, frame["x1"] - 0.5) == columns
-    assert (frame["y0"], frame["y1"]) == (1.5, 2.5)
-    assert frame["x0"] < tick["x0"] < frame["x1"]
+def test_names_of_lines_that_end_together_are_moved_apart():
+    ends = {name: [0, value] for name, value in zip("abcd", (0.5, 0.5, 0.51, 0.9), strict=True)}
+    figure = plots.lines((0, 1), ends, doubling=False)
+    heights = sorted(note.y for note in figure.layout.annotations)
+    low, high = figure.layout.yaxis.range
+    assert min(np.diff(heights)) >= 0.069 * (high - low) and heights[-1] <= high
+    assert list(figure.data[0].x) == [0, 1]
 
 
-def test_curves_mark_trained_widths_on_their_line():
-    every = list(range(1, 49))
-    line = np.linspace(0, 1, 48)
-    figure = plots.curves(every, {"plain": line / 2, "trained": line}, trained={"trained": DIMS}, dim=16)
-    plain, plain_dots, trained, dots = figure.data
-    assert list(plain_dots.x) == [] and not plain_dots.showlegend
-    assert np.allclose(2 ** np.asarray(dots.x), DIMS)
-    assert np.allclose(dots.y, [line[d - 1] for d in DIMS])
-    assert list(trained.customdata) == every
-    assert figure.layout.shapes[0].x0 == 4  # log2(16)
-    assert plain.line.color != trained.line.color and plain.line.dash != trained.line.dash
+def test_bands_lie_behind_their_line_in_its_color():
+    shade, line = plots.lines((8, 16), {"MRL": [0.2, 0.3]}, bands={"MRL": [(0.1, 0.25), (0.2, 0.4)]}).data
+    assert shade.fillcolor == line.line.color and list(shade.y) == [0.1, 0.2, 0.4, 0.25]
+
+
+def test_lines_that_cannot_be_drawn_are_named():
+    with pytest.raises(InputError, match="7 lines"):
+        plots.lines((8, 16), {str(i): [0, 1] for i in range(7)})
+    with pytest.raises(InputError, match=r"'MRL'.*\(3,\)"):
+        plots.lines((8, 16), {"MRL": [0, 1, 2]})
+
+
+def test_a_method_has_one_color_in_figures_and_panels():
+    script = (Path(plots.__file__).parents[1] / "web" / "plots.js").read_text()
+    (known,) = re.findall(r"known = .*?\(\{(.*?)\}\)", script, re.S)
+    pairs = re.findall(r'"?([\w -]+?)"?: COLORS\[(\d)\]', known)
+    assert {name.strip(): int(i) for name, i in pairs} == KNOWN
+    assert plots.colors_of(["b", "MRL", "a"]) == {"b": plots.COLORS[0], "MRL": plots.COLORS[1], "a": plots.COLORS[2]}
 
 
 def test_grid_heatmap_names_task_split_and_model(values):
     grid = Grid("pydocs", "MiniLM", "ndcg@10", "dev", LAYERS, DIMS, values)
-    figure = plots.grid_heatmap(grid, cell=(2, 16))
+    figure = plots.grid_heatmap(grid)
     assert all(word in figure.layout.title.text for word in ("pydocs", "dev", "MiniLM"))
     assert figure.data[0].colorbar.title.text == "nDCG@10"
-    assert len(figure.layout.shapes) == 2
 
 
 def test_nothing_is_smaller_than_fourteen_points(values):

@@ -1,8 +1,17 @@
 """Figures of the lessons and the panels, and the pieces that they are made of."""
 
-from mrl_tutorial.panels.plots.curves import curve, curve_place, curve_traces, curve_x, curve_y, curves
-from mrl_tutorial.panels.plots.curves import dim_rule, point_mark
-from mrl_tutorial.panels.plots.heatmaps import cell_frame, column, grid_heatmap, heat_traces, heat_x, heat_y
+from mrl_tutorial.panels.plots.heatmaps import grid_heatmap, heat_traces, heat_x, heat_y
 from mrl_tutorial.panels.plots.heatmaps import heatmap, heatmaps, limits_of, number_colors, printed
+from mrl_tutorial.panels.plots.lines import lines
 from mrl_tutorial.panels.plots.style import COLORS, DASHES, FONT, GRAY, INK, LABELS, MARK, SCALE
-from mrl_tutorial.panels.plots.style import heading, legend, metric_title, outline, style, subplot, trace, upright
+from mrl_tutorial.panels.plots.style import (
+    colors_of,
+    heading,
+    legend,
+    metric_title,
+    outline,
+    style,
+    subplot,
+    trace,
+    upright,
+)

@@ -13,11 +13,9 @@ from mrl_tutorial.grid import Grid
 from mrl_tutorial.panels.plots.style import (
     FONT,
     LABELS,
-    MARK,
     SCALE,
     heading,
     metric_title,
-    outline,
     style,
     subplot,
     trace,
@@ -31,11 +29,10 @@ def heatmap(
     *,
     metric: str = "ndcg@10",
     title: str = "",
-    cell: tuple[int, int] | None = None,
     limits: tuple[float, float] | None = None,
     digits: int = 2,
 ) -> go.Figure:
-    """A layer x dimension heat map with every value printed; the `cell` (layer, dim) gets a frame.
+    """A layer x dimension heat map with every value printed.
 
     values: (len(layers), len(dims)), NaN for a cell without a value. limits: (low, high) of the color scale; give the
     same to all figures that are to be compared. Raises InputError where the shapes disagree.
@@ -49,8 +46,7 @@ def heatmap(
     figure = go.Figure(heat_traces(values, layers, low, high, digits=digits, bar=metric_title(metric)))
     figure.update_layout(**style(title), height=130 + 48 * len(layers))
     figure.update_xaxes(**heat_x(dims))
-    figure.update_yaxes(**heat_y(layers))
-    return figure.update_layout(shapes=cell_frame(*cell, dims)) if cell else figure
+    return figure.update_yaxes(**heat_y(layers))
 
 
 def grid_heatmap(grid: Grid, *, title: str | None = None, **options: Any) -> go.Figure:
@@ -146,23 +142,6 @@ def heat_y(layers: Sequence[int]) -> dict[str, Any]:
     limits = [min(layers) - 0.5, max(layers) + 0.5]
     ticks = {"tickvals": list(layers), **LABELS}
     return {"title": {"text": "layer"}, **ticks, "range": limits, "showline": False, "ticks": ""}
-
-
-def column(dim: float, dims: Sequence[int]) -> float:
-    """Where a dimension lies among a heat map's columns 0 … M−1, on a logarithmic scale between two of them."""
-    return float(np.interp(np.log2(dim), np.log2(np.asarray(dims, dtype=float)), np.arange(len(dims))))
-
-
-def cell_frame(layer: int, dim: int, dims: Sequence[int]) -> list[dict[str, Any]]:
-    """The mark of a heat map's current cell, as two plotly shapes.
-
-    The first is a frame around the cell (around both neighbors when `dim` lies between two columns), the second a tick
-    on its lower edge at the place of `dim` itself.
-    """
-    x = column(dim, dims)
-    frame = {"x0": np.floor(x) - 0.5, "x1": np.ceil(x) + 0.5, "y0": layer - 0.5, "y1": layer + 0.5}
-    tick = {"x0": x, "x1": x, "y0": layer - 0.5, "y1": layer - 0.24}
-    return [{"type": "rect", **frame, **outline(MARK, 5)}, {"type": "line", **tick, **outline(MARK, 5)}]
 
 
 def _checked(values: np.ndarray, layers: Sequence[int], dims: Sequence[int]) -> np.ndarray:

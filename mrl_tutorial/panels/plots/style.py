@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 # Okabe and Ito's palette, in the order in which models are drawn; every heat map uses cividis
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+KNOWN = {  # of models and methods that occur in several figures; panels/web/plots.js has the same
+    "plain": 0, "prefix": 0, "MRL": 1, "mrl": 1, "all-cells": 2, "trained here": 2, "PCA": 3, "whitened": 4,
+    "random": 5,
+}  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Cividis"
 MARK = "#D55E00"
@@ -13,6 +18,17 @@ INK = "#1A1A1A"
 GRAY = "#8C8C8C"
 FONT = 15
 LABELS = {"tickangle": 0, "ticklabeloverflow": "allow"}  # plotly need not measure whether tick labels collide
+
+
+def colors_of(names: Iterable[str]) -> dict[str, str]:
+    """The same color for the same method in every figure; others take what is left of the palette.
+
+    >>> colors_of(["plain", "mine"])
+    {'plain': '#0072B2', 'mine': '#D55E00'}
+    """
+    names = list(names)
+    free = [color for color in COLORS if color not in [COLORS[KNOWN[name]] for name in names if name in KNOWN]]
+    return {name: COLORS[KNOWN[name]] if name in KNOWN else free.pop(0) if free else "#777777" for name in names}
 
 
 def metric_title(metric: str) -> str:
