@@ -15,12 +15,14 @@ from mrl_tutorial.panels import plots
 from tools.chromium import REMEDY, find_chromium
 
 TIMES = ("x exact", "x full")
+ROOM = 0.003  # a standard error of the recall on the tuning queries: that much more is asked for there
 COLUMNS = ("recall", "queries/s", *TIMES, "recall", "p50 ms", "p95 ms", *TIMES, "build s", "MB")
 
 
 def chosen(rows: list[dict], way: str, race: str, target: float) -> dict[str, Any] | None:
-    """Of one way's rows the quickest in a race ("single" or "batch") that reaches the target on the tuning queries."""
-    enough = [row for row in rows if row["way"] == way and row["tune"]["recall"] >= target]
+    """Of one way's rows the quickest in a race ("single" or "batch") that reaches the target on the tuning queries, with
+    some room, so that it is reached on other queries too."""
+    enough = [row for row in rows if row["way"] == way and row["tune"]["recall"] >= min(1, target + ROOM)]
     return min(enough, key=lambda row: row["tune"][race]) if enough else None
 
 
