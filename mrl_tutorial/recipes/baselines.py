@@ -59,6 +59,7 @@ def all_cells(
     if without is not None and (without not in layers or n_layers == 1):
         raise InputError(f"all-cells without layer {without} is impossible: this model has layers 1 to {n_layers}")
     name = "all-cells" if without is None else f"all-cells+without-{without}"
+    name += f"+{layer_weights}" if isinstance(layer_weights, str) and layer_weights != "uniform" else ""
     main = np.outer(weights_of(layer_weights, n_layers) * (layers != without), np.ones(len(columns)))
     if kl is None:
         return Recipe(name, {"main": main}, dims=columns)

@@ -57,7 +57,8 @@ RECIPES: dict[str, Entry] = {
         all_cells,
         "this course",
         "every layer, every dimension, every step; "
-        "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached",
+        "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached; weights of the layers: "
+        "+inverse, +log, +linear, +exponential or +learned",
     ),
 }
 
@@ -70,6 +71,7 @@ SWITCHES: dict[str, Callable[[int], dict[str, dict[str, Any]]]] = {
         "kl-scores": {"kl": "scores"},
         "kl-full": {"kl": "full"},
         "attached": {"detach": False},
+        **{weights: {"layer_weights": weights} for weights in LAYER_WEIGHTS},
     },
 }
 
@@ -109,7 +111,8 @@ def get_recipe(
     if dims is not None:
         check_cells(None, dims, n_layers, width)
     built = entry.builder(n_layers, width, **given)
-    learned = LAYER_WEIGHTS.get(layer_weights) if isinstance(layer_weights, str) else layer_weights
+    weights = given.get("layer_weights")
+    learned = LAYER_WEIGHTS.get(weights) if isinstance(weights, str) else weights
     learned = learned if isinstance(learned, Learned) else None
     return replace(built, source=entry.source, line=entry.line, learned=learned).validate(n_layers, width)
 

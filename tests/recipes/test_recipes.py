@@ -329,6 +329,21 @@ def test_all_cells_without_a_layer_touches_every_layer_but_that():
         get_recipe("all-cells+without", L, WIDTH)
 
 
+@pytest.mark.parametrize("weights", LAYER_WEIGHTS)
+def test_weights_of_the_layers_as_a_switch(weights):
+    named, asked = (
+        get_recipe(name, 6, 384, **options)
+        for name, options in (
+            (f"all-cells+kl-scores+{weights}", {}),
+            ("all-cells", {"kl": "scores", "layer_weights": weights}),
+        )
+    )
+    assert named.learned == asked.learned and (named.learned is not None) == (weights == "learned")
+    assert all(np.array_equal(named.weights[term], asked.weights[term]) for term in ("main", "kl-scores"))
+    assert named.name == asked.name == f"all-cells{'' if weights == 'uniform' else '+' + weights}+kl-scores"
+    assert np.array_equal(named.weights["main"][:, 0], layer_weights(weights, 6))
+
+
 @pytest.mark.parametrize(
     "name, words", [("all-cells+kl", "kl-"), ("all-cells+attached", "no teacher"), ("all-cells+dims", "unknown switch")]
 )
