@@ -9,6 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 NOTEBOOK_ARGS ?=
 SITE_ARGS ?=
+SHEET_ARGS ?=
 BENCH ?= grid
 BENCH_ARGS ?=
 FAST ?=
@@ -22,12 +23,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
-FIRST := $(firstword $(wildcard notebooks/00_*.ipynb))
+FIRST := $(firstword $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)))
 # Jupyter refuses to run as root (containers) unless told that this is meant
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-browser test-web lint notebooks check-notebooks site bench badges constraints clean
+.PHONY: help lab test test-browser test-web lint notebooks check-notebooks site sheet bench badges constraints clean
 
 help:
 	@echo "make lab              open the course in JupyterLab   LAB_ARGS='--no-browser --port 8899'"
@@ -35,9 +36,10 @@ help:
 	@echo "make test-browser     run the tests that drive Chromium"
 	@echo "make test-web         check the panels' JavaScript    (needs node)"
 	@echo "make lint             check style and types           (ruff, mypy)"
-	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 00'  FAST=1"
+	@echo "make notebooks        build the notebooks             NOTEBOOK_ARGS='--only 01'  FAST=1"
 	@echo "make check-notebooks  do sources and notebooks agree?"
-	@echo "make site             the course as a web site in site/   SITE_ARGS='--only 00'  FAST=1"
+	@echo "make site             the course as a web site in site/   SITE_ARGS='--only 01'  FAST=1"
+	@echo "make sheet            the exercises to print, in build/exercises.html"
 	@echo "make bench            run one benchmark               BENCH=loss|grid|encode|train|panels|retrieval"
 	@echo "make badges           the address in pyproject.toml goes into README and lessons   REPO=owner/name"
 	@echo "make constraints      write constraints.txt from what is installed in $(VENV)"
@@ -93,6 +95,9 @@ check-notebooks: $(VENV)/.installed-build
 
 site: $(VENV)/.installed-build
 	$(PY) -m tools.site $(SITE_ARGS)
+
+sheet: $(VENV)/.installed-build
+	$(PY) -m tools.exercise_sheet $(SHEET_ARGS)
 
 bench: $(VENV)/.installed-test $(if $(filter panels,$(BENCH)),$(VENV)/.installed-browser)
 	$(PY) -m mrl_tutorial bench $(BENCH) $(BENCH_ARGS)

@@ -15,13 +15,15 @@ from tools.site import lesson, pages
 from tools.site.runs import Run
 
 README = """| 00 | [A first look](notebooks/00_first.ipynb) | 3 | one model; a grid |
-| 01 | [A second look](notebooks/01_second.ipynb) | 12 | what it costs |
+| 01 | [A second look](notebooks/01_second.ipynb), optional | 12 | what it costs |
 """
 FIRST = """# 00 · First
 
 Intro with $x_l$ and a [link](01_second.ipynb), [one](../data/README.md) elsewhere, ![a badge](https://a.org/b.svg).
 
 ## Marmalade
+
+![A drawing](images/explorer.webp)
 
 Only here stands the word quince.
 

@@ -64,6 +64,13 @@ def test_formulas_are_mathml_and_links_stay_in_the_site(site):
     assert '<a href="01_second.html">link</a>' in page and "data/README" not in page and ", one elsewhere" in page
 
 
+def test_a_drawing_of_a_lesson_comes_along(site):
+    assert re.search(r'<img alt="A drawing" src="images/explorer\.webp"/?>', html(site, "00_first.html"))
+    assert (site / "images" / "explorer.webp").read_bytes()[8:12] == b"WEBP"
+    (site / "images" / "explorer.webp").unlink()
+    assert "images/explorer.webp" in "".join(links.broken(site))
+
+
 def test_headings_have_addresses_of_their_own(site):
     page = html(site, "00_first.html")
     assert [s.id for s in text.sections(page)] == ["00-first", "marmalade", "marmalade-2"]
@@ -81,7 +88,7 @@ def test_lessons_stand_in_a_row_with_their_minutes(site):
     assert '<a rel="prev" href="index.html">' in first and '<a rel="next" href="01_second.html">' in first
     assert '<a rel="prev" href="00_first.html">' in second and 'rel="next"' not in second
     for page in (first, second, html(site, "index.html"), html(site, "ledger.html")):
-        assert "<small>3 min</small>" in page and "<small>12 min</small>" in page
+        assert "<small>3 min</small>" in page and "<small>optional, 12 min</small>" in page
     with pytest.raises(InputError, match="02_third"):
         pages.lesson("02_third", "", small.README, False)
 
@@ -137,7 +144,7 @@ def test_the_committed_lessons_make_a_site_in_which_every_link_leads_somewhere(t
     whole.mkdir()
     (tmp_path / "000.html").write_text("<title>x</title></body>")
     proofs = runs.evidence()
-    known = pages.leads(["LEDGER.md"], [*(p.stem for p in BUILT), *(f"evidence/{run.stem}" for run in proofs)])
+    known = pages.leads(pages.DOCUMENTS, [*(p.stem for p in BUILT), *(f"evidence/{run.stem}" for run in proofs)])
     lead = partial(pages.lead, known=known)
     made = []
     for path in BUILT:
@@ -147,8 +154,9 @@ def test_the_committed_lessons_make_a_site_in_which_every_link_leads_somewhere(t
         assert body.count("<iframe") == panels and build.LIVE not in body
         assert body.count('class="turn"') == body.count("<summary>Solution</summary>") >= 2
         made.append(pages.lesson(path.stem, body, (ROOT / "README.md").read_text(encoding="utf-8"), False))
-    body = text.to_html((ROOT / "LEDGER.md").read_text(encoding="utf-8"), lead, set())
-    shown = [pages.evidence(run.stem, lesson.article(run, whole, lead)) for run in proofs]
-    pages.write(whole, made, [pages.Page("ledger", "The ledger", body), *shown])
+    bodies = {name: text.to_html((ROOT / name).read_text(encoding="utf-8"), lead, set()) for name in pages.DOCUMENTS}
+    documents = [pages.Page(Path(name).stem.lower(), pages.DOCUMENTS[name], body) for name, body in bodies.items()]
+    documents += [pages.evidence(run.stem, lesson.article(run, whole, lead)) for run in proofs]
+    pages.write(whole, made, documents)
     assert links.broken(whole) == []
-    assert len(re.findall(r'href="E\d_\w+\.html#claim-', body)) == len(ledger.read())
+    assert len(re.findall(r'href="E\d_\w+\.html#claim-', bodies["LEDGER.md"])) == len(ledger.read())

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -14,12 +15,14 @@ from jinja2.runtime import Context
 from nbconvert import HTMLExporter
 from PIL import Image
 
+from tools import build_notebooks as build
 from tools.site.runs import Run, is_panel
 from tools.site.text import Lead, to_html
 
 LOOK = Path(__file__).parent / "look"
 FIGURE = "application/vnd.plotly.v1+json"
 LONG = 30  # lines; longer code is folded, and so are the imports at the top
+DRAWING = re.compile(r'src="(images/[^"]+)"')
 TITLE = re.compile(r"<title>(.*?)</title>", re.S)
 # The page of a panel follows the theme of the page that it stands in
 FOLLOW = """<script>
@@ -69,6 +72,10 @@ def article(run: Run, site: Path, lead: Lead) -> str:
             elif picture := output.get("data", {}).get("image/png"):
                 output.data = {"text/html": figure(picture, name, words(output), site)}
     body, _ = Exporter(lead).from_notebook_node(notebook)
+    for drawing in set(DRAWING.findall(body)):
+        target = site / drawing
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(build.HERE / drawing, target)
     return str(body)
 
 

@@ -19,20 +19,22 @@ from tools.site.links import INDEX
 from tools.site.text import Section, sections
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = {"LEDGER.md": "The ledger", "TEACHING.md": "For teachers"}  # as far as they exist
+# as far as they exist
+DOCUMENTS = {"GLOSSARY.md": "Glossary", "LEDGER.md": "The ledger", "TEACHING.md": "For teachers"}
 LIGHT, DARK = "vs", "github-dark"  # of pygments, for code
 DARKENED = ':root[data-theme="dark"] .highlight'
 
 
 @dataclass
 class Page:
-    """A page of the site. number: of a lesson; minutes and about: what the README says of it."""
+    """A page of the site. number: of a lesson; minutes, optional and about: what the README says of it."""
 
     name: str
     title: str
     body: str
     number: str = ""
     minutes: str = ""
+    optional: bool = False
     about: str = ""
     fast: bool = False
     sections: list[Section] = field(init=False)
@@ -55,7 +57,7 @@ def lesson(stem: str, body: str, readme: str, fast: bool) -> Page:
         raise InputError(f"README.md has no row with the minutes of notebooks/{stem}.ipynb")
     named = re.search(rf"\[([^\]]+)\]\(notebooks/{stem}\.ipynb\)", row)
     assert named  # the row was found by this address
-    return Page(stem, named[1], body, stem[:2], minutes, cells[-1], fast)
+    return Page(stem, named[1], body, stem[:2], minutes, ", optional" in row, cells[-1], fast)
 
 
 def evidence(stem: str, body: str) -> Page:

@@ -53,8 +53,9 @@ class Renderer(IPythonRenderer):
         return text if address is None else str(super().link(text, address, title))
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        """What a picture says: badges would be fetched from another host, and other files are not in the site."""
-        return html.escape(html.unescape(text))
+        """A drawing of a lesson; of any other picture what it says: badges would be fetched from another host."""
+        words = html.escape(html.unescape(text))
+        return f'<img src="{url}" alt="{words}">' if url.startswith("images/") else words
 
     def inline_math(self, body: str) -> str:
         """A formula in a line."""
