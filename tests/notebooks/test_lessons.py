@@ -89,6 +89,16 @@ def test_its_english_is_plain(lesson):
     assert [prose[max(0, m.start() - 40) : m.end() + 30] for m in AWKWARD.finditer(prose)] == []
 
 
+def test_the_glossary_explains_each_word_once_and_names_lessons():
+    text = GLOSSARY.read_text(encoding="utf-8")
+    entries = re.findall(r'^<a id="([^"]+)"></a>\*\*([^*]+)\.\*\* (.*?)\n\n', text, re.S | re.M)
+    assert len({name for name, _, _ in entries}) == len(entries) == text.count('id="') >= 40
+    for name, _, said in entries:
+        assert 1 <= len(re.findall(r"[.!?](?=\s|$)", said)) <= 2 and re.search(r"\[\d\d\]$", said), name
+    leads = dict(re.findall(r"^\[(\d\d)\]: notebooks/(.*)\.ipynb$", text, re.M))
+    assert leads == {stem[:2]: stem for stem in LESSONS}
+
+
 def test_every_lesson_is_in_the_list():
     new = [source.stem for source in build.sources() if source.stem in LESSONS]
     assert new == [stem for stem in LESSONS if (SOURCES / f"{stem}.py").exists()]
