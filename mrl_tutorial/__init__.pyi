@@ -12,6 +12,7 @@ from mrl_tutorial.evaluation.reduction import spectrum as spectrum
 from mrl_tutorial.evaluation.reduction import whiten as whiten
 from mrl_tutorial.evaluation.statistics import compare as compare
 from mrl_tutorial.evaluation.statistics import interval as interval
+from mrl_tutorial.evaluation.statistics import paired as paired
 from mrl_tutorial.grid import Grid as Grid
 from mrl_tutorial.grid import default_dims as default_dims
 from mrl_tutorial.losses import TERMS as TERMS
@@ -36,6 +37,7 @@ from mrl_tutorial.panels.truncation_trap import TruncationTrap as TruncationTrap
 from mrl_tutorial.prefixes import nested_scores as nested_scores
 from mrl_tutorial.prefixes import normalize as normalize
 from mrl_tutorial.prefixes import prefix as prefix
+from mrl_tutorial.recipes.anatomy import dissect as dissect
 from mrl_tutorial.recipes.recipe import Recipe as Recipe
 from mrl_tutorial.recipes.recipe_file import RecipeFile as RecipeFile
 from mrl_tutorial.recipes.registry import RECIPES as RECIPES

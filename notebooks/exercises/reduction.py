@@ -1,10 +1,11 @@
-"""Checks of notebook 05: PCA, centering, binary search with rescoring, and which of five reductions is PCA."""
+"""Checks of the lesson on PCA: PCA by SVD, effective rank, centering, binary codes, which of five is PCA, stores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from evidence.reduction_measures import code_basis, svd
 
 from exercises.mistakes import recognize, unit
@@ -145,4 +146,58 @@ def which_is_pca(function: Callable[[np.ndarray, Sequence[np.ndarray]], int]) ->
             "your choice is centered and uncorrelated, but all its columns have the same variance: it was whitened. "
             "PCA's columns have falling variances, together as large as any 8 columns of a rotation can have."
         )
+    return None
+
+
+@exercise("r equal shares give r, a single direction gives 1, and what has no variance counts for nothing.")
+def effective_rank(function: Callable[[np.ndarray], float]) -> str | None:
+    """Exercise "how many directions": variances (D,) of any scale -> the exponential of the entropy of their shares."""
+    variances = np.array([4.0, 2.0, 1.0, 1.0])
+    got = function(variances.copy())
+    if got is None or np.ndim(got) != 0:
+        return f"the result must be one number, yours is {got!r}."
+    p = variances / variances.sum()
+    entropy = -(p * np.log(p)).sum()
+    mistakes = {
+        "divide the variances by their sum first, so that they are shares.": np.exp(
+            -(variances * np.log(variances)).sum()
+        ),
+        "that is the entropy; its exponential counts directions.": entropy,
+        "the sign is missing: the entropy is minus the sum of p ln p.": np.exp(-entropy),
+        "that is 2 to the power of an entropy in natural logarithms; use the same base for both.": 2**entropy,
+        "that is the other count, 1 / sum of p squared (the participation ratio).": 1 / (p**2).sum(),
+    }
+    if not np.isclose(got, np.exp(entropy)):
+        return recognize(got, mistakes) or f"for shares {p.tolist()} it is {np.exp(entropy):.2f}, yours is {got:.2f}."
+    with np.errstate(all="ignore"):
+        flat = function(np.array([1.0, 1.0, 1.0, 0.0]))
+    if not np.isclose(flat, 3):
+        return f"a direction without variance counts for nothing: [1, 1, 1, 0] has 3, yours says {flat} (0 ln 0 is 0)."
+    return None
+
+
+@exercise("chosen on dev, so the test value in its row is an honest one.")
+def cheapest_store(function: Callable[[pd.DataFrame, float], pd.Series]) -> str | None:
+    """Exercise "the cheapest store": a table with columns store, numbers, bytes, dev, test, and a share of the best
+    float32's dev quality that must be kept -> the row with the fewest bytes that keeps it on dev."""
+    rows = [
+        ("bits", 64, 8, 0.20, 0.20), ("bits", 256, 32, 0.44, 0.49), ("int8", 64, 64, 0.46, 0.44),
+        ("bits", 384, 48, 0.485, 0.46), ("int8", 256, 256, 0.51, 0.50), ("float32", 256, 1024, 0.495, 0.495),
+        ("float32", 384, 1536, 0.50, 0.50),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["store", "numbers", "bytes", "dev", "test"]).sample(frac=1, random_state=0)
+    got = function(table.copy(), 0.95)
+    if not isinstance(got, pd.Series) or "bytes" not in got:
+        return "return one row of the table, as table.iloc[0] or table.loc[label] gives it."
+    said = {
+        32: "that row keeps 95 % on test, but you would have had to look at test to know: choose on dev.",
+        256: "it keeps enough, but a cheaper one does too: sort the rows that pass by bytes.",
+        1536: "that is float32 itself; look for rows with fewer bytes that keep 95 % of it.",
+        8: "that is the cheapest of all; first drop the rows that keep too little.",
+    }
+    if int(got["bytes"]) != 48:
+        hint = said.get(int(got["bytes"]))
+        return hint or f"for the check's table it is the store of 48 bytes, yours has {got['bytes']}."
+    if int(function(table.copy(), 1.0)["bytes"]) != 256:
+        return "at 100 % the int8 store of 256 bytes is right: compare with float32's best dev quality, and use share."
     return None

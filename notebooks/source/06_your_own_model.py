@@ -1,0 +1,327 @@
+# %% [markdown]
+# # 06 · Your own model: three ways to make it Matryoshka
+#
+# Your search works. Then it grows to ten million pages, and the bill arrives: 15 GB of vectors, kept in memory day and night. The
+# cheapest thing to throw away is the second half of every vector. But nobody trained your model for that.
+#
+# Afterwards you can
+#
+# - turn a finished model into a Matryoshka model in seconds with a head, or in minutes by training all of its weights;
+# - say how short *your* vectors may be, for *your* task, with an error bar;
+# - hand the result to sentence-transformers, and start again from a csv of your own.
+#
+# You need lessons 01 to 03. This lesson is core and takes about 35 minutes.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from evidence.published_grids import table
+from evidence.widths import smallest_width
+from exercises import own_model as check
+from sentence_transformers import SentenceTransformer
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## The bill
+# The model is all-MiniLM-L6-v2. It writes 384 numbers for every text, 4 bytes each. The task is the search in Python documentation
+# from lesson 01, and **nDCG@10** says how well it goes (1: the right document always comes first; 0: it is never among the first ten).
+
+# %%
+task = mrl.load_task("pydocs")
+if FAST:
+    task = task.smaller(500)
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+plain = mrl.evaluate_grid(task, encoder, layers=[6])
+
+DIMS = np.array(plain.dims)
+pd.DataFrame({"numbers": DIMS, "GB for ten million": DIMS * 4 * 10e6 / 1e9, "nDCG@10": plain.values[0]}).round(2)
+
+# %% [markdown]
+# A sixth of the vector would cost a sixth of the money, and a quarter of the quality. We can do better.
+#
+# ## First way: a head
+# Leave the model alone. Put one 384 × 384 matrix behind it, a **head**, and train only that with the nested loss of lesson 02. The
+# texts are encoded once. After that a step is a few small matrix products.
+
+# %%
+BUDGET = {"steps": 10 if FAST else 50, "batch_size": 64}
+result = mrl.train(encoder, task, "mrl", what="heads", seed=0, **BUDGET)
+head = result.encoder
+print(f"{result.steps} steps of 64 pairs in {result.seconds:.1f} seconds")
+
+headed = mrl.evaluate_grid(task, head, layers=[6])
+mrl.plots.lines(
+    DIMS,
+    {"plain": plain.values[0], "trained here": headed.values[0]},
+    title="A head trained in seconds lifts the short vectors",
+)
+
+# %% [markdown]
+# **What to see.** The lines lie far apart on the left and close together on the right: the head moves what matters to the front of
+# the vector, and there is little more to win at full width.
+#
+# **Exercise 1 · Percent kept** (5 minutes, easy). To compare models we ask how much of its *own* full quality each one keeps. Write
+# `percent_kept(values)`. It gets one quality per width, the full width last, and gives as many percentages.
+
+
+# %%
+def percent_kept(values):
+    raise NotImplementedError  # [0.2, 0.3, 0.4] -> [50, 75, 100]
+
+
+check.percent_kept(percent_kept)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def percent_kept(values):
+#     values = np.array(values)
+#     return 100 * values / values[-1]
+#
+#
+# check.percent_kept(percent_kept)
+# ```
+#
+# Try `percent_kept(plain.values[0])` and `percent_kept(headed.values[0])`.
+# </details>
+#
+# ## Second and third way: all the weights
+# A head can only mix what the model already wrote. **Full fine-tuning** moves every weight of the network, so each step has to run the
+# whole model forward and backward. Here are a few small steps, live, to see that it runs.
+
+# %%
+few = 3 if FAST else 10
+short = mrl.train(encoder, task, "mrl", what="full", steps=few, batch_size=16)
+print(f"{short.seconds / few:.2f} seconds a step of 16 pairs")
+print(
+    f"loss {np.mean(short.history[:2]):.1f} in the first two steps, {np.mean(short.history[-2:]):.1f} in the last two"
+)
+
+# %% [markdown]
+# The runs that we compare were made ahead of time with the same budget as the head, 50 steps of 64 pairs, and three seeds each. There
+# are two ways to spend it, and one more that never hears of Matryoshka:
+#
+# | name | steps 1 to 25 | steps 26 to 50 |
+# |---|---|---|
+# | MRL | nested loss | nested loss |
+# | full size, then MRL | full width only | nested loss |
+# | full size only | full width only | full width only |
+
+# %%
+stored = table("baselines").query("reduction == 'prefix' and dim != 77")
+means = stored.groupby(["baseline", "task", "dim"]).value.mean()  # over the seeds
+arms = {"full size only": "fixed", "MRL": "mrl", "full size, then MRL": "fixed then mrl"}
+lines = {name: means[arm, "pydocs"].to_numpy() for name, arm in arms.items()}
+mrl.plots.lines(
+    DIMS, lines | {"head": headed.values[0]}, title="MRL leads where vectors are short, and pays a little at full width"
+)
+
+# %% [markdown]
+# **What to see.** Below about 100 numbers MRL leads. Above, the arm that spent every step on the full width is ahead: short prefixes
+# take their share of the training. Converting a model halfway comes out behind MRL from the start, and the head stays behind both, but
+# took seconds. Are these gaps more than luck? The brackets below hold 95 % of what comes out when test queries and seeds are drawn
+# anew, again and again (a *bootstrap*).
+
+# %%
+pairs = table("baselines_paired").query("task == 'pydocs' and reduction_a == 'prefix' and reduction_b == 'prefix'")
+ask = "((a == 'mrl' and b == 'fixed') or (a == 'fixed then mrl' and b == 'mrl')) and dim in (16, 64, 128, 384)"
+pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
+
+# %% [markdown]
+# No interval reaches 0, so the order is no luck *for these 50 steps*. That is all they can show. Fifty steps say which way the nested
+# loss pulls. They do not say which way wins in the end: whether more training closes these gaps is open, and only one learning rate was
+# tried. In [the ledger](../LEDGER.md) the claim is "cannot tell here" (L1), with the run that would tell.
+#
+# ## How short depends on what you do
+# A vector is not only for search. With the same MRL model, how much of the full quality is kept when it sorts documentation into its
+# 15 libraries (accuracy), or says how similar two sentences are (rank correlation with people's judgments, STS-B)? This is the
+# **penalty curve**.
+
+# %%
+uses = {"search": "pydocs", "15 libraries": "pydocs:package", "similarity": "stsbenchmark"}
+levels = means["mrl"].unstack("dim")  # a task a row
+shares = levels.div(levels[384], axis=0)
+curves = {name: shares.loc[where].to_numpy() for name, where in uses.items()}
+figure = mrl.plots.lines(
+    DIMS, curves, title="Similarity survives very short vectors, search does not", y_title="share of full quality kept"
+)
+figure.update_yaxes(tickformat=".0%")
+
+# %% [markdown]
+# **What to see.** With 16 numbers similarity keeps 90 %, the libraries three quarters, and search less than half. To find one document
+# among thousands takes fine distinctions. So never take the width from somebody else's task. And a share hides the level: a model that
+# is poor at full width can keep 99 % of little.
+#
+# ## The smallest width you can afford
+# Let us choose for the head. The choice is made on the *dev* queries, so that the test queries stay honest. At each width we measure
+# the loss against full width, query by query, with its interval.
+
+# %%
+widths = range(32, 385, 32)
+dev = mrl.evaluate_grid(task, head, split="dev", layers=[6], dims=widths)
+costs = {d: mrl.paired(dev.items(6, d), dev.items(6, 384)) for d in widths}
+enough = smallest_width(costs, budget=0.03)
+
+band = np.array([[c.low, c.high] for c in costs.values()])
+figure = mrl.plots.lines(
+    widths, {"head": [c.mean for c in costs.values()]}, bands={"head": band}, y_range=(-0.2, 0.02), doubling=False,
+    title=f"{enough} of 384 numbers cost at most 0.03 of nDCG@10", x_title="numbers kept", y_title="nDCG@10 against full width",
+)  # fmt: skip
+figure.add_hline(y=-0.03, line={"dash": "dot", "width": 2})
+
+# %% [markdown]
+# **What to see.** The dotted line is the budget. From left to right, the line rises above it before the lower edge of its band does.
+# The edge decides: with other queries the loss could be that large.
+#
+# **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
+# difference to full width, `low[d]` its lower bound. Return the smallest width that, like **every wider one**, loses at most `budget`,
+# to be on the safe side. If even the widest fails, return `None`.
+
+
+# %%
+def choose_width(mean, low, budget):
+    raise NotImplementedError  # {d: number}, {d: number}, number -> d or None
+
+
+check.choose_width(choose_width)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def choose_width(mean, low, budget):
+#     chosen = None
+#     for d in sorted(low, reverse=True):
+#         if low[d] < -budget:
+#             break
+#         chosen = d
+#     return chosen
+#
+#
+# check.choose_width(choose_width)
+# ```
+#
+# The mean is not needed. With few test queries the intervals are wide, and the rule answers with a longer vector: that is the price of
+# knowing little.
+# </details>
+#
+# ## Out of the course: sentence-transformers
+# `mrl.export` writes a plain sentence-transformers folder with the head inside. There `truncate_dim` cuts. It cuts *after* the stored
+# normalization, so ask for `normalize_embeddings=True`: cut, then normalize.
+
+# %%
+texts = ["sort a list", "read a csv file", "the shortest path in a graph"]
+with tempfile.TemporaryDirectory() as folder:
+    mrl.export(head, Path(folder) / "my-model")
+    theirs = SentenceTransformer(str(Path(folder) / "my-model"), truncate_dim=64, device="cpu")
+    cut = theirs.encode(texts, normalize_embeddings=True)
+    careless = theirs.encode(texts)
+
+assert np.abs(cut - head.encode(texts, dim=64, precision="fp32")).max() < 1e-5  # the same vectors as here
+print("lengths without normalize_embeddings:", np.linalg.norm(careless, axis=1).round(2))
+
+# %% [markdown]
+# ## Your own data
+# All you need is a csv with a query and its right document in each row. We write one, from the documentation of networkx alone, and
+# read it as you would read yours. Four fifths of the rows train, a tenth is for choosing and a tenth for the test.
+
+# %%
+library = dict(zip(task.corpus, task.labels["package"]))
+asked = [(q, d) for q, right in task.qrels.items() for d in right if library[d] == "networkx"]
+with tempfile.TemporaryDirectory() as folder:
+    rows = pd.DataFrame([(task.queries[q], task.corpus[d]) for q, d in asked], columns=["query", "document"])
+    rows.to_csv(Path(folder) / "my.csv", index=False)
+    mine = mrl.load_task(Path(folder) / "my.csv").with_splits("train", "dev", "test")
+
+own = mrl.train(encoder, mine, "mrl", what="heads", **BUDGET).encoder
+grids = {
+    name: mrl.evaluate_grid(mine, model, layers=[6]) for name, model in {"plain": encoder, "own head": own}.items()
+}
+print(mine)
+pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round(2)
+
+# %% [markdown]
+# A few hundred pairs are enough for a start. Mind the test: it has a few dozen queries and as few documents, so the numbers are high
+# and their intervals wide (`mrl.interval(grids["own head"], 6, 32)`).
+#
+# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv of yours, or a list of (query, document). The check
+# reads it and says what would go wrong. Then train a head on it with the cell above, and find your smallest width.
+
+
+# %%
+def my_pairs():
+    raise NotImplementedError  # "my.csv", or [("a question", "its answer"), …]
+
+
+check.my_pairs(my_pairs)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_pairs():
+#     dishes = {"pancakes": "flour, milk and eggs", "tea": "water and leaves", "toast": "bread", "porridge": "oats and milk",
+#               "omelet": "eggs and butter", "salad": "lettuce, oil and vinegar", "soup": "stock and vegetables",
+#               "risotto": "rice, stock and cheese", "pizza": "dough, tomatoes and cheese", "curry": "spices and chickpeas",
+#               "bread": "flour, yeast and salt", "jam": "fruit and sugar", "hummus": "chickpeas and sesame",
+#               "gnocchi": "potatoes and flour", "pesto": "basil, nuts and oil", "fondue": "cheese and wine",
+#               "sorbet": "fruit and ice", "noodles": "wheat and water", "dal": "lentils and spices", "cake": "sugar and eggs"}
+#     return [(f"how do I make {dish}?", f"You need {needs}.") for dish, needs in dishes.items()]
+#
+#
+# check.my_pairs(my_pairs)
+# ```
+#
+# Twenty pairs pass the check, but a head of 147,456 numbers needs some hundreds.
+# </details>
+#
+# ## What to keep in mind
+# MiniLM has seen documentation of code in its own training, so pydocs is not new to it. The penalty curve comes from a model that was
+# trained on pydocs alone: at full width it is a little worse at similarity than the plain one. Lesson 03 has the controls, a plain cut
+# and models trained for one size, that every gain should be held against.
+#
+# ## In this lesson we saw
+# - a head makes a finished model Matryoshka in seconds; training all weights gains more and costs minutes or hours;
+# - at one small budget the nested loss wins at short widths and pays at full width;
+# - how short a vector may be depends on the task, and the lower bound of an interval chooses the width;
+# - the result leaves as a sentence-transformers folder: cut, then normalize.
+#
+# **On your own data.** `mrl.load_task("my.csv")` for the pairs, `mrl.Encoder.load("path/to/my-model")` for a model of yours. The other
+# forms of data that it reads are in [USING](../USING.md).
+#
+# ## Where to read on
+# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): these three ways, and the penalty curve.
+# - J. Yoon et al., *Matryoshka-Adaptor* (arXiv 2407.20243): heads on frozen embeddings.
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608).
+# - Next: [layers too](07_the_grid.ipynb). Words: [the glossary](../GLOSSARY.md).

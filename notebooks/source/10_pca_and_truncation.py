@@ -1,0 +1,336 @@
+# %% [markdown]
+# # 10 · PCA: variance is not retrieval
+#
+# A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. Each question lies in the plane
+# below, near its answer. You may keep **one** number per question. The wide direction, or the narrow one?
+#
+# Afterwards you can
+#
+# - say what PCA keeps, and why a search may not care;
+# - test any "shorter vector" against a prefix, random coordinates, PCA and whitening;
+# - recognize a PCA that is none, and shrink vectors by bits as well as by dimensions.
+#
+# You need lessons 01 to 03. This lesson is optional and takes about 35 minutes.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from evidence.reduction_measures import variance_kept
+from exercises import reduction as check
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %%
+rng = np.random.default_rng(0)
+answers = np.stack([np.repeat([-4, -2, 0, 2, 4], 2), np.tile([0.5, -0.5], 5)], 1)  # (10, 2): topic, yes or no
+right = np.repeat(np.arange(10), 30)
+questions = answers[right] + rng.normal(size=(300, 2)) * [0.6, 0.15]
+
+figure = go.Figure(layout=mrl.plots.style("The wide direction finds the topic, the narrow one says yes or no"))
+for name, rows, color in [("wants a yes", right % 2 == 0, "#0072B2"), ("wants a no", right % 2 == 1, "#D55E00")]:
+    dots = {"color": color, "size": 6, "opacity": 0.6}
+    figure.add_scatter(x=questions[rows, 0], y=questions[rows, 1], mode="markers", name=name, marker=dots)
+cross = {"symbol": "x", "size": 12, "color": "black"}
+figure.add_scatter(x=answers[:, 0], y=answers[:, 1], mode="markers", name="answers", marker=cross)
+figure.update_layout(xaxis_title="wide direction", yaxis_title="narrow direction", height=340)
+
+# %%
+kept = {}
+for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
+    gaps = np.linalg.norm(questions[:, None, columns] - answers[None][..., columns], axis=-1)
+    found = gaps.argmin(1)
+    variance = questions[:, columns].var(0).sum() / questions.var(0).sum()
+    kept[name] = [variance, np.mean(found // 2 == right // 2), np.mean(found == right)]
+pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
+
+# %% [markdown]
+# **What to see.** The wide direction holds nearly all the **variance**, the average squared distance from the mean. It finds the topic,
+# and then tosses a coin between yes and no. What varies little may be all that matters.
+#
+# ## What PCA does
+# **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at right angles to it,
+# and so on. Keep the first $k$, and no other $k$ directions keep more variance. That is the best choice if you want the vectors *back*. A
+# search does not want them back. It wants to know which document is nearest.
+#
+# **Exercise 1 · PCA in four lines** (10 minutes, the idea). Take the mean off. `u, s, vh = np.linalg.svd(x, full_matrices=False)` then
+# gives the directions as the rows of `vh`, widest first. Project the centered vectors on the first $k$ of them.
+
+
+# %%
+def pca_by_svd(x, k):
+    raise NotImplementedError  # x: (N, D) -> (N, k)
+
+
+check.pca_by_svd(pca_by_svd)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def pca_by_svd(x, k):
+#     centered = x - x.mean(0)
+#     u, s, vh = np.linalg.svd(centered, full_matrices=False)
+#     return centered @ vh[:k].T
+#
+#
+# check.pca_by_svd(pca_by_svd)
+# ```
+#
+# `u[:, :k] * s[:k]` is the same matrix.
+# </details>
+#
+# ## How many directions are in use?
+# Now real vectors: the search of lesson 01, by the plain model and by the same model with Matryoshka heads, a matrix behind each layer.
+# Divide the variances along the principal directions by their sum, and you have shares $p_1, p_2, \ldots$ If $r$ directions shared the
+# variance equally, the **effective rank**
+#
+# $$\exp\Big(-\sum_i p_i \ln p_i\Big)$$
+#
+# would be exactly $r$.
+
+# %%
+task = mrl.load_task("pydocs")
+if FAST:
+    task = task.smaller(500)
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+models = {"plain": encoder, "MRL": mrl.pretrained_heads(encoder)}
+test = {name: mrl.embed_task(task, model, "test") for name, model in models.items()}  # queries, documents: (L, N, D)
+
+ranks = {name: mrl.effective_rank(parts["documents"]) for name, parts in test.items()}
+mrl.plots.lines(
+    range(1, 7), ranks, doubling=False, title="Only the last layer of the plain model spreads over many directions",
+    x_title="layer", y_title="effective rank, of 384",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to see.** ...
+#
+# **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance count for nothing.
+
+
+# %%
+def effective_rank(variances):
+    raise NotImplementedError  # (D,) -> one number
+
+
+check.effective_rank(effective_rank)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def effective_rank(variances):
+#     p = variances[variances > 0] / variances.sum()
+#     return np.exp(-(p * np.log(p)).sum())
+#
+#
+# check.effective_rank(effective_rank)
+# ```
+# </details>
+#
+# ## Four ways to keep k numbers
+# None of them is trained, and none sees a query. **Prefix**: the first $k$. **Random**: any $k$, the control that tells whether order
+# means anything. **PCA**: the first $k$ principal components of the documents. **Whitened**: the same, each stretched to variance 1.
+
+
+# %%
+def four_ways(parts):
+    """nDCG@10 on the last layer at every width, a grid for each way."""
+    last = {part: x[-1:] / np.linalg.norm(x[-1:], axis=-1, keepdims=True) for part, x in parts.items()}
+    found = {"random": mrl.random_dims(384, seed=0), "PCA": mrl.pca(last["documents"])}
+    found["whitened"] = mrl.whiten(last["documents"])
+    ways = {"prefix": last} | {name: reduction.apply_to(last) for name, reduction in found.items()}
+    return {name: mrl.evaluate_grid(task, embeddings=vectors) for name, vectors in ways.items()}
+
+
+def draw(ways, title):
+    return mrl.plots.lines(ways["prefix"].dims, {name: grid.values[0] for name, grid in ways.items()}, title=title)
+
+
+ways = four_ways(test["plain"])
+draw(ways, "On a plain model, four ways to cut are nearly one")
+
+# %%
+documents = test["plain"]["documents"][-1]
+variance = documents.var(0) / documents.var(0).sum()  # of each coordinate
+print(
+    f"variance kept in 64 numbers: PCA {mrl.pca(documents).explained[:64].sum():.0%}, prefix {variance[:64].sum():.0%}"
+)
+difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
+print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
+
+# %% [markdown]
+# **What to see.** ...
+#
+# ## And on a Matryoshka model?
+
+# %%
+trained = four_ways(test["MRL"])
+draw(trained, "After MRL the order of the coordinates means something")
+
+# %% [markdown]
+# **What to see.** ...
+#
+# ## Slide through all layers
+
+# %%
+dev = {name: mrl.embed_task(task, model, "dev") for name, model in models.items()}
+explorer = mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
+display(explorer)
+
+# %% [markdown]
+# **Try this**
+#
+# 1. On layer 6 of the plain model, find a dimension at which PCA keeps several times the variance of the prefix and finds hardly more.
+# 2. Go down to layer 5. The variance is in fewer directions. Does PCA gain more there?
+# 3. Switch to MRL. What became of the gap between prefix and random?
+#
+# ## A "PCA" that is none
+# ESE, a later form of two-dimensional training (lesson 09), pulls each prefix toward "PCA" of the full vector. Its public code
+# (AnglE 0.6.1) takes a batch $X$, a text a row, and computes
+#
+# $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big) \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
+#
+# Nothing is centered, a softmax bends the matrix, and the columns are multiplied by $S$. The decomposition is a randomized one besides.
+# Let us use it as a reduction to 128 numbers and search.
+
+# %%
+last = {part: x[-1:] for part, x in test["plain"].items()}
+batch = torch.from_numpy(documents[np.random.default_rng(0).choice(len(documents), 128, replace=False)])
+
+
+def code_pca(x):
+    attention = (x.T @ x / 384**0.5).softmax(-1)  # (384, 384)
+    u, s, _ = torch.svd_lowrank(attention, q=128)
+    return u.numpy(), s.numpy()
+
+
+(u, s), (u5, s5) = code_pca(batch), code_pca(5 * batch)
+bases = {"prefix": np.eye(384)[:, :128], "true PCA": mrl.pca(batch.numpy()).basis[:, :128], "the code's": u * s}
+bases |= {"the code's, vectors 5 times as long": u5 * s5, "the code's directions, without S": u}
+rows = {}
+for name, basis in bases.items():
+    cut = {part: (x @ basis).astype("f4") for part, x in last.items()}
+    found = mrl.evaluate_grid(task, embeddings=cut, dims=[128]).at(1, 128)
+    rows[name] = [variance_kept(documents, cut["documents"][0]), found]
+pd.DataFrame(rows, ["variance kept", "nDCG@10"]).T.round(3)
+
+# %%
+again, _ = code_pca(batch)
+print("the same batch twice, cosine of the columns 1, 2, 64, 128:", (u * again).sum(0)[[0, 1, 63, 127]].round(2))
+
+# %% [markdown]
+# **What to see.** ...
+#
+# ## Fewer bits
+# A vector shrinks in a second way: fewer bits a number. **int8** rounds each number to one of 255 steps, a byte in place of four.
+# **Bits** keep its sign alone, so a byte holds eight numbers. The query can stay as it is: only stored vectors cost money.
+
+
+# %%
+def stored(parts):
+    """name -> bits a number, queries, documents as they come back from the store."""
+    queries, documents = parts["queries"][-1:], parts["documents"][-1:]
+    step = np.abs(documents).max(1, keepdims=True) / 127
+    signs = np.where(documents > 0, 1.0, -1.0)
+    return {
+        "float32": (32, queries, documents),
+        "int8": (8, queries, np.round(documents / step) * step),
+        "bits": (1, np.where(queries > 0, 1.0, -1.0), signs),
+        "bits, float query": (1, queries, signs),
+    }
+
+
+rows = []
+for split, parts in {"dev": dev["MRL"], "test": test["MRL"]}.items():
+    for name, (bits, queries, documents) in stored(parts).items():
+        grid = mrl.evaluate_grid(task, embeddings={"queries": queries, "documents": documents}, split=split)
+        rows += [(name, d, d * bits / 8, split, value) for d, value in zip(grid.dims, grid.values[0])]
+stores = pd.DataFrame(rows, columns=["store", "numbers", "bytes", "split", "quality"])
+stores = stores.pivot(index=["store", "numbers", "bytes"], columns="split", values="quality").reset_index()
+
+lines = {name: (group.bytes, group.test) for name, group in stores.groupby("store")}
+mrl.plots.lines(
+    [], lines, title="With few bytes, bits of many numbers beat floats of few", x_title="bytes a vector (log scale)"
+)
+
+# %% [markdown]
+# **What to see.** ...
+#
+# **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
+# row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
+
+
+# %%
+def cheapest(stores, share):
+    raise NotImplementedError  # a table, a share such as 0.95 -> one of its rows
+
+
+check.cheapest_store(cheapest)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def cheapest(stores, share):
+#     best = stores[stores.store == "float32"].dev.max()
+#     return stores[stores.dev >= share * best].sort_values("bytes").iloc[0]
+#
+#
+# check.cheapest_store(cheapest)
+# ```
+#
+# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. With a shortlist of bits that is reranked by int8 (lesson 11) a query reads
+# few bytes, but more are held.
+# </details>
+#
+# ## What to keep in mind
+# One corpus, one model, and that model has seen documentation of code before. PCA and whitening were fitted on the documents that are
+# searched; on few texts, or on texts of another kind, they do worse at small widths. PCA takes the mean off. Some models like that and
+# some do not, so try both (`mrl.pca(x, center=False)`). As a *target* in a loss the code's "PCA" does less harm than as a reduction,
+# because other terms train the same prefix. Verdicts with their intervals are in [the ledger](../LEDGER.md): R10, C1, C2.
+#
+# ## In this lesson we saw
+# - PCA keeps the most variance, and variance is not retrieval;
+# - contrastive training spreads the last layer over many directions, and leaves PCA little to choose from;
+# - random coordinates are the control that shows whether an order means anything; after MRL it does;
+# - the "PCA" in one public code is none: its $S$ drowns all but one column, and it changes with the length of the vectors;
+# - with few bytes, take bits away first and dimensions second.
+#
+# **On your own data.** `mrl.pca(documents).apply_to({"queries": q, "documents": d})` and then `mrl.evaluate_grid(task, embeddings=...)`,
+# beside the prefix and beside `mrl.random_dims(width, seed=0)`.
+#
+# ## Where to read on
+# - X. Li et al., *2D Matryoshka Sentence Embeddings* (arXiv 2402.14776), whose second version is ESE.
+# - S. Takeshita et al., *Randomly Removing 50% of Dimensions in Text Embeddings has Minimal Impact* (arXiv 2508.17744).
+# - J. Su et al., *Whitening Sentence Representations* (arXiv 2103.15316). O. Roy, M. Vetterli, *The effective rank* (EUSIPCO 2007).
+# - Next: [adaptive retrieval](11_adaptive_retrieval.ipynb). Words: [the glossary](../GLOSSARY.md).
