@@ -93,7 +93,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
 def ways(n: int, width: int) -> Iterator[Way]:
     """Every engine at full width and on the prefix."""
     large = n > LARGE
-    depths, looks = (20, 50, 100, 200, 400, 800), (10, 20, 40, 80, 160, 320)
+    depths, looks = (20, 50, 100, 200, 400, 800), (10, 20, 40, 60, 80, 160, 320)
     deep = (100, 400, 1600) if large else (*depths[1:], 1600)
     shape = {"links": 32, "build": 64 if large else 128}
     yield Way("float32", width, (({}, 0),))

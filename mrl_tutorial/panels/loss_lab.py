@@ -58,6 +58,7 @@ class LossLab(Panel):
         first: dict[str, Any] = {"recipe": self.presets[name], "preset": name, "layers": "", "term": "main", "past": []}
         first |= {"brush": 1.0, "own": "", "name": "mine", "steps": lab.PREVIEW["steps"], "seed": 0, "heads": "shared"}
         first |= {"layer": encoder.n_layers, "dim": encoder.width, "run": self.runs[-1].name, "against": START}
+        first["price"] = "bytes"
         super().__init__(self._controls(), first | state, **self._tables())
 
     def set(self, **changes: Any) -> None:
@@ -174,13 +175,14 @@ class LossLab(Panel):
             field("number", "steps", "steps", min=1, max=5000),
         ]
         settings += [field("number", "seed", "seed", min=0, max=2**31), menu("heads", "heads", ("shared", "per-layer"))]
+        price = switch("price", "quality against", ("bytes", "encoding"), ["bytes of a vector", "encoding a query"])
         asks = [button("Show test", ask="test"), button("Confirm by full training", ask="confirm")]
         asks = [one | {"queues": True} for one in asks]
         asks += [button("Delete this run", ask="delete"), button("Read runs again", ask="reload")]
         return [
             [preset, weights, brush, {**field("text", "own", "your own term"), "kernel": True}],
             [*({**one, "kernel": True} for one in settings), button("Train", ask="train") | {"queues": True}],
-            [menu("run", "run", names), menu("against", "against", names), *asks],
+            [menu("run", "run", names), menu("against", "against", names), *asks, price],
             [field("hidden", name) for name in ("recipe", "past", "term", "layer", "dim")],
         ]
 

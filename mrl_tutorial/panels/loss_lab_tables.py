@@ -17,7 +17,7 @@ from mrl_tutorial.losses import Term, needs_documents, term_name
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Learned, layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
-from mrl_tutorial.retrieval.costs import bytes_per_vector
+from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
 from mrl_tutorial.training.lab import LabRun
 
 PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "retrieval-2dmse", "all-cells+kl-full")
@@ -78,6 +78,7 @@ def fixed_tables(encoder: Encoder, task: Any, own: Sequence[str]) -> dict[str, A
         "layers": encoder.n_layers,
         "dims": encoder.dims,
         "bytes": [bytes_per_vector(d) for d in encoder.dims],
+        "encoding": [100 * cell_price(encoder, n + 1, 1)["encode_share"] for n in range(encoder.n_layers)],
         "presets": presets(encoder),
         "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in ways},
         "offers": {**{t: options_on_offer(t) for t in terms}, **{name: {} for name in own}},
@@ -93,7 +94,7 @@ def run_tables(runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray],
         grid, file = run.dev.mean(-1), f"{run.name}.json"
         found[run.name] = {
             "quality": grid.astype("f4"),
-            "line": envelope(grid).astype("f4"),
+            "lines": {"bytes": envelope(grid).astype("f4"), "encoding": envelope(grid.T).astype("f4")},
             "seconds": round(run.seconds, 1),
             "full": run.full,
             "test": None if run.test is None else round(float(run.test.mean()), 4),

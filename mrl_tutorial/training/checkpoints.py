@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.losses import Batch, Term
 from mrl_tutorial.recipes.recipe import Recipe, term_name
 from mrl_tutorial.training import processes
 
@@ -178,6 +180,23 @@ def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
     cells = [list(recipe.layers), list(recipe.dims)]
     rate = recipe.learned.rate if recipe.learned else None
     return [recipe.name, cells, terms, named, _named(recipe.sampler), rate, key]
+
+
+def terms_key(terms: Iterable[Term], n_layers: int, dims: Iterable[int]) -> str | None:
+    """A `key` for terms of your own: what their source says, and what they give on a few random vectors, which changes
+    where a function or a number that they use does. None without terms, and where one cannot be read or tried."""
+    found, widths = list[Any](), list(dims)
+    for function in terms:
+        with torch.random.fork_rng(devices=[]):  # a term may draw
+            torch.random.default_generator.manual_seed(0)
+            both = torch.randn(n_layers, 8, widths[-1])
+            try:
+                source = inspect.getsource(function)
+                table = function(Batch(both[:, :4], both[:, 4:]), list(range(1, n_layers + 1)), widths)
+                found += [term_name(function), source, [f"{x:.3g}" for x in table.flatten().tolist()]]
+            except Exception:  # no file of its own, or a reader's code that fails in its own way
+                return None
+    return files.key(*found) if found else None
 
 
 def _ours(function: Any) -> bool:

@@ -28,6 +28,7 @@ from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.recipes.recipe import Recipe, Weights
 from mrl_tutorial.recipes.recipe_file import TRAINING, RecipeFile, painted
 from mrl_tutorial.tasks.task import prepared
+from mrl_tutorial.training.checkpoints import terms_key
 from mrl_tutorial.training.config import RATES, TrainConfig
 from mrl_tutorial.training.examples import examples, unique_texts
 from mrl_tutorial.training.loop import OnStep, TrainResult, train
@@ -74,20 +75,23 @@ def train_recipe(
 ) -> TrainResult:
     """Train a recipe file by its own settings, and by those of `PREVIEW` where it has none; changes: other settings.
 
-    terms: functions of your own that it names. watch(tables): called with what each term came to in each step. The
-    whitened start is fitted on the training texts, without their pairs. Raises InputError as `train` does.
+    terms: functions of your own that it names; what is cached knows them by `terms_key`. watch(tables): called with
+    what each term came to in each step. The whitened start is fitted on the training texts, without their pairs. Raises
+    InputError as `train` does.
     """
     asked = {name: changes.pop(name) for name in [*changes] if name in TRAINING}
     settings = {**with_settings(recipe, **asked).training, **changes}
     if settings["what"] == "full":
         settings.pop("heads")
     start = settings.pop("start")
-    found = recipe.recipe(encoder.n_layers, encoder.width, terms)
+    own = list(terms)
+    found = recipe.recipe(encoder.n_layers, encoder.width, own)
     if watch is not None:
         found = Watched(**vars(found), watch=watch)
     if start == "whitened":
         encoder = whitened_start(encoder, task, settings.get("heads", "shared"))
-    settings.setdefault("cache", settings["what"] == "full")
+    if settings.setdefault("cache", settings["what"] == "full"):
+        settings.setdefault("key", terms_key(own, encoder.n_layers, encoder.dims))
     return train(encoder, task, found, TrainConfig(start="zero"), on_step=on_step, **settings)
 
 

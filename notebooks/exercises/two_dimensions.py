@@ -1,4 +1,4 @@
-"""Checks of notebook 04: the direction of KL, one step of 2DMSE, the signatures of training runs."""
+"""Checks of lesson 08: the direction of KL, one step of 2DMSE, the signatures of training runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exercises.verdict import exercise
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.recipes.registry import get_recipe
 
-SIGNATURES = ("one width", "one layer", "not converging", "overfitting", "healthy")
+SIGNATURES = ("one dimension", "one layer", "not converging", "overfitting", "healthy")
 
 
 @exercise("KL(teacher || student): it is the teacher that says which outcomes count.")
@@ -87,6 +87,7 @@ def diagnose(function: Callable[..., str]) -> str | None:
     """Exercise "recognize the signature": (history (S,), train, dev, before (L, M) each) to one of `SIGNATURES`."""
     for name, case in _cases().items():
         got = function(*case)
+        got = "one dimension" if got == "one width" else got
         if got not in SIGNATURES:
             return f"return one of {', '.join(map(repr, SIGNATURES))}; yours is {got!r}."
         if got != name:
@@ -96,7 +97,7 @@ def diagnose(function: Callable[..., str]) -> str | None:
 
 _HINTS = {
     "healthy": "Its loss falls, train and dev agree, and every cell gains.",
-    "one width": "Compare the columns of dev - before: the gain of one is far above that of all the others.",
+    "one dimension": "Compare the columns of dev - before: the gain of one is far above that of all the others.",
     "one layer": "Compare the rows of dev - before: the gain of one is far above that of all the others.",
     "not converging": "Compare the mean of the last quarter of the loss with that of the first.",
     "overfitting": "Compare the mean of train with that of dev.",
@@ -112,12 +113,12 @@ def _cases() -> dict[str, tuple[np.ndarray, ...]]:
     def grid(gain: np.ndarray | float) -> np.ndarray:
         return before + gain + rng.normal(0, 0.003, before.shape)
 
-    width, layer = np.zeros((6, 7)), np.zeros((6, 7))
-    width[:, 2], layer[0] = 0.2, 0.2
+    dimension, layer = np.zeros((6, 7)), np.zeros((6, 7))
+    dimension[:, 2], layer[0] = 0.2, 0.2
     rising = 100 + 20 * np.sin(np.arange(80)) + 0.2 * np.arange(80)
     return {
         "healthy": (falling, grid(0.2), grid(0.18), before),
-        "one width": (falling, grid(width), grid(width), before),
+        "one dimension": (falling, grid(dimension), grid(dimension), before),
         "one layer": (falling, grid(layer), grid(layer), before),
         "not converging": (rising, grid(0.01), grid(0.01), before),
         "overfitting": (falling, grid(0.8), grid(0.02), before),

@@ -126,7 +126,7 @@ def test_one_step_of_2dmse(wrong, hint):
     "wrong, hint",
     [
         (lambda *case: "fine", "return one of"),
-        (lambda *case: "healthy", "'one width' was called 'healthy'"),
+        (lambda *case: "healthy", "'one dimension' was called 'healthy'"),
         (lambda *case: "overfitting", "every cell gains"),
     ],
 )

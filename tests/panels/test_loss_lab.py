@@ -87,6 +87,15 @@ def test_what_the_browser_shows_is_what_was_measured(panel):
         assert f"against {other.name}" in at["headline"]
 
 
+def test_quality_is_compared_with_the_time_of_a_query_too(panel):
+    panel.train("first", preset="all-cells")
+    (found,) = shown(panel, [{"price": "encoding", "run": "first"}])
+    assert found["shown"]["costs"] == pytest.approx([100 / 3, 200 / 3, 100])  # each of three layers costs the same
+    best = [max(row) for row in panel.runs[-1].dev.mean(-1)]  # of all widths, after each layer
+    np.testing.assert_allclose(found["shown"]["lines"][0]["values"], best, rtol=1e-6)
+    assert "the best width after each layer" in found["text"] and "% of all layers" in found["text"]
+
+
 def test_runs_are_there_in_another_lab_and_can_be_deleted(panel, encoder, task):
     panel.train("kept", preset="mrl")
     other = LossLab(task, encoder, store=panel.store)
@@ -115,11 +124,25 @@ def test_test_is_measured_once_and_only_on_request(panel, encoder, task, monkeyp
     assert panel._job is None and panel.status == {}
 
 
-def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tmp_path, monkeypatch):
+def lengths(power):
+    @term("length")
+    def length(batch, layers, dims):
+        return torch.stack([batch.query_rows(layers)[..., :d].pow(power).mean((1, 2)) for d in dims], 1)
+
+    return length
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tmp_path, monkeypatch, own):
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(lab.CONFIRM, "steps", 6)
     monkeypatch.setitem(lab.CONFIRM, "batch_size", 5)
-    panel.train("mine", preset="mrl")
+    if own:
+        monkeypatch.setattr(sys.modules["__main__"], "length", lengths(2), raising=False)
+        added = [{"term": "length", "weights": [[1.0] * 3] * 3}]
+        panel.train("mine", recipe={"terms": [*painting(panel, 3)["terms"], *added], "sampler": "all"})
+    else:
+        panel.train("mine", preset="mrl")
     steps, before = [], lab.train
 
     def counted(*args, on_step=None, **options):
@@ -134,6 +157,8 @@ def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tm
     wait(panel)
     assert steps == [1, 2, 3] and [run.name for run in panel.runs] == [START, "mine"]
     assert "goes on where it stopped" in panel.status["label"]
+    if own:  # as in another session: the same function, made anew
+        monkeypatch.setattr(sys.modules["__main__"], "length", lengths(2), raising=False)
     panel.on_confirm(panel.state)
     wait(panel)
     assert steps == [1, 2, 3, 4, 5, 6] and panel.runs[-1].name == "mine, full" and panel.runs[-1].full

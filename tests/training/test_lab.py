@@ -19,6 +19,7 @@ from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import RecipeFile, painted
 from mrl_tutorial.tasks.types import PairsTask
 from mrl_tutorial.training import lab
+from mrl_tutorial.training.checkpoints import terms_key
 from mrl_tutorial.training.lab import LabRun, LabStore, check_term, measure, train_recipe, whitened_start, with_settings
 from mrl_tutorial.training.loop import train
 from tests.helpers.tiny import WORDS, save_tiny
@@ -109,6 +110,26 @@ def test_the_leaderboard_against_a_plain_loop():
     assert sum(one.won for one in board) == 12
     with pytest.raises(InputError, match="no common leaderboard"):
         leaderboard({"a": grids["a"], "b": np.zeros((2, 4))}, dims)
+
+
+def test_terms_of_your_own_are_known_by_what_they_say_and_what_they_do():
+    def make(power, name="length"):
+        @term(name)
+        def length(batch, layers, dims):
+            return torch.stack([batch.query_rows(layers)[..., :d].pow(power).mean((1, 2)) for d in dims], 1)
+
+        return length
+
+    @term("length")
+    def fails(batch, layers, dims):
+        raise ValueError("labels are missing")
+
+    def key(*terms):
+        return terms_key(terms, 3, (8, 16, 32))
+
+    assert key(make(2)) == key(make(2)) != key(make(4))  # the source is the same, the number from outside is not
+    assert len({key(make(2)), key(make(2, "other")), key(make(2), make(2, "other"))}) == 3
+    assert key() is None and key(fails) is None and key(len) is None
 
 
 # -- runs on disk ------------------------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ import { metricTitle, quality, signed } from "./words.js";
 
 const MOST = 30; // steps that can be undone
 const LEFT = 46; // of a heat map's cells
+/** @type {Record<string, {title: string, xLabel: string, kind: "log" | "linear"}>} */
+const AGAINST = {
+  bytes: { title: "quality against bytes, the best layer at each width", xLabel: "bytes of a vector (log scale)", kind: "log" },
+  encoding: { title: "quality against encoding a query, the best width after each layer", xLabel: "multiply-adds of encoding, % of all layers", kind: "linear" },
+};
 
 /** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting @param {string} term @param {number[][]} cells @param {number} weight @param {number[]} shape @returns {Painting} */
 export function paint(painting, term, cells, weight, shape) {
@@ -54,12 +59,12 @@ function view(state, data) {
     const cells = one ? one.weights.flat().filter((/** @type {number} */ w) => w > 0) : [];
     return { term, on: !!one, cells: cells.length, options: one?.options ?? {}, offers: offers[term] ?? {} };
   });
-  const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].line.values }));
+  const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].lines[state.price].values }));
   return {
     headline: live?.name ? `${live.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
     layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
     weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: live?.name ? live : null, limits: data.limits, items: data.items, metric: metricTitle(data.metric), alone: state.heads === "per-layer",
-    name, other, run, against, lines, bytes: data.bytes, board: data.board, runs, start: data.start,
+    name, other, run, against, lines, price: state.price, costs: data[state.price], board: data.board, runs, start: data.start,
   };
 }
 
@@ -83,7 +88,7 @@ function draw(shown, act, width) {
       h("figure", { style: `width:${part}px` }, ...(shown.live ? living(shown, part) : result(shown, part)))),
     ...(shown.live ? [] : [
       h("div", { class: "side" },
-        h("figure", { style: `width:${part}px` }, h("figcaption", {}, "3. Compare: quality against bytes, the best layer at each width"), prices(shown, part)),
+        h("figure", { style: `width:${part}px` }, h("figcaption", {}, `3. Compare: ${AGAINST[shown.price].title}`), prices(shown, part)),
         h("figure", { style: `width:${part}px` }, h("figcaption", {}, "Leaderboard on dev"), board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
         + "The preview trains small heads; claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
@@ -214,11 +219,12 @@ function result(shown, width) {
 
 /** @param {any} shown @param {number} width */
 function prices(shown, width) {
+  const { title, xLabel, kind } = AGAINST[shown.price];
   const tops = shown.lines.flatMap((/** @type {any} */ line) => Array.from(line.values));
   const [low, high] = [Math.min(...tops), Math.max(...tops)];
   return curves({
-    name: "quality against bytes", xs: shown.bytes, lines: shown.lines, range: [Math.max(0, low - 0.1 * (high - low)), high + 0.1 * (high - low)], width, height: 270,
-    right: 24, yLabel: shown.metric, xLabel: "bytes of a vector (log scale)",
+    name: title, xs: shown.costs, xTicks: kind === "linear" ? shown.costs : undefined, kind, lines: shown.lines, range: [Math.max(0, low - 0.1 * (high - low)), high + 0.1 * (high - low)], width, height: 270,
+    right: 24, yLabel: shown.metric, xLabel,
   });
 }
 

@@ -209,21 +209,22 @@ const paths = kept((
 });
 
 /**
- * Lines over dimensions on a logarithmic axis, with their names above, a rule at `at` and a dot on every line there.
+ * Lines over dimensions on a logarithmic axis, or over what `kind` says, with their names above, a rule at `at` and a dot on every line there.
  *
- * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string,
+ * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string, kind?: "log" | "linear",
  *   xLabel?: string, xTicks?: number[], right?: number, drag?: (value: number) => void, write?: (v: number) => string,
  *   over?: (x: Scale, y: Scale) => Tree[]}} o
  */
 export function curves(o) {
-  const x = scale("log", [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - (o.right ?? 16)]);
+  const kind = o.kind ?? "log";
+  const x = scale(kind, [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - (o.right ?? 16)]);
   const above = 20 * (placed(o.lines, 64, o.width).rows - 1); // many names take more than one row
   const height = o.height + above;
   const y = scale("linear", o.range, [height - 52, 34 + above]);
   const room = (o.width - 80) / 46;
   const wanted = o.xTicks ?? powers(o.xs[0], o.xs[o.xs.length - 1], room);
   const ends = [x, y].flatMap((s) => [...s.domain, ...s.domain.map(s)]).join(",");
-  const drawn = o.lines.map((line) => paths(o.xs, line.values, "log", ends, line.color, line.dash ?? "", line.width ?? 3));
+  const drawn = o.lines.map((line) => paths(o.xs, line.values, kind, ends, line.color, line.dash ?? "", line.width ?? 3));
   const place = o.at === undefined ? -1 : o.xs.indexOf(o.at);
   const dots = place < 0 ? [] : o.lines.filter((line) => Number.isFinite(line.values[place])).map((line) =>
     h("circle", { cx: x(o.xs[place]).toFixed(1), cy: y(line.values[place]).toFixed(1), r: 6, fill: line.color, class: "dot" }));
@@ -231,7 +232,7 @@ export function curves(o) {
   const write = o.write ?? ((v) => `${Number(v.toFixed(2))}`);
   return chart(
     {
-      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${d}`]), yTicks: ticks(o.range).map((v) => [v, write(v)]),
+      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${kind === "log" ? d : Math.round(d)}`]), yTicks: ticks(o.range).map((v) => [v, write(v)]),
       xLabel: o.xLabel ?? "dimension (log scale)",
     },
     ...upright, ...drawn, ...(o.over?.(x, y) ?? []), ...dots, legend(o.lines, 64, 14, o.width),
