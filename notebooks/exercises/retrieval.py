@@ -1,4 +1,4 @@
-"""Checks of notebook 06: two-stage search, its multiply-adds, and the shortest list that is long enough."""
+"""Checks of lesson 11: two-stage search, its multiply-adds, and the shortest list that is long enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of lesson 06 say what is wrong with an answer."""
+"""The checks of lesson 11 say what is wrong with an answer."""
 
 from __future__ import annotations
 

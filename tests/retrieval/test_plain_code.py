@@ -14,9 +14,9 @@ from mrl_tutorial.retrieval.stages import Stage, shortlist
 from mrl_tutorial.retrieval.timing import found_share
 from mrl_tutorial.topk import unit
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "source" / "06_adaptive_retrieval.py"
+LESSON = Path(__file__).parents[2] / "notebooks" / "source" / "11_adaptive_retrieval.py"
 RNG = np.random.default_rng(3)
-N, D = 1200, 96
+N, D = 1000, 96
 DOCUMENTS = (RNG.standard_normal((N, D)) * np.linspace(2, 0.2, D)).astype(np.float32)
 QUERIES = (DOCUMENTS[:30] + 0.5 * RNG.standard_normal((30, D))).astype(np.float32)
 
@@ -24,9 +24,9 @@ QUERIES = (DOCUMENTS[:30] + 0.5 * RNG.standard_normal((30, D))).astype(np.float3
 def run(tag):
     """What the cell of that tag leaves behind."""
     cell = re.search(rf'^# %% tags=\["{tag}"\]\n(.*?)^# %%', LESSON.read_text(encoding="utf-8"), re.M | re.S).group(1)
-    names = {"documents": DOCUMENTS, "queries": QUERIES, "width": D, "few": N, "np": np, "unit": unit,
+    names = {"documents": DOCUMENTS, "queries": QUERIES, "width": D, "np": np, "unit": unit,
              "truth": Retriever(DOCUMENTS, [Stage(D)]).search(QUERIES, 10).rows,
-             "found_share": found_share, "tempfile": tempfile, "Path": Path}  # fmt: skip
+             "found_share": found_share, "tempfile": tempfile}  # fmt: skip
     exec(compile(cell, tag, "exec"), names)
     return names
 
