@@ -1,0 +1,287 @@
+# %% [markdown]
+# # 04 · Weights and traps: what the sizes do to one another
+#
+# A colleague tidies up your search engine and swaps two lines. Nothing breaks. There is no error and no warning, and every score still
+# lies between −1 and 1. But a page that used to come first is now far down the list. How would you ever find out?
+#
+# All sizes of a Matryoshka vector share their numbers, so what you do for one of them reaches the others. In this lesson you
+#
+# - find the two lines, and learn the order that keeps scores right;
+# - give one size more weight in the loss, and see who pays for it;
+# - ask what a handful of numbers knows, and what it does not.
+#
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). It takes about 30 minutes and is optional.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F  # noqa: F401 (for exercise 2)
+from exercises import weights_and_traps as check
+
+import mrl_tutorial as mrl
+from mrl_tutorial.evaluation.statistics import paired
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## Two lines, swapped
+# We search pydocs again: the query is the first sentence of a docstring, its document the rest. The model is MiniLM with the course's
+# Matryoshka heads. It gives raw vectors of 384 numbers, whose lengths differ from text to text. We keep 32 of the 384.
+
+# %%
+task = mrl.load_task("pydocs")
+if FAST:
+    task = task.smaller(500)
+encoder = mrl.pretrained_heads(mrl.Encoder.load())
+asked, texts = task.judged("dev"), list(task.corpus.values())
+queries = encoder.encode_layers([task.queries[q] for q in asked], layers=[6])[0]  # (queries, 384), raw
+documents = encoder.encode_layers(texts, layers=[6])[0]
+row = {name: i for i, name in enumerate(task.corpus)}
+answer = np.array([row[next(iter(task.qrels[q]))] for q in asked])  # the row of each query's right document
+
+# %% [markdown]
+# Here are the two lines, in both orders. The table follows one query, the one that the swap hurts most among those whose right document came first.
+
+
+# %%
+def unit(v):
+    return v / np.linalg.norm(v, axis=-1, keepdims=True)  # length 1
+
+
+d = 32
+scores = {
+    "cut, then normalize": unit(queries[:, :d]) @ unit(documents[:, :d]).T,
+    "normalize, then cut": unit(queries)[:, :d] @ unit(documents)[:, :d].T,
+}
+rank = {way: (s > s[range(len(s)), answer][:, None]).sum(1) + 1 for way, s in scores.items()}
+one = np.where(rank["cut, then normalize"] == 1, rank["normalize, then cut"], 0).argmax()
+print(task.queries[asked[one]])
+pd.DataFrame({
+    way: {
+        "score of its document": s[one, answer[one]],
+        "rank of its document": rank[way][one],
+        "first in the list": texts[s[one].argmax()][:60],
+        "all queries: in the first ten": f"{np.mean(rank[way] <= 10):.0%}",
+    }
+    for way, s in scores.items()
+})  # fmt: skip
+
+# %% [markdown]
+# **What to see.** Both columns look like cosines. The left one is: it is the cosine of the cut vectors. The right one is silently wrong.
+# The last row says what that costs over all queries: many right documents drop out of the first ten.
+#
+# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a share of its own. A dot product then favors
+# documents with much of their length in front, whatever the query. The same happens in a vector database if you store normalized
+# vectors and later cut them there.
+
+# %%
+some = slice(0, 60 if FAST else 200)
+trap = mrl.TruncationTrap(
+    queries[some], documents, [{a} for a in answer[some]], [task.queries[q] for q in asked[some]], texts, dim=32
+)
+trap
+
+# %% [markdown]
+# **Try this.** Drag the dimension from 384 down to 32 and watch the two upper lines part. Then choose *no normalizing*: long vectors
+# win even at full size. Last, look at *normalize, cut, distance*, which suffers much less. On the right you see why: the lengths that are left.
+#
+# **Exercise 1 · Find the bug** (5 minutes, easy). These lines search with the first `d` numbers. Repair them.
+
+
+# %%
+def search(query, documents, d):
+    query, documents = unit(query), unit(documents)
+    query, documents = query[:d], documents[:, :d]
+    scores = documents @ query
+    return np.argsort(-scores)  # rows of the documents, best first
+
+
+check.search(search)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def unit(v):
+#     return v / np.linalg.norm(v, axis=-1, keepdims=True)
+#
+#
+# def search(query, documents, d):
+#     query, documents = query[:d], documents[:, :d]
+#     query, documents = unit(query), unit(documents)
+#     scores = documents @ query
+#     return np.argsort(-scores)
+#
+#
+# check.search(search)
+# ```
+#
+# To normalize early does no harm if you normalize again after the cut.
+# </details>
+#
+# ## A factor that is not there
+# The nested loss has a weight $c_m$ for every size $m$:
+#
+# $$\mathcal{L} = \sum_{m} c_m \cdot \text{loss of the first } m \text{ numbers}, \qquad c_m = 1 \text{ unless said otherwise.}$$
+#
+# Some articles turn this into a myth: short embeddings are said to hold other values than long ones, "because of the scaling factor applied to
+# each feature dimension". Look where $c_m$ stands: before a *loss*. It is used in training and then forgotten. No feature is ever multiplied by it.
+
+# %%
+long, short = encoder.encode(["a short text"])[0], encoder.encode(["a short text"], dim=8)[0]
+factor = short / long[:8]
+assert np.allclose(factor, factor[0], rtol=1e-3)  # one factor for all eight: the length, nothing else
+factor.round(3)
+
+# %% [markdown]
+# ## What do the weights do, then?
+# They tell the training which sizes matter most to you. How that works is easiest to see if you write it.
+#
+# **Exercise 2 · The weighted nested loss** (10 minutes). `heads[i]` is a linear classifier for the first `sizes[i]` features, and
+# `weights[i]` is its $c_m$. Return one tensor: the weighted sum of the cross-entropies.
+
+
+# %%
+def weighted_loss(features, labels, sizes, heads, weights):
+    raise NotImplementedError  # (B, D), (B,), and three lists of the same length -> a tensor with one number
+
+
+check.weighted_loss(weighted_loss)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def weighted_loss(features, labels, sizes, heads, weights):
+#     losses = [F.cross_entropy(head(features[:, :m]), labels) for m, head in zip(sizes, heads)]
+#     return sum(c * loss for c, loss in zip(weights, losses))
+#
+#
+# check.weighted_loss(weighted_loss)
+# ```
+# </details>
+#
+# The panel trains with exactly this loss. Its small network reads scikit-learn's digits, pictures of 8 × 8 pixels, and is judged at 2, 4,
+# 8, 16, 32 and 64 features. Every picture is tested once, by one of five networks that have not seen it. They are trained anew whenever you move a weight.
+
+# %%
+weights = mrl.ImportanceWeights()
+weights.train(c2=4.0)  # as the button "Boost size 2" does
+weights
+
+# %% [markdown]
+# **Try this.**
+#
+# 1. Move the weight of size 2 to 16. Does it gain more? What happens to the others?
+# 2. Press *All 1*, then raise size 8 to its maximum. What does that buy?
+# 3. Press *All 1* and set the weight of size 2 to 0. Is anybody glad that it is gone?
+#
+# What does a heavy weight at 2 numbers cost the others? One training depends on luck, so the next cell repeats it with three seeds (random
+# starting weights). The bands are 95 % intervals over pictures and seeds.
+
+# %%
+runs = [mrl.ImportanceWeights(seed=seed) for seed in range(1 if FAST else 3)]
+equal = np.stack([run.base.right for run in runs])  # (seeds, sizes, pictures), 1 where the answer is right
+gain = {}
+for c in (4.0, 16.0):
+    right = np.stack([run.train(c2=c).right for run in runs])
+    gain[f"weight {c:g}"] = 100 * np.array([paired(right[:, j], equal[:, j])[:3] for j in range(6)])
+mrl.plots.lines(
+    (2, 4, 8, 16, 32, 64),
+    {name: g[:, 0] for name, g in gain.items()},
+    bands={name: g[:, 1:] for name, g in gain.items()},
+    title="A weight of 4 lifts size 2 at little cost, 16 buys no more",
+    x_title="size (numbers kept)",
+    y_title="points of accuracy gained",
+    y_range=(-3, 4),
+)
+
+# %% [markdown]
+# **What to see.** TODO
+#
+# **Exercise 3 · Paint** (10 minutes, open). Size 2 is short of accuracy, the others are not. Find weights with which size 2 gains at least one
+# point while no other size loses more than half a point. The check trains with three seeds, so give it some seconds.
+
+# %%
+painted = {2: 1, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
+
+check.painted(painted)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# painted = {2: 4, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
+#
+# check.painted(painted)
+# ```
+#
+# TODO
+# </details>
+#
+# ## What do eight numbers know?
+# Every page of pydocs has two labels. The *package* is the coarse one (numpy, pandas, …, 15 in all), the *module* inside it the fine one (89). Take a test
+# document, find its nearest neighbor among the training documents by the first $d$ numbers, and ask two questions. Same package? Same module?
+
+# %%
+train, test = (np.array([row[p] for q in task.splits[s] for p in task.qrels[q]]) for s in ("train", "test"))
+dims = (8, 16, 32, 64, 128, 256, 384)
+prefixes = [unit(documents[:, :d]) for d in dims]
+nearest = [train[(v[test] @ v[train].T).argmax(1)] for v in prefixes]  # a neighbor for each test document, at each size
+kept = {}
+for level in ("package", "module"):
+    label = np.array(task.labels[level])
+    right = np.array([np.mean(label[n] == label[test]) for n in nearest])
+    kept[level] = 100 * right / right[-1]
+mrl.plots.lines(
+    dims,
+    kept,
+    title=f"Eight numbers keep {kept['package'][0]:.0f} % of the package and {kept['module'][0]:.0f} % of the module",
+    x_title="numbers kept",
+    y_title="% of the accuracy with 384",
+)
+
+# %% [markdown]
+# **What to see.** TODO
+#
+# ## What to keep in mind
+# TODO
+#
+# ## In this lesson we saw
+# - Cut, then normalize. The other order gives scores that look right and rank wrong.
+# - The weights $c_m$ act on losses, in training. They never touch a feature.
+# - A heavier weight helps a size that is short of accuracy, and there is a point from which on it buys nothing.
+# - Coarse questions can be answered by short prefixes, fine ones need more numbers.
+#
+# **On your own data.** After every cut, ask `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your dot products are no
+# cosines. In sentence-transformers that means `encode(..., truncate_dim=64, normalize_embeddings=True)`.
+#
+# ## Where to read on
+# - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147: the weights in section 3, more weight for small sizes in appendix K.1.
+# - The documentation of sentence-transformers on [Matryoshka embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).
+# - Words are explained in [the glossary](../GLOSSARY.md). Next: [lesson 05](05_adaptive_classification.ipynb), where every item chooses its own size.
