@@ -1,0 +1,277 @@
+# %% [markdown]
+# # 09 · Detective story: where papers, libraries and code disagree
+#
+# You read a paper, take its loss from a library, and compare with a table that somebody else published. Three sources, one
+# name. None of them raises an error, and yet they are not the same thing. This lesson has five suspicions. Each takes a
+# few lines to check, and each one was right.
+#
+# **You will be able to** check a published comparison for arms that are secretly the same, count what a loss really asks
+# for, see where a gradient goes, and take an average apart.
+#
+# You need [lesson 08](08_two_dimensions.ipynb). About 35 minutes with exercises. Optional.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import numpy as np
+import pandas as pd
+import torch
+from evidence.published_grids import published, published_grid
+from exercises import detective as check
+from torch.nn import functional as F
+
+import mrl_tutorial as mrl
+
+# %% [markdown]
+# ## Clue 1: two rows that look alike
+# A study of two-dimensional training (arXiv 2411.17299) has two rivals on seven sets of sentence pairs. **BERT** is one
+# full model of 12 layers, cut afterwards. **BERT-S** are separately trained models, one for each layer and dimension. A
+# model that was trained for 8 dimensions should beat a full one that is cut to 8. You look at layer 12 in both tables, and
+# the numbers seem familiar.
+
+# %%
+rows = {}
+for name in ("BERT", "BERT-S"):
+    values, layers, dims = published_grid("reproduction_sts", name, version="V1")
+    rows[name] = values[-1]  # layer 12
+pd.DataFrame(rows, index=dims).T
+
+# %% [markdown]
+# **The finding.** All eight values are equal to the last digit, and so they are in the study's second version. The public
+# code explains it: these models are trained at full width and cut when they are scored. They are separate in depth alone.
+# (The same code computes Spearman's correlation. Its README says Pearson.)
+#
+# **How you would have noticed.** Two models that were trained apart never agree to three digits in a whole row.
+#
+# **Exercise 1 · The same model twice** (10 minutes, the idea). Write a check that you could run on any paper's tables.
+# `suspects(a, b, layers, same_model)` gets two tables (layers, dimensions), and booleans of that shape: where both are one
+# model by design. It returns the list of layers in which *every* cell that must differ is equal.
+
+
+# %%
+def suspects(a, b, layers, same_model):
+    raise NotImplementedError  # -> a list of layers
+
+
+check.suspects(suspects)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def suspects(a, b, layers, same_model):
+#     found = []
+#     for layer, equal, same in zip(layers, a == b, same_model):
+#         if not same.all() and equal[~same].all():
+#             found.append(layer)
+#     return found
+#
+#
+# check.suspects(suspects)
+# ```
+# A layer in which nothing must differ tells nothing, so it is no suspect. The study's *retrieval* curves pass this check.
+# </details>
+#
+# ## Clue 2: the list that is one longer
+# ESE trains layer $l$ below the last with weight $1/(1+\ln l)$. A `transformers` model of six layers returns *seven*
+# `hidden_states`. The first is the embedding table's, before any layer. The public code of ESE (AnglE 0.6.1) loops over this list from row 0
+# and stops two rows before its end. Which layers does it train?
+
+# %%
+outputs = ["embedding table", *(f"layer {i}" for i in range(1, 7))]
+paper, code = (mrl.get_recipe(name, 6, 384) for name in ("ese", "ese-code"))
+at = paper.dims.index(128)
+weights = {"paper": [0, *paper.weights["main"][:, at]], "code": code.weights["main"][:, at]}
+pd.DataFrame(weights, index=outputs).round(3)
+
+# %% [markdown]
+# **The finding.** Below the last layer, the code gives its largest weight to the embedding table, which nobody uses as an
+# embedding, and none to layer 5. The paper starts at layer 1. (The code also divides by five, which the formula does not.)
+#
+# It gets stranger. A reproduction ran the same loop on the vector of the first token, [CLS]. What does row 0 know of a text
+# there?
+
+# %%
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
+texts = ["sort a list", "draw a map of the world", "how to bake bread"]
+table, layer_1 = encoder.encode_layers(texts, layers=[1], embeddings=True, cache=False)
+spread = {"embedding table": np.ptp(table, axis=0).max(), "layer 1": np.ptp(layer_1, axis=0).max()}
+pd.Series(spread, name="largest difference between two texts").to_frame()
+
+# %% [markdown]
+# Exactly nothing. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The term
+# with the largest weight has nothing to learn from.
+#
+# **How you would have noticed.** Print what a loop visits, and count.
+#
+# **Exercise 2 · Off by one** (5 minutes, easy). Write `slip(weights, wanted)` for two arrays of shape (rows,), what a code
+# trains and what it should train. Return two lists of row numbers: trained by mistake, and forgotten.
+
+
+# %%
+def slip(weights, wanted):
+    raise NotImplementedError  # -> (by_mistake, forgotten)
+
+
+check.slip(slip)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def slip(weights, wanted):
+#     trained, asked = np.asarray(weights) > 0, np.asarray(wanted) > 0
+#     return np.flatnonzero(trained & ~asked).tolist(), np.flatnonzero(asked & ~trained).tolist()
+#
+#
+# check.slip(slip)
+# ```
+# Compare *whether* a row is trained. The weights themselves may differ for good reasons.
+# </details>
+#
+# ## Clue 3: one name, two losses
+# Two people say that they trained with 2DMSE. One took the paper's loss, the other the best-known library's
+# (sentence-transformers 6.2, `Matryoshka2dLoss`, with its defaults). Did they train the same? We count which cells a
+# thousand steps ask for.
+
+# %%
+rng, asked = np.random.default_rng(0), {}
+for label, name in {"the paper": "2dmse-v1", "the library": "2dmse-v1-st"}.items():
+    recipe = mrl.get_recipe(name, 6, 384)
+    share = np.mean([recipe.step_weights(rng)["main"] > 0 for _ in range(1000)], axis=0)
+    asked[label] = np.vstack([np.zeros((7 - len(share), 7)), share])  # row 0 is the embedding table
+mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits=(0, 1),
+                   title="The paper trains the full model in every step, the library in one of seven")  # fmt: skip
+
+# %% [markdown]
+# **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them. The
+# library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table. Neither is a
+# crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the library's.
+#
+# **How you would have noticed.** Count what a few hundred steps ask for, instead of reading what one step may ask for.
+#
+# ## Clue 4: a teacher that learns
+# In KL the teacher should stand still, so that only the student moves. In PyTorch that takes one word, `detach`. Older
+# versions of two libraries forgot it. What happens then? We look at the gradient of each layer, once with the word and once
+# without.
+
+# %%
+texts = list(mrl.load_task("pydocs").queries.values())[:64]
+vectors = torch.tensor(mrl.Encoder.load("all-MiniLM-L6-v2").encode_layers(texts))[..., :128]  # (6, 64, 128)
+
+
+def pulled(detach):
+    x = vectors.clone().requires_grad_()
+    teacher = (x[-1].detach() if detach else x[-1]).softmax(-1)
+    sum(F.kl_div(student.log_softmax(-1), teacher, reduction="batchmean") for student in x[:-1]).backward()
+    return x.grad.norm(dim=(1, 2)).numpy()
+
+
+pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"layer {i}" for i in range(1, 7)])
+
+# %% [markdown]
+# **The finding.** With `detach`, the last layer rests. Without it, the last layer is pulled harder than any other, because all five
+# students pull at it. The good layer is drawn toward the poor ones. The opposite slip exists as well: in the code of ESE one
+# term is added inside `torch.no_grad()`. It shows up in the printed loss and trains nothing.
+#
+# **How you would have noticed.** After `backward()`, look at `.grad` of every part that should move, and of every part that
+# should not.
+#
+# ## Clue 5: a hole in an average
+# Starbucks (arXiv 2410.13230) offers six sizes, from Demi to Trenta. On average over twelve retrieval sets, the second
+# largest, Venti, is far below its smaller neighbor. Is there something wrong with ten layers and 512 dimensions?
+
+# %%
+beir = published("starbucks").query("table == 'A2' and metric != 'Avg.'")
+names = {"BERT-Separate": "separate", "BERT-2DMSE": "2DMSE", "BERT-SRL": "SRL", "SMAE-SRL (Starbucks)": "Starbucks"}
+scores = beir.replace({"method": names}).pivot_table(
+    index=["metric", "size"], columns="method", values="value", sort=False
+)
+mrl.plots.lines(
+    sorted(beir.dim.unique()),
+    {name: scores.loc["Quora", name] for name in names.values()},
+    title="On Quora, one of the twelve sets, some sizes fall into a hole",
+    y_title="score on Quora",
+)
+
+# %%
+venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
+pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
+
+# %% [markdown]
+# **The finding.** It is one cell of one set. With it, Starbucks is behind the separate models at size Venti. Without it,
+# Starbucks is ahead. From outside nobody can say whether this is a misprint or a failed run. Two other methods have a hole in
+# the same set.
+#
+# **How you would have noticed.** Look at the parts of an average, and at the neighbors of a number.
+#
+# **Exercise 3 · Check us** (15 minutes, open). Take any row of [our ledger](../LEDGER.md) whose file of results is named,
+# and compute its pair of numbers again from `data/results`. Or take a number from a paper that you use yourself.
+
+
+# %%
+def recompute():
+    raise NotImplementedError  # -> (the row's id, first number, second number)
+
+
+check.ledger_row(recompute)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# One of many: row R1, two-dimensional training against MRL below the last layer.
+#
+# ```python
+# def recompute():
+#     from evidence.published_grids import stacks, sweep_rows
+#
+#     grids = stacks(sweep_rows("pydocs-full")[0], "pydocs")
+#     ours, theirs = (grids[name].mean[:-1].mean() for name in ("2dmse-v1", "mrl"))
+#     return "R1", ours, theirs
+#
+#
+# check.ledger_row(recompute)
+# ```
+# </details>
+#
+# ## What to keep in mind
+# We could find all this because the authors published their code and their tables. Those who publish neither are harder to
+# check, and are not better. The versions are named above, and newer ones may differ. We make slips too: tell us.
+#
+# ## In this lesson we saw
+# - Arms of a comparison can be the same model. A row of equal numbers gives it away.
+# - A list that begins with the embedding table shifts every layer by one, without an error.
+# - One name can mean several losses. Counting what is trained tells them apart.
+# - Gradients go where the code sends them, whatever the formula says.
+# - One broken cell can decide an average.
+#
+# **On your own data.** Before you compare two recipes, print `recipe.weights["main"]` of both, and make sure that the cells
+# you compare are trained in both.
+#
+# ## Where to read on
+# - S. Wang and others, *2D Matryoshka Training for Information Retrieval*, arXiv 2411.17299; S. Zhuang and others,
+#   *Starbucks*, arXiv 2410.13230; versions 1 and 2 of arXiv 2402.14776 for 2DMSE and ESE.
+# - Our own verdicts on these papers' claims: [evidence E3](evidence/E3_2dmse.ipynb).
+# - Words: [the glossary](../GLOSSARY.md). Next: [10 · PCA and truncation](10_pca_and_truncation.ipynb), with one more clue,
+#   a PCA that is none.
