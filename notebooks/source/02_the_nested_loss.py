@@ -1,0 +1,322 @@
+# %% [markdown]
+# # 02 · The nested loss: six lines that make a doll
+#
+# Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the search picks the
+# wrong one. How do you tell a model that it should have known better? And how do you tell it so for *every* size of its vector at once?
+#
+# **You will** compute the loss that trains embedding models by hand, extend it to all sizes in six lines, and train
+# with it in seconds. You need [lesson 01](01_the_doll.ipynb) and some PyTorch. About 35 minutes. Core.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+import time
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from exercises import nested_loss as check
+from sentence_transformers import SentenceTransformer, losses
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+DIMS = (8, 16, 32, 64, 128, 256, 384)
+
+# %% [markdown]
+# ## Four queries, four documents
+# Here are four functions of NumPy. The first sentence of each docstring is the query, the rest of it is its document. MiniLM turns each text
+# into 384 numbers, and the **cosine** says how well two of them agree. Who finds the right document? Look for the largest number in
+# each row.
+
+# %%
+task = mrl.load_task("pydocs")
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+four = ["max", "argmax", "mean", "std"]
+queries = [task.queries[f"q:numpy.fromnumeric.{name}"] for name in four]
+documents = [task.corpus[f"numpy.fromnumeric.{name}"] for name in four]
+
+q = encoder.encode(queries, convert_to_tensor=True)  # (4, 384), rows of length 1
+d = encoder.encode(documents, convert_to_tensor=True)  # (4, 384)
+cosines = q @ d.T  # (4, 4)
+display(pd.DataFrame({"query": queries, "document": documents}, index=four))
+pd.DataFrame(cosines.numpy(), index=four, columns=four).round(2)
+
+# %% [markdown]
+# **What to see.** The right ones are on the diagonal. "Return the maximum of an array" prefers the document of `argmax`, 0.58 against
+# 0.44. The other three are right. So training should push the 0.44 up and the 0.58 down. But how hard, and what about the rest?
+#
+# ## A loss by hand
+# Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that small differences count.
+# Exponentials turn them into shares that add up to 1, as in any classifier (*softmax*). The loss is minus the logarithm of the right share.
+# This **contrastive loss** is called *InfoNCE*, and the other queries' documents are its *in-batch negatives*. They cost nothing:
+# they are encoded anyway.
+#
+# The next cell also asks PyTorch for the gradient. It says how hard each cosine is pushed.
+
+# %%
+cosines.requires_grad_()
+shares = torch.exp(cosines / 0.05)
+shares = shares / shares.sum(dim=1, keepdim=True)  # (4, 4), each row adds up to 1
+loss = -shares.diag().log().mean()
+push = -torch.autograd.grad(loss, cosines)[0]
+
+display(pd.DataFrame(shares.detach().numpy(), index=four, columns=four).round(2))
+display(pd.DataFrame(push.numpy(), index=four, columns=four).round(2))
+print("by hand", loss.item(), " PyTorch", F.cross_entropy(cosines / 0.05, torch.arange(4)).item())
+
+# %% [markdown]
+# **What to see.** The first table has the shares, the second the push: plus is "closer", minus is "further away". Nearly all of it goes
+# to the one row that is wrong. Rows that are right already are left in peace. PyTorch's cross-entropy gives the same loss,
+# with document $i$ as the class of query $i$.
+#
+# **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: bring the rows to length 1, then
+# cosines, temperature, shares, and minus the mean logarithm of the diagonal.
+
+
+# %%
+def info_nce(queries, documents, temperature):
+    raise NotImplementedError  # (B, D), (B, D), number -> one number
+
+
+check.info_nce(info_nce)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def info_nce(queries, documents, temperature):
+#     q = F.normalize(queries, dim=1)  # (B, D)
+#     d = F.normalize(documents, dim=1)  # (B, D)
+#     shares = (q @ d.T / temperature).softmax(dim=1)  # (B, B)
+#     return -shares.diag().log().mean()
+#
+#
+# check.info_nce(info_nce)
+# ```
+#
+# `F.cross_entropy(scores, torch.arange(B))` does the same and is safer with very small shares.
+# </details>
+#
+# ## Now cut
+# The same four pairs, cut to their first 8 numbers.
+
+# %%
+with torch.no_grad():
+    short = F.normalize(q[:, :8], dim=1) @ F.normalize(d[:, :8], dim=1).T  # (4, 4)
+pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
+
+# %% [markdown]
+# **What to see.** Everything looks like everything. Nobody ever asked these 8 numbers to tell four functions apart. The cure is to ask.
+#
+# **Exercise 2 · The nested loss** (10 minutes, the idea). Make one loss out of many: for every size in `dims`, the contrastive loss of the
+# first `d` numbers. Add them up.
+
+
+# %%
+def nested_loss(queries, documents, dims, temperature):
+    raise NotImplementedError  # (B, D), (B, D), sizes, number -> one number
+
+
+check.nested(nested_loss)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def nested_loss(queries, documents, dims, temperature):
+#     total = 0
+#     for d in dims:
+#         q, p = F.normalize(queries[:, :d], dim=1), F.normalize(documents[:, :d], dim=1)  # (B, d) each
+#         total = total + F.cross_entropy(q @ p.T / temperature, torch.arange(len(q)))  # (B, B) -> a number
+#     return total
+#
+#
+# check.nested(nested_loss)
+# ```
+# </details>
+#
+# ## The six lines
+# This is all there is to Matryoshka training. There is no new layer and no new parameter. The first 8 numbers are in all seven
+# sums, the last 128 in only one, so what matters most moves to the front.
+
+
+# %%
+def nested(queries, documents, dims, temperature=0.05):
+    labels, total = torch.arange(len(queries)), 0  # document i belongs to query i
+    for d in dims:
+        q = F.normalize(queries[:, :d], dim=1)  # (B, D) -> (B, d): cut, then length 1
+        p = F.normalize(documents[:, :d], dim=1)  # (B, d)
+        total = total + F.cross_entropy(q @ p.T / temperature, labels)  # (B, B) -> one number
+    return total
+
+
+a, b = torch.randn(2, 64, 384, generator=torch.Generator().manual_seed(0))
+scores = mrl.nested_scores(a, b, DIMS)  # (7, 64, 64): the cosines at every size, from one product
+course = sum(F.cross_entropy(s / 0.05, torch.arange(64)) for s in scores)
+print("six lines", nested(a, b, DIMS).item(), " the course's package", course.item())
+
+# %% [markdown]
+# sentence-transformers, the library that most people train with, calls InfoNCE `MultipleNegativesRankingLoss` and wraps it in `MatryoshkaLoss`.
+# It expects a model, so we hand it one whose texts are vectors already.
+
+
+# %%
+class Given(torch.nn.Module):
+    def forward(self, features, **_):
+        return {"sentence_embedding": features["given"]}
+
+
+model = SentenceTransformer(modules=[Given()], device="cpu")
+theirs = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), matryoshka_dims=list(DIMS))
+theirs = theirs([{"given": a}, {"given": b}], None)
+print("sentence-transformers", theirs.item())
+assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(course, theirs, rtol=1e-5)
+
+# %% [markdown]
+# ## Train in seconds
+# Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a **head** behind it: one matrix
+# of 384 × 384 numbers, which begins by changing nothing. The texts are encoded once. The first run takes about a
+# minute for that.
+
+# %%
+if FAST:
+    task = task.smaller(500)
+parts = mrl.embed_task(task, encoder, layers=[6])  # test queries and all documents, (1, N, 384) each
+train_texts, right_documents = task.pairs("train")
+row = {text: i for i, text in enumerate(task.corpus.values())}
+train_q = torch.tensor(encoder.encode_layers(train_texts, layers=[6])[0])  # (pairs, 384)
+train_d = torch.tensor(parts["documents"][0, [row[text] for text in right_documents]])  # (pairs, 384)
+print(train_q.shape, train_d.shape)
+
+# %% [markdown]
+# The loop is plain PyTorch. Read it aloud: take 256 pairs, move both sides through the matrix, compute the loss, step.
+
+
+# %%
+def train_head(dims, temperature=0.05, steps=20 if FAST else 200):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(384, 384, bias=False)
+    torch.nn.init.eye_(head.weight)  # begins by changing nothing
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.001)
+    for _ in range(steps):
+        rows = torch.randperm(len(train_q))[:256]
+        loss = nested(head(train_q[rows]), head(train_d[rows]), dims, temperature)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head.requires_grad_(False)
+
+
+began = time.perf_counter()
+heads = {"plain": torch.nn.Identity(), "full size only": train_head([384]), "MRL": train_head(DIMS)}
+print(f"two heads trained in {time.perf_counter() - began:.0f} seconds")
+
+# %% [markdown]
+# The two heads saw the same pairs in the same order for the same number of steps. Only the list of sizes in the loss differs. We search with
+# the test queries, which no head has seen. **nDCG@10** is 1 if the right document comes first, less if it comes later, and 0
+# beyond place ten.
+
+
+# %%
+def quality(head):
+    moved = {part: head(torch.tensor(x)).numpy() for part, x in parts.items()}
+    return mrl.evaluate_grid(task, embeddings=moved, dims=DIMS).values[0]  # (7,)
+
+
+curves = {name: quality(head) for name, head in heads.items()}
+mrl.plots.lines(DIMS, curves, title="Same pairs, same steps: the nested loss lifts the short vectors")
+
+# %% [markdown]
+# **What to see.** At 16 numbers MRL finds about twice as much as the plain vectors. The head that was trained at full size has learned something
+# too, as its right end shows, but its first numbers are hardly better than before. And at full size MRL gives up next to nothing.
+#
+# **Try this.** Add a line for `train_head(DIMS, temperature=0.5)`. Which end of the curve suffers? Add one for `train_head([8])`, and look at
+# size 8.
+#
+# And our four functions? They were among the training pairs, so this is a picture, not a test.
+
+# %%
+with torch.no_grad():
+    x, y = heads["MRL"](q)[:, :8], heads["MRL"](d)[:, :8]
+    short = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
+pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
+
+# %% [markdown]
+# ## When the wrong document is right
+# We took the other queries' documents for wrong. Which documents does "Return the maximum of an array" like best?
+
+# %%
+near = (F.normalize(train_d, dim=1) @ q[0]).topk(4).indices.tolist()
+pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_documents[i] for i in near]})
+
+# %% [markdown]
+# **What to see.** The maximum of a DataFrame, the maximum of a matrix: a reader would accept them. When one of them is in the same batch, the loss
+# pushes it away all the same. Such a pair is a **false negative**.
+#
+# **Exercise 3 · Unfair negatives** (10 minutes, open). From a batch's cosines, decide which cells the loss should leave out. Invent
+# your own rule. The check has planted documents that answer as well as the right one, and hard but fair negatives.
+
+
+# %%
+def leave_out(cosines):
+    raise NotImplementedError  # (B, B), right ones on the diagonal -> (B, B) booleans, True = leave out
+
+
+check.unfair(leave_out)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def leave_out(cosines):
+#     own = cosines.diag()[:, None]  # (B, 1): of each query's own document
+#     mask = cosines > own - 0.05
+#     return mask & ~torch.eye(len(cosines), dtype=torch.bool)
+#
+#
+# check.unfair(leave_out)
+# ```
+#
+# "As good as the query's own document" is a rule that many use; see GISTEmbed (arXiv 2402.16829), where a second model
+# judges. `scores.masked_fill(mask, -torch.inf)` then takes the cells out of the softmax.
+# </details>
+#
+# ## In this lesson we saw
+# - a batch is a quiz: every query picks its document among those of all the others, and the loss pushes where it is unsure;
+# - the nested loss is that loss once for every size, cut first and normalized then, all added up;
+# - six lines equal the package and sentence-transformers;
+# - one matrix and 200 steps are enough to reorder frozen vectors so that the first numbers count most.
+#
+# **What to keep in mind.** A head behind a frozen model is a demonstration. It can only rearrange what MiniLM knows, it was trained once, and
+# MiniLM had met much documentation before. Whether something simpler does as well is the question of the next lesson.
+#
+# **On your own data.** `task = mrl.load_task("pairs.csv")` reads two columns, query and document; the rest of this lesson runs as it is.
+#
+# ## Where to read on
+# - Next: [does it work?](03_does_it_work.ipynb) The words are in [the glossary](../GLOSSARY.md).
+# - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147), where the nested loss comes from.
+# - A. van den Oord et al., *Contrastive Predictive Coding* (arXiv 1807.03748), where InfoNCE comes from.
+# - sentence-transformers on [Matryoshka embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).

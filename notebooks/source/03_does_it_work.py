@@ -1,0 +1,329 @@
+# %% [markdown]
+# # 03 · Does it work? A bet, and what came of it
+#
+# Your index has room for 32 numbers a document, and MiniLM makes 384. "Just cut," says a colleague. "PCA, obviously," says another. A third wants to
+# train. Before you look, **bet**: which way to 32 numbers finds most, and which finds least?
+#
+# | way | its 32 numbers | it needs |
+# |---|---|---|
+# | plain | the first 32 | nothing |
+# | random | any 32, drawn by lot | nothing |
+# | PCA | the 32 directions along which texts differ most | texts |
+# | whitened | the same directions, each stretched to equal spread | texts |
+# | MRL | the first 32 behind a head that was trained for all sizes | pairs |
+# | own head | the first 32 behind a head that was trained for 32 alone | pairs, and a head for each size |
+#
+# **You will** see where MRL wins and where it loses, and learn to tell a difference from luck. You need
+# [lesson 02](02_the_nested_loss.ipynb). About 35 minutes. Core.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from evidence import baselines_on_vectors as digit_networks
+from evidence.published_grids import table
+from exercises import does_it_work as check
+
+import mrl_tutorial as mrl
+from mrl_tutorial.classification.labeled_vectors import from_task
+from mrl_tutorial.classification.small_networks import NetworkConfig
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+DIMS = (8, 16, 32, 64, 128, 256, 384)
+
+# %%
+bet = ["plain", "random", "PCA", "whitened", "MRL", "own head"]  # from worst to best: put them in your order
+
+# %% [markdown]
+# ## Without training
+# We begin with the ways that need no pairs.
+#
+# **Exercise 1 · Two ways to a shorter vector** (10 minutes, the idea). Write `random_k`: `k` columns of `x`, the same ones for every text, chosen
+# by `seed`. And write `pca_k`, principal component analysis: take the mean of `train` off, find the `k` directions along which `train` varies most,
+# and project `x` on them. `np.linalg.svd(a, full_matrices=False)[2]` has the directions of a centered `a` in its rows, the strongest
+# first.
+
+
+# %%
+def random_k(x, k, seed):
+    raise NotImplementedError  # (N, D) -> (N, k)
+
+
+def pca_k(train, x, k):
+    raise NotImplementedError  # (T, D), (N, D) -> (N, k)
+
+
+check.shorten(random_k, pca_k)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def random_k(x, k, seed):
+#     columns = np.random.default_rng(seed).permutation(x.shape[1])[:k]
+#     return x[:, columns]
+#
+#
+# def pca_k(train, x, k):
+#     mean = train.mean(axis=0)
+#     directions = np.linalg.svd(train - mean, full_matrices=False)[2]  # (D, D), strongest first
+#     return (x - mean) @ directions[:k].T
+#
+#
+# check.shorten(random_k, pca_k)
+# ```
+# </details>
+#
+# The package has them as rotations whose prefixes are the shorter vectors, so one pass measures every size. *Whitening* is PCA
+# with each direction divided by its spread. None of them sees which document belongs to which query.
+
+# %%
+task = mrl.load_task("pydocs")
+task = task.smaller(500) if FAST else task
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+parts = mrl.embed_task(task, encoder, layers=[6])  # test queries and all documents, (1, N, 384) each
+parts = {part: x / np.linalg.norm(x, axis=-1, keepdims=True) for part, x in parts.items()}
+train_texts, right_documents = task.pairs("train")
+row = {text: i for i, text in enumerate(task.corpus.values())}
+train_q = encoder.encode_layers(train_texts, layers=[6])[0]  # (pairs, 384)
+train_d = parts["documents"][0, [row[text] for text in right_documents]]  # (pairs, 384)
+
+# %%
+ways = {"random": mrl.random_dims(384, seed=0), "PCA": mrl.pca(train_d), "whitened": mrl.whiten(train_d)}
+grids = {"plain": mrl.evaluate_grid(task, embeddings=parts, dims=DIMS)}
+for name, way in ways.items():
+    grids[name] = mrl.evaluate_grid(task, embeddings=way.apply_to(parts), dims=DIMS)
+
+# %% [markdown]
+# ## With training
+# The nested loss and the loop of lesson 02. MRL gets one head for all sizes. Its strongest rival gets a
+# head of its *own* for each size, trained for nothing else, with the same pairs and steps.
+
+
+# %%
+def nested(queries, documents, dims):
+    labels, total = torch.arange(len(queries)), 0
+    for d in dims:
+        q, p = F.normalize(queries[:, :d], dim=1), F.normalize(documents[:, :d], dim=1)
+        total = total + F.cross_entropy(q @ p.T / 0.05, labels)
+    return total
+
+
+def train_head(dims, queries=train_q, documents=train_d, steps=20 if FAST else 200):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(384, 384, bias=False)
+    torch.nn.init.eye_(head.weight)  # begins by changing nothing
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.001)
+    pairs = torch.utils.data.TensorDataset(torch.tensor(queries), torch.tensor(documents))
+    for _ in range(steps):
+        q, d = pairs[torch.randperm(len(pairs))[:256]]
+        loss = nested(head(q), head(d), dims)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head.requires_grad_(False)
+
+
+def measure(head, dims, parts=parts):
+    moved = {part: head(torch.tensor(x)).numpy() for part, x in parts.items()}
+    return mrl.evaluate_grid(task, embeddings=moved, dims=dims)
+
+
+mrl_head = train_head(DIMS)
+grids["MRL"] = measure(mrl_head, DIMS)
+own = {d: measure(train_head([d]), [d]) for d in DIMS}
+
+# %% [markdown]
+# ## Who won the bet?
+# The measure is **nDCG@10** on the test queries: 1 if the right document comes first, less if it comes later, 0 beyond place ten.
+
+# %%
+at_32 = {name: grid.at(1, 32) for name, grid in grids.items()} | {"own head": own[32].at(1, 32)}
+result = pd.DataFrame({"nDCG@10": pd.Series(at_32).round(3), "your place": pd.Series(range(1, 7), bet)})
+result.sort_values("nDCG@10")
+
+# %%
+curves = {name: grids[name].values[0] for name in ("plain", "PCA", "whitened", "MRL")}
+curves["own head"] = [own[d].at(1, d) for d in DIMS]
+mrl.plots.lines(DIMS, curves, title="MRL is far ahead where vectors are short, and nowhere else")
+
+# %% [markdown]
+# **What to see.** NUMBERS
+#
+# ## A difference, or luck?
+# With other test queries the numbers would be a little different. How different? We sample the queries again and again with replacement and look
+# at the difference each time (a *bootstrap*). The middle 95 % are the **interval**: what the difference could well be.
+
+# %%
+rivals = {name: dict.fromkeys(DIMS, grids[name]) for name in ("plain", "PCA", "whitened")} | {"own head": own}
+gaps = [(name, d, *mrl.compare(grids["MRL"], rivals[name][d], 1, d)) for name in rivals for d in (32, 128, 384)]
+pd.DataFrame(gaps, columns=["MRL minus", "size", "difference", "low", "high"]).round(3)
+
+# %% [markdown]
+# **Exercise 2 · Read an interval** (5 minutes, easy). The course has one rule. *Better*: the whole interval lies above 0. *Not worse*: it lies above
+# −0.01, the smallest loss that we care about. *Worse*: it lies below 0 and is not "not worse". Otherwise you *cannot tell*. Write it, then read
+# the table with it.
+
+
+# %%
+def decide(low, high):
+    raise NotImplementedError  # -> "better", "not worse", "worse" or "cannot tell"
+
+
+check.decide(decide)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def decide(low, high):
+#     if low > 0:
+#         return "better"
+#     if low > -0.01:
+#         return "not worse"
+#     return "worse" if high < 0 else "cannot tell"
+#
+#
+# check.decide(decide)
+# ```
+#
+# TABLE
+# </details>
+#
+# ## You need not choose
+# Whitening repairs the vectors, MRL sorts them. What if the head is trained on whitened vectors?
+
+# %%
+white = ways["whitened"].apply_to({**parts, "q": train_q[None], "d": train_d[None]})
+head = train_head(DIMS, white["q"][0], white["d"][0])
+grids["both"] = measure(head, DIMS, {part: white[part] for part in parts})
+pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both")}, index=DIMS).round(3)
+
+# %% [markdown]
+# **What to see.** NUMBERS
+#
+# ## Sizes in between
+# The loss named seven sizes. Your index has room for 100 numbers. Will there be a dip?
+#
+# **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that foretells the nDCG@10 at any size from the seven measured ones. The check
+# compares it with what was measured at sizes that nobody trained.
+
+
+# %%
+def foretell(size, sizes, values):
+    raise NotImplementedError  # 100, [8, 16, …], [0.08, 0.22, …] -> one number
+
+
+check.between(foretell)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def foretell(size, sizes, values):
+#     return np.interp(np.log2(size), np.log2(sizes), values)  # a straight line between neighbors, by doublings
+#
+#
+# check.between(foretell)
+# ```
+# </details>
+
+# %%
+every = range(8, 385, 8 if FAST else 1)
+fine = {"plain": mrl.evaluate_grid(task, embeddings=parts, dims=every), "MRL": measure(mrl_head, every)}
+lines = {name: (every, grid.values[0]) for name, grid in fine.items()}
+figure = mrl.plots.lines(every, lines, title="Seven sizes were trained, and every size works")
+figure.add_scatter(x=np.log2(DIMS), y=grids["MRL"].values[0], mode="markers", marker_size=10, showlegend=False)
+
+# %% [markdown]
+# **What to see.** The dots are the trained sizes. The line runs through them without a dip: the numbers that serve size 64 also serve
+# size 100. Below the smallest trained size nothing is promised.
+#
+# ## When all weights are trained
+# A head is a demonstration. Here every weight of MiniLM was trained, ahead of time, with three seeds. The budget was small, 50
+# steps, so read it as a direction.
+
+# %%
+stored = table("baselines").query("task == 'pydocs'").groupby(["baseline", "reduction", "dim"]).value.mean()
+alone = [stored["separate 32", "prefix", 32], stored["separate 128", "prefix", 128]]
+curves = {
+    "full size only": stored["fixed", "prefix"],
+    "PCA": stored["fixed", "pca"],
+    "MRL": stored["mrl", "prefix"],
+    "own model": ((32, 128), alone),
+}
+sizes = stored["mrl", "prefix"].index
+mrl.plots.lines(sizes, curves, title="All weights trained: MRL ahead at 16 and 32, behind from 128 on")
+
+# %% [markdown]
+# **What to see.** NUMBERS
+#
+# ## And on images?
+# Small networks on the 1,797 digits of scikit-learn, from pixels to 64 numbers. **1-NN accuracy** asks whether the nearest training image shows the same
+# digit.
+
+# %%
+digits = from_task(mrl.load_task("digits"))
+plan = NetworkConfig(dims=(2, 4, 8, 16, 32, 64), width=64, hidden=64, epochs=4 if FAST else 30)
+names = {"prefix": "plain", "pca": "PCA", "MRL": "MRL", "alone": "own network"}
+found = digit_networks.compare_baselines(digits, plan, [0], list(names), metrics=["1nn"])
+accuracy = {names[key]: found[key]["1nn"].mean((0, 2)) for key in names}
+mrl.plots.lines(
+    plan.dims,
+    accuracy,
+    y_title="1-NN accuracy",
+    title="Digits: from 4 numbers on, one vector is as good as six networks",
+)
+
+# %% [markdown]
+# **What to see.** NUMBERS
+#
+# ## So, what should you do?
+#
+# | your situation | do this |
+# |---|---|
+# | one size, for ever, and you can train | train for that size |
+# | several sizes, or you do not know yet, and you can train | MRL, on whitened vectors if you train a head |
+# | no training, a third of the numbers or more | whitening, from a few thousand of your texts |
+# | no training, very short vectors | nothing here helps: look for a model that was trained with MRL |
+#
+# ## In this lesson we saw
+# - BULLETS
+#
+# **What to keep in mind.** One model, one corpus, one seed for the heads, and MiniLM knew such texts before. The [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1) with
+# their intervals, and [evidence E1](evidence/E1_mrl.ipynb) more sets and seeds.
+#
+# **On your own data.** `task = mrl.load_task("pairs.csv")` with your queries and documents, and run the lesson again. The order of the six may be another one.
+#
+# ## Where to read on
+# - Next: [weights and traps](04_weights_and_traps.ipynb) (optional), or [your own model](06_your_own_model.ipynb). The words are in
+#   [the glossary](../GLOSSARY.md).
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): plain models cut by up to 80 % keep up, and MRL pays beyond.
+# - J. Su et al., *Whitening Sentence Representations* (arXiv 2103.15316).
+# - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147), figures 2, 3 and 7.
