@@ -1,4 +1,4 @@
-"""Lesson 07's table: plain, nested and separately trained small language models, each width measured on pydocs.
+"""Lesson 13's table: plain, nested and separately trained small language models, each width measured on pydocs.
 
 python -m tools.language_models --out data/results/language-model.csv
 

@@ -1,4 +1,4 @@
-"""Lesson 07: a small language model whose hidden states, with the table that reads them, can be cut to a prefix."""
+"""Lesson 13: a small language model whose hidden states, with the table that reads them, can be cut to a prefix."""
 
 from __future__ import annotations
 

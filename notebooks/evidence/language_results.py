@@ -1,4 +1,4 @@
-"""Lesson 07: models kept once trained, early layers in closed form, tokens one by one, the table's differences."""
+"""Lesson 13: models kept once trained, early layers in closed form, tokens one by one, the table's differences."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from evidence.language_model import END, IGNORED, LanguageModel, Plan, Reader, Text, rotated, train
 from mrl_tutorial.classification import cascade
-from mrl_tutorial.evaluation.statistics import paired, verdict
+from mrl_tutorial.evaluation.statistics import paired
 from mrl_tutorial.files import data_file, key, remembered
-from mrl_tutorial.panels import plots
 
 WAYS = {"nested": "nested", "separate": "a model for each width", "rotated": "plain, rotated", "cut": "plain, cut"}
-COLORS = dict(zip(WAYS, (plots.COLORS[i] for i in (0, 1, 4, 2)), strict=True))  # those of lesson 01
 
 
 def trained(arm: str, plan: Plan, text: Text, rate: float) -> LanguageModel:
@@ -120,26 +117,7 @@ class Results:
         """exp of the mean loss at each width, (widths,): the mean over texts and seeds."""
         return np.array([np.exp(self.items(way, dim).mean()) for dim in self.dims])
 
-    def compared(self, other: str, *, not_worse: bool = False) -> pd.DataFrame:
-        """Nested against another way at each width: how many nats a token less, its 95 % interval, and the verdict."""
-        rows = {}
-        for dim in self.dims:
-            found = paired(-self.items("nested", dim), -self.items(other, dim))
-            said = verdict(found, not_worse=not_worse, trained=len(self.seeds) >= 3)  # never on fewer seeds
-            rows[dim] = {"nested better by": str(found), "shows from": f"{found.smallest:.3f}", "verdict": said}
-        return pd.DataFrame(rows).T.rename_axis("width")
-
-
-def width_figure(dims: tuple[int, ...], lines: dict[str, np.ndarray], title: str) -> go.Figure:
-    """Perplexity against width, a line for each of `WAYS`, named at its left end."""
-    figure = go.Figure()
-    for way, values in lines.items():
-        figure.add_scatter(x=np.log2(dims), y=values, mode="lines+markers", showlegend=False,
-                           line={"color": COLORS[way], "width": 3}, marker={"size": 9})  # fmt: skip
-        apart = {"nested": 8, "separate": -8}.get(way, 0)  # these two end close together
-        figure.add_annotation(x=np.log2(dims[0]), y=values[0], text=WAYS[way], font={"color": COLORS[way]},
-                              xanchor="right", xshift=-10, yshift=apart, showarrow=False)  # fmt: skip
-    figure.update_layout(**plots.style(title), height=420)
-    places = {"tickvals": np.log2(dims), "ticktext": [str(d) for d in dims]}
-    figure.update_xaxes(title="coordinates used", range=[np.log2(dims[0]) - 1.3, np.log2(dims[-1]) + 0.1], **places)
-    return figure.update_yaxes(title="perplexity (lower is better)", showgrid=True, rangemode="tozero")
+    def compared(self, other: str) -> pd.Series:
+        """How many nats a token nested is better by than another way at each width, with its 95 % interval."""
+        found = {dim: str(paired(-self.items("nested", dim), -self.items(other, dim))) for dim in self.dims}
+        return pd.Series(found).rename_axis("width")

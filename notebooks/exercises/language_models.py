@@ -1,4 +1,4 @@
-"""Checks of lesson 07: perplexity, the nested loss of a tied table, and a rule of one's own for when to stop."""
+"""Checks of lesson 13: perplexity, the nested loss of a tied table, and a rule of one's own for when to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesson 07: the nested output layer, early exits, the control without training, adaptive width, and the checks."""
+"""Lesson 13: the nested output layer, early exits, the control without training, adaptive width, and the checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command behind lesson 07's table: the best rate is taken, runs are kept, and nothing is measured twice."""
+"""The command behind lesson 13's table: the best rate is taken, runs are kept, and nothing is measured twice."""
 
 from __future__ import annotations
 

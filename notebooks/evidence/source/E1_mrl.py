@@ -297,7 +297,7 @@ ledger.settle(
 
 # %% [markdown]
 # ## Language models (M8)
-# **M8**: the idea carries to language modeling, which the summary calls an open gap. From the stored trainings of lesson 07: a small language model that is
+# **M8**: the idea carries to language modeling, which the summary calls an open gap. From the stored trainings of lesson 13: a small language model that is
 # read at every width (*nested*), against a plain one that is cut, a plain one that is rotated first, and a model for each width. The loss is in nats a token;
 # the difference is what nested saves. Asked for: better than both plain ones below full width, not worse by 0.01 than a model for each width. A run counts as
 # trained when the last tenth of its steps gains less than 0.01 on dev.

@@ -1,0 +1,321 @@
+# %% [markdown]
+# # 13 · Matryoshka language models: the next word from four numbers
+#
+# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of" nearly anything may come. Yet a
+# language model does the same work for both. Could a small part of it answer the easy ones? We build one and try. The answer
+# is not the one you expect.
+#
+# **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its rivals, and
+# let it choose a width for each token.
+#
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes,
+# of which the computer works one. Optional.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from evidence.language_model import IGNORED, LanguageModel, Plan, load_text, losses
+from evidence.language_results import WAYS, Results, adaptive, closed_form_readers, each_token, trained, write
+from exercises import language_models as check
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## Tokens
+# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**, here 512 frequent pieces of
+# words. Its task is to guess the next one.
+
+# %%
+plan = replace(Plan(), steps=40) if FAST else Plan()
+text = load_text(plan)
+row = text.test[0][text.test[0] != IGNORED]
+print(f"{len(text.train):,} tokens to train on, {len(text.dev)} texts for choices, {len(text.test)} for the test")
+print(" | ".join(text.tokenizer.decode([i]) for i in row[1:25].tolist()))
+
+# %% [markdown]
+# ## The doll inside
+# The model is a transformer of three layers, 60 lines of PyTorch in `evidence/language_model.py`. One **table** $E$ holds 32
+# numbers for every token, and it is used twice. At the beginning it gives each token its vector. At the end the last layer gives a
+# **state** $h$, and token $v$ gets the score $h \cdot E_v + b_v$. Such an output layer is called *tied*.
+#
+# Nesting takes no new weights. We read the first $m$ numbers of the state, and the first $m$ columns of the table:
+#
+# $$\text{score}_m(v) = h_{1:m} \cdot E_{v,1:m} + b_v$$
+#
+# The MRL paper does this with classes in place of tokens, and calls it MRL-E.
+
+# %%
+model = LanguageModel(plan)
+states = model(row[None, :-1])  # (3 layers, 1 text, T tokens, 32)
+for m in plan.dims:
+    scores = states[-1, 0, :, :m] @ model.table[:, :m].T + model.bias  # (T, 512)
+    print(f"width {m:>2}: {tuple(scores.shape)} scores from {m * plan.vocabulary:,} numbers of the table")
+
+# %% [markdown]
+# ## How wrong is a guess?
+# The **loss** of a token is minus the logarithm of the probability that the model gave it. **Perplexity** is $e$ to the mean
+# loss. At a perplexity of 50 the model is as unsure as if 50 tokens were equally likely.
+#
+# **Exercise 1 · Perplexity** (3 minutes, easy). Write `perplexity(losses)` for an array of losses, natural logarithms.
+
+
+# %%
+def perplexity(losses):
+    raise NotImplementedError  # (N,) -> one number
+
+
+check.perplexity(perplexity)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def perplexity(losses):
+#     return float(np.exp(np.mean(losses)))
+#
+#
+# check.perplexity(perplexity)
+# ```
+# </details>
+#
+# ## The nested loss
+# A plain model is trained at full width, a nested one at every width at once.
+#
+# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` are (N, D), `table` is (V, D),
+# `bias` (V,), `targets` (N,) the tokens that came, `dims` the widths. Add up the cross-entropies of all widths, each a mean over
+# the N tokens. `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
+
+
+# %%
+def nested_loss(states, table, bias, targets, dims):
+    raise NotImplementedError  # -> one number
+
+
+check.nested_loss(nested_loss)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def nested_loss(states, table, bias, targets, dims):
+#     total = 0.0
+#     for m in dims:
+#         scores = states[:, :m] @ table[:, :m].T + bias
+#         right = scores[np.arange(len(targets)), targets]
+#         total += np.mean(np.log(np.exp(scores).sum(1)) - right)
+#     return total
+#
+#
+# check.nested_loss(nested_loss)
+# ```
+# </details>
+#
+# ## Train two models
+# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to answer by
+# itself. Both see the same texts in the same order.
+
+# %%
+plain = trained("plain", plan, text, rate=0.028)
+nested = trained("exits", plan, text, rate=0.028)
+last = [(plan.n_layers, m) for m in plan.dims]  # the cells of the last layer
+found = {
+    name: losses(m, text.test, last).mean(1).double().exp() for name, m in (("plain, cut", plain), ("nested", nested))
+}
+pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan.dims, name="width")).T.round(1)
+
+# %% [markdown]
+# **What to see.** Cutting ruins the plain model. The nested one loses far less, but at full width it is the worse of the
+# two. Now let both continue the same beginning:
+
+# %%
+for name, model in (("plain, cut", plain), ("nested", nested)):
+    for m in plan.dims:
+        print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
+
+# %% [markdown]
+# **What to see.** Nobody would take these lines for documentation. But compare those of width 4. The plain model strings odd
+# pieces together. The nested one finds a whole phrase here and there.
+#
+# ## Is it worth the training?
+# Cutting is an easy opponent. Two others are harder:
+#
+# - **plain, rotated**: state and table can be rotated together without changing a score at full width. We rotate so
+#   that the first $m$ numbers come closest to the full scores, and then cut. This takes one singular value decomposition and
+#   no training;
+# - **a model for each width**, trained for this width alone.
+#
+# The nested model here has no exits. Each was trained from several random seeds, which takes longer than a lesson, so the results
+# are read from a file (`python -m tools.language_models` makes it).
+
+# %%
+results = Results()
+perplexities = {WAYS[way]: results.perplexity(way) for way in ("cut", "nested", "rotated", "separate")}
+title = "Nested wins at small widths, except against a model for each width"
+mrl.plots.lines(results.dims, perplexities, title=title, x_title="numbers read", y_title="perplexity (lower is better)")
+
+# %%
+ahead = {WAYS[other]: results.compared(other) for other in ("cut", "rotated", "separate")}
+print(f"random seeds: {len(results.seeds)}")
+pd.DataFrame(ahead)
+
+# %% [markdown]
+# **What to see.** The table says how much smaller the nested model's loss is, with 95 % intervals over test texts and seeds. A
+# difference of 0.01 is one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the plain one, even after
+# the best rotation. At 16 those two are close, and at 32 the plain model wins. A model for each width is ahead everywhere. So one
+# nested model replaces four, and is a little worse than each.
+#
+# ## Stop early
+# The state after layer 1 can be scored against the same table. On the left is the plain model, which never practiced this. In
+# the middle is the same model, with a linear map from each layer's state to the last layer's, found by least squares, and then
+# rotated. That is the control without training. On the right is the nested model with exits.
+
+# %%
+layers = range(1, plan.n_layers + 1)
+readers = closed_form_readers(plain, text)
+
+
+def grid(model, readers=None):
+    """Perplexity after each layer (rows) at each width (columns)."""
+    read = readers or [model.logits] * plan.n_layers
+    rows = [losses(model, text.test, [(layer, m) for m in plan.dims], read[layer - 1]) for layer in layers]
+    return np.array([row.mean(1).exp().numpy() for row in rows])
+
+
+tables = {"plain": grid(plain), "plain, best linear map": grid(plain, readers), "trained with exits": grid(nested)}
+title = "A linear map opens the exits; training pays at widths 4 and 8"
+mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
+
+# %% [markdown]
+# **What to see.** Look at the middle first. The linear map alone makes layer 1 nearly as good as layer 3: in models this small
+# the later layers add little. Training with exits wins clearly at widths 4 and 8. At full width it loses to the linear map,
+# because it has to serve every width at once. Without the middle table, training would have had the credit for all of it.
+#
+# ## As many numbers as a token needs
+# Back to the phone. Read 4 numbers first. If the most likely token's probability reaches a **threshold**, stop. If not, read 8,
+# and so on, as in the cascade of lesson 05. On the dev texts we choose the cheapest threshold that costs at most one percent
+# of perplexity.
+
+# %%
+dev, test = each_token(nested, text.dev), each_token(nested, text.test)
+thresholds = np.linspace(0, 1, 41)
+tried = np.array([adaptive(*dev, plan.dims, t) for t in thresholds])  # (41, 2): expected width, perplexity
+full = np.exp(dev[1][-1].mean())
+chosen = thresholds[tried[:, 1] <= 1.01 * full].min()
+width, reached = adaptive(*test, plan.dims, chosen)
+fixed = np.exp(test[1].mean(1))  # perplexity of every width alone
+print(f"threshold {chosen:.3f}: {width:.1f} numbers on average, perplexity {reached:.2f}; all 32: {fixed[-1]:.2f}")
+
+# %%
+curve = np.array([adaptive(*test, plan.dims, t) for t in thresholds])
+ways = {"a width for each token": (curve[:, 0], curve[:, 1]), "one width for all": (plan.dims, fixed)}
+title, axes = "Choosing by confidence loses to one width for all tokens", ("numbers read, on average", "perplexity")
+figure = mrl.plots.lines((), ways, title=title, x_title=axes[0], y_title=axes[1], doubling=False, y_range=(40, 90))
+figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
+
+# %% [markdown]
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and nearly the whole line runs above the other one. A
+# width of 16 for all is cheaper and about as good. Why? Sort the tokens by how sure a width is, and ask how much loss the
+# full width would save:
+
+# %%
+gain = {}
+for m, sure, loss in zip(plan.dims[:-1], *test):
+    order = np.argsort(sure)
+    gain[m] = [np.mean((loss - test[1][-1])[part]) for part in np.array_split(order, 4)]
+columns = ["least sure quarter", "second", "third", "surest quarter"]
+pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
+
+# %% [markdown]
+# **What to see.** If sure tokens were done, the last column would be 0. It is not far below the first. In lesson 05 a right
+# answer could not get better. A probability can.
+#
+# **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of V tokens,
+# for M widths and N guesses. Return for each guess the index of the width that answers. Your rule sees one guess at a
+# time, and no width beyond the one that answers. The check uses made-up guesses of which half are easy. There a good rule pays.
+
+
+# %%
+def stop(p):
+    raise NotImplementedError  # (M, N, V) -> (N,)
+
+
+check.stop(stop)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def stop(p):
+#     entropy = -(p * np.log(p)).sum(-1)  # (M, N): small where a width is sure
+#     enough = entropy < 1.5
+#     enough[-1] = True
+#     return enough.argmax(0)
+#
+#
+# check.stop(stop)
+# ```
+#
+# `argmax` finds the first width that is sure enough. The last always is.
+# </details>
+#
+# ## What it saves, and what not
+# A smaller width makes only the output layer cheaper. The layers before it run in full.
+
+# %%
+sizes = {"here": (512, 32, 3), "a model of 8 billion": (128_000, 4096, 32)}  # vocabulary, width, layers
+share = {}
+for name, (vocabulary, wide, deep) in sizes.items():
+    output, layer = vocabulary * wide, 12 * wide**2  # multiply-adds a token
+    share[name] = {"output layer": output / (output + deep * layer), "one layer": layer / (output + deep * layer)}
+pd.DataFrame(share).T.round(2).rename_axis("share of the work")
+
+# %% [markdown]
+# **What to see.** In a large model the output layer is a small part of the work, so its width saves little. Leaving out layers
+# saves more. MatFormer, cited below, nests the insides of every layer too.
+#
+# ## What to keep in mind
+# Our models are tiny. They show how the idea works, and say nothing about large ones. The verdict is in
+# [the ledger](../LEDGER.md), M8.
+#
+# ## In this lesson we saw
+# - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
+# - it beats a plain model, cut or rotated, at small widths, and pays for it at full width. A model for each width stays ahead;
+# - a linear map without training does much of what trained exits do, so it belongs beside every such comparison;
+# - confidence is a poor guide to which tokens need more numbers. One smaller width for all was better.
+#
+# **On your own data.** Put a list of texts in place of pydocs in `load_text`, and give `Plan` more steps.
+#
+# ## Where to read on
+# - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, section 3 for MRL-E.
+# - Devvrit and others: *MatFormer: Nested Transformer for Elastic Inference*, arXiv 2310.07707.
+# - T. Schuster and others: *Confident Adaptive Language Modeling*, arXiv 2207.07061.
+# - O. Press, L. Wolf: *Using the Output Embedding to Improve Language Models*, arXiv 1608.05859, on tied tables.
+# - Words: [the glossary](../GLOSSARY.md).
