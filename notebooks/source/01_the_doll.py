@@ -1,0 +1,266 @@
+# %% [markdown]
+# # 01 · The doll: how much of a vector do you need?
+#
+# A search engine finds a page because somebody turned the page into a list of numbers. Let us take such a list and cut it with
+# scissors. Half of the numbers go. Then half of the rest. Then half again. The search still works, for a surprisingly long time, and then
+# it falls apart. **When?**
+#
+# In this lesson you will
+#
+# - search the documentation of Python libraries with vectors that get shorter and shorter;
+# - see what a Matryoshka embedding is, and what it saves;
+# - measure the price of cutting, for a plain model and for one that was trained to be cut.
+#
+# You need some Python and NumPy, and to have met vectors and the dot product. Core lesson, about 30 minutes.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+
+import numpy as np
+import pandas as pd
+import torch
+from exercises import doll as check
+from IPython.display import Image
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## One question
+# Our library holds 701 pages of documentation of NumPy, pandas, PyTorch and a dozen others. A **query** is the first sentence of a page,
+# its right **document** is the rest of that page. The model `all-MiniLM-L6-v2` turns every text into 384 numbers, an **embedding**.
+
+# %%
+library = mrl.load_task("pydocs").smaller(700)
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+names, texts = list(library.corpus), list(library.corpus.values())
+
+query = "Give a new shape to the array without changing its data."
+documents = encoder.encode_layers(texts)[-1]  # after the last layer: 701 documents, 384 numbers each
+question = encoder.encode_layers([query])[-1, 0]  # 384 numbers
+
+# %% [markdown]
+# Two texts are close when the **cosine** of their vectors is high: their dot product, divided by both lengths. The function
+# below looks at the first `d` numbers of every vector and at nothing else.
+
+
+# %%
+def cosines(d):
+    q, x = question[:d], documents[:, :d]
+    return x @ q / np.linalg.norm(x, axis=1) / np.linalg.norm(q)
+
+
+best = np.argsort(-cosines(384))[:3]
+pd.DataFrame(
+    {"cosine": cosines(384)[best], "document": [names[i] for i in best], "text": [texts[i][:70] for i in best]}
+)
+
+# %% [markdown]
+# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now the scissors. **Guess first:** with how many
+# numbers will it lose its place?
+
+# %%
+right, rows = names.index("numpy.ma.core.MaskedArray.reshape"), []
+for d in (384, 256, 128, 64, 32, 16, 8):
+    scores = cosines(d)
+    rank = 1 + (scores > scores[right]).sum()  # one plus the documents that score better
+    rows.append({"numbers kept": d, "rank of the right document": rank, "in the first place": names[scores.argmax()]})
+pd.DataFrame(rows)
+
+# %% [markdown]
+# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32 it is beaten by a
+# page about sparse matrices, with 16 by one about masked arrays. The topic is still there, the detail is gone. Even 8 numbers put the
+# right page among the first 40 of 701.
+#
+# ## Slide it yourself
+# The panel holds the same library and more queries. It measures every possible cut.
+
+# %%
+mrl.GridExplorer(library, encoder, query=query)
+
+# %% [markdown]
+# **Try this**
+#
+# 1. Drag **dimension** from 384 down to 1. Watch the right document leave the first place.
+# 2. Choose another **example**. One of them still works with 4 numbers. Which?
+# 3. Drag **layer** down to 3. Something breaks badly. Why, and how to repair it, is lesson 07.
+#
+# ## It has a name
+# A Russian doll, a *matryoshka*, holds a smaller doll, which holds a smaller one. A **Matryoshka embedding** is a vector whose
+# beginnings are embeddings too. A beginning of $d$ numbers is called a **prefix**, and $d$ is its **dimension**.
+
+# %%
+Image("images/doll.png", width=900)
+
+# %% [markdown]
+# A plain model was never asked to pack its vectors like this. What you have seen so far is luck: its numbers happen to repeat
+# themselves a good deal, so that many can go. **Matryoshka representation learning** (MRL) asks for it in training, and that is the next
+# lesson. First, make your own doll.
+#
+# **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` has shape (N, D), a vector in each row. Return the first `d`
+# numbers of every row, at length 1, so that a dot product of two of them is their cosine.
+
+
+# %%
+def truncate(x, d):
+    raise NotImplementedError  # (N, D) -> (N, d)
+
+
+check.truncate(truncate)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def truncate(x, d):
+#     cut = x[:, :d]
+#     return cut / np.linalg.norm(cut, axis=1, keepdims=True)
+#
+#
+# check.truncate(truncate)
+# ```
+#
+# The order matters. A cut changes the length, so cut first and normalize afterwards.
+# </details>
+#
+# ## What it saves
+# A number in `float32` takes 4 bytes. Ten million vectors of 384 numbers take 10,000,000 × 384 × 4 bytes = 15.4 GB. Cut to 32
+# numbers they take 1.3 GB, which fits into a phone. Search gets cheaper by the same factor, because it multiplies fewer numbers.
+
+# %%
+mrl.SizeCalculator(width=384, dim=32)
+
+# %% [markdown]
+# **Try this**
+#
+# 1. Press **10 M × 1,024, float32**. Will it fit into your laptop? How far must you cut so that it does?
+# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply.
+#
+# ## One query is not everything
+# Some queries fall early and some late, so we ask many. Now all 6,306 pages are in the library, and 586 queries are asked.
+# Each gets a mark called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the third, down to 0.29 for the tenth,
+# and 0 beyond. We take the mean.
+#
+# We do it twice. The second model is the same one with a small matrix behind it, which turns its 384 numbers into 384 others. The matrix was
+# trained on other queries, with a loss that looks at every prefix.
+
+# %%
+task = library if FAST else mrl.load_task("pydocs")
+plain = mrl.evaluate_grid(task, encoder, split="dev")
+nested = mrl.evaluate_grid(task, mrl.pretrained_heads(encoder), split="dev")
+curves = {"plain": plain.values[-1], "MRL": nested.values[-1]}  # the last layer
+
+mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more in few numbers")
+
+# %% [markdown]
+# **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
+# breaks down, and the trained one holds out longer. At 32 dimensions it reaches what plain needs almost twice as many for. It
+# is ahead at 384 as well, and that has another reason: it has seen texts of this kind in training.
+#
+# **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` and `quality` are lists of the same
+# length. Return the smallest dimension that keeps at least `share` of the quality of the whole vector.
+
+
+# %%
+def smallest_dim(dims, quality, share):
+    raise NotImplementedError
+
+
+check.smallest_dim(smallest_dim)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def smallest_dim(dims, quality, share):
+#     whole = quality[-1]
+#     return next(d for d, q in zip(dims, quality) if q >= share * whole)
+#
+#
+# check.smallest_dim(smallest_dim)
+# ```
+#
+# Try `[smallest_dim(plain.dims, curves[name], 0.9) for name in curves]`. What did training buy?
+# </details>
+#
+# ## Who falls first?
+# Back to the small library. Here are its dev queries that the whole vector answers with the right page, and the rank of that page at every
+# dimension. The sturdy ones come first, the fragile ones last.
+
+# %%
+judged = library.judged("dev")
+asked, own = [library.queries[q] for q in judged], [names.index(*library.qrels[q]) for q in judged]
+vectors = torch.tensor(encoder.encode_layers(asked)[-1])
+scores = mrl.nested_scores(vectors, torch.tensor(documents), encoder.dims)  # dimensions, queries, documents
+ranks = 1 + (scores > scores[:, range(len(own)), own][..., None]).sum(-1)
+
+table = pd.DataFrame(ranks.T.numpy(), index=[text[:60] for text in asked], columns=encoder.dims)
+table = table[table[384] == 1].sort_values([256, 128, 64, 32, 16, 8])
+pd.concat([table.head(7), table.tail(7)])
+
+# %% [markdown]
+# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose one query that survives a short vector and one that does not. Say in a
+# sentence why, and compare with the reason of your neighbor.
+
+# %%
+sturdy = "..."  # the beginning of a query is enough
+fragile = "..."
+because = "..."
+
+check.two_queries(sturdy, fragile, because)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# sturdy = "Compute the Matthews correlation coefficient"
+# fragile = "Return a sorted copy of an array"
+# because = "only one page is about that coefficient, but dozens speak of arrays and copies and differ in details"
+#
+# check.two_queries(sturdy, fragile, because)
+# ```
+#
+# How far you can cut depends on the rivals. Put more pages into the library, and every query needs more numbers.
+# </details>
+#
+# ## What to keep in mind
+# Both curves belong to one model on one task, and the mean of 586 queries is known to about ± 0.03. The plain model has met documentation of
+# code when it was made, so these texts are not new to it. What is said about Matryoshka embeddings elsewhere, and how much of it we could
+# confirm, is in [the ledger](../LEDGER.md).
+#
+# ## In this lesson we saw
+# - a vector can be cut to its first numbers, and search still works: topic survives longer than detail;
+# - cut first, normalize afterwards;
+# - memory and search cost shrink in proportion to the dimension;
+# - a plain model can be cut a little; a model trained for it can be cut further.
+#
+# **On your own data.** A folder in the format of BEIR is a task too: `mrl.GridExplorer(mrl.load_task("my/folder"), encoder)` shows how far
+# *your* vectors can be cut.
+#
+# ## Where to read on
+# [02 · The nested loss](02_the_nested_loss.ipynb) builds the training in six lines. The idea comes from A. Kusupati et al., *Matryoshka
+# Representation Learning* (arXiv 2205.13147). Words you do not know are in [the glossary](../GLOSSARY.md).

@@ -1,0 +1,320 @@
+# %% [markdown]
+# # 07 · The grid: what do the lower layers know?
+#
+# Monday morning, everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first one: six
+# times faster. And the search is dead. Is the meaning of a text not there yet after one layer, or is it there and something
+# **hides** it? This lesson is a detective story, and the first suspect is innocent.
+#
+# In this lesson you will
+#
+# - see a model as a grid of smaller models: stop after any layer, keep any number of dimensions;
+# - find out what spoils the lower layers, and repair most of it with five lines of NumPy;
+# - train the rest in seconds, and say what each cell of the grid costs.
+#
+# You need lesson 01; lesson 02 helps. Core lesson, about 40 minutes.
+
+# %% jupyter={"source_hidden": true} tags=["setup"]
+# On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+
+    from google.colab import output
+
+    repository, folder = "", "/content/course"
+    if not os.path.isdir(folder):
+        if not repository:
+            raise RuntimeError(
+                "This copy of the course does not know where it was published. Write the address of its repository "
+                f"between the quotes above, or unzip the course into {folder}, and run this cell again."
+            )
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository, folder], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder + "[panels,ann]"], check=True)
+    os.chdir(folder + "/notebooks")
+    sys.path[:0] = [folder, folder + "/notebooks"]
+    output.enable_custom_widget_manager()
+
+# %%
+import os
+
+import numpy as np
+import pandas as pd
+import plotly.express as px
+from exercises import first_grid as check
+
+import mrl_tutorial as mrl
+
+FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs
+
+# %% [markdown]
+# ## A model is a grid
+# A transformer gives a vector for every token after each **layer**. We take the mean over the tokens, $x_l$, and keep its first $d$ numbers.
+# So a model with 6 layers and 384 **dimensions** holds $6 \times 384$ models:
+#
+# $$\text{cell}(l, d) = \frac{x_l[1 \ldots d]}{\lVert x_l[1 \ldots d] \rVert}$$
+
+# %%
+task = mrl.load_task("pydocs").smaller(700) if FAST else mrl.load_task("pydocs")
+encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
+
+explorer = mrl.GridExplorer(task, {"plain": encoder}, layer=1)
+explorer
+
+# %% [markdown]
+# **Try this**
+#
+# 1. The panel stands at layer 1. Look at the documents it finds for several **examples**. They are wrong. What do they have in common?
+# 2. Drag **layer** up to 6. When does the right document appear?
+# 3. Stay at layer 6 and drag **dimension** down. Which is cheaper to give up, layers or dimensions?
+#
+# As in lesson 01, quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth.
+
+# %%
+plain = mrl.evaluate_grid(task, encoder, split="dev")
+mrl.plots.grid_heatmap(plain, title="The last layer can be cut; the layers below it hardly work")
+
+# %% [markdown]
+# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never asked for embeddings: they only prepare the
+# next layer. At every dimension they reach a fraction of the top row.
+#
+# **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of the full model's,
+# which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
+
+
+# %%
+def share(grid, layer, dim):
+    raise NotImplementedError
+
+
+check.share(share)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def share(grid, layer, dim):
+#     return grid.at(layer, dim) / grid.at(grid.layers[-1], grid.dims[-1])
+#
+#
+# check.share(share)
+# ```
+#
+# Try `share(plain, 1, 384)` and `share(plain, 6, 64)`. The first costs six times as many bytes as the second.
+# </details>
+#
+# ## First clue: what do they find?
+# You may have noticed it in the panel. Let us count the words of the ten best documents of every query.
+
+# %%
+parts = mrl.embed_task(task, encoder, "dev")  # queries and documents, each (6 layers, texts, 384)
+words = np.array([len(text.split()) for text in task.corpus.values()])
+place = {name: i for i, name in enumerate(task.corpus)}
+own = [place[task.relevant(query)[0]] for query in task.judged("dev")]  # the row of each query's document
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+found = [np.argpartition(-unit(q) @ unit(x).T, 10)[:, :10] for q, x in zip(parts["queries"], parts["documents"])]
+mrl.plots.lines(
+    plain.layers,
+    {"the ten best": [np.median(words[f]) for f in found], "the right one": [np.median(words[own])] * 6},
+    title="Layers 1 to 5 find short documents",
+    x_title="layer",
+    y_title="words in a document (median)",
+    doubling=False,
+)
+
+# %% [markdown]
+# **What to see.** A query is a single sentence, and the lower layers answer it with the shortest documents they have. They compare the
+# form of the texts, not what they say. So what do their vectors hold?
+#
+# ## Second clue: the loudest direction
+# Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance, the
+# first principal component. Here is where documents lie along it.
+
+# %%
+first = parts["documents"][0]  # layer 1
+loudest = mrl.pca(first).apply(first)[:, 0]
+
+figure = px.scatter(x=words[::8], y=loudest[::8], log_x=True, opacity=0.5)
+figure.update_layout(**mrl.plots.style("The loudest direction of layer 1 measures the length of a text"), height=400)
+figure.update_xaxes(title="words in the document (each step doubles)", dtick=np.log10(2))
+figure.update_yaxes(title="place along the loudest direction")
+
+# %% [markdown]
+# **What to see.** The points lie almost on a line: the direction in which layer 1 differs most tells how long a text is. That
+# is useful for a network that still has to read, and it is poison for a search.
+#
+# ## The usual suspect
+# Papers blame something else. In lower layers *all* texts look alike: the cosine of any two is high (this is called
+# **anisotropy**), since all vectors share one large part, their mean. Is that so here?
+
+# %%
+alike = [unit(q).mean(0) @ unit(x).mean(0) for q, x in zip(parts["queries"], parts["documents"])]  # mean of all cosines
+pairs = [(unit(q) * unit(x[own])).sum(1).mean() for q, x in zip(parts["queries"], parts["documents"])]
+
+mrl.plots.lines(
+    plain.layers,
+    {"any document": alike, "its own": pairs},
+    title="In the lower layers a query resembles every document",
+    x_title="layer",
+    y_title="mean cosine with a query",
+    doubling=False,
+)
+
+# %% [markdown]
+# **What to see.** It is so. Below the last layer, a query's own document is only a little closer than any other. The remedy seems plain: take
+# the mean off. We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
+# is louder than another. Doing both is called **whitening**. It needs texts, but no queries and no labels.
+
+# %%
+asked = {document for query in task.judged("train") for document in task.relevant(query)}
+known = parts["documents"][
+    :, [name in asked for name in task.corpus]
+]  # of the training split: no dev query asks for them
+white = mrl.whiten(known)  # of each layer: its mean, and a matrix that scales its directions
+
+changes = {
+    "plain": lambda x: x,
+    "mean taken off": lambda x: x - white.mean,
+    "scaled": lambda x: x @ white.basis,
+    "whitened": lambda x: (x - white.mean) @ white.basis,
+}
+grids = {}
+for name, change in changes.items():
+    changed = {part: change(x) for part, x in parts.items()}
+    grids[name] = mrl.evaluate_grid(task, embeddings=changed, split="dev")
+
+quality = {name: grid.values[:, -1] for name, grid in grids.items()}  # at 384 dimensions
+mrl.plots.lines(
+    plain.layers, quality, title="Taking the mean off does nothing; scaling does", x_title="layer", doubling=False
+)
+
+# %% [markdown]
+# **What to see.** Without their mean the cosines look healthy, and the search is as bad as before: the loud direction is still loud. Scaling turns it
+# down, and layer 1 comes back to life. The information was there. Doing both is best.
+#
+# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors `x` of shape (N, D). The result has the same
+# shape. Its coordinates have mean 0 and variance 1 and do not correlate, and the direction with the largest variance comes first. `np.cov` and
+# `np.linalg.eigh` do most of the work.
+
+
+# %%
+def whiten(x):
+    raise NotImplementedError  # (N, D) -> (N, D)
+
+
+check.whiten(whiten)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def whiten(x):
+#     centered = x - x.mean(0)
+#     variances, directions = np.linalg.eigh(np.cov(centered.T))  # the smallest first
+#     return (centered @ directions / np.sqrt(variances))[:, ::-1]
+#
+#
+# check.whiten(whiten)
+# ```
+#
+# The package does the same with a tenth of the mean variance mixed in, so that directions with hardly any variance are not blown up.
+# </details>
+#
+# ## What is left for training?
+# Whitening knows nothing about queries. Training does. We leave the model as it is and put a **head** behind every layer, a
+# 384 × 384 matrix that is trained. Where training pushes is written in a **recipe**, a table of weights with a row for every layer and a
+# column for every dimension. The loss is the sum of weight times *contrastive loss* over the cells; that loss is small when a query is
+# closer to its own document than to the others in the batch.
+
+# %%
+weights = np.ones((6, 7))  # layers 1 to 6; dimensions 8, 16, 32, 64, 128, 256, 384
+recipe = mrl.Recipe("all-cells", {"main": weights})
+
+result = mrl.train(encoder, task, recipe, what="heads", heads="per-layer", steps=20 if FAST else 100, batch_size=256)
+grids["all-cells"] = mrl.evaluate_grid(task, result.encoder, split="dev")
+
+shown = {name: grids[name].values[2] for name in ("plain", "whitened", "all-cells")}  # layer 3
+mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most of all in short vectors")
+
+# %% [markdown]
+# **What to see.** Whitening needs many dimensions to work. Its first directions are the ones with the largest variance, not the ones that
+# find documents. Training knows which ones do, and puts them in front. All three models go into the panel:
+
+# %%
+explorer.add("whitened", mrl.whitened(encoder, known))
+explorer.add("all-cells", result.encoder)
+explorer.set(layer=3, dim=64)
+explorer
+
+# %% [markdown]
+# **Try this**
+#
+# 1. Switch **model** at layer 3 and 64 dimensions. Do the documents found get longer?
+# 2. Find the cheapest cell of `all-cells` that is as good as the plain model at layer 6 and 64 dimensions.
+# 3. Choose a recipe and press **Train heads** to train your own.
+#
+# ## What a cell costs
+# Two different bills are paid. **Layers** cost work each time a text is encoded. **Dimensions** cost memory and work each time vectors are stored or
+# compared.
+
+# %%
+rows = []
+for layer, dim in [(6, 384), (6, 64), (3, 384), (3, 64), (1, 64)]:
+    price = mrl.cell_price(encoder, layer, dim)  # of 10 million documents
+    cell = {"layer": layer, "dimension": dim, "encoding": price["encode_share"], "GB for 10 M": price["corpus_gb"]}
+    rows.append(cell | {name: grids[name].at(layer, dim) for name in ("plain", "whitened", "all-cells")})
+pd.DataFrame(rows).round(2)
+
+# %% [markdown]
+# **What to see.** Going from layer 6 to 3 halves the encoding and leaves the index as large as it was. Going from 384 to 64 dimensions shrinks the
+# index to a sixth, and encoding costs the same. If your bill is memory, cut dimensions; they are far cheaper to give up.
+#
+# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers in production, and want the full model for reranking. Put
+# weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Then train it and compare, or try a table of your own.
+
+# %%
+weights = np.zeros((6, 7))
+# your two lines here
+two_layers = mrl.Recipe("two layers", {"main": weights})
+
+check.recipe(two_layers, 6, 384, layer=2)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# weights = np.zeros((6, 7))
+# weights[1] = 1
+# weights[5, 6] = 1
+# two_layers = mrl.Recipe("two layers", {"main": weights})
+#
+# check.recipe(two_layers, 6, 384, layer=2)
+# ```
+#
+# `mrl.train(encoder, task, two_layers, what="heads", heads="per-layer")` trains it.
+# </details>
+#
+# ## What to keep in mind
+# Heads per layer share nothing, so each layer is trained by itself; lesson 08 trains the layers of the model itself. These are the 586 dev queries of one task and
+# one model, known to about ± 0.03, and one random seed. How whitening compares on other tasks is measured in
+# [evidence E5](evidence/E5_controls.ipynb), and what may be concluded from it stands in [the ledger](../LEDGER.md) under W1.
+#
+# ## In this lesson we saw
+# - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
+# - the lower layers of this model find short documents, because their loudest direction is the length of the text;
+# - taking the mean off repairs the cosines and not the search; scaling, a part of whitening, repairs most of it;
+# - training adds to that, above all in short vectors;
+# - layers are paid in encoding, dimensions in memory.
+#
+# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand of your texts and no labels. Measure it before you train
+# anything: it is the control that every trained model has to beat.
+#
+# ## Where to read on
+# [08 · Two dimensions](08_two_dimensions.ipynb) trains layers and dimensions together. Anisotropy: K. Ethayarajh (arXiv 1909.00512). Loud directions
+# taken out: J. Mu and P. Viswanath, *All-but-the-top* (arXiv 1702.01417). Whitening: J. Su et al. (arXiv 2103.15316). Words: [the glossary](../GLOSSARY.md).
