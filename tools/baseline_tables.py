@@ -1,4 +1,4 @@
-"""The baselines of notebook 03: how each is trained, and the tables of their scores and differences."""
+"""The baselines of lesson 06: how each is trained, and the tables of their scores and differences."""
 
 from __future__ import annotations
 

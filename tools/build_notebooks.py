@@ -2,7 +2,7 @@
 what settles the ledger's claims in notebooks/evidence.
 
     python -m tools.build_notebooks                      every notebook, at full budget        (make notebooks)
-    python -m tools.build_notebooks --only 00 --only E3  some of them
+    python -m tools.build_notebooks --only 01 --only E3  some of them
     FAST=1 python -m tools.build_notebooks --out DIR     small budgets, for CI; never over the committed ones
     python -m tools.build_notebooks --check              do the committed notebooks agree with their sources?
 

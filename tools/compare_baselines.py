@@ -1,4 +1,4 @@
-"""The baselines of notebook 03 at equal budget: every baseline, reduction, dimension and measure, with 3 seeds.
+"""The baselines of lesson 06 at equal budget: every baseline, reduction, dimension and measure, with 3 seeds.
 
     python -m tools.compare_baselines                        train or load, score, write data/results/baselines*.csv
     python -m tools.compare_baselines --baselines plain,mrl  only these: the csv files then hold these alone

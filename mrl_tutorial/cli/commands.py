@@ -15,6 +15,7 @@ from mrl_tutorial.cli.explorer import page as page
 from mrl_tutorial.cli.explorer import prepare as prepare
 from mrl_tutorial.cli.lab import check_file, train_file
 from mrl_tutorial.cli.lab import lab as lab
+from mrl_tutorial.cli.panels import panel as panel
 from mrl_tutorial.cli.support import say_warnings, score, table, writable
 from mrl_tutorial.errors import InputError
 

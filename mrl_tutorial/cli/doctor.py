@@ -141,7 +141,7 @@ def hub() -> Finding:
 
 
 def widgets() -> Finding:
-    """Can this Python make a panel. Whether a browser shows it, lesson 00 tells."""
+    """Can this Python make a panel. Whether a browser shows it, the first panel of a lesson tells."""
     try:
         from mrl_tutorial import SizeCalculator
 

@@ -26,6 +26,7 @@ from mrl_tutorial.cli.arguments import (
     temperature,
     whole_number,
 )
+from mrl_tutorial.cli.panels import DIGITS, TEXTS
 from mrl_tutorial.errors import InputError
 
 BENCHMARKS = ("loss", "grid", "encode", "train", "panels", "retrieval")
@@ -170,9 +171,18 @@ VERBS = {
          "--split": {"default": "dev", "help": "which part of the task to measure (default: dev)"},
          "--out": {"metavar": "FILE", "help": "html file"}},
     ),
+    "panel": Verb(
+        "write any panel as one html file, for a projector",
+        ("name", "--task", "--model", "--out"),
+        ("trap --out trap.html", "explorer --task my-data --model my-heads --out explorer.html"),
+        {"name": {"choices": (*TEXTS, *DIGITS), "help": "which; the last four need neither task nor model"},
+         "--task": {"required": False, "default": "pydocs"}, "--model": {"default": "all-MiniLM-L6-v2"},
+         "--out": {"metavar": "FILE", "help": "html file"}},
+    ),
     "doctor": Verb("look at this machine, and say what to fix before the course runs here", (), ("",)),
     "prepare": Verb(
-        "read and embed what notebook 00 needs, so that it opens at once", ("--model",), ("", "--model my-heads")
+        "read and embed the texts that the lessons share, so that they open at once", ("--model",),
+        ("", "--model my-heads"),
     ),
     "ledger": Verb(
         "what the course found out about each claim, and where its numbers come from",

@@ -1,4 +1,4 @@
-"""What the comparison of notebook 01 says, in tables and curves.
+"""What the comparison of nested networks with other ways says, in tables and curves.
 
 An outcome is an array (S, M, N): training seed, size, tested item. Outcomes come as baseline -> measure -> outcome.
 """

@@ -1,4 +1,4 @@
-"""How far a classifier's confidence can be believed, in notebook 02."""
+"""How far a classifier's confidence can be believed, in lesson 05."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def banking(encoder: Encoder, fast: bool = False) -> Runs | None:
 
 
 def all_runs(fast: bool = False) -> dict[str, Runs]:
-    """task -> runs on digits, pydocs' modules and packages, and Banking77 where it is there: those of lesson 02."""
+    """task -> runs on digits, pydocs' modules and packages, and Banking77 where it is there: those of lesson 05."""
     digits, task = load_task("digits"), load_task("pydocs")
     task = task.smaller(500) if fast else task
     x, y = digits.splits["all"]

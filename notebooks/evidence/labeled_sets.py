@@ -1,4 +1,4 @@
-"""The labeled sets on which Matryoshka networks meet every other way to a shorter vector, as in lesson 01."""
+"""The labeled sets on which Matryoshka networks meet every other way to a shorter vector, as in lesson 03."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Compared:
 
 
 def compared(seeds: Sequence[int], fast: bool = False) -> dict[str, Compared]:
-    """Digits and pydocs' modules, and Banking77 where `$MRL_DATA` has it. fast: small budgets. What lesson 01 has
-    trained is read from the cache."""
+    """Digits and pydocs' modules, and Banking77 where `$MRL_DATA` has it. fast: small budgets. What has
+    been trained once is read from the cache."""
     digits = from_task(load_task("digits"))
     plan = NetworkConfig(dims=DIMS, width=64, hidden=64, epochs=4 if fast else 30)
     sets = {"digits": Compared("digits", digits, plan, baselines.compare_baselines(digits, plan, seeds))}

@@ -1,4 +1,4 @@
-"""Figures of notebook 05: spectra by layer, quality by way of cutting, quality against bytes."""
+"""Figures of lesson 10: spectra by layer, quality by way of cutting, quality against bytes."""
 
 from __future__ import annotations
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nbformat
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server
-from tools import build_notebooks as build
+from benchmarks.browser import chromium_page, lab_server, write_notebook
 from tools.chromium import REMEDY, find_chromium
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+TOUR = """
+import mrl_tutorial as mrl
+explorer = mrl.GridExplorer(mrl.load_task("pydocs").smaller(500), mrl.Encoder.load(), max_queries=60, layer=3, dim=128)
+explorer
+"""
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A server whose folder holds notebook 00, not yet run, with the small budget (FAST)."""
+    """A server whose folder holds a notebook with the grid explorer, not yet run."""
     if find_chromium() is None:
         pytest.skip(REMEDY)
     folder = tmp_path_factory.mktemp("lab")
-    (source,) = build.sources(["00"])
-    nbformat.write(build.read(source), folder / "tour.ipynb")
-    with lab_server(folder, {"FAST": "1"}) as server:
+    write_notebook(folder / "tour.ipynb", TOUR)
+    with lab_server(folder) as server:
         yield server
 
 

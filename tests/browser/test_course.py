@@ -11,10 +11,9 @@ import pytest
 import mrl_tutorial as mrl
 from benchmarks.browser import chromium_page, lab_server, open_and_run, wait_for
 from mrl_tutorial.panels.panel import Panel
-from tests.browser.conftest import NOTEBOOKS
 from tools import build_notebooks as build
 
-SOURCES = sorted((NOTEBOOKS / "source").glob("0[1-9]_*.py"))
+SOURCES = build.sources()
 PANELS = [name for name in mrl.__all__ if inspect.isclass(value := getattr(mrl, name)) and issubclass(value, Panel)]
 PANEL = re.compile(rf"\b({'|'.join(PANELS)})\(")
 

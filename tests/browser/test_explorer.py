@@ -134,11 +134,11 @@ def test_one_layer_and_many_models_with_long_names(tmp_path):
 
 @pytest.fixture(scope="module")
 def lab_page(lab):
-    """The course's first notebook in a JupyterLab, run to its end."""
+    """The explorer in a JupyterLab, its cell run."""
     with chromium_page(1400, 1500) as page:
         page.set_default_timeout(180_000)
         open_and_run(page, lab, "tour.ipynb")
-        wait_for(page, '.mrl button:has-text("trained here")', 15 * 60)
+        wait_for(page, ".mrl .headline", 15 * 60)
         wait_for(page, '.jp-Notebook-ExecutionIndicator[data-status="idle"]', 15 * 60)
         yield page
 

@@ -1,4 +1,4 @@
-"""The baselines of notebook 01: their measures against plain loops, what is cached, and what the report says."""
+"""The baselines of nested networks: their measures against plain loops, what is cached, and what the report says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measures of notebook 05 against their definitions, and against scikit-learn."""
+"""The measures of lesson 10 against their definitions, and against scikit-learn."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from tools import build_notebooks as build
 
 ROOT = Path(__file__).parents[2]
 
-SOURCES = sorted((ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
+SOURCES = build.sources()
+BUILT, WRITTEN = "[0-9][0-9]_*.ipynb", "[0-9][0-9]_*.py"
 
 
 def told(text: str) -> str:
@@ -40,7 +41,7 @@ def test_every_notebook_has_the_setup_cell(source):
 def clone(tmp_path):
     for name in ("tools", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("images", "__pycache__"))
-    for old in (tmp_path / "notebooks").glob("0*.ipynb"):
+    for old in (tmp_path / "notebooks").glob(BUILT):
         old.unlink()
     for source in SOURCES[:2]:  # built notebooks in step with their sources, with an output in each cell
         notebook = build.read(source)
@@ -63,28 +64,27 @@ def run(clone: Path, *args: str) -> subprocess.CompletedProcess:
 
 def test_badges_are_written_everywhere_and_written_again_for_another_address(clone):
     before = (clone / "README.md").read_text()
-    outputs = [
-        c.get("outputs") for c in nbformat.read(next((clone / "notebooks").glob("00*.ipynb")), as_version=4).cells
-    ]
+    first = clone / "notebooks" / f"{SOURCES[0].stem}.ipynb"
+    outputs = [c.get("outputs") for c in nbformat.read(first, as_version=4).cells]
     for repo in ("someone/first", "else-where/The.Course"):
         done = run(clone, repo)
         assert done.returncode == 0, done.stderr
         files = [
             clone / "README.md",
-            *(clone / "notebooks" / "source").glob("0*.py"),
-            *(clone / "notebooks").glob("0*.ipynb"),
+            *(clone / "notebooks" / "source").glob(WRITTEN),
+            *(clone / "notebooks").glob(BUILT),
         ]
         for path in files:
             text = path.read_text(encoding="utf-8")
             assert text.count("mybinder.org/v2/") == text.count("colab.research.google.com/github/") == 1, path
             assert f"/{repo}/" in text and (repo == "someone/first") == ("someone/first" in text), path
-            stem = "00_a_live_grid" if path.name == "README.md" else path.stem
+            stem = SOURCES[0].stem if path.name == "README.md" else path.stem
             assert f"labpath=notebooks%2F{stem}.ipynb" in text and f"/blob/main/notebooks/{stem}.ipynb" in text
             if path.suffix == ".py":
                 assert told(text) == f"https://github.com/{repo}"
         told_by_pyproject = tomllib.loads((clone / "pyproject.toml").read_text())["project"]["urls"]
         assert told_by_pyproject == {"Repository": f"https://github.com/{repo}"}
-    after = nbformat.read(next((clone / "notebooks").glob("00*.ipynb")), as_version=4)
+    after = nbformat.read(first, as_version=4)
     assert [c.get("outputs") for c in after.cells] == outputs
     readme = (clone / "README.md").read_text()
     assert [x for x in readme.splitlines() if x and "mybinder" not in x] == [
@@ -99,7 +99,7 @@ def test_without_an_address_there_are_no_badges(clone):
     (clone / "pyproject.toml").write_text(re.sub(r'\nRepository = ".*"', "", text))
     done = run(clone, "")
     assert done.returncode == 0 and "names no repository yet" in done.stdout and "REPO=owner/name" in done.stdout
-    for path in (clone / "README.md", *clone.glob("notebooks/*.ipynb"), *clone.glob("notebooks/source/0*.py")):
+    for path in (clone / "README.md", *clone.glob("notebooks/*.ipynb"), *clone.glob(f"notebooks/source/{WRITTEN}")):
         text = path.read_text(encoding="utf-8")
         assert "mybinder.org/v2" not in text and "/blob/main/notebooks" not in text, path
         assert path.suffix != ".py" or told(text) == ""
@@ -118,8 +118,7 @@ def test_what_is_no_address_changes_nothing(clone, repo):
 
 
 def test_a_notebook_that_differs_from_its_source_keeps_its_code_and_outputs(clone):
-    built = next((clone / "notebooks").glob("01*.ipynb"))
-    source = next((clone / "notebooks" / "source").glob("01*.py"))
+    source, built = (clone / "notebooks" / x for x in (f"source/{SOURCES[1].name}", f"{SOURCES[1].stem}.ipynb"))
     source.write_text(source.read_text() + "\n# %%\nprint('not built yet')\n")
     before = built.read_bytes()
     done = run(clone, "someone/first")

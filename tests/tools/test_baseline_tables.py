@@ -1,4 +1,4 @@
-"""The tables of notebook 03's baselines, from made-up scores."""
+"""The tables of the baselines of lesson 06, from made-up scores."""
 
 from __future__ import annotations
 

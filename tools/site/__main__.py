@@ -1,7 +1,7 @@
 """Build the course as a web site.
 
 python -m tools.site                       all of it, in site/                    (make site)
-python -m tools.site --only 00 --out DIR   some of the notebooks, in another folder
+python -m tools.site --only 01 --out DIR   some of the notebooks, in another folder
 FAST=1 python -m tools.site                notebooks that have to run first run with small budgets
 python -m tools.site --check DIR           do all links of a site lead somewhere?
 """

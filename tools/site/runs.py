@@ -31,7 +31,7 @@ class Run:
 
     @property
     def stem(self) -> str:
-        """The notebook's name, e.g. "00_a_live_grid"."""
+        """The notebook's name, e.g. "01_the_doll"."""
         return self.notebook.stem
 
 

@@ -2,9 +2,9 @@
 # # E1 · The evidence on Matryoshka representation learning
 #
 # *Matryoshka Representation Learning* (A. Kusupati and others, arXiv 2205.13147), as a blog summary tells it, claims M1 to M9.
-# They are put to the test here, one cell a claim; lessons [01](../01_mrl_basics.ipynb), [02](../02_adaptive_classification.ipynb) and
-# [06](../06_adaptive_retrieval.ipynb) teach what the words mean. The paper speaks of ImageNet; here it is 1,797 digits, 1,265 documents and, where
-# `$MRL_DATA` has it, Banking77. What the lessons have trained is read from the cache: about a minute then, five the first time.
+# They are put to the test here, one cell a claim; lessons [03](../03_does_it_work.ipynb), [05](../05_adaptive_classification.ipynb) and
+# [11](../11_adaptive_retrieval.ipynb) teach what the words mean. The paper speaks of ImageNet; here it is 1,797 digits, 1,265 documents and, where
+# `$MRL_DATA` has it, Banking77. What has been trained once is read from the cache: about a minute then, five the first time.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 % interval of the
 # difference lies above 0 and its mean is at least 0.005; *not worse* holds where the interval lies above −0.01; a claim is refuted

@@ -2,7 +2,7 @@
 # # E3 · The evidence on two-dimensional Matryoshka training
 #
 # "2D Matryoshka Training for Information Retrieval" (S. Wang and others, arXiv 2411.17299) reproduces 2DMSE and asks what
-# its parts do. Its claims R1 to R16 are settled here, one cell a claim; [lesson 04](../04_two_dimensions.ipynb) teaches the
+# its parts do. Its claims R1 to R16 are settled here, one cell a claim; [lesson 08](../08_two_dimensions.ipynb) teaches the
 # methods. The trainings were run ahead and lie in `data/results`; R8 to R12 are measured live. About two minutes.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 % interval of

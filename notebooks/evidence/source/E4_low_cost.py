@@ -2,7 +2,7 @@
 # # E4 · The evidence on low-cost Matryoshka embeddings
 #
 # M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to L3; no results of theirs are known
-# to us, so these are questions and not reported results. [Lesson 03](../03_text_embeddings.ipynb) trains the models. The stored trainings have 50 steps
+# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. The stored trainings have 50 steps
 # of 64 pairs, which is too few to settle a question, as the cells say; they show what is measured and what would do. Half a minute.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`: *better* and *not worse* need a whole interval on one side,

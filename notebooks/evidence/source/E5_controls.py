@@ -2,8 +2,8 @@
 # # E5 · The evidence on controls, and on our own claims
 #
 # What every comparison needs beside it: a plain model that is simply cut (C1), fewer bits in place of fewer numbers (C2), whitening without any
-# training (W1), documents of full depth (W2). And one claim of the course about itself (H1). Lessons [03](../03_text_embeddings.ipynb) and
-# [05](../05_pca_and_truncation.ipynb) explain the words. About a minute when lesson 05 has run, since its vectors are read from the cache.
+# training (W1), documents of full depth (W2). And one claim of the course about itself (H1). Lessons [07](../07_the_grid.ipynb) and
+# [10](../10_pca_and_truncation.ipynb) explain the words. About a minute where the vectors are in the cache, longer the first time.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 % interval of the
 # difference lies above 0 and its mean is at least 0.005; *not worse* holds where the interval lies above −0.01; a claim is refuted

@@ -1,0 +1,88 @@
+"""`mrl-tutorial panel`: one panel of the course as a page for a projector. Names of `mrl` are loaded when used."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import mrl_tutorial as mrl
+from mrl_tutorial.cli.support import writable
+
+
+def panel(args: argparse.Namespace) -> None:
+    """Write the panel's page, and say how large it is."""
+    writable(args.out)
+    title, make = (TEXTS | DIGITS)[args.name]
+    texts = (mrl.load_task(args.task).with_splits("dev"), mrl.Encoder.load(args.model)) if args.name in TEXTS else ()
+    make(*texts).save_page(args.out, title=title)
+    print(f"{args.out}: {title}; opens by double click, in full screen with F11")
+
+
+def _explorer(task: Any, encoder: mrl.Encoder) -> mrl.GridExplorer:
+    from mrl_tutorial.training.controls import Control, build
+
+    whitened = build(encoder, task, Control("whitened"), "dev")
+    return mrl.GridExplorer(task, {"plain": encoder, "whitened": whitened}, examples=24)
+
+
+def _trap(task: Any, encoder: mrl.Encoder) -> mrl.TruncationTrap:
+    parts = mrl.embed_task(task, encoder, "dev", layers=[encoder.n_layers])
+    asked, rows = task.judged("dev"), {document: i for i, document in enumerate(task.corpus)}
+    relevant = [{rows[document] for document in task.relevant(query)} for query in asked]
+    texts = [task.queries[query] for query in asked], list(task.corpus.values())
+    return mrl.TruncationTrap(parts["queries"][0], parts["documents"][0], relevant, *texts)
+
+
+def _terms(task: Any, encoder: mrl.Encoder) -> mrl.TermExplorer:
+    import torch
+
+    from mrl_tutorial.recipes.anatomy import dissect
+
+    queries, documents = (torch.tensor(encoder.encode_layers(texts[:: len(texts) // 64 + 1])) for texts in task.pairs())
+    return mrl.TermExplorer(dissect(mrl.Batch(queries, documents)))
+
+
+def _weights() -> mrl.ImportanceWeights:
+    made = mrl.ImportanceWeights()
+    for weight in (2.0, 8.0, 4.0):  # what the page can show
+        made.train(c2=weight)
+    return made
+
+
+def _digits() -> tuple[Any, Any, Any]:
+    """The digits, a nested network for them, and the rows that it has not seen."""
+    from mrl_tutorial.classification.labeled_vectors import from_task
+    from mrl_tutorial.classification.small_networks import train_networks
+
+    data = from_task(mrl.load_task("digits"))
+    train, test = data.rounds[0]
+    return data, train_networks(data.x, data.labels, [train], [[1] * 6], [0]), test
+
+
+def _cascade() -> mrl.CascadeTuner:
+    from mrl_tutorial.classification.cascade import answers
+
+    data, network, test = _digits()
+    return mrl.CascadeTuner(answers(network.probabilities(data.x[test])[0], data.labels[test], network.config.dims))
+
+
+def _map() -> mrl.PrefixMap:
+    data, network, _ = _digits()
+    vectors, labels = network.features(data.x)[0].numpy()[::3], [str(label) for label in data.labels[::3]]
+    return mrl.PrefixMap(vectors, labels, dims=(2, 4, 8, 16, 64), show=list("01345789"))
+
+
+TEXTS: dict[str, tuple[str, Any]] = {
+    "explorer": ("Every layer, every dimension", _explorer),
+    "trap": ("Cut, then normalize", _trap),
+    "spectrum": ("What a cut leaves", lambda *given: mrl.SpectrumExplorer(*given)),
+    "terms": ("Loss terms on one batch", _terms),
+    "funnel": ("A search in stages", lambda t, e: mrl.FunnelDesigner(t, {"plain": mrl.embed_task(t, e, "dev")})),
+    "lab": ("The loss lab", lambda *given: mrl.LossLab(*given)),
+}
+DIGITS: dict[str, tuple[str, Any]] = {  # from what comes with scikit-learn, or from nothing
+    "weights": ("Importance weights", _weights),
+    "cascade": ("A cascade", _cascade),
+    "map": ("Digits at every size", _map),
+    "size": ("What vectors cost", lambda: mrl.SizeCalculator(dim=64)),
+}
