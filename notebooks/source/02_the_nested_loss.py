@@ -165,7 +165,7 @@ check.nested(nested_loss)
 
 # %%
 def nested(queries, documents, dims, temperature=0.05):
-    labels, total = torch.arange(len(queries)), 0  # document i belongs to query i
+    labels, total = torch.arange(len(queries)), torch.zeros(())  # document i belongs to query i
     for d in dims:
         q = F.normalize(queries[:, :d], dim=1)  # (B, D) -> (B, d): cut, then length 1
         p = F.normalize(documents[:, :d], dim=1)  # (B, d)
@@ -175,7 +175,7 @@ def nested(queries, documents, dims, temperature=0.05):
 
 a, b = torch.randn(2, 64, 384, generator=torch.Generator().manual_seed(0))
 scores = mrl.nested_scores(a, b, DIMS)  # (7, 64, 64): the cosines at every size, from one product
-course = sum(F.cross_entropy(s / 0.05, torch.arange(64)) for s in scores)
+course = torch.stack([F.cross_entropy(s / 0.05, torch.arange(64)) for s in scores]).sum()
 print("six lines", nested(a, b, DIMS).item(), " the course's package", course.item())
 
 # %% [markdown]
@@ -313,7 +313,8 @@ check.unfair(leave_out)
 # **What to keep in mind.** A head behind a frozen model is a demonstration. It can only rearrange what MiniLM knows, it was trained once, and
 # MiniLM had met much documentation before. Whether something simpler does as well is the question of the next lesson.
 #
-# **On your own data.** `task = mrl.load_task("pairs.csv")` reads two columns, query and document; the rest of this lesson runs as it is.
+# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format, with queries for training and for the test. From
+# "Train in seconds" on, the lesson runs as it is.
 #
 # ## Where to read on
 # - Next: [does it work?](03_does_it_work.ipynb) The words are in [the glossary](../GLOSSARY.md).
