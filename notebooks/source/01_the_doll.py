@@ -11,7 +11,7 @@
 # - see what a Matryoshka embedding is, and what it saves;
 # - measure the price of cutting, for a plain model and for one that was trained to be cut.
 #
-# You need some Python and NumPy, and to have met vectors and the dot product. Core lesson, about 30 minutes.
+# You need some Python and NumPy, and you should have met vectors and the dot product. This is a core lesson and takes about 30 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -80,7 +80,7 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now the scissors. **Guess first:** with how many
+# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now take the scissors. **Guess first:** with how many
 # numbers will it lose its place?
 
 # %%
@@ -179,7 +179,7 @@ mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more 
 # %% [markdown]
 # **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
 # breaks down, and the trained one holds out longer. At 32 dimensions it reaches what plain needs almost twice as many for. It
-# is ahead at 384 as well, and that has another reason: it has seen texts of this kind in training.
+# is ahead at 384 as well, and that has another reason: it has seen texts of this kind in training. Lesson 03 takes the two apart.
 #
 # **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` and `quality` are lists of the same
 # length. Return the smallest dimension that keeps at least `share` of the quality of the whole vector.
@@ -208,7 +208,7 @@ check.smallest_dim(smallest_dim)
 # </details>
 #
 # ## Who falls first?
-# Back to the small library. Here are its dev queries that the whole vector answers with the right page, and the rank of that page at every
+# We return to the small library. Here are its dev queries that the whole vector answers with the right page, and the rank of that page at every
 # dimension. The sturdy ones come first, the fragile ones last.
 
 # %%

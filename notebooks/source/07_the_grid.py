@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 07 · The grid: what do the lower layers know?
 #
-# Monday morning, everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first one: six
-# times faster. And the search is dead. Is the meaning of a text not there yet after one layer, or is it there and something
-# **hides** it? This lesson is a detective story, and the first suspect is innocent.
+# On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first, which
+# is six times faster, and the search is dead. Is the meaning of a text not there yet after one layer, or does something **hide** it?
+# This lesson is a detective story, and the first suspect is innocent.
 #
 # In this lesson you will
 #
 # - see a model as a grid of smaller models: stop after any layer, keep any number of dimensions;
-# - find out what spoils the lower layers, and repair most of it with five lines of NumPy;
-# - train the rest in seconds, and say what each cell of the grid costs.
+# - find out what spoils the lower layers, and repair it with five lines of NumPy;
+# - see what training adds, and what each cell of the grid costs.
 #
-# You need lesson 01; lesson 02 helps. Core lesson, about 40 minutes.
+# You need lesson 01, and lesson 02 helps. This is a core lesson and takes about 40 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -42,6 +42,7 @@ import os
 import numpy as np
 import pandas as pd
 import plotly.express as px
+import torch
 from exercises import first_grid as check
 
 import mrl_tutorial as mrl
@@ -69,15 +70,15 @@ explorer
 # 2. Drag **layer** up to 6. When does the right document appear?
 # 3. Stay at layer 6 and drag **dimension** down. Which is cheaper to give up, layers or dimensions?
 #
-# As in lesson 01, quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth.
+# Quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth.
 
 # %%
 plain = mrl.evaluate_grid(task, encoder, split="dev")
 mrl.plots.grid_heatmap(plain, title="The last layer can be cut; the layers below it hardly work")
 
 # %% [markdown]
-# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never asked for embeddings: they only prepare the
-# next layer. At every dimension they reach a fraction of the top row.
+# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never asked for embeddings. They only prepare the
+# next layer.
 #
 # **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of the full model's,
 # which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
@@ -105,7 +106,7 @@ check.share(share)
 # </details>
 #
 # ## First clue: what do they find?
-# You may have noticed it in the panel. Let us count the words of the ten best documents of every query.
+# Let us count the words of the ten best documents of every query.
 
 # %%
 parts = mrl.embed_task(task, encoder, "dev")  # queries and documents, each (6 layers, texts, 384)
@@ -129,12 +130,12 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** A query is a single sentence, and the lower layers answer it with the shortest documents they have. They compare the
-# form of the texts, not what they say. So what do their vectors hold?
+# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They compare the form of the texts
+# and not what they say.
 #
 # ## Second clue: the loudest direction
 # Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance, the
-# first principal component. Here is where documents lie along it.
+# first principal component. Where do documents lie along it?
 
 # %%
 first = parts["documents"][0]  # layer 1
@@ -146,12 +147,12 @@ figure.update_xaxes(title="words in the document (each step doubles)", dtick=np.
 figure.update_yaxes(title="place along the loudest direction")
 
 # %% [markdown]
-# **What to see.** The points lie almost on a line: the direction in which layer 1 differs most tells how long a text is. That
-# is useful for a network that still has to read, and it is poison for a search.
+# **What to see.** The points lie almost on a line. The direction in which the vectors of layer 1 differ most says how long a text is, and
+# that is poison for a search.
 #
 # ## The usual suspect
-# Papers blame something else. In lower layers *all* texts look alike: the cosine of any two is high (this is called
-# **anisotropy**), since all vectors share one large part, their mean. Is that so here?
+# Papers blame something else. In lower layers the cosine of *any* two texts is high (this is called **anisotropy**), because all vectors
+# share one large part, their mean. Is that so here?
 
 # %%
 alike = [unit(q).mean(0) @ unit(x).mean(0) for q, x in zip(parts["queries"], parts["documents"])]  # mean of all cosines
@@ -167,9 +168,9 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** It is so. Below the last layer, a query's own document is only a little closer than any other. The remedy seems plain: take
-# the mean off. We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
-# is louder than another. Doing both is called **whitening**. It needs texts, but no queries and no labels.
+# **What to see.** It is so. Below the last layer, a query's own document is hardly closer than any other. So take the
+# mean off! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
+# is louder than another. **Whitening** does both. It needs texts, but no queries and no labels.
 
 # %%
 asked = {document for query in task.judged("train") for document in task.relevant(query)}
@@ -196,7 +197,25 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** Without their mean the cosines look healthy, and the search is as bad as before: the loud direction is still loud. Scaling turns it
-# down, and layer 1 comes back to life. The information was there. Doing both is best.
+# down, and layer 1 comes back to life. The meaning was there all along.
+#
+# ## The culprit
+# Why do these layers know the length so well? A transformer adds to every token a vector for its **position** in the text: first, second,
+# third. The mean over the tokens keeps the mean of those vectors, and that depends on how many there are. A bold claim, and three lines
+# test it. We give every token the same position.
+
+# %%
+nowhere = encoder.trainable_copy()  # the encoder itself stays as it is
+with torch.no_grad():
+    positions = nowhere.model.embeddings.position_embeddings.weight  # (512 positions, 384)
+    positions[:] = positions[:128].mean(0)
+
+confession = mrl.evaluate_grid(task, nowhere, layers=[1], split="dev")
+pd.Series({name: grid.at(1, 384) for name, grid in grids.items()} | {"no positions": confession.at(1, 384)}).round(3)
+
+# %% [markdown]
+# **What to see.** A model that does not know the order of its tokens is a better search engine after one layer, without any whitening. The last
+# layers need the order, so nobody would really take it away. Whitening removes its traces afterwards.
 #
 # **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors `x` of shape (N, D). The result has the same
 # shape. Its coordinates have mean 0 and variance 1 and do not correlate, and the direction with the largest variance comes first. `np.cov` and
@@ -223,14 +242,14 @@ check.whiten(whiten)
 # check.whiten(whiten)
 # ```
 #
-# The package does the same with a tenth of the mean variance mixed in, so that directions with hardly any variance are not blown up.
+# The package mixes in a tenth of the mean variance, so that directions with hardly any variance are not blown up.
 # </details>
 #
 # ## What is left for training?
-# Whitening knows nothing about queries. Training does. We leave the model as it is and put a **head** behind every layer, a
-# 384 × 384 matrix that is trained. Where training pushes is written in a **recipe**, a table of weights with a row for every layer and a
-# column for every dimension. The loss is the sum of weight times *contrastive loss* over the cells; that loss is small when a query is
-# closer to its own document than to the others in the batch.
+# Whitening knows nothing about queries. Training does. We put a **head** behind every layer of the frozen model, a 384 × 384 matrix. A
+# **recipe** says where training pushes: it is a table of weights, a row for every layer, a column for every dimension. The loss
+# is the sum over the cells of weight times *contrastive loss*, which is small when a query is closer to its own document than to the
+# others in the batch.
 
 # %%
 weights = np.ones((6, 7))  # layers 1 to 6; dimensions 8, 16, 32, 64, 128, 256, 384
@@ -243,8 +262,8 @@ shown = {name: grids[name].values[2] for name in ("plain", "whitened", "all-cell
 mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most of all in short vectors")
 
 # %% [markdown]
-# **What to see.** Whitening needs many dimensions to work. Its first directions are the ones with the largest variance, not the ones that
-# find documents. Training knows which ones do, and puts them in front. All three models go into the panel:
+# **What to see.** Whitening puts the directions with the largest variance in front, and they are not the ones that find documents. Training
+# knows which ones do. All three models go into the panel:
 
 # %%
 explorer.add("whitened", mrl.whitened(encoder, known))
@@ -257,11 +276,10 @@ explorer
 #
 # 1. Switch **model** at layer 3 and 64 dimensions. Do the documents found get longer?
 # 2. Find the cheapest cell of `all-cells` that is as good as the plain model at layer 6 and 64 dimensions.
-# 3. Choose a recipe and press **Train heads** to train your own.
+# 3. Choose a recipe beside **train heads** and press **Train**.
 #
 # ## What a cell costs
-# Two different bills are paid. **Layers** cost work each time a text is encoded. **Dimensions** cost memory and work each time vectors are stored or
-# compared.
+# There are two bills. **Layers** are paid each time a text is encoded, **dimensions** each time vectors are stored or compared.
 
 # %%
 rows = []
@@ -301,19 +319,18 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# Heads per layer share nothing, so each layer is trained by itself; lesson 08 trains the layers of the model itself. These are the 586 dev queries of one task and
-# one model, known to about ± 0.03, and one random seed. How whitening compares on other tasks is measured in
-# [evidence E5](evidence/E5_controls.ipynb), and what may be concluded from it stands in [the ledger](../LEDGER.md) under W1.
+# These are 586 queries of one task, one model and one random seed. Means are known to about ± 0.03. Other tasks are in
+# [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
-# - the lower layers of this model find short documents, because their loudest direction is the length of the text;
+# - the lower layers of this model find short documents: the mean over positions makes length their loudest direction;
 # - taking the mean off repairs the cosines and not the search; scaling, a part of whitening, repairs most of it;
 # - training adds to that, above all in short vectors;
 # - layers are paid in encoding, dimensions in memory.
 #
-# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand of your texts and no labels. Measure it before you train
-# anything: it is the control that every trained model has to beat.
+# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts and no labels. Measure it before you train anything. It is
+# the control that a trained model has to beat.
 #
 # ## Where to read on
 # [08 · Two dimensions](08_two_dimensions.ipynb) trains layers and dimensions together. Anisotropy: K. Ethayarajh (arXiv 1909.00512). Loud directions
