@@ -30,7 +30,9 @@ def test_help_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", ["tasks", "recipes", "evaluate", "train", "sweep", "lab", "export", "search", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["tasks", "recipes", "evaluate", "train", "sweep", "lab", "panel", "export", "search", "bench"]
+)
 def test_every_verb_has_help_with_examples_that_parse(capsys, verb):
     status, out, _ = run(capsys, verb, "--help")
     assert status == 0

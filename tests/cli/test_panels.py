@@ -1,0 +1,63 @@
+"""`mrl-tutorial panel`: every panel becomes one file that opens without a kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mrl_tutorial as mrl
+from mrl_tutorial.cli import panels, parser
+from mrl_tutorial.panels import prefix_map_layout
+from mrl_tutorial.panels.importance_weights import ImportanceWeights
+from mrl_tutorial.tasks.types import RetrievalTask
+from tests.helpers.tiny import WORDS, save_tiny
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch, capsys):
+    """Writes a panel of a small task and a tiny model; returns its page and what was said."""
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    corpus = {f"d{i}": " ".join(rng.choice(WORDS, 7)) for i in range(80)}
+    queries = {f"q{i}": " ".join(corpus[f"d{i}"].split()[:4]) for i in range(80)}
+    splits = {"train": list(queries)[:60], "dev": list(queries)[60:70], "test": list(queries)[70:]}
+    task = RetrievalTask("toy", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(80)}, splits)
+    monkeypatch.setattr(mrl, "load_task", {"toy": task, "digits": mrl.load_task("digits")}.__getitem__)
+    model = save_tiny(tmp_path / "model", layers=2)
+
+    def write(name: str) -> tuple[str, str]:
+        out = tmp_path / "panel.html"
+        assert parser.main(["panel", name, "--task", "toy", "--model", str(model), "--out", str(out)]) == 0
+        return out.read_text(encoding="utf-8"), capsys.readouterr().out
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["explorer", "trap", "spectrum", "terms", "funnel", "lab", "cascade", "size"])
+def test_a_panel_is_one_file(written, name):
+    page, said = written(name)
+    title = (panels.TEXTS | panels.DIGITS)[name][0]
+    assert page.count("<script") == 1 and f"standalone({name}, " in page and f"<title>{title}" in page
+    assert "opens by double click" in said and 'src="http' not in page
+
+
+def test_the_map_and_the_weights_begin_with_results(written, monkeypatch):
+    def first_two(prefixes, seed, path, progress):
+        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+
+    trained: list[float] = []
+    monkeypatch.setattr(prefix_map_layout, "compute_places", first_two)
+    monkeypatch.setattr(ImportanceWeights, "__init__", lambda self: None)
+    monkeypatch.setattr(ImportanceWeights, "train", lambda self, c2: trained.append(c2))
+    monkeypatch.setattr(ImportanceWeights, "save_page", lambda self, path, title: path)
+    assert "standalone(map, " in written("map")[0]
+    panels.DIGITS["weights"][1]()
+    assert trained == [2.0, 8.0, 4.0]
+
+
+def test_an_unknown_panel_and_a_wrong_place_are_said_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parser.main(["panel", "trpa", "--out", "x.html"])
+    assert "did you mean trap" in capsys.readouterr().err
+    assert parser.main(["panel", "size", "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
