@@ -28,10 +28,11 @@ LESSONS = (
 SOURCES = build.HERE / "source"
 GLOSSARY = build.HERE.parent / "GLOSSARY.md"
 LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:)[^)\s]+|(?<=src=\")(?!https?://|data:)[^\"]+")
-EXERCISE = re.compile(r"^\*\*Exercise \d+ · [^*]+\*\* \(\d+ minutes, [a-z ]+\)", re.M)
+EXERCISE = re.compile(r"^\*\*Exercise \d+ · [^*]+\*\* \(\d+ minutes(, [a-z ]+)?\)", re.M)
 # turns that nobody says; where a rotation is meant, "rotated"
 AWKWARD = re.compile(
-    r"\b(whoever|for certain|beyond chance|mends|goes along|turned(?! (into|off|on|out|to)\b))\b", re.I
+    r"\b(whoever|for certain|beyond chance|mends|goes along|turned(?!( \w+){0,4} (into|off|on|out|to|up|down)\b))\b",
+    re.I,
 )
 
 
@@ -58,6 +59,14 @@ def test_it_begins_with_its_title_and_the_setup_cell(lesson):
     assert "setup" in second.metadata.get("tags", ())
 
 
+def test_its_first_cell_and_the_readme_agree(lesson):
+    """On the minutes that it takes, and on whether it is optional."""
+    first, readme = build.read(lesson).cells[0].source, (build.HERE.parent / "README.md").read_text(encoding="utf-8")
+    (row,) = (line for line in readme.splitlines() if f"notebooks/{lesson.stem}.ipynb" in line)
+    assert re.search(r"(\d+) minutes", first)[1] == row.split("|")[3].strip()
+    assert ("optional" in first.lower()) == (", optional" in row)
+
+
 def test_it_leads_to_the_next_lesson_and_to_the_glossary(lesson):
     links = {link.partition("#")[0] for text in texts(lesson) for link in LINK.findall(text)}
     after = LESSONS[LESSONS.index(lesson.stem) + 1 :][:1]
@@ -65,7 +74,7 @@ def test_it_leads_to_the_next_lesson_and_to_the_glossary(lesson):
 
 
 def test_it_has_exercises_where_their_ideas_are(lesson):
-    named = [name for text in texts(lesson) for name in EXERCISE.findall(text)]
+    named = [found[0] for text in texts(lesson) for found in EXERCISE.finditer(text)]
     assert 2 <= len(named) <= 5, "write **Exercise 1 · Name** (5 minutes, easy)."
     assert [name.split()[1] for name in named] == [str(i) for i in range(1, len(named) + 1)]
 
