@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def table(recall: float, path: Path | None = None) -> pd.DataFrame:
     """Milliseconds of one query at a recall, a row for each collection."""
     rows = {}
     for part in parts(path):
-        name = part["name"].partition(",")[0].partition(":")[0]
+        name = re.split(",|:| from ", part["name"])[0]
         ms = milliseconds(part, [recall]).items()
         rows[f"{name}, {part['documents']:,} x {part['width']:,}"] = {way: values[0] for way, values in ms}
     return pd.DataFrame(rows).T
