@@ -98,6 +98,8 @@ def _painted(weights: Mapping[int, float], gains: list[float]) -> str | None:
         return f"give a dictionary with a weight for each of the sizes {list(CONFIG.dims)}."
     if min(weights.values()) <= 0:
         return "a size with weight 0 is not trained at all, so nobody can say what it lost: stay above 0."
+    if len(set(weights.values())) == 1:
+        return "all weights are equal, and only their ratios count: raise one of them."
     data, base = _digits()
     chosen = [float(weights[m]) for m in CONFIG.dims]
     found = [_trained(data, chosen, seed) for seed in SEEDS]

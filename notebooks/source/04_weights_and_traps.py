@@ -65,7 +65,7 @@ row = {name: i for i, name in enumerate(task.corpus)}
 answer = np.array([row[next(iter(task.qrels[q]))] for q in asked])  # the row of each query's right document
 
 # %% [markdown]
-# Here are the two lines, in both orders. The table follows one query, the one that the swap hurts most among those whose right document came first.
+# Here are the two lines, in both orders. Among the queries whose right document comes first, the table shows the one that the swap hurts most.
 
 
 # %%
@@ -92,12 +92,12 @@ pd.DataFrame({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Both columns look like cosines. The left one is: it is the cosine of the cut vectors. The right one is silently wrong.
-# The last row says what that costs over all queries: many right documents drop out of the first ten.
+# **What to see.** Both columns look like cosines, and only the left one holds any. The right one is silently wrong: its scores are too small, and the
+# right document is far down the list. Over all queries, a quarter fewer right documents are among the first ten.
 #
-# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a share of its own. A dot product then favors
-# documents with much of their length in front, whatever the query. The same happens in a vector database if you store normalized
-# vectors and later cut them there.
+# Why? A vector of length 1 is shorter than 1 after the cut, and every document keeps another share. A dot product then favors
+# documents with much of their length in front, whatever the query. The same happens if you store normalized vectors in a database
+# and cut them there.
 
 # %%
 some = slice(0, 60 if FAST else 200)
@@ -107,8 +107,9 @@ trap = mrl.TruncationTrap(
 trap
 
 # %% [markdown]
-# **Try this.** Drag the dimension from 384 down to 32 and watch the two upper lines part. Then choose *no normalizing*: long vectors
-# win even at full size. Last, look at *normalize, cut, distance*, which suffers much less. On the right you see why: the lengths that are left.
+# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The lengths that are left, on the
+# right, spread out as you go. Then look at *no normalizing*: long vectors win even at full size. Last, look at *normalize, cut, distance*.
+# A distance also punishes a wrong length, so it keeps up here.
 #
 # **Exercise 1 · Find the bug** (5 minutes, easy). These lines search with the first `d` numbers. Repair them.
 
@@ -149,8 +150,8 @@ check.search(search)
 #
 # $$\mathcal{L} = \sum_{m} c_m \cdot \text{loss of the first } m \text{ numbers}, \qquad c_m = 1 \text{ unless said otherwise.}$$
 #
-# Some articles turn this into a myth: short embeddings are said to hold other values than long ones, "because of the scaling factor applied to
-# each feature dimension". Look where $c_m$ stands: before a *loss*. It is used in training and then forgotten. No feature is ever multiplied by it.
+# A widely read article makes a myth of it. It says that short embeddings may hold other values than long ones, "because of the scaling factor applied to
+# each feature dimension". Look where $c_m$ stands. It multiplies a *loss*, in training, and is then forgotten. It never multiplies a feature.
 
 # %%
 long, short = encoder.encode(["a short text"])[0], encoder.encode(["a short text"], dim=8)[0]
@@ -223,7 +224,8 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** Four times the weight lifts size 2 by some points, and the others lose a few tenths of a point at most. Sixteen times the
-# weight hardly adds to that, and now size 4 pays nearly a point. A size that is already good has nothing to gain: raise size 8, and size 2 pays for nothing.
+# weight hardly adds to that, and now size 4 pays nearly a point. A size that is already good has nothing to gain. With weight 16
+# on size 8, size 8 stays where it is and size 2 loses about nine points.
 #
 # **Exercise 3 · Paint** (10 minutes, open). Size 2 is short of accuracy, the others are not. Find weights with which size 2 gains at least one and a half
 # points while no other size loses more than half a point. Then see how far you can push it. The check trains with three seeds, so give it some seconds.
@@ -268,8 +270,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** One neighbor answers both questions. Eight numbers already hold most of what this model knows of the package, and less than
-# half of what it knows of the module. From 64 numbers on little is missing in either.
+# **What to see.** One neighbor answers both questions. With eight numbers it has the right package nearly three quarters as often as with all 384,
+# and the right module less than half as often. From 64 numbers on little is missing in either.
 #
 # **Try this.** Is this the work of Matryoshka training? Put `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the
 # cell and run it again. The plain model keeps much less in its first numbers, and yet the package is ahead of the module there too.
@@ -277,7 +279,7 @@ mrl.plots.lines(
 # ## What to keep in mind
 # That coarse labels come first is mostly a matter of the labels. A rough idea is enough for 15 classes, and blind luck finds the right package more
 # often than the right module, too. Nor does it follow that the later numbers hold the details: measured alone on these texts, the first ones are ahead in both
-# (Z2 in the [ledger](../LEDGER.md)). The weights were tried on small pictures and three seeds. On ImageNet, the paper reports the same direction (M9).
+# (Z2 in the [ledger](../LEDGER.md)). The weights were tried on small pictures and three seeds. On ImageNet the paper reports the same direction (M9).
 #
 # ## In this lesson we saw
 # - Cut, then normalize. The other order gives scores that look right and rank wrong.

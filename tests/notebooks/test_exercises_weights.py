@@ -73,4 +73,5 @@ def test_painted_weights():
     equal = {2: 1, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
     assert "dictionary" in str(checks.painted({2: 4}))
     assert "above 0" in str(checks.painted({**equal, 64: 0}))
-    assert "size 2 gains +0.0" in str(checks.painted(equal))
+    assert "only their ratios" in str(checks.painted(equal))
+    assert "size 2 gains" in str(checks.painted({**equal, 64: 2}))
