@@ -132,7 +132,10 @@ mrl.plots.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** ...
+# **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The model's own
+# contrastive training pulled texts that belong together toward each other and pushed all others apart, and that spread the last layer.
+# The heads were trained in the same way, a head for each layer, and spread the early ones too. Where directions share the variance
+# evenly, PCA has little to choose from.
 #
 # **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance count for nothing.
 
@@ -177,7 +180,7 @@ def draw(ways, title):
 
 
 ways = four_ways(test["plain"])
-draw(ways, "On a plain model, four ways to cut are nearly one")
+draw(ways, "From 32 numbers on PCA is hardly better than random ones; whitening is")
 
 # %%
 documents = test["plain"]["documents"][-1]
@@ -189,7 +192,9 @@ difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
 print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# **What to see.** ...
+# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, and finds no more. From 32 numbers on, random
+# coordinates are as good as either: in a plain model the order means nothing. Whitening takes PCA's directions and makes all of them
+# count alike. *That* helps at 64 and 128, without any training. So the directions were fine; their variances were bad weights.
 #
 # ## And on a Matryoshka model?
 
@@ -198,7 +203,9 @@ trained = four_ways(test["MRL"])
 draw(trained, "After MRL the order of the coordinates means something")
 
 # %% [markdown]
-# **What to see.** ...
+# **What to see.** Random coordinates fall far behind, and the prefix is at its best: now the order does mean something. PCA and
+# whitening, fitted afterwards, add next to nothing. At 8 and 16 numbers they are behind the prefix, because they order by variance and
+# training ordered by use. The gap between prefix and random is the test of a Matryoshka model. Ask for it.
 #
 # ## Slide through all layers
 
@@ -245,46 +252,50 @@ for name, basis in bases.items():
 pd.DataFrame(rows, ["variance kept", "nDCG@10"]).T.round(3)
 
 # %%
-again, _ = code_pca(batch)
-print("the same batch twice, cosine of the columns 1, 2, 64, 128:", (u * again).sum(0)[[0, 1, 63, 127]].round(2))
+same = (u * code_pca(batch)[0]).sum(0)  # each direction's cosine with itself, from a second call
+print(f"called twice on one batch: {np.sum(same < 0)} of 128 directions point the other way")
 
 # %% [markdown]
-# **What to see.** ...
+# **What to see.** The code's columns keep as much variance as true PCA of the same batch, and find almost nothing. The directions are
+# fine: without $S$ they do as well as PCA. It is $S$ that breaks the search, since one of its values is close to 1 and the others are
+# close to 0, so that one column drowns all others. Longer vectors sharpen the softmax and give another result, which never happens to
+# PCA. And a second call on the same batch gives other signs, so the target jumps from step to step.
 #
 # ## Fewer bits
 # A vector shrinks in a second way: fewer bits a number. **int8** rounds each number to one of 255 steps, a byte in place of four.
-# **Bits** keep its sign alone, so a byte holds eight numbers. The query can stay as it is: only stored vectors cost money.
+# **Bits** keep its sign alone, so a byte holds eight numbers. The query keeps its floats: only stored vectors cost money.
 
 
 # %%
 def stored(parts):
-    """name -> bits a number, queries, documents as they come back from the store."""
-    queries, documents = parts["queries"][-1:], parts["documents"][-1:]
+    """name -> bits a number, and the documents as they come back from the store."""
+    documents = parts["documents"][-1:]
     step = np.abs(documents).max(1, keepdims=True) / 127
-    signs = np.where(documents > 0, 1.0, -1.0)
     return {
-        "float32": (32, queries, documents),
-        "int8": (8, queries, np.round(documents / step) * step),
-        "bits": (1, np.where(queries > 0, 1.0, -1.0), signs),
-        "bits, float query": (1, queries, signs),
+        "float32": (32, documents),
+        "int8": (8, np.round(documents / step) * step),
+        "bits": (1, np.where(documents > 0, 1.0, -1.0)),
     }
 
 
 rows = []
 for split, parts in {"dev": dev["MRL"], "test": test["MRL"]}.items():
-    for name, (bits, queries, documents) in stored(parts).items():
-        grid = mrl.evaluate_grid(task, embeddings={"queries": queries, "documents": documents}, split=split)
+    for name, (bits, back) in stored(parts).items():
+        grid = mrl.evaluate_grid(task, embeddings={"queries": parts["queries"][-1:], "documents": back}, split=split)
         rows += [(name, d, d * bits / 8, split, value) for d, value in zip(grid.dims, grid.values[0])]
 stores = pd.DataFrame(rows, columns=["store", "numbers", "bytes", "split", "quality"])
 stores = stores.pivot(index=["store", "numbers", "bytes"], columns="split", values="quality").reset_index()
 
 lines = {name: (group.bytes, group.test) for name, group in stores.groupby("store")}
-mrl.plots.lines(
-    [], lines, title="With few bytes, bits of many numbers beat floats of few", x_title="bytes a vector (log scale)"
-)
+figure = mrl.plots.lines(
+    [], lines, title="With few bytes, bits of many numbers beat floats of few", x_title="bytes a vector (log scale)",
+    y_range=(0, 0.65),
+)  # fmt: skip
+figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 
 # %% [markdown]
-# **What to see.** ...
+# **What to see.** int8 is float32 at a quarter of the bytes. At the same bytes, a coarse look at many numbers beats an exact look at
+# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Only the last few percent of quality need more than a bit.
 #
 # **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
 # row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
@@ -309,8 +320,8 @@ check.cheapest_store(cheapest)
 # check.cheapest_store(cheapest)
 # ```
 #
-# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. With a shortlist of bits that is reranked by int8 (lesson 11) a query reads
-# few bytes, but more are held.
+# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. Where that is still too much to read for every query, let bits choose a
+# shortlist and int8 settle its order: lesson 11.
 # </details>
 #
 # ## What to keep in mind
