@@ -158,7 +158,7 @@ mrl.SizeCalculator(width=384, dim=32)
 # **Try this**
 #
 # 1. Press **10 M × 1,024, float32**. Will it fit into your laptop? How far must you cut so that it does?
-# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply.
+# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Graph and shortlist can wait for lesson 11.)
 #
 # ## One query is not everything
 # Some queries fall early and some late, so we ask many. Now all 6,306 pages are in the library, and 586 queries are asked.
