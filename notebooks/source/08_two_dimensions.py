@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 08 · Two dimensions: training that asks for every cell
 #
-# Take an empty grid with a row for each layer and a column for each dimension, as in lesson 07. Write a number into each
-# cell that training should care about, and leave the others white. You have just written a loss. A *recipe* is such a
-# table of weights. What do the published methods paint?
+# Take an empty grid with a row for each layer and a column for each dimension. Write a number into each
+# cell that training should care about. You have just written a loss, because a *recipe* is such a table of weights. What
+# do the published methods paint?
 #
 # **You will be able to** read a two-dimensional loss as a table, say what its KL term adds, compare methods with the
 # control that belongs beside them, and recognize a spoiled training by its signature.
@@ -49,23 +49,21 @@ import mrl_tutorial as mrl
 
 FAST = os.environ.get("FAST") == "1"
 STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
-LAYERS, DIMS = range(1, 7), mrl.default_dims(384)
+LAYERS, DIMS, rng = range(1, 7), mrl.default_dims(384), np.random.default_rng(0)
 
 # %% [markdown]
 # ## A method is a table of weights
-# 2DMSE is the best-known method in two dimensions (version 1 of arXiv 2402.14776). In every step it draws one layer
-# below the last and one dimension below the full width. Run the cell again for another draw: a 1 is a cell that this
-# step trains.
+# Take 2DMSE (version 1 of arXiv 2402.14776). In every step it draws one layer below the last and one dimension below the
+# full width. A 1 is a cell that this step trains. Run the cell again for another draw.
 
 # %%
 recipe = mrl.get_recipe("2dmse-v1", 6, 384)
-step = recipe.step_weights(np.random.default_rng())["main"]
+step = recipe.step_weights(rng)["main"]
 pd.DataFrame(step.astype(int), index=LAYERS, columns=DIMS).iloc[::-1]
 
 # %% [markdown]
-# Each cell's loss is the contrastive loss of lesson 02: among all documents of the batch, a query should find its own.
-# The step's loss is the sum over the cells, each times its weight. Averaged over many draws, 2DMSE is a table like the
-# others.
+# Each cell has the contrastive loss of lesson 02: among the batch's documents, a query should find its own. The weighted
+# sum is the loss of the step. Averaged over many draws, 2DMSE is a table like the others.
 
 # %%
 names = {"mrl": "MRL", "2dmse-v1": "2DMSE", "ese": "ESE", "starbucks": "Starbucks", "all-cells": "all-cells"}
@@ -81,9 +79,8 @@ tiles(painted, bar="weight", columns=5, limits=(0, 1), title="Five methods, five
 # (arXiv 2410.13230) climbs a staircase, and *all-cells* is ours.
 #
 # ## A teacher: KL
-# The published recipes add a second kind of term. A cell below the top should *imitate* a better one, its teacher.
-# Softmax makes a distribution of each, and the Kullback-Leibler divergence says how far the student $q$ is from the
-# teacher $p$:
+# 2DMSE and Starbucks add a second kind of term. A cell should *imitate* a better one, its teacher. Softmax makes a
+# distribution of each, and the Kullback-Leibler divergence says how far the student $q$ is from the teacher $p$:
 #
 # $$\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log \frac{p_i}{q_i}$$
 #
@@ -115,7 +112,8 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** $\mathrm{KL}(p\,\|\,q)$ punishes a student that gives nothing where the teacher gives something, so the
-# best one spreads out. The other direction picks one peak and forgets the other. All published recipes put the teacher first.
+# best one spreads out. The other direction picks one peak and forgets the other. The published losses put the
+# teacher first.
 #
 # **Exercise 1 · The direction of KL** (5 minutes, easy). Write `kl_divergence(p, q)` for two NumPy arrays (N,), with
 # teacher $p$. Where $p_i = 0$, an outcome adds nothing.
@@ -141,9 +139,9 @@ check.kl(kl_divergence)
 # ```
 # </details>
 #
-# What is compared differs. In 2DMSE it is a softmax over a vector's own *coordinates*, and the teacher is the last layer,
-# cut alike. In Starbucks it is a softmax over a query's *scores* with the documents of the batch, and the teacher is the
-# full model: "this document is right, and that one is nearly as good". No label says that.
+# 2DMSE takes the softmax over a vector's own *coordinates*, and the teacher is the last layer, cut alike. Starbucks takes
+# it over a query's *scores* with the batch's documents, and the teacher is the full model. It says "this document is
+# right, and that one is nearly as good", which no label does.
 #
 # **Exercise 2 · One step of 2DMSE** (10 minutes, the idea). Write `one_step(layer, dim, n_layers, dims)`: the two weight
 # tables of a step that drew `layer` and `dim`, each of shape (n_layers, len(dims)). *main* has a 1 where the drawn layer
@@ -193,7 +191,7 @@ pd.Series(push, name="length of the gradient").round(4).to_frame()
 # nearly flat for teacher and student alike, so there is hardly anything to imitate. Scores are divided by a small
 # temperature first, and keep their peaks.
 #
-# The panel has every cell of every term. On the left are the weights, in the middle the loss, on the right the layers and
+# The panel holds every cell of every term: weights on the left, the loss in the middle, and on the right the layers and
 # coordinates where the gradient lands.
 
 # %%
@@ -208,8 +206,8 @@ display(explorer)
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
 # ## Train in seconds, as a preview
-# Now we train. Shared heads, one linear map behind all layers, take seconds. They preview what a table asks for. The
-# control comes along: whitening, as in lesson 07, without any training.
+# Shared heads, one linear map behind all layers, train in seconds. They preview what a table does. The control of lesson
+# 07 comes along: whitening, without any training.
 
 
 # %%
@@ -227,18 +225,18 @@ gains["whitened"] = measure(mrl.whitened(encoder, vectors)) - plain
 tiles(
     {name: (gain, LAYERS, DIMS) for name, gain in gains.items()},
     bar="gain in nDCG@10",
-    title="PREVIEW",
+    title="all-cells lifts every layer, and so does whitening where vectors are long",
     difference=True,
     columns=3,
 )
 
 # %% [markdown]
-# **What to see.** SEE1
+# **What to see.** MRL asks for the last layer only, and gains there, with short vectors. All-cells asks for every row and gets
+# every row. Whitening asks for nothing, and still gives as much where vectors are long.
 #
 # ## Fifty real steps, and a control
-# Heads cannot change what a layer computes. That takes *full* training of the whole model, which is slow on two cores, so
-# its results come from a file: 50 steps of 64 pairs, three seeds, test queries of pydocs. The whitened model was never
-# trained.
+# Heads cannot change what a layer computes. *Full* training of the model can. It is slow on two cores, so its results come
+# from a file: 50 steps of 64 pairs, three seeds, test queries of pydocs. The whitened model was never trained.
 
 # %%
 stored = stacks(sweep_rows("pydocs-full")[0], "pydocs")
@@ -258,16 +256,15 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 
 # %% [markdown]
 # **What to see.** Averaged over all cells of the early layers, 50 steps of 2D training double the plain model's quality or
-# more. Whitening, which has seen no query, gives more than that. Training is ahead where vectors are short: it can choose
-# what comes first, and whitening goes by variance alone. The table's first column shows the price. The full model gains
+# more. Whitening, without any training, gives them more than these 50 steps did. Training is ahead where vectors are
+# short: it can choose what comes first, and whitening goes by variance alone. The table's first column shows the price. The full model gains
 # most from *full-size* training, which spends every step on it.
 #
-# Fifty steps are a look, not a result. Nothing here was trained to its end, so the ledger says "cannot tell here" of which
-# recipe is best. Intervals are in [evidence E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
+# Nothing here was trained to its end, so the [ledger](../LEDGER.md) says "cannot tell here" of which recipe is best. Intervals are in [evidence E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
-# Three runs, each spoiled in its own way, beside the healthy *all-cells* from above: only 32 dimensions are trained; layer
-# 1 counts ten thousand times as much as any other; and 64 training pairs only, with many large steps.
+# Three spoiled runs stand beside the healthy *all-cells* from above. One trains 32 dimensions only. In one, layer 1 counts
+# ten thousand times as much as any other. And one has 64 training pairs and many large steps.
 
 # %%
 one_dimension, one_layer = np.zeros((6, 7)), np.full((6, 7), 0.01)
@@ -282,7 +279,7 @@ dev = {name: measure(run.encoder) for name, run in runs.items()}
 tiles(
     {name: (grid - plain, LAYERS, DIMS) for name, grid in dev.items()},
     bar="gain on dev",
-    title="A column, a row, or nothing on new queries: each fault has its signature",
+    title="A column, a row, or little on new queries: each fault has its signature",
     difference=True,
 )
 
@@ -294,12 +291,14 @@ for name, run in runs.items():
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# **What to see.** SEE2
+# **What to see.** The loss falls in all four runs, so it clears nobody. With one dimension, the darkest column is at 32. With one
+# layer, the darkest row is at the bottom. Neighbors profit too, because prefixes are nested and the layers share a head.
+# Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full model worse.
 #
 # **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss of
 # each step, shape (S,), and three tables (layers, dimensions) of quality: on train, on dev, and on dev before training. It
 # returns `"healthy"`, `"one dimension"`, `"one layer"`, `"overfitting"`, or `"not converging"` where the loss does not
-# fall. You choose the thresholds, and what to look at first.
+# fall. The thresholds are yours.
 
 
 # %%
@@ -329,27 +328,25 @@ check.diagnose(diagnose)
 #
 # check.diagnose(diagnose)
 # ```
-# The check's made-up runs are clearer than real ones. Try yours on the live runs: is a factor of 3 too strict?
+# The check's runs are made up and clear. Is a factor of 3 too strict for the live ones?
 # </details>
 #
 # ## What to keep in mind
-# All of this is one small model, one task and short trainings. Separately trained models, one for each cell, were ahead of
-# 2DMSE in all 48 retrieval cells of the published study (arXiv 2411.17299). If you need one size only, train that size. The [ledger](../LEDGER.md)
-# has the verdict on each claim.
+# This is one small model and one task. In the published study (arXiv 2411.17299), separately trained models, one for each
+# cell, are ahead of 2DMSE in all 48 retrieval cells. If you need one size only, train that size.
 #
 # ## In this lesson we saw
-# - A two-dimensional loss is a table of weights, and the published methods differ in what they paint.
-# - KL lets a cell imitate a better one. Its direction decides what is imitated, and over coordinates it hardly pushes.
-# - Early layers become useful when training asks for them, and the last layer pays a part of the price.
-# - Whitening belongs beside every such comparison. Here it is ahead of 50 steps of training wherever vectors are long.
-# - A spoiled training shows its kind in the loss, in train against dev, and in where the gain lies.
+# - A two-dimensional loss is a table of weights, and each method paints its own.
+# - KL lets a cell imitate a better one. Over coordinates it hardly pushes.
+# - Early layers become useful when training asks for them, at a price for the last one.
+# - Whitening belongs beside every such comparison. With long vectors it is ahead of 50 steps of training here.
+# - A spoiled training shows in the loss, in train against dev, and in where the gain lies.
 #
 # **On your own data.** `mrl.train(encoder, task, mrl.Recipe("mine", {"main": weights}))` takes any table of yours, and
 # `mrl.whitened(encoder, texts)` gives the control.
 #
 # ## Where to read on
-# - X. Li and others, *2D Matryoshka Sentence Embeddings* and *ESE: Espresso Sentence Embeddings*, versions 1 and 2 of
-#   arXiv 2402.14776; S. Wang and others, *2D Matryoshka Training for Information Retrieval*, arXiv 2411.17299; S. Zhuang
-#   and others, *Starbucks*, arXiv 2410.13230.
-# - Every word in one place: [the glossary](../GLOSSARY.md).
-# - Next: [09 · Detective story](09_detective_story.ipynb), where papers, libraries and code disagree.
+# - 2DMSE and ESE: X. Li and others, versions 1 and 2 of arXiv 2402.14776. Starbucks: S. Zhuang and others, arXiv
+#   2410.13230. 2D training for search, tested: S. Wang and others, arXiv 2411.17299.
+# - Words: [the glossary](../GLOSSARY.md).
+# - Next: [09 · Detective story](09_detective_story.ipynb).

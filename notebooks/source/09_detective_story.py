@@ -113,11 +113,11 @@ pd.DataFrame(weights, index=outputs).round(3)
 # there?
 
 # %%
-encoder = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
+first_token = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
 texts = ["sort a list", "draw a map of the world", "how to bake bread"]
-table, layer_1 = encoder.encode_layers(texts, layers=[1], embeddings=True, cache=False)
-spread = {"embedding table": np.ptp(table, axis=0).max(), "layer 1": np.ptp(layer_1, axis=0).max()}
-pd.Series(spread, name="largest difference between two texts").to_frame()
+vectors = first_token.encode_layers(texts, embeddings=True, cache=False)  # (7, 3, 384)
+spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the coordinates
+pd.Series(spread, index=outputs, name="largest difference between the texts").round(3).to_frame()
 
 # %% [markdown]
 # Exactly nothing. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The term
@@ -151,7 +151,7 @@ check.slip(slip)
 # </details>
 #
 # ## Clue 3: one name, two losses
-# Two people say that they trained with 2DMSE. One took the paper's loss, the other the best-known library's
+# Two people say that they trained with 2DMSE. One took the paper's loss, the other that of a library
 # (sentence-transformers 6.2, `Matryoshka2dLoss`, with its defaults). Did they train the same? We count which cells a
 # thousand steps ask for.
 
