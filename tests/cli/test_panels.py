@@ -8,7 +8,6 @@ import pytest
 import mrl_tutorial as mrl
 from mrl_tutorial.cli import panels, parser
 from mrl_tutorial.panels import prefix_map_layout
-from mrl_tutorial.panels.importance_weights import ImportanceWeights
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.tiny import WORDS, save_tiny
 
@@ -33,26 +32,17 @@ def written(tmp_path, monkeypatch, capsys):
     return write
 
 
-@pytest.mark.parametrize("name", ["explorer", "trap", "spectrum", "terms", "funnel", "lab", "cascade", "size"])
-def test_a_panel_is_one_file(written, name):
+@pytest.mark.parametrize("name", [*panels.TEXTS, *panels.DIGITS])
+def test_a_panel_is_one_file(written, monkeypatch, name):
+    def first_two(prefixes, seed, path, progress):  # UMAP takes a while
+        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+
+    monkeypatch.setattr(prefix_map_layout, "compute_places", first_two)
     page, said = written(name)
     title = (panels.TEXTS | panels.DIGITS)[name][0]
     assert page.count("<script") == 1 and f"standalone({name}, " in page and f"<title>{title}" in page
     assert "opens by double click" in said and 'src="http' not in page
-
-
-def test_the_map_and_the_weights_begin_with_results(written, monkeypatch):
-    def first_two(prefixes, seed, path, progress):
-        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
-
-    trained: list[float] = []
-    monkeypatch.setattr(prefix_map_layout, "compute_places", first_two)
-    monkeypatch.setattr(ImportanceWeights, "__init__", lambda self: None)
-    monkeypatch.setattr(ImportanceWeights, "train", lambda self, c2: trained.append(c2))
-    monkeypatch.setattr(ImportanceWeights, "save_page", lambda self, path, title: path)
-    assert "standalone(map, " in written("map")[0]
-    panels.DIGITS["weights"][1]()
-    assert trained == [2.0, 8.0, 4.0]
+    assert name != "weights" or '"c2": 4' in page  # it begins with a result of other weights
 
 
 def test_an_unknown_panel_and_a_wrong_place_are_said_in_one_line(tmp_path, capsys):
