@@ -8,7 +8,7 @@
 # In this lesson you will
 #
 # - see a model as a grid of smaller models: stop after any layer, keep any number of dimensions;
-# - find out what spoils the lower layers, and repair it with five lines of NumPy;
+# - find out what spoils the lower layers, and repair much of it with five lines of NumPy;
 # - see what training adds, and what each cell of the grid costs.
 #
 # You need lesson 01, and lesson 02 helps. This is a core lesson and takes about 40 minutes.
@@ -152,7 +152,7 @@ figure.update_yaxes(title="place along the loudest direction")
 # that is poison for a search.
 #
 # ## The usual suspect
-# Papers blame something else. In lower layers the cosine of *any* two texts is high (this is called **anisotropy**), because all vectors
+# The usual explanation is another one. In lower layers the cosine of *any* two texts is high (this is called **anisotropy**), because all vectors
 # share one large part, their mean. Is that so here?
 
 # %%
@@ -175,9 +175,8 @@ mrl.plots.lines(
 
 # %%
 asked = {document for query in task.judged("train") for document in task.relevant(query)}
-known = parts["documents"][
-    :, [name in asked for name in task.corpus]
-]  # of the training split: no dev query asks for them
+in_training = [name in asked for name in task.corpus]  # no dev query asks for these documents
+known = parts["documents"][:, in_training]
 white = mrl.whiten(known)  # of each layer: its mean, and a matrix that scales its directions
 
 changes = {
@@ -217,8 +216,8 @@ layer_1 = {name: mrl.evaluate_grid(library, model, layers=[1], split="dev") for 
 pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in layer_1.items()}}).round(2)
 
 # %% [markdown]
-# **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So positions are the
-# main culprit, though not the only one. Nobody would take them out of a finished model, but whitening turns down what they leave behind.
+# **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So the positions
+# did it, though not alone. Nobody would take them out of a finished model, but whitening turns down what they leave behind.
 #
 # **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors `x` of shape (N, D). The result has the same
 # shape. Its coordinates have mean 0 and variance 1 and do not correlate, and the direction with the largest variance comes first. `np.cov` and
@@ -322,8 +321,9 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# These are 586 queries of one task, one model and one random seed. Means are known to about ± 0.03. Other tasks are in
-# [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in [the ledger](../LEDGER.md).
+# These are 586 queries, one model, one seed, and means known to about ± 0.03. Every head was trained for its layer alone; training
+# all layers of a model together is lesson 08. Other tasks are in [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in
+# [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
