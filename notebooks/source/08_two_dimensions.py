@@ -181,8 +181,8 @@ task = mrl.load_task("pydocs").smaller(500) if FAST else mrl.load_task("pydocs")
 encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
 queries, documents = task.pairs("train")
 chosen = np.random.default_rng(0).choice(len(queries), 64, replace=False)
-pairs = [torch.tensor(encoder.encode_layers([side[i] for i in chosen])) for side in (queries, documents)]
-anatomy = mrl.dissect(mrl.Batch(*pairs))
+asked, answers = (torch.tensor(encoder.encode_layers([side[i] for i in chosen])) for side in (queries, documents))
+anatomy = mrl.dissect(mrl.Batch(asked, answers))
 push = {name: anatomy.cell_gradients(name)[2, DIMS.index(128)] for name in ("contrastive", "kl-features", "kl-scores")}
 pd.Series(push, name="length of the gradient").round(4).to_frame()
 
@@ -216,11 +216,11 @@ def measure(model, data=task, split="dev"):
 
 
 plain = measure(encoder)
-settings = {"heads": "shared", "steps": STEPS, "batch_size": 64}
+settings: dict = {"heads": "shared", "steps": STEPS, "batch_size": 64}
 trained = {name: mrl.train(encoder, task, name, **settings) for name in ("mrl", "all-cells")}
 gains = {name: measure(result.encoder) - plain for name, result in trained.items()}
-asked = {d for q in task.judged("train") for d in task.relevant(q)}  # whitening may see documents of the train split
-vectors = mrl.embed_task(task, encoder, "dev")["documents"][:, [d in asked for d in task.corpus]]
+seen = {d for q in task.judged("train") for d in task.relevant(q)}  # whitening may see documents of the train split
+vectors = mrl.embed_task(task, encoder, "dev")["documents"][:, [d in seen for d in task.corpus]]
 gains["whitened"] = measure(mrl.whitened(encoder, vectors)) - plain
 tiles(
     {name: (gain, LAYERS, DIMS) for name, gain in gains.items()},
@@ -231,7 +231,7 @@ tiles(
 )
 
 # %% [markdown]
-# **What to see.** MRL asks for the last layer only, and gains there, with short vectors. All-cells asks for every row and gets
+# **What to see.** MRL asks for the last layer only, and gains most there, with short vectors. All-cells asks for every row and gets
 # every row. Whitening asks for nothing, and still gives as much where vectors are long.
 #
 # ## Fifty real steps, and a control

@@ -62,7 +62,7 @@ pd.DataFrame(rows, index=dims).T
 # code explains it: these models are trained at full width and cut when they are scored. They are separate in depth alone.
 # (The same code computes Spearman's correlation. Its README says Pearson.)
 #
-# **How you would have noticed.** Two models that were trained apart never agree to three digits in a whole row.
+# **How you would have noticed.** Two models that were trained apart do not agree to three digits in a whole row.
 #
 # **Exercise 1 · The same model twice** (10 minutes, the idea). Write a check that you could run on any paper's tables.
 # `suspects(a, b, layers, same_model)` gets two tables (layers, dimensions), and booleans of that shape: where both are one
@@ -95,8 +95,8 @@ check.suspects(suspects)
 #
 # ## Clue 2: the list that is one longer
 # ESE trains layer $l$ below the last with weight $1/(1+\ln l)$. A `transformers` model of six layers returns *seven*
-# `hidden_states`. The first is the embedding table's, before any layer. The public code of ESE (AnglE 0.6.1) loops over this list from row 0
-# and stops two rows before its end. Which layers does it train?
+# `hidden_states`. The first is the embedding table's, before any layer. The public code of ESE (AnglE 0.6.1) loops over
+# this list from row 0, stops two rows before its end, and adds the last. Which layers does it train?
 
 # %%
 outputs = ["embedding table", *(f"layer {i}" for i in range(1, 7))]
@@ -117,11 +117,11 @@ first_token = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
 texts = ["sort a list", "draw a map of the world", "how to bake bread"]
 vectors = first_token.encode_layers(texts, embeddings=True, cache=False)  # (7, 3, 384)
 spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the coordinates
-pd.Series(spread, index=outputs, name="largest difference between the texts").round(3).to_frame()
+pd.Series(spread, index=outputs, name="largest difference between the texts").to_frame()
 
 # %% [markdown]
-# Exactly nothing. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The term
-# with the largest weight has nothing to learn from.
+# Exactly nothing. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The
+# largest weight below the last layer stands at a cell that has nothing to learn from.
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
@@ -167,7 +167,8 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
 # %% [markdown]
 # **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them. The
 # library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table. Neither is a
-# crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the library's.
+# crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means
+# the library's, in an older version.
 #
 # **How you would have noticed.** Count what a few hundred steps ask for, instead of reading what one step may ask for.
 #
@@ -178,13 +179,14 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
 
 # %%
 texts = list(mrl.load_task("pydocs").queries.values())[:64]
-vectors = torch.tensor(mrl.Encoder.load("all-MiniLM-L6-v2").encode_layers(texts))[..., :128]  # (6, 64, 128)
+per_layer = torch.tensor(mrl.Encoder.load("all-MiniLM-L6-v2").encode_layers(texts))[..., :128]  # (6, 64, 128)
 
 
 def pulled(detach):
-    x = vectors.clone().requires_grad_()
+    x = per_layer.clone().requires_grad_()
     teacher = (x[-1].detach() if detach else x[-1]).softmax(-1)
-    sum(F.kl_div(student.log_softmax(-1), teacher, reduction="batchmean") for student in x[:-1]).backward()
+    losses = [F.kl_div(student.log_softmax(-1), teacher, reduction="batchmean") for student in x[:-1]]
+    torch.stack(losses).sum().backward()
     return x.grad.norm(dim=(1, 2)).numpy()
 
 
