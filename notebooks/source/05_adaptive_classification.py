@@ -260,8 +260,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The cascade's line never gets above the other. Here 64 numbers are better than 256, so going on to the largest size
-# does not help hard documents. Try the plain alternative before you build anything clever.
+# **What to see.** The cascade's line never gets above the other. Here 256 numbers are no better than 64, so going on to the largest
+# size does not help hard documents. Try the plain alternative before you build anything clever.
 #
 # Would a threshold of its own for every size help? Take modules, let a *search* find the cheapest five thresholds that lose nothing on a few documents, and
 # see what they lose on all others.
