@@ -12,7 +12,7 @@ from exercises.mistakes import recognize
 from exercises.verdict import exercise
 from mrl_tutorial import InputError, load_task
 
-FEWEST = 10  # pairs
+FEWEST = 20  # pairs
 
 
 @exercise("every width is compared with the model's own full width, so the last number is always 100.")
@@ -93,5 +93,5 @@ def _cannot_be_cut(task: Any) -> str | None:
     try:
         task.with_splits("train", "test")
     except InputError as error:
-        return f"no part is left to test on ({error})"
+        return f"with so few pairs none is left to test on: give more ({error})"
     return None

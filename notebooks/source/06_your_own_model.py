@@ -63,8 +63,9 @@ if FAST:
 encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
 plain = mrl.evaluate_grid(task, encoder, layers=[6])
 
-DIMS = np.array(plain.dims)
-pd.DataFrame({"numbers": DIMS, "GB for ten million": DIMS * 4 * 10e6 / 1e9, "nDCG@10": plain.values[0]}).round(2)
+DIMS = plain.dims
+gigabytes = np.array(DIMS) * 4 * 10e6 / 1e9
+pd.DataFrame({"numbers": DIMS, "GB for ten million": gigabytes, "nDCG@10": plain.values[0]}).round(2)
 
 # %% [markdown]
 # A sixth of the vector would cost a sixth of the money, and a quarter of the quality. We can do better.
@@ -74,8 +75,8 @@ pd.DataFrame({"numbers": DIMS, "GB for ten million": DIMS * 4 * 10e6 / 1e9, "nDC
 # texts are encoded once. After that a step is a few small matrix products.
 
 # %%
-BUDGET = {"steps": 10 if FAST else 50, "batch_size": 64}
-result = mrl.train(encoder, task, "mrl", what="heads", seed=0, **BUDGET)
+STEPS = 10 if FAST else 50
+result = mrl.train(encoder, task, "mrl", what="heads", steps=STEPS, batch_size=64)
 head = result.encoder
 print(f"{result.steps} steps of 64 pairs in {result.seconds:.1f} seconds")
 
@@ -266,7 +267,7 @@ with tempfile.TemporaryDirectory() as folder:
     rows.to_csv(Path(folder) / "my.csv", index=False)
     mine = mrl.load_task(Path(folder) / "my.csv").with_splits("train", "dev", "test")
 
-own = mrl.train(encoder, mine, "mrl", what="heads", **BUDGET).encoder
+own = mrl.train(encoder, mine, "mrl", what="heads", steps=STEPS, batch_size=64).encoder
 grids = {
     name: mrl.evaluate_grid(mine, model, layers=[6]) for name, model in {"plain": encoder, "own head": own}.items()
 }
@@ -293,19 +294,14 @@ check.my_pairs(my_pairs)
 #
 # ```python
 # def my_pairs():
-#     dishes = {"pancakes": "flour, milk and eggs", "tea": "water and leaves", "toast": "bread", "porridge": "oats and milk",
-#               "omelet": "eggs and butter", "salad": "lettuce, oil and vinegar", "soup": "stock and vegetables",
-#               "risotto": "rice, stock and cheese", "pizza": "dough, tomatoes and cheese", "curry": "spices and chickpeas",
-#               "bread": "flour, yeast and salt", "jam": "fruit and sugar", "hummus": "chickpeas and sesame",
-#               "gnocchi": "potatoes and flour", "pesto": "basil, nuts and oil", "fondue": "cheese and wine",
-#               "sorbet": "fruit and ice", "noodles": "wheat and water", "dal": "lentils and spices", "cake": "sugar and eggs"}
-#     return [(f"how do I make {dish}?", f"You need {needs}.") for dish, needs in dishes.items()]
+#     queries, documents = mrl.load_task("pydocs").pairs("dev")  # in place of yours
+#     return list(zip(queries, documents))
 #
 #
 # check.my_pairs(my_pairs)
 # ```
 #
-# Twenty pairs pass the check, but a head of 147,456 numbers needs some hundreds.
+# A head has 147,456 numbers. Give it some hundreds of pairs, better some thousands.
 # </details>
 #
 # ## What to keep in mind

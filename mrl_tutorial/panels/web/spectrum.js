@@ -108,7 +108,7 @@ function spectrumChart(shown, width, slide, xTicks) {
   return chart(
     {
       name: `variance of layer ${shown.layer} along its components`, width, height: HEIGHT, x, y, drag: slide,
-      xTicks: xTicks.map((d) => [d, `${d}`]), yTicks: tens.map((v) => [v, `${v}`]), xLabel: "component (log scale)", yLabel: "variance (log scale)",
+      xTicks: xTicks.map((d) => [d, `${d}`]), yTicks: tens.map((v) => [v, v < 0.01 ? v.toExponential(0) : `${v}`]), xLabel: "component (log scale)", yLabel: "variance (log scale)",
     },
     rule(x(shown.dim), HEIGHT - 52, x(shown.dim), 30, "here"),
     ...(shown.layer === shown.last ? [] : [last, label(72, HEIGHT - 62, `dotted: layer ${shown.last}`, { class: "axis" })]), line,
