@@ -238,8 +238,8 @@ pd.DataFrame(rows).T
 # **What to see.** On digits, and on Banking77 if you have it, the cascade stays within half a point of its full size and reads a small part of the
 # numbers. On modules every number counts, and there is little to save. Charged for all sizes visited, a cascade costs nearly twice as much.
 #
-# The column *one size as good* is the plainest alternative, the smallest single size that is as accurate as the cascade. For packages it
-# is the cheaper one. Look closer:
+# The column *one size as good* is the plainest alternative, the smallest single size as accurate as the cascade. For packages it
+# is the cheaper one:
 
 # %%
 parts = [run["test"] for run in tasks["package"]["MRL-E"]]  # one for each seed
@@ -261,7 +261,7 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** The cascade's line never gets above the other. Here 256 numbers are no better than 64, so going on to the largest
-# size does not help hard documents. Try the plain alternative before you build anything clever.
+# size does not help hard documents. Try the plain alternative first.
 #
 # Would a threshold of its own for every size help? Take modules, let a *search* find the cheapest five thresholds that lose nothing on a few documents, and
 # see what they lose on all others.
@@ -328,7 +328,7 @@ check.rule(rule)
 # check.rule(rule)
 # ```
 #
-# One threshold for all sizes, the lowest that loses nothing on the held-out pictures. You could also demand a share of right answers at each size.
+# One threshold for all sizes, the lowest that loses nothing on the held-out pictures.
 # </details>
 #
 # ## What to keep in mind
