@@ -188,7 +188,7 @@ figure.update_yaxes(tickformat=".0%")
 #
 # ## The smallest width you can afford
 # Let us choose for the head. The choice is made on the *dev* queries, so that the test queries stay honest. At each width we measure
-# the loss against full width, query by query, with its interval.
+# what is lost against full width, query by query, with its interval.
 
 # %%
 widths = range(64, 385, 32)
@@ -305,12 +305,12 @@ check.my_pairs(my_pairs)
 # </details>
 #
 # ## What to keep in mind
-# MiniLM has seen documentation of code in its own training, so pydocs is not new to it. The penalty curve comes from a model that was
-# trained on pydocs alone: at full width it is a little worse at similarity than the plain one. Lesson 03 has the controls, a plain cut
+# MiniLM has seen documentation of code in its own training, so pydocs is not new to it. The penalty curve is that of
+# a model whose 50 steps saw pydocs alone: at full width it is a little worse at similarity than the plain one. Lesson 03 has the controls, a plain cut
 # and models trained for one size, that every gain should be held against.
 #
 # ## In this lesson we saw
-# - a head makes a finished model Matryoshka in seconds; training all weights gains more and costs minutes or hours;
+# - a head makes a finished model Matryoshka in seconds; training all weights gained more here, and costs minutes or hours;
 # - at one small budget the nested loss wins at short widths and pays at full width;
 # - how short a vector may be depends on the task, and the lower bound of an interval chooses the width;
 # - the result leaves as a sentence-transformers folder: cut, then normalize.
@@ -319,7 +319,8 @@ check.my_pairs(my_pairs)
 # forms of data that it reads are in [USING](../USING.md).
 #
 # ## Where to read on
-# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): these three ways, and the penalty curve.
+# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the three rows of the table, and the
+#   penalty curve.
 # - J. Yoon et al., *Matryoshka-Adaptor* (arXiv 2407.20243): heads on frozen embeddings.
 # - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608).
 # - Next: [layers too](07_the_grid.ipynb). Words: [the glossary](../GLOSSARY.md).

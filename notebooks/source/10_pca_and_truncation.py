@@ -134,8 +134,8 @@ mrl.plots.lines(
 # %% [markdown]
 # **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The model's own
 # contrastive training pulled texts that belong together toward each other and pushed all others apart, and that spread the last layer.
-# The heads were trained in the same way, a head for each layer, and spread the early ones too. Where directions share the variance
-# evenly, PCA has little to choose from.
+# The heads were trained contrastively too, one for each layer, and the early layers are spread as well. Where directions share the
+# variance evenly, PCA has little to choose from.
 #
 # **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance count for nothing.
 
@@ -192,9 +192,10 @@ difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
 print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, and finds no more. Only at 8 and 16 is PCA
-# a little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions and makes all of them
-# count alike. *That* helps at 64 and 128, without any training. So the directions were fine; their variances were bad weights.
+# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, and finds no more. Only at 8 and 16 is it a
+# little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions
+# and makes all of them count alike. *That* helps at 64 and 128, without any training. So the directions were fine, and their variances
+# were bad weights.
 #
 # ## And on a Matryoshka model?
 
@@ -204,15 +205,14 @@ draw(trained, "After MRL the order of the coordinates means something")
 
 # %% [markdown]
 # **What to see.** Random coordinates fall far behind, and the prefix is at its best: now the order does mean something. PCA and
-# whitening, fitted afterwards, add next to nothing. At 8 and 16 numbers they are behind the prefix, because they order by variance and
-# training ordered by use. The gap between prefix and random is the test of a Matryoshka model. Ask for it.
+# whitening, fitted afterwards, add next to nothing. At 8 and 16 numbers they are behind the prefix: they order by variance, and
+# training has ordered by what helps the search. The gap between prefix and random is the test of a Matryoshka model. Ask for it.
 #
 # ## Slide through all layers
 
 # %%
 dev = {name: mrl.embed_task(task, model, "dev") for name, model in models.items()}
-explorer = mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
-display(explorer)
+mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 
 # %% [markdown]
 # **Try this**
@@ -232,11 +232,11 @@ display(explorer)
 
 # %%
 last = {part: x[-1:] for part, x in test["plain"].items()}
-batch = torch.from_numpy(documents[np.random.default_rng(0).choice(len(documents), 128, replace=False)])
+batch = documents[np.random.default_rng(0).choice(len(documents), 128, replace=False)]  # (128, 384)
 
 
 def code_pca(x):
-    attention = (x.T @ x / 384**0.5).softmax(-1)  # (384, 384)
+    attention = torch.from_numpy(x.T @ x / 384**0.5).softmax(-1)  # (384, 384)
     u, s, _ = torch.svd_lowrank(attention, q=128)
     return u.numpy(), s.numpy()
 
@@ -259,8 +259,8 @@ print(f"called twice on one batch: {np.sum(same < 0)} of 128 directions point th
 # %% [markdown]
 # **What to see.** The code's columns keep as much variance as true PCA of the same batch, and find almost nothing. The directions are
 # fine: without $S$ they do as well as PCA. It is $S$ that breaks the search, since one of its values is close to 1 and the others are
-# close to 0, so that one column drowns all others. Longer vectors sharpen the softmax and give another result, which never happens to
-# PCA. And a second call on the same batch gives other signs, so the target jumps from step to step.
+# close to 0, so that one column drowns all others. Longer vectors sharpen the softmax and give other directions, which never happens
+# to PCA. And a second call on the same batch gives other signs, so the target is never twice the same.
 #
 # ## Fewer bits
 # A vector shrinks in a second way: fewer bits a number. **int8** rounds each number to one of 255 steps, a byte in place of four.
@@ -296,7 +296,7 @@ figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 
 # %% [markdown]
 # **What to see.** int8 is float32 at a quarter of the bytes. At the same bytes, a coarse look at many numbers beats an exact look at
-# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Only the last few percent of quality need more than a bit.
+# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Only the last five percent of quality or so need more than one bit a number.
 #
 # **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
 # row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
@@ -326,10 +326,10 @@ check.cheapest_store(cheapest)
 # </details>
 #
 # ## What to keep in mind
-# One corpus, one model, and that model has seen documentation of code before. PCA and whitening were fitted on the documents that are
-# searched; on few texts, or on texts of another kind, they do worse at small widths. PCA takes the mean off. Some models like that and
-# some do not, so try both (`mrl.pca(x, center=False)`). As a *target* in a loss the code's "PCA" does less harm than as a reduction,
-# because other terms train the same prefix. Verdicts with their intervals are in [the ledger](../LEDGER.md): R10, C1, C2.
+# One corpus, one model, and that model has seen documentation of code before. PCA and whitening were fitted on the thousands of
+# documents that are searched. Of $n$ texts there are at most $n - 1$ directions, so expect less from a few dozen. PCA takes the mean
+# off, which can cost quality; try both (`mrl.pca(x, center=False)`). As a *target* in a loss the code's "PCA" may do less harm than as a
+# reduction, because other terms train the same prefix. Verdicts with their intervals are in [the ledger](../LEDGER.md), R10 and C2.
 #
 # ## In this lesson we saw
 # - PCA keeps the most variance, and variance is not retrieval;
