@@ -4,7 +4,7 @@
 # Six layers, each read at seven dimensions: a grid of 42 cells. Training can push any of them up, but they share
 # parameters, so a push on one moves the others too. So far, somebody else had decided where to push. MRL pushes one
 # row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On early layers, because
-# they need it most? On short vectors? Make a guess. In a few minutes you will know.
+# they need it most? On short vectors? Make a guess.
 #
 # In this lesson you will
 #
@@ -12,8 +12,7 @@
 # - write a loss term of your own in three lines;
 # - tell a better recipe from a lucky one, and take it with you.
 #
-# You need [lesson 02](02_the_nested_loss.ipynb) and [lesson 08](08_two_dimensions.ipynb). About 30 minutes, and as long
-# as you like for the last exercise. Core.
+# You need [lesson 02](02_the_nested_loss.ipynb) and [lesson 08](08_two_dimensions.ipynb). About 30 minutes. Core.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -126,7 +125,7 @@ mrl.plots.heatmaps(
 # MRL. One matrix cannot be best for six layers at once.
 #
 # ## Break it on purpose
-# What does a weight do? Take it away and look. We paint every cell but those of the last layer.
+# What does a weight do? Take it away and look: we paint every cell but those of the last layer.
 
 
 # %%
@@ -211,8 +210,7 @@ print(f"mean over cells, minus all-cells: {less_crowd.dev.mean() - runs['all-cel
 
 # %% [markdown]
 # **What to see.** Nothing, at thirty times the weight. The start is whitened, so these vectors are not crowded any
-# more. An idea that sounds right is not yet a result. In the panel, type `crowd` under "your own term"; change the
-# function, run the cell again, and the next training takes the new one.
+# more. An idea that sounds right is not yet a result. In the panel, type `crowd` under "your own term".
 #
 # **Exercise 3 · The refused term** (8 minutes, the idea). An early layer should say what the last layer says. The term
 # below measures how far apart they are, but the lab refuses it: *term 'drift' returned shape (7, 6) for 6 layers and 7
@@ -251,8 +249,7 @@ check.drift(drift)
 # </details>
 #
 # ## Better, or lucky?
-# Here are all runs. Under the quality of a run stands its difference to another, marked ▲ or ▼ if the 95 % interval
-# over the queries leaves 0 out.
+# Here are all runs. The difference between two is marked ▲ or ▼ if its 95 % interval over the queries leaves 0 out.
 
 # %%
 lab.set(run="search box", against="all-cells")
@@ -267,8 +264,8 @@ lab
 #
 # ## Why test waits
 # Everything so far was measured on the queries called **dev**, and we chose by looking at them. Try enough recipes, and
-# one looks good by luck. That is why the **test** queries wait: you look at them once, for the recipe that you have
-# chosen. The panel's *Show test* does that.
+# one looks good by luck. So the **test** queries wait: *Show test* looks at them once, for the recipe that you have
+# chosen.
 #
 # We tried 25 recipes on dev. Ten of them only moved weights around, and none of the ten was clearly ahead of all-cells.
 # We kept three, one of each other kind: **warm** divides scores by a temperature of 0.1 in place of 0.05, **teacher**
@@ -280,9 +277,9 @@ found = pd.read_csv("../data/results/found-recipes.csv", comment="#").set_index(
 found
 
 # %% [markdown]
-# **What to see.** All three stay ahead on test, by two to six thousandths, and the intervals leave 0 out. That is real
-# and small. The course calls a recipe better from five thousandths on, which only warm-teacher reaches. And these are
-# heads: the full training of the three has not been run.
+# **What to see.** All three stay ahead on test, by two to six thousandths, and the intervals leave 0 out. That is more
+# than luck, and it is small: the course calls a recipe better from five thousandths on, and only warm-teacher gets
+# there. And these are heads. Full training of the three has not been run.
 #
 # **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary from terms to weights. The check
 # says whether it can be trained; `push("mine", **my_recipe())` trains it. Does it still lead with another seed?
@@ -298,7 +295,7 @@ check.recipe(my_recipe)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# There are many. This one is *teacher* from above: every cell but the full model also imitates the full model's scores.
+# One of many is *teacher* from above:
 #
 # ```python
 # def my_recipe():
@@ -313,7 +310,7 @@ check.recipe(my_recipe)
 # </details>
 #
 # ## Keep what wins
-# A recipe is a small text file: terms, weights, and how it was trained. It gives the same numbers elsewhere.
+# A recipe is a text file: terms, weights, and how it was trained. It gives the same numbers elsewhere.
 
 # %%
 recipe = lab.recipe("search box")
@@ -323,7 +320,7 @@ same = mrl.evaluate_grid(task, again, split="dev").values
 print("the same numbers:", np.allclose(same, search_box.dev.mean(-1), atol=1e-4))
 
 # %% [markdown]
-# The command line trains it to the same numbers too, and sentence-transformers takes it as a loss.
+# The command line gives them too, and sentence-transformers takes the recipe as a loss.
 #
 # ```
 # mrl-tutorial train --recipe my.json --task pydocs --out my-model
@@ -358,9 +355,8 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 #
 # ## In this lesson we saw
 # - A recipe is a table of weights for each term. MRL is one painted row, all-cells is a full table.
-# - Cells share parameters: a row that nobody paints falls behind, and all-cells is a compromise.
+# - Cells share parameters: all-cells is a compromise, and a row that nobody paints falls behind.
 # - A job with few cells deserves a recipe of its own.
-# - A loss term is a function from a batch to one number for each cell.
 # - Choose on dev, and look at test once.
 #
 # **On your own data.** `mrl.LossLab(mrl.load_task("pairs.csv"), mrl.Encoder.load("your-model"))` opens a lab whose runs
