@@ -60,7 +60,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 task = mrl.load_task("pydocs").smaller(700) if FAST else mrl.load_task("pydocs")
 encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
 
-explorer = mrl.GridExplorer(task, {"plain": encoder}, layer=1)
+query = "Context manager for floating-point error handling."
+explorer = mrl.GridExplorer(task, {"plain": encoder}, examples=5, query=query, layer=1)
 explorer
 
 # %% [markdown]
@@ -148,8 +149,8 @@ figure.update_xaxes(title="words in the document (each step doubles)", dtick=np.
 figure.update_yaxes(title="place along the loudest direction")
 
 # %% [markdown]
-# **What to see.** The points lie almost on a line. The direction in which the vectors of layer 1 differ most says how long a text is, and
-# that is poison for a search.
+# **What to see.** The longer the text, the lower its point. The direction in which the vectors of layer 1 differ most says how long a
+# text is, and that is poison for a search.
 #
 # ## The usual suspect
 # The usual explanation is another one. In lower layers the cosine of *any* two texts is high (this is called **anisotropy**), because all vectors
