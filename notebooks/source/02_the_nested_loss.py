@@ -236,7 +236,7 @@ def train_head(dims, temperature=0.05, steps=20 if FAST else 200):
 
 
 began = time.perf_counter()
-heads = {"plain": torch.nn.Identity(), "full size only": train_head([384]), "MRL": train_head(DIMS)}
+heads = {"MRL": train_head(DIMS), "full size only": train_head([384]), "plain": torch.nn.Identity()}
 print(f"two heads trained in {time.perf_counter() - began:.0f} seconds")
 
 # %% [markdown]

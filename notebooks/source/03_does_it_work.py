@@ -171,7 +171,7 @@ result = pd.DataFrame({"nDCG@10": pd.Series(at_32).round(3), "your place": pd.Se
 result.sort_values("nDCG@10")
 
 # %%
-curves = {name: grids[name].values[0] for name in ("plain", "PCA", "whitened", "MRL")}
+curves = {name: grids[name].values[0] for name in ("MRL", "whitened", "PCA", "plain")}
 curves["own head"] = [own[d].at(1, d) for d in DIMS]
 mrl.plots.lines(DIMS, curves, title="Short vectors need training; from 128 numbers on whitening keeps up")
 
@@ -262,7 +262,7 @@ check.between(foretell)
 
 # %%
 every = range(8, 385, 8 if FAST else 1)
-fine = {"plain": mrl.evaluate_grid(task, embeddings=parts, dims=every), "MRL": measure(mrl_head, every)}
+fine = {"MRL": measure(mrl_head, every), "plain": mrl.evaluate_grid(task, embeddings=parts, dims=every)}
 lines = {name: (every, grid.values[0]) for name, grid in fine.items()}
 figure = mrl.plots.lines(every, lines, title="Seven sizes were trained, and every size works")
 figure.add_scatter(
@@ -283,7 +283,7 @@ figure.add_scatter(
 
 # %%
 stored = table("baselines").query("task == 'pydocs'").groupby(["baseline", "reduction", "dim"]).value.mean()
-names = {"full size only": ("fixed", "prefix"), "PCA": ("fixed", "pca"), "MRL": ("mrl", "prefix")}
+names = {"MRL": ("mrl", "prefix"), "PCA": ("fixed", "pca"), "full size only": ("fixed", "prefix")}
 curves = {name: stored[key][list(DIMS)] for name, key in names.items()}
 own_models = [stored["separate 32", "prefix", 32], stored["separate 128", "prefix", 128]]
 
@@ -304,7 +304,7 @@ figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", show
 # %%
 digits = from_task(mrl.load_task("digits"))
 plan = NetworkConfig(dims=(2, 4, 8, 16, 32, 64), width=64, hidden=64, epochs=4 if FAST else 30)
-names = {"prefix": "plain", "pca": "PCA", "MRL": "MRL", "alone": "own network"}
+names = {"MRL": "MRL", "alone": "own network", "pca": "PCA", "prefix": "plain"}
 found = digit_networks.compare_baselines(digits, plan, [0], list(names), metrics=["1nn"])
 accuracy = {names[key]: found[key]["1nn"].mean((0, 2)) for key in names}
 mrl.plots.lines(
