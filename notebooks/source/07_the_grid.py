@@ -220,8 +220,8 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 # **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So the positions
 # did it, though not alone. Nobody would take them out of a finished model, but whitening turns down what they leave behind.
 #
-# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors `x` of shape (N, D). The result has the same
-# shape. Its coordinates have mean 0 and variance 1 and do not correlate, and the direction with the largest variance comes first. `np.cov` and
+# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return as many, whose
+# coordinates have mean 0 and variance 1 and do not correlate. The direction with the largest variance comes first. `np.cov` and
 # `np.linalg.eigh` do most of the work.
 
 
@@ -294,10 +294,10 @@ pd.DataFrame(rows).round(2)
 
 # %% [markdown]
 # **What to see.** Going from layer 6 to 3 halves the encoding and leaves the index as large as it was. Going from 384 to 64 dimensions shrinks the
-# index to a sixth, and encoding costs the same. If your bill is memory, cut dimensions; they are far cheaper to give up.
+# index to a sixth, and encoding costs the same. In quality, dimensions are far cheaper to give up.
 #
 # **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers in production, and want the full model for reranking. Put
-# weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Then train it and compare, or try a table of your own.
+# weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Or try a table of your own.
 
 # %%
 weights = np.zeros((6, 7))
