@@ -180,7 +180,7 @@ def draw(ways, title):
 
 
 ways = four_ways(test["plain"])
-draw(ways, "From 64 numbers on whitening leads, and PCA is no better than random")
+draw(ways, "From 64 numbers on whitening leads; the other three are close together")
 
 # %%
 documents = test["plain"]["documents"][-1]
