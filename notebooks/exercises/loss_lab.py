@@ -121,7 +121,7 @@ def recipe(make: Callable[[], Mapping[str, np.ndarray]]) -> str | None:
             return f"{name}: {problem}"
     if not np.any(found.get("main", 0)):
         return 'no cell of "main" has weight. It is the one term that knows which document answers a query.'
-    own = [term(name)(lambda batch, layers, dims: None) for name in found if name not in ("main", *TERMS)]
+    own = [term(name)(lambda batch, layers, dims: batch.queries) for name in found if name not in ("main", *TERMS)]
     try:
         terms = [{"term": name, "weights": np.asarray(w, dtype=float).tolist()} for name, w in found.items()]
         RecipeFile.of({"name": "yours", "terms": terms}).recipe(LAYERS, 384, own)
