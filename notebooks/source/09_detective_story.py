@@ -202,7 +202,8 @@ pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"lay
 #
 # ## Clue 5: a hole in an average
 # Starbucks (arXiv 2410.13230) offers six sizes, from Demi to Trenta. On average over twelve retrieval sets, the second
-# largest, Venti, is far below its smaller neighbor. Is there something wrong with ten layers and 512 dimensions?
+# largest, Venti, is far below its smaller neighbor. Is there something wrong with ten layers and 512 dimensions? (In the
+# figure, *SRL* is its loss alone, and *Starbucks* has extra pre-training on top.)
 
 # %%
 beir = published("starbucks").query("table == 'A2' and metric != 'Avg.'")
