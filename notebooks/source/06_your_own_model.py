@@ -123,7 +123,7 @@ check.percent_kept(percent_kept)
 
 # %%
 few = 3 if FAST else 8
-short = mrl.train(encoder, task, "mrl", what="full", steps=few, batch_size=16)
+short = mrl.train(encoder, task, "mrl", what="full", steps=few, batch_size=16, cache=False)
 print(f"{short.seconds / few:.2f} seconds a step of 16 pairs")
 print(
     f"loss {np.mean(short.history[:2]):.1f} in the first two steps, {np.mean(short.history[-2:]):.1f} in the last two"
