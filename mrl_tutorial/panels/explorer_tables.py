@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -98,8 +99,7 @@ class ExplorerTables:
         """
         path = self._path(name)
         if path.exists():
-            stored = np.load(path)
-            self._set(name, {metric: stored[metric] for metric in self.metrics})
+            self._set(name, dict(np.load(path)))
             return
         report = progress or (lambda done, total, label: None)
         total = len(self.layers) + 2
@@ -113,8 +113,8 @@ class ExplorerTables:
             if report(2 + done, total, f"measuring layer {layer} at every dimension") is False:
                 return
             self._measure(name, [layer], range(1, self.width + 1))
-        found: dict[str, Any] = {metric: self.tables[metric][name] for metric in self.metrics}
-        with files.whole_file(path) as temporary:
+        found: Any = {metric: self.tables[metric][name] for metric in self.metrics}
+        with suppress(OSError), files.whole_file(path) as temporary:  # a cache may be there to be read alone
             np.savez(temporary, **found)
         report(total, total, "measured")
 

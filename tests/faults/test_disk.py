@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrl_tutorial import files
+from mrl_tutorial import GridExplorer, files, load_task
 from mrl_tutorial.cli.parser import main
 from mrl_tutorial.models import encoding
 from mrl_tutorial.models.encoder import Encoder
@@ -125,7 +125,7 @@ def test_a_read_only_cache_is_no_reason_to_stop(encoder, pairs, monkeypatch, tmp
     options: dict[str, Any] = {"steps": 2, "batch_size": 8, "what": "heads"}
     want = train(encoder, str(pairs), "mrl", cache=False, **options)
     cache, touch = files.cache_dir("embeddings").parent, Path.touch
-    for part in ("training", "grids"):
+    for part in ("training", "grids", "explorer"):
         files.cache_dir(part)
 
     def read_only(path, *arguments, **given):
@@ -137,6 +137,7 @@ def test_a_read_only_cache_is_no_reason_to_stop(encoder, pairs, monkeypatch, tmp
     with pytest.warns(UserWarning, match="could not be written .*: give a place that can be written as MRL_CACHE"):
         assert train(encoder, str(pairs), "mrl", **options).history == want.history
     assert (files.remembered("grids", "a", lambda: {"x": np.arange(3)})["x"] == [0, 1, 2]).all()
+    assert GridExplorer(load_task(pairs), encoder).state["dim"] == encoder.width
 
 
 @pytest.mark.parametrize("name", ["with a space", "日本語 ü Ω", "[a]{b}*%s", "-dash", "a'quote\"", "dots.and.gz"])
