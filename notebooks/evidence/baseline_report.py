@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from evidence.baselines_on_vectors import NAMES, spread
-from evidence.curve_figures import Look, curve, curve_place, curve_x, side_by_side
+from evidence.curve_figures import Look, side_by_side
 from mrl_tutorial.evaluation.statistics import MARGIN, paired
 from mrl_tutorial.panels import plots
 
@@ -96,30 +96,3 @@ def curves(
     looks = {label(baseline): LOOKS.get(baseline, LOOKS["frozen"]) for baseline in outcomes}
     y = {"range": [low, 1.0], "showgrid": True}
     return side_by_side(dims, means, y=y, looks=looks, spread=bars, x_title="size", title=title)
-
-
-def every_size(
-    dims: Sequence[int],
-    lines: Mapping[str, np.ndarray],
-    trained: Sequence[int],
-    points: Mapping[str, np.ndarray],
-    metric: str,
-    title: str = "",
-) -> go.Figure:
-    """Quality at every size: lines (len(dims),), the trained sizes ringed on the first, and points at those alone."""
-    figure = go.Figure()
-    for name, values in lines.items():
-        look = LOOKS.get(name, LOOKS["frozen"])
-        figure.add_trace(curve(dims, np.round(values, 4), label(name), look.color, look.dash))
-    place, first = curve_place(trained), next(iter(lines.values()))
-    ring = {"size": 13, "color": "rgba(0,0,0,0)", "line": {"color": plots.INK, "width": 3}}
-    shown = {"trained sizes": (np.asarray(first)[[list(dims).index(m) for m in trained]], ring)}
-    for name, values in points.items():
-        look = LOOKS.get(name, LOOKS["frozen"])
-        shown[label(name)] = np.round(values, 4), {"symbol": look.symbol, "size": 10, "color": look.color}
-    for name, (values, marker) in shown.items():
-        figure.add_scatter(x=place, y=values, mode="markers", name=name, marker=marker, hoverinfo="skip")
-    inside = {"x": 0.99, "y": 0.05, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"}
-    figure.update_layout(**plots.style(title), height=400, legend=inside)
-    figure.update_xaxes(**curve_x(dims))
-    return figure.update_yaxes(title={"text": LABELS.get(metric, metric)}, range=[0.0, 1.0], showgrid=True)

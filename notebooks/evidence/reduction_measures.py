@@ -22,21 +22,6 @@ def code_basis(x: np.ndarray) -> Reduction:
     return Reduction('the code\'s "PCA"', x.shape[1], np.full(x.shape[1], np.nan), basis=left * values)
 
 
-def cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear centered kernel alignment of two sets of vectors of the same items, x (N, D) and y (N, E).
-
-    It is 1 where one is a rotation and scaling of the other, near 0 where their similarities have nothing in common.
-
-    Source: S. Kornblith et al., Similarity of neural network representations revisited (arXiv 1905.00414), section 3.
-    Raises InputError where they do not hold the same number of items, or one of them does not vary.
-    """
-    x, y = _centered_pair(x, y)
-    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    if own == 0:
-        raise InputError("one of the two sets does not vary: all its vectors are the same")
-    return float((np.linalg.norm(y.T @ x) ** 2) / own)
-
-
 def variance_kept(x: np.ndarray, y: np.ndarray) -> float:
     """Share of the variance of x (N, D) that a linear map can restore from y (N, k): R squared over all coordinates.
 

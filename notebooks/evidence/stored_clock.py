@@ -1,4 +1,5 @@
-"""The stored retrieval benchmark as lesson 11 shows it: milliseconds of one query, exact, by a prefix, by an index."""
+"""The stored retrieval benchmark as lesson 11 shows it: milliseconds of one query, and what makes them few: a prefix,
+fewer bits, or a graph that leaves most documents out."""
 
 from __future__ import annotations
 
@@ -13,9 +14,16 @@ import pandas as pd
 
 from mrl_tutorial.files import data_file
 
-EXACT, SCANNED = "exact search", "a prefix, scanned"
-PREFIX, WHOLE = "a prefix, in an index", "all numbers, in an index"
-SCANS = ("float32", "topk", "torch", "faiss-flat", "int8", "binary")  # engines that look at every document
+# Each way with its engines. LeanVec is in none: it shortens the vectors by itself, so it is neither whole nor a prefix.
+WAYS = {
+    "scan, float32": ("float32", "topk", "faiss-flat"),
+    "scan, int8": ("torch-int8",),
+    "scan, 2-bit codes (PQ)": ("pq",),
+    "graph, float32": ("hnsw",),
+    "graph, 8 bits or fewer": ("hnsw-int8", "vamana-lvq"),
+}
+WIDTHS = {"all numbers": False, "128 numbers": True}
+GRAPHS = ("graph, float32", "graph, 8 bits or fewer")
 
 
 def parts(path: Path | None = None) -> list[dict[str, Any]]:
@@ -25,29 +33,31 @@ def parts(path: Path | None = None) -> list[dict[str, Any]]:
     return [part for part in timed if part["rows"]]
 
 
-def milliseconds(part: dict[str, Any], recalls: Sequence[float]) -> dict[str, np.ndarray]:
-    """Median milliseconds of one query, for each recall that is asked for: of exact search in float32, of the quickest
-    scan of a prefix and the quickest index over one, both with a rerank, and of the quickest index over all numbers.
-    Ways are chosen on the tuning queries and timed on others; NaN where none reaches the recall."""
-    width, rows = part["width"], part["rows"]
-    exact = next(row["p50"] for row in rows if (row["engine"], row["dim"]) == ("float32", width))
-    found = {EXACT: np.full(len(recalls), exact)}
-    for name, prefix, scanned in ((SCANNED, True, True), (PREFIX, True, False), (WHOLE, False, False)):
-        own = [row for row in rows if (row["dim"] < width, row["engine"].startswith(SCANS)) == (prefix, scanned)]
-        found[name] = np.array([_quickest(own, recall) for recall in recalls])
-    return found
-
-
-def _quickest(rows: list[dict[str, Any]], recall: float) -> float:
-    enough = [row for row in rows if row["tune"]["recall"] >= recall]
+def milliseconds(part: dict[str, Any], recall: float, ways: Sequence[str], *, prefix: bool) -> float:
+    """Median milliseconds of one query by the quickest of some `ways`, over all numbers or over a prefix with a rerank.
+    Chosen on the tuning queries and timed on others; NaN where none reaches the recall."""
+    engines = [engine for way in ways for engine in WAYS[way]]
+    own = [row for row in part["rows"] if row["engine"] in engines and (row["dim"] < part["width"]) == prefix]
+    enough = [row for row in own if row["tune"]["recall"] >= recall]
     return float(min(enough, key=lambda row: row["tune"]["single"])["p50"]) if enough else float("nan")
 
 
+def quicker(part: dict[str, Any], recalls: Sequence[float]) -> dict[str, np.ndarray]:
+    """How many times as quick as the scan of all numbers in float32, at each recall: a byte a number, the same on a
+    prefix, and graphs over either."""
+    exact = milliseconds(part, max(recalls), ["scan, float32"], prefix=False)
+    found = {}
+    for name, ways in (("int8", ["scan, int8"]), ("graph", GRAPHS)):
+        for width, prefix in WIDTHS.items():
+            found[f"{name}, {width}"] = np.array([exact / milliseconds(part, r, ways, prefix=prefix) for r in recalls])
+    return found
+
+
 def table(recall: float, path: Path | None = None) -> pd.DataFrame:
-    """Milliseconds of one query at a recall, a row for each collection."""
-    rows = {}
+    """Milliseconds of one query at a recall: down, the ways; across, all numbers or a prefix of each collection."""
+    columns = {}
     for part in parts(path):
-        name = re.split(",|:| from ", part["name"])[0]
-        ms = milliseconds(part, [recall]).items()
-        rows[f"{name}, {part['documents']:,} x {part['width']:,}"] = {way: values[0] for way, values in ms}
-    return pd.DataFrame(rows).T
+        name = re.split(",|:| from ", part["name"])[0] + f", {part['documents']:,} x {part['width']:,}"
+        for width, prefix in WIDTHS.items():
+            columns[name, width] = {way: milliseconds(part, recall, [way], prefix=prefix) for way in WAYS}
+    return pd.DataFrame(columns)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from evidence.reduction_measures import code_basis, svd
 
-from exercises.mistakes import recognize, unit
+from exercises.mistakes import recognize
 from exercises.verdict import exercise
-from mrl_tutorial.evaluation.reduction import pca, random_dims
 
 QUESTIONS = 5
 
@@ -50,103 +48,6 @@ def pca_by_svd(function: Callable[[np.ndarray, int], np.ndarray]) -> str | None:
     if _same(got, centered @ rows[-3:].T) or _same(got, centered @ rows[::-1][:3].T):
         return "those are the directions of least variance; numpy's singular values come largest first."
     return "center the columns, take the SVD of the result, project on the first k rows of vh (its third part)."
-
-
-@exercise("one mean for both sides, taken from what is indexed, and unit length afterwards.")
-def center(function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> str | None:
-    """Exercise "center both sides": queries (Q, D), documents (N, D) to both, less the same mean, at length 1."""
-    rng = np.random.default_rng(1)
-    documents, queries = rng.normal(size=(30, 5)) + 4, rng.normal(size=(4, 5)) + 3
-    given = queries.copy(), documents.copy()
-    got = function(queries, documents)
-    if not isinstance(got, tuple) or len(got) != 2 or np.shape(got[0]) != (4, 5) or np.shape(got[1]) != (30, 5):
-        return "return two arrays, the queries (Q, D) and the documents (N, D)."
-    if not (np.array_equal(queries, given[0]) and np.array_equal(documents, given[1])):
-        return "the vectors that were passed in have changed: x -= mean works in place, x = x - mean does not."
-    mean = documents.mean(0)
-    if np.allclose(got[1], unit(documents - mean)) and np.allclose(got[0], unit(queries - mean)):
-        return None
-    if np.allclose(got[0], unit(queries - queries.mean(0))):
-        return (
-            "the queries lost their own mean. A search answers one query at a time, whose mean is itself: use the "
-            "mean of the documents for both, or the two sides no longer live in one space."
-        )
-    mistakes = {
-        "centered, but not of length 1 again: a dot product of these is no cosine.": documents - mean,
-        "normalize after centering: centering changes the lengths.": unit(documents) - unit(documents).mean(0),
-    }
-    return recognize(got[1], mistakes) or (
-        "subtract documents.mean(0) from both sides, then divide each row by its length."
-    )
-
-
-@exercise("bits choose the shortlist, floats settle its order; the floats of the rest were never read.")
-def binary_search(function: Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]) -> str | None:
-    """Exercise "bits, then floats": query (D,), documents (N, D), depth, k to the rows of the k best of a shortlist of
-    `depth` by equal signs, ordered by cosine."""
-    rng = np.random.default_rng(2)
-    documents = rng.normal(size=(300, 32))
-    for q in range(5):
-        query = documents[q] + rng.normal(size=32)
-        got = function(query, documents, 40, 10)
-        if got is None or np.shape(got) != (10,):
-            return f"for k = 10 the result must have shape (10,), row numbers; yours has {np.shape(got)}."
-        agree = ((documents > 0) == (query > 0)).sum(1)
-        short = np.argsort(-agree, kind="stable")[:40]
-        cosine = unit(documents) @ unit(query)
-        places = np.argsort(-cosine[short])[:10]
-        if np.array_equal(got, short[places]):
-            continue
-        by_product = short[np.argsort(-(documents @ query)[short])][:10]
-        mistakes = {
-            "that is the exact search, over all documents: rescore the shortlist only, or nothing is saved.": (
-                np.argsort(-cosine)[:10]
-            ),
-            "that is the shortlist in the order of its bits: sort it again, by the cosine of the floats.": short[:10],
-            "those are places within the shortlist: turn them into rows with shortlist[places].": places,
-            "rescored by the dot product: long documents win. Divide by their lengths.": by_product,
-        }
-        return recognize(got, mistakes) or (
-            "count equal signs for every document, keep the best `depth` (equal counts in the order of rows: "
-            "np.argsort(-counts, kind='stable')), then sort those by cosine."
-        )
-    return None
-
-
-def mystery(seed: int = 5) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What exercise "which of these is PCA?" shows: vectors x (N, D), and QUESTIONS outputs (N, 8), one of them PCA."""
-    rng = np.random.default_rng(seed)
-    x = (rng.normal(size=(200, 24)) * np.geomspace(2, 0.1, 24)) @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 0.5
-    makers = [svd(x), random_dims(24, seed), pca(x), code_basis(unit(x))]
-    shown = [maker.apply(x)[:, :8].astype(np.float64) for maker in makers]
-    white = shown[2] / shown[2].std(0)
-    order = rng.permutation(QUESTIONS)
-    return x, [[*shown, white][i] for i in order]
-
-
-@exercise("mean 0, no correlation, falling variances that no other rotation exceeds: that is PCA.")
-def which_is_pca(function: Callable[[np.ndarray, Sequence[np.ndarray]], int]) -> str | None:
-    """Exercise "which of these is PCA?": vectors (N, D) and candidates, each (N, k), to the number of PCA's, from 0."""
-    for seed in (5, 6, 7, 8):
-        x, candidates = mystery(seed)
-        centered = x - x.mean(0)
-        components = centered @ _right_singular(centered)[:8].T
-        want = next(i for i, y in enumerate(candidates) if _same(y, components, atol=1e-3))
-        got = function(x, candidates)
-        if got is None or isinstance(got, bool) or got != int(got) or not 0 <= got < len(candidates):
-            return f"return a number from 0 to {len(candidates) - 1}: which candidate is PCA; yours is {got!r}."
-        if got == want:
-            continue
-        y = candidates[int(got)]
-        if np.abs(y.mean(0)).max() > 1e-3:
-            return "the columns of your choice do not have mean 0: its vectors were not centered."
-        if np.abs(np.corrcoef(y.T) - np.eye(8)).max() > 1e-3:
-            return "the columns of your choice are correlated with each other, principal components never are."
-        return (
-            "your choice is centered and uncorrelated, but all its columns have the same variance: it was whitened. "
-            "PCA's columns have falling variances, together as large as any 8 columns of a rotation can have."
-        )
-    return None
 
 
 @exercise("r equal shares give r, a single direction gives 1, and what has no variance counts for nothing.")

@@ -87,7 +87,6 @@ def diagnose(function: Callable[..., str]) -> str | None:
     """Exercise "recognize the signature": (history (S,), train, dev, before (L, M) each) to one of `SIGNATURES`."""
     for name, case in _cases().items():
         got = function(*case)
-        got = "one dimension" if got == "one width" else got
         if got not in SIGNATURES:
             return f"return one of {', '.join(map(repr, SIGNATURES))}; yours is {got!r}."
         if got != name:

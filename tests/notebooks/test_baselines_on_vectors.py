@@ -119,7 +119,3 @@ def test_figures_and_tables_hold_the_means():
     }
     found = baseline_report.discordant((2,), opposite, "a", "b")
     assert len(found) == 1 and found["significant"].all()
-    whole = baseline_report.every_size(
-        range(1, 5), {"MRL": np.arange(4) / 4}, (2, 4), {"alone": np.array([0.1, 0.2])}, "1nn"
-    )
-    assert list(whole.data[1].y) == [0.25, 0.75]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from evidence.curve_figures import SHARE, Look, difference_lines, side_by_side
-from evidence.reduction_figures import front, spectra, ways
 
 from mrl_tutorial import InputError
 from mrl_tutorial.evaluation.statistics import Difference
@@ -44,22 +43,3 @@ def test_difference_lines_draw_bounds():
     assert np.allclose(trace.error_y.array, [0.1, 0.02]) and np.allclose(trace.error_y.arrayminus, [0.05, 0.01])
     with pytest.raises(InputError):
         difference_lines({"a - b": {}})
-
-
-def test_spectra_end_at_all_of_the_variance():
-    figure = spectra({"layer 1": np.array([6.0, 3.0, 1.0]), "layer 2": np.ones(3)})
-    assert np.allclose(figure.data[0].y, [0.6, 0.9, 1.0]) and np.allclose(figure.data[1].y, [1 / 3, 2 / 3, 1])
-    assert np.allclose(figure.data[0].x, np.log2([1, 2, 3]))
-
-
-def test_ways_have_one_scale_and_one_look():
-    figure = ways({"plain": {"PCA": np.array([0.1, 0.2, 0.3])}, "mrl": {"PCA": np.array([0.4, 0.5, 0.6])}}, DIMS)
-    assert figure.layout.yaxis.range == figure.layout.yaxis2.range and figure.layout.yaxis.range[1] >= 0.6
-    assert len({t.line.color for t in figure.data}) == 1
-
-
-def test_the_front_is_drawn_behind_the_points():
-    figure = front({"int8": [(8, 0.2, "8"), (64, 0.5, "64")], "float32": [(32, 0.1, "8")]}, [(8, 0.2), (64, 0.5)])
-    assert [t.name for t in figure.data] == ["front", "int8", "float32"]
-    assert list(figure.data[0].x) == [3, 6] and list(figure.data[2].x) == [5] and figure.data[1].text == ("8", "64")
-    assert list(figure.layout.xaxis.ticktext) == ["8", "16", "32", "64"]
