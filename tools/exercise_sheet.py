@@ -25,7 +25,8 @@ STYLE = """
 body { font: 11pt/1.45 Georgia, serif; max-width: 46em; margin: 2em auto; padding: 0 1em; }
 pre { font: 9pt/1.4 monospace; border: 1px solid #999; padding: .6em .8em; white-space: pre-wrap; }
 .stub { padding-bottom: 7em; }
-h2 { margin-top: 2em; border-bottom: 1px solid #999; }
+h1 { font-size: 20pt; }
+h2 { font-size: 14pt; margin-top: 2em; border-bottom: 1px solid #999; }
 section { break-inside: avoid; }
 .solutions { break-before: page; }
 @page { margin: 18mm; }

@@ -137,7 +137,8 @@ def test_a_read_only_cache_is_no_reason_to_stop(encoder, pairs, monkeypatch, tmp
     with pytest.warns(UserWarning, match="could not be written .*: give a place that can be written as MRL_CACHE"):
         assert train(encoder, str(pairs), "mrl", **options).history == want.history
     assert (files.remembered("grids", "a", lambda: {"x": np.arange(3)})["x"] == [0, 1, 2]).all()
-    assert GridExplorer(load_task(pairs), encoder, split="all").state["dim"] == encoder.width
+    searched = load_task(pairs).as_retrieval("all")
+    assert GridExplorer(searched, encoder, split="all").state["dim"] == encoder.width
 
 
 @pytest.mark.parametrize("name", ["with a space", "日本語 ü Ω", "[a]{b}*%s", "-dash", "a'quote\"", "dots.and.gz"])
