@@ -60,11 +60,6 @@ def curve_x(dims: Sequence[int], every: int = 1) -> dict[str, Any]:
     return {"title": {"text": "dimension (log scale)"}, **places, "range": [low - 0.1, high + 0.15], "showgrid": True}
 
 
-def curve_y(metric: str, high: float) -> dict[str, Any]:
-    """The axis of a quality from 0 to `high`; it is fixed, so that two layers can be compared."""
-    return {"title": {"text": plots.metric_title(metric)}, "range": [-0.02 * high, 1.08 * high], "showgrid": True}
-
-
 def side_by_side(
     dims: Sequence[int],
     panels: Mapping[str, Lines],
