@@ -1,7 +1,4 @@
-"""Checks of lesson 07: read a grid, whiten vectors, write a recipe.
-
-`truncate` and the last function are those of the old lesson 00.
-"""
+"""Checks of lesson 07: read a grid, whiten vectors, write a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exercises.doll import truncate as truncate
 from exercises.mistakes import recognize
 from exercises.verdict import exercise
 from mrl_tutorial.grid import Grid, default_dims
@@ -102,22 +98,3 @@ def recipe(found: Recipe, n_layers: int, width: int, *, layer: int) -> str | Non
     others = grid.copy()
     others[layer - 1], others[-1, -1] = 0, 0
     return "other cells have weights too; set only the ones asked for." if others.any() else None
-
-
-@exercise("the smallest dimension that is enough, measured against the full model.")
-def smallest_dim(function: Callable[[Grid, int, float], int]) -> str | None:
-    """Exercise "how far can I cut": (grid, layer, share) to the smallest dimension that keeps that share of the
-    quality."""
-    values = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.46, 0.44, 0.5]])
-    grid = Grid("made up", "made up", "ndcg@10", "dev", (1, 2), (8, 16, 32, 64), values)
-    for layer, share, want in [(2, 0.9, 16), (2, 0.3, 8), (2, 1.0, 64), (1, 0.2, 8), (1, 0.7, 64)]:
-        got = function(grid, layer, share)
-        if got == want:
-            continue
-        own_best = "measure against the full model (last layer, full width), not against this layer's own best. "
-        return (
-            f"on a made-up grid, layer {layer} first reaches a share of {share} of {values[-1, -1]} "
-            f"at dimension {want}, yours says {got}. {own_best if layer == 1 else ''}"
-            "Quality need not rise with every step: take the smallest that is enough."
-        )
-    return None

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from exercises import doll, first_grid
 
+import mrl_tutorial as mrl
+
 
 def normalize(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -146,3 +148,12 @@ def test_whiten(wrong, message):
 
 def test_whiten_takes_any_way_to_principal_components():
     assert first_grid.whiten(lambda x: of_length_1(x) * np.sqrt(len(x) - 1))
+
+
+def test_recipe():
+    weights = np.zeros((6, 7))
+    weights[2] = weights[5, 6] = 1
+    assert "row 1" in str(first_grid.recipe(mrl.Recipe("off by one", {"main": weights}), 6, 384, layer=2))
+    weights[1] = 1
+    assert "other cells" in str(first_grid.recipe(mrl.Recipe("too many", {"main": weights}), 6, 384, layer=2))
+    assert "list" in str(first_grid.recipe([], 6, 384, layer=2))
