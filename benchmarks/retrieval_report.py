@@ -20,8 +20,8 @@ COLUMNS = ("recall", "queries/s", *TIMES, "recall", "p50 ms", "p95 ms", *TIMES, 
 
 
 def chosen(rows: list[dict], way: str, race: str, target: float) -> dict[str, Any] | None:
-    """Of one way's rows the quickest in a race ("single" or "batch") that reaches the target on the tuning queries, with
-    some room, so that it is reached on other queries too."""
+    """Of one way's rows the quickest in a race ("single" or "batch") that reaches the target on the tuning queries, and
+    a little more, so that it is reached on other queries too."""
     enough = [row for row in rows if row["way"] == way and row["tune"]["recall"] >= min(1, target + ROOM)]
     return min(enough, key=lambda row: row["tune"][race]) if enough else None
 

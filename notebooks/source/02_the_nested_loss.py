@@ -2,9 +2,9 @@
 # # 02 · The nested loss: six lines that make a doll
 #
 # Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the search picks the
-# wrong one. How do you tell a model that it should have known better? And how do you tell it so for *every* size of its vector at once?
+# wrong one. How do you teach a model to know better? And how do you teach it that at *every* size of its vector at once?
 #
-# **You will** compute the loss that trains embedding models by hand, extend it to all sizes in six lines, and train
+# **You will** write the loss that trains embedding models by hand, extend it to all sizes in six lines, and train
 # with it in seconds. You need [lesson 01](01_the_doll.ipynb) and some PyTorch. About 35 minutes. Core.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
@@ -66,14 +66,14 @@ display(pd.DataFrame({"query": queries, "document": documents}, index=four))
 pd.DataFrame(cosines.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** The right ones are on the diagonal. "Return the maximum of an array" prefers the document of `argmax`, 0.58 against
-# 0.44. The other three are right. So training should push the 0.44 up and the 0.58 down. But how hard, and what about the rest?
+# **What to see.** Each query's own document is on the diagonal. The query of `max` prefers the document of `argmax`, 0.58 against
+# 0.44. The other three find their own. So training should push the 0.44 up and the 0.58 down. But how hard, and what about the rest?
 #
 # ## A loss by hand
 # Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that small differences count.
-# Exponentials turn them into shares that add up to 1, as in any classifier (*softmax*). The loss is minus the logarithm of the right share.
-# This **contrastive loss** is called *InfoNCE*, and the other queries' documents are its *in-batch negatives*. They cost nothing:
-# they are encoded anyway.
+# Take exponentials and divide each by the sum of its row, as in any classifier (*softmax*). Now every row holds shares that add up to 1.
+# The loss is minus the logarithm of the right share, averaged over the rows. This **contrastive loss** is called *InfoNCE*. The other
+# queries' documents are its *in-batch negatives*. They cost nothing, because they are encoded anyway.
 #
 # The next cell also asks PyTorch for the gradient. It says how hard each cosine is pushed.
 
@@ -90,7 +90,7 @@ print("by hand", loss.item(), " PyTorch", F.cross_entropy(cosines / 0.05, torch.
 
 # %% [markdown]
 # **What to see.** The first table has the shares, the second the push: plus is "closer", minus is "further away". Nearly all of it goes
-# to the one row that is wrong. Rows that are right already are left in peace. PyTorch's cross-entropy gives the same loss,
+# to the one row that is wrong. Rows that are right already are hardly touched. PyTorch's cross-entropy gives the same loss,
 # with document $i$ as the class of query $i$.
 #
 # **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: bring the rows to length 1, then
@@ -130,10 +130,10 @@ with torch.no_grad():
 pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Everything looks like everything. Nobody ever asked these 8 numbers to tell four functions apart. The cure is to ask.
+# **What to see.** Now only `std` finds its own document. Nobody ever asked these 8 numbers to tell functions apart. The cure is to ask.
 #
-# **Exercise 2 · The nested loss** (10 minutes, the idea). Make one loss out of many: for every size in `dims`, the contrastive loss of the
-# first `d` numbers. Add them up.
+# **Exercise 2 · The nested loss** (10 minutes, the idea). For every size `d` in `dims`, take the contrastive loss of the first `d`
+# numbers, and add all these losses up.
 
 
 # %%
@@ -160,8 +160,8 @@ check.nested(nested_loss)
 # </details>
 #
 # ## The six lines
-# This is all there is to Matryoshka training. There is no new layer and no new parameter. The first 8 numbers are in all seven
-# sums, the last 128 in only one, so what matters most moves to the front.
+# This is all there is to Matryoshka training. There is no new layer and no new parameter. The first 8 numbers take part in all
+# seven losses, the last 128 in only one, so what matters most moves to the front.
 
 
 # %%
@@ -181,7 +181,7 @@ print("six lines", nested(a, b, DIMS).item(), " the course's package", course.it
 
 # %% [markdown]
 # sentence-transformers, the library that most people train with, calls InfoNCE `MultipleNegativesRankingLoss` and wraps it in `MatryoshkaLoss`.
-# It expects a model, so we hand it one whose texts are vectors already.
+# It expects a model, so we hand it one that simply returns the vectors it is given.
 
 
 # %%
@@ -255,13 +255,13 @@ curves = {name: quality(head) for name, head in heads.items()}
 mrl.plots.lines(DIMS, curves, title="Same pairs, same steps: the nested loss lifts the short vectors")
 
 # %% [markdown]
-# **What to see.** At 16 numbers MRL finds about twice as much as the plain vectors. The head that was trained at full size has learned something
-# too, as its right end shows, but its first numbers are hardly better than before. And at full size MRL gives up next to nothing.
+# **What to see.** At 16 numbers MRL scores about twice as high as the plain vectors. The head that was trained at full size learned something
+# too, as the right end of its line shows, but its first numbers are hardly better than before. At full size MRL gives up next to nothing.
 #
 # **Try this.** Add a line for `train_head(DIMS, temperature=0.5)`. Which end of the curve suffers? Add one for `train_head([8])`, and look at
 # size 8.
 #
-# And our four functions? They were among the training pairs, so this is a picture, not a test.
+# And our four functions? They were among the training pairs, so take this as an illustration, not a test.
 
 # %%
 with torch.no_grad():
@@ -270,21 +270,22 @@ with torch.no_grad():
 pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Before, only `std` found its document with 8 numbers. Now most of them do, if narrowly: 8 numbers are few.
+# **What to see.** Before, only `std` found its document with 8 numbers. Now most of them do, some only just. Eight numbers are few.
 #
 # ## When the wrong document is right
-# We took the other queries' documents for wrong. Which documents does "Return the maximum of an array" like best?
+# So far we treated every other query's document as wrong. Which documents does "Return the maximum of an array" like best?
 
 # %%
 near = (F.normalize(train_d, dim=1) @ q[0]).topk(4).indices.tolist()
 pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_documents[i] for i in near]})
 
 # %% [markdown]
-# **What to see.** The maximum of a DataFrame, the maximum of a matrix: a reader would accept them. When one of them is in the same batch, the loss
-# pushes it away all the same. Such a pair is a **false negative**.
+# **What to see.** Two of them are about the maximum of a DataFrame and of a matrix, and a reader would accept both. When one of them is in the same
+# batch, the loss pushes it away all the same. Such a pair is a **false negative**.
 #
-# **Exercise 3 · Unfair negatives** (10 minutes, open). From a batch's cosines, decide which cells the loss should leave out. Invent
-# your own rule. The check has planted documents that answer as well as the right one, and hard but fair negatives.
+# **Exercise 3 · Unfair negatives** (10 minutes, open). Invent a rule that says, from the cosines alone, which cells the loss should leave out.
+# In the check's batch some documents answer as well as the query's own, and others are hard but fair negatives. Leave out at least three quarters of
+# the first, and keep at least three quarters of the second and nearly all of the rest.
 
 
 # %%
@@ -307,18 +308,18 @@ check.unfair(leave_out)
 # check.unfair(leave_out)
 # ```
 #
-# "As good as the query's own document" is a rule that many use; see GISTEmbed (arXiv 2402.16829), where a second model
-# judges. `scores.masked_fill(mask, -torch.inf)` then takes the cells out of the softmax.
+# The rule is "nearly as good as the query's own document or better". GISTEmbed (arXiv 2402.16829) uses one like it, with a second model
+# as the judge. `scores.masked_fill(mask, -torch.inf)` then takes the cells out of the softmax.
 # </details>
 #
 # ## In this lesson we saw
-# - a batch is a quiz: every query picks its document among those of all the others, and the loss pushes where it is unsure;
-# - the nested loss is that loss once for every size, cut first and normalized then, all added up;
-# - six lines equal the package and sentence-transformers;
-# - one matrix and 200 steps are enough to reorder frozen vectors so that the first numbers count most.
+# - a batch is a quiz: every query has to pick its own document out of the batch, and the loss pushes where it is unsure;
+# - the nested loss adds up that loss for every size, and each prefix is normalized after the cut;
+# - our six lines give the same number as the package and sentence-transformers;
+# - one matrix and 200 steps are enough to rearrange frozen vectors so that the first numbers count most.
 #
 # **What to keep in mind.** A head behind a frozen model is a demonstration. It can only rearrange what MiniLM knows, it was trained once, and
-# MiniLM had met much documentation before. Whether something simpler does as well is the question of the next lesson.
+# MiniLM had seen docstrings before. The next lesson asks whether something simpler does as well.
 #
 # **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format, with queries for training and for the test. From
 # "Train in seconds" on, the lesson runs as it is.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 11 · Adaptive retrieval: search short, decide long
 #
-# Your search works, and now somebody brings ten million documents. One query comes in. Before it is answered, the machine has
-# to read every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? The first cell
-# writes the bill. Then we make it smaller and keep the answers.
+# Your search works, and then the collection grows to ten million documents. To answer one query, the machine has to read
+# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? The first cell writes the
+# bill. Then we make it smaller and keep the answers.
 #
 # **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, build it with
 # FAISS and Milvus, and learn when none of this helps.
@@ -62,8 +62,9 @@ def bill(d):
 pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
-# **What to see.** Your machine timed made-up vectors, scaled up to ten million. The full vectors fill a laptop's memory. With
-# 64 numbers both columns fall to about a sixth. But lesson 01 showed what a cut does to the answers.
+# **What to see.** We timed a few made-up vectors on your machine and multiplied up to ten million. The full vectors would fill
+# a laptop's memory. With 64 numbers the gigabytes fall to a sixth, and the time falls with them. But lesson 01 showed what
+# a cut does to the answers.
 #
 # ## Search short, decide long
 # We can have both. The short vectors throw out the hopeless documents, and the long ones decide among the few that
@@ -99,15 +100,15 @@ final = listed[np.argsort(-long)]  # the same 20, best first
 pd.DataFrame({"shortlist, by 16": names[listed[:10]], "reranked, by 384": names[final[:10]]}, range(1, 11))
 
 # %% [markdown]
-# **What to see.** We asked for the "Discrete Fourier transform matrix". Sixteen numbers know that this is about Fourier
-# transforms and matrices. The right answer, `scipy.linalg.dft`, is only eighth. The full vectors put it first.
+# **What to see.** We asked for the "Discrete Fourier transform matrix". Sixteen numbers are enough to find Fourier transforms
+# and matrices, but the right answer, `scipy.linalg.dft`, is only eighth. The full vectors put it first.
 #
-# So the order of the shortlist does not matter. It only has to *contain* the right document. What it misses is gone, because
-# the second step never looks elsewhere.
+# So the order of the shortlist does not matter. It only has to *contain* the right document. A document that it misses is
+# lost, because the second step never looks elsewhere.
 #
-# **Exercise 1 · Two stages** (10 minutes, medium). Now for many queries. Neither queries (B, D) nor documents (N, D) are
-# normalized. Shortlist `depth` documents by the first `ds` numbers, and return the rows (B, k) of the best `k` of them by all
-# numbers, best first. Cut, then normalize.
+# **Exercise 1 · Two stages** (10 minutes, medium). Do this for many queries at once. Neither the queries (B, D) nor the
+# documents (N, D) are normalized. For each query, shortlist `depth` documents by their first `ds` numbers. Return the rows
+# (B, k) of the best `k` of them by all numbers, best first. Remember: cut, then normalize.
 
 
 # %%
@@ -137,12 +138,12 @@ check.two_stages(two_stages)
 # check.two_stages(two_stages)
 # ```
 #
-# The second `argsort` gives places in the shortlist, and `listed[...]` makes documents of them.
+# The second `argsort` gives places in the shortlist, and `listed[...]` translates them to rows of the corpus.
 # </details>
 #
 # ## How long must the shortlist be?
-# Take the ten documents that the full vectors find, and look up their places in the ranking by $D_s$ numbers. A shortlist of
-# length $K$ holds those at place $K$ or better. The share that it holds is its **recall**.
+# Take the ten documents that the full vectors find, and look up their places in the ranking by the first $D_s$ numbers. A
+# shortlist of length $K$ holds those at place $K$ or better. The share of the ten that it holds is its **recall**.
 
 
 # %%
@@ -161,16 +162,16 @@ def places(split, d):
 
 truth, depths = full_ten(queries), [10, 20, 50, 100, 200, 400, 800]
 recall = {f"{d} numbers": [(places("dev", d) <= k).mean() for k in depths] for d in (128, 64, 32, 16)}
-title = "Halve the prefix, and the shortlist must grow several times"
+title = "Halve the prefix, and you need a shortlist several times as long"
 mrl.plots.lines(depths, recall, title=title, x_title="length of the shortlist, K", y_title="recall of the ten")
 
 # %% [markdown]
-# **What to see.** With 128 numbers a list of 50 holds nearly everything. With 16 numbers even 800 documents miss some. A
-# shorter prefix makes the first step cheaper and the second one dearer. The cheapest pair lies in between.
+# **What to see.** With 128 numbers a list of 50 holds nearly everything. With 16 numbers even a list of 800 misses some. A
+# shorter prefix makes the first step cheaper and the second one dearer, so the cheapest pair lies in between.
 #
 # ## What it costs
 # Comparing two vectors of $d$ numbers takes $d$ *multiply-adds*. Exact search needs $N \cdot D$ of them. Adaptive retrieval
-# scans $N$ documents at $D_s$ numbers, and scores $K$ of them again at $D_r$, usually all.
+# scans $N$ documents at $D_s$ numbers, and scores $K$ of them again at $D_r$ numbers, usually all $D$.
 #
 # **Exercise 2 · Count the work** (3 minutes, easy). Write `mflops(n, ds, depth, dr)`: the millions of multiply-adds of one
 # query.
@@ -199,8 +200,8 @@ check.mflops(mflops)
 # </details>
 #
 # **Exercise 3 · The cheapest pair** (12 minutes, open). `dev` and `test` are arrays as `places` returns them. Write
-# `smallest_depth(dev, test, target)`. It returns the smallest $K$ that holds at least the share `target` on dev, and
-# the share that this $K$ holds on test. Then find the cheapest prefix at 99 %, with `places` and `mflops`.
+# `smallest_depth(dev, test, target)`. It returns the smallest $K$ whose recall on dev is at least `target`, and the recall of
+# the same $K$ on test. Then use it with `places` and `mflops` to find the cheapest prefix at 99 %.
 
 
 # %%
@@ -237,9 +238,9 @@ check.smallest_depth(smallest_depth)
 # </details>
 #
 # ## The same with FAISS, and with a database
-# Both steps are a few lines of any library. FAISS finds nearest neighbors. Here it walks through a *graph* (HNSW) that links
-# each document to near ones, so it need not look at all of them. Milvus is a vector database, here in a
-# file. On a cluster the same code gets an address.
+# Any library does both steps in a few lines. FAISS finds nearest neighbors. Here it walks through a *graph* (HNSW) that links
+# each document to near ones, so it need not look at all of them. Milvus is a vector database. Here it lives in a file, and for
+# a cluster you give the same code an address.
 
 # %% tags=["plain-faiss"]
 try:
@@ -277,11 +278,11 @@ except ImportError:
 
 # %% [markdown]
 # A database does more: `client.search(..., filter="row < 500")` looks at some documents only, and `client.upsert` replaces
-# documents while others search. (`mrl.MilvusStore` has both.)
+# documents while searches go on. (`mrl.MilvusStore` has both.)
 #
 # ## With the package, and in bytes
-# In the package a path is a list of stages. `mrl.shortlist(64, width, 100)` makes the two of this lesson. What must each path
-# *hold* for ten million documents? `int8` is one byte a number in place of four.
+# In the package, a search path is a list of stages. `mrl.shortlist(64, width, 100)` makes the two stages of this lesson. How
+# many gigabytes must each path *hold* for ten million documents? `int8` stores a number in one byte instead of four.
 
 # %%
 paths = {
@@ -297,35 +298,36 @@ for name, path in paths.items():
 pd.DataFrame(held).T.round(3)
 
 # %% [markdown]
-# **What to see.** A query scans six times less, yet two stages hold *more*, because the prefix is stored a second time. Memory
-# is saved by the number type. The vectors for the rerank may also lie on a disk, as a query reads only $K$ of them.
+# **What to see.** A query scans six times less, yet two stages hold *more*, because the prefix is stored a second time. What
+# saves memory here is `int8`. The vectors for the rerank may also lie on a disk, as a query reads only $K$ of them.
 #
 # ## The clock
 # Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries on one thread,
-# one query at a time, each at the settings that reach a recall.
+# one query at a time. It mixes three ways to save: a **prefix**, **fewer bits** for each number, and a **graph** that leaves
+# most documents out. Let us take them apart.
 
 # %%
-recalls = [0.9, 0.92, 0.94, 0.96, 0.98, 0.99]
-part = stored_clock.parts()[0]
-ms = stored_clock.milliseconds(part, recalls)
-times = {name: ms["exact search"] / values for name, values in ms.items()}
-title = f"Looking at fewer documents saves more than looking at fewer numbers ({part['documents']:,} sentences)"
-y_title = "times as quick as exact search"
-mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y_title=y_title, doubling=False)
+stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % of the ten best
 
 # %%
-stored_clock.table(0.98).round(2)  # milliseconds of one query
+recalls, part = [0.9, 0.92, 0.94, 0.96, 0.98, 0.99], stored_clock.parts()[0]
+title = f"A graph saves far more time than a prefix ({part['documents']:,} sentences)"
+axes = {"x_title": "recall of the ten best", "y_title": "times as quick as a float32 scan"}
+mrl.plots.lines(recalls, stored_clock.quicker(part, recalls), title=title, doubling=False, **axes)
 
 # %% [markdown]
-# **What to see.** A prefix that is scanned from end to end is many times as quick as exact search. But an index, which looks at
-# few documents, saves more, and over the *whole* vectors it is quicker still. In the table, *hard* is a made collection of families
-# whose members no prefix tells apart well. NaN means that nothing was built, because it takes too long. There the prefix
-# helps most: vectors that are too long to index whole can be indexed short.
+# **What to see.** Read the table across for the prefix, down for the rest. With the real sentences, the prefix alone makes the
+# float32 scan about four times as quick, and `int8` alone about six times. Together they give twelve. A graph over *all* float32
+# numbers gives nearly forty, and with fewer bits over a hundred. To a graph, a prefix adds no speed.
+#
+# With longer vectors the prefix matters more: five times on top of `int8` at a million. No graph was built there, because it
+# takes an hour (NaN: not measured, or short of 98 %). *Hard* is a made collection in which a prefix can hardly tell neighbors
+# apart.
 #
 # ## When it loses
-# A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev queries,
-# and takes the one that reads the fewest bytes and keeps 99 % of nDCG@10 (is the right document near the top?). What is
-# that worth on our small collection?
+# A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev queries.
+# Of those that keep 99 % of nDCG@10 (is the right document near the top?) it takes the one that reads the fewest bytes. What
+# is that worth on our small collection?
 
 # %%
 plan = mrl.plan_retrieval(task, trained, 0.99, cost="bytes_read", engines=["float32", "torch-int8"])
@@ -335,7 +337,7 @@ rows = [[p.test, p.bytes_read / 1e6, p.ms] for p in (plan.chosen, plan.full)]
 pd.DataFrame(rows, ["chosen", "exact"], ["nDCG@10 on test", "MB read", "ms to search"]).round(3)
 
 # %% [markdown]
-# **What to see.** The planner keeps the quality and reads far fewer bytes. Yet either search takes a small part of the
+# **What to see.** The planner keeps the quality and reads far fewer bytes. Yet either search is over in a small part of the
 # time that encoding takes. With a few thousand documents, use exact search and go home early.
 #
 # ## Draw your own path
@@ -351,8 +353,8 @@ mrl.FunnelDesigner(task, both, queries=60 if FAST else 150, geometry=MINILM, siz
 
 # %% [markdown]
 # ## A cluster on paper
-# What is searched must be in the memory of the machines (nodes), 64 GB each. The long vectors can lie on disks. This is
-# arithmetic only, for vectors of 1,024 numbers:
+# The vectors that are searched must fit into the memory of the machines (*nodes*, 64 GB each). The long ones can lie on disks.
+# This is arithmetic only, for vectors of 1,024 numbers:
 
 # %%
 forms = {  # numbers searched, numbers kept for the rerank, index
@@ -365,22 +367,23 @@ tables = [pd.DataFrame({form: cluster_needs(n, *of) for form, of in forms.items(
 pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 
 # %% [markdown]
-# **What to see.** Ten million documents fit one machine in any form. At a billion, the searched form decides between
-# many machines and one.
+# **What to see.** Ten million documents fit on one machine in any form. At a billion, the form decides between 88 machines and
+# one. Fewer bits need a longer shortlist, so measure the recall before you buy.
 #
 # ## What to keep in mind
 # - Quality was measured on 6,306 documents. A larger collection crowds the shortlist, and needs a longer one.
-# - The benchmark rotated its vectors by PCA, so that the first numbers carry most. Its million was made by moving real vectors.
-# - What it says of queries in batches, and of each engine, is in [the ledger](../LEDGER.md), M6 and M7.
+# - The benchmark's prefixes come from PCA, not from training. Its million was made by moving real vectors.
+# - Queries in batches gain less: see [the ledger](../LEDGER.md), M6 and M7.
 #
 # ## In this lesson we saw
-# - a shortlist only has to contain the right documents, so it can be made by few numbers;
+# - a shortlist only has to contain the right documents, so a few numbers can make it;
 # - fewer numbers need a longer list, and the cheapest pair lies in between;
-# - two stages save what a query *reads*; memory is saved by the number type;
-# - on small collections encoding takes longer than any search, and an index over whole vectors is a strong rival.
+# - a prefix saves what a query *reads*, and fewer bits save that and memory;
+# - much of the speed comes from fewer bits and from a graph, and a graph over all numbers is a strong rival;
+# - on small collections, encoding the query takes longer than the search.
 #
-# **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task. Its `.code` is the Python that
-# runs it.
+# **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the Python
+# that runs it.
 #
 # ## Where to read on
 # - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, section 4.3.
