@@ -25,7 +25,8 @@ def test_every_figure_is_a_picture(path):
     figures = [data for data in shown if {FIGURE, "image/png"} & set(data) or data.get("text/plain") == LIVE]
     pictures = re.findall(r'<img[^>]+src="data:image/png;base64,([^"]+)"', html.replace("\n", ""))
     assert len(pictures) == len(figures) >= 1
-    assert min(map(len, pictures)) > 8000  # an empty pair of axes is smaller
+    assert min(map(len, pictures)) > 4500  # a blank page is smaller
+    assert all(data[FIGURE]["data"] for data in figures if FIGURE in data)
     # what else a cell gave shows as text or a table
     assert all({"text/plain", "text/html", "image/png"} & set(data) for data in shown)
     assert not re.findall(r'<div class="jp-OutputArea-output[^>]*>\s*</div>', html)
