@@ -2,11 +2,11 @@
 # # 11 · Adaptive retrieval: search short, decide long
 #
 # Your search works, and then the collection grows to ten million documents. To answer one query, the machine has to read
-# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? The first cell writes the
-# bill. Then we make it smaller and keep the answers.
+# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us write the bill, then
+# make it smaller and keep the answers.
 #
-# **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, build it with
-# FAISS and Milvus, and learn when none of this helps.
+# **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, use FAISS and
+# Milvus, and learn when none of this helps.
 #
 # You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). About 40 minutes with the exercises. Core.
 
@@ -62,16 +62,14 @@ def bill(d):
 pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
-# **What to see.** We timed a few made-up vectors on your machine and multiplied up to ten million. The full vectors would fill
-# a laptop's memory. With 64 numbers the gigabytes fall to a sixth, and the time falls with them. But lesson 01 showed what
-# a cut does to the answers.
+# **What to see.** This was timed with made-up vectors and scaled up. The full vectors would fill a laptop's memory. With 64
+# numbers the gigabytes fall to a sixth, and the time falls with them. But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
-# We can have both. The short vectors throw out the hopeless documents, and the long ones decide among the few that
-# are left. This is **adaptive retrieval**. Its two steps are the *shortlist* and the *rerank*.
+# The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
+# retrieval**. Its two steps are the *shortlist* and the *rerank*.
 #
-# The documents are pydocs again. The vectors come from MiniLM with a *head*, a matrix that was trained with a nested loss
-# and comes with the course.
+# The documents are pydocs again. The vectors come from MiniLM with a *head*, a matrix trained with a nested loss.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -103,12 +101,12 @@ pd.DataFrame({"shortlist, by 16": names[listed[:10]], "reranked, by 384": names[
 # **What to see.** We asked for the "Discrete Fourier transform matrix". Sixteen numbers are enough to find Fourier transforms
 # and matrices, but the right answer, `scipy.linalg.dft`, is only eighth. The full vectors put it first.
 #
-# So the order of the shortlist does not matter. It only has to *contain* the right document. A document that it misses is
-# lost, because the second step never looks elsewhere.
+# So the shortlist only has to *contain* the right document. One that it misses is lost, because the second step never looks
+# elsewhere.
 #
-# **Exercise 1 · Two stages** (10 minutes, medium). Do this for many queries at once. Neither the queries (B, D) nor the
-# documents (N, D) are normalized. For each query, shortlist `depth` documents by their first `ds` numbers. Return the rows
-# (B, k) of the best `k` of them by all numbers, best first. Remember: cut, then normalize.
+# **Exercise 1 · Two stages** (10 minutes, medium). Queries (B, D) and documents (N, D) are not normalized. For each query,
+# shortlist `depth` documents by their first `ds` numbers. Return the rows (B, k) of the best `k` of them by all numbers, best
+# first. Cut, then normalize.
 
 
 # %%
@@ -195,8 +193,8 @@ check.mflops(mflops)
 # check.mflops(mflops)
 # ```
 #
-# The saving never exceeds $D / D_s$. The MRL paper's "128 times" is 2,048 numbers over 16. With the rerank counted
-# it is 125.5. With our 384 numbers it would be at most 24.
+# The saving never exceeds $D / D_s$. The MRL paper's "128 times" is 2,048 numbers over 16, or 125.5 with the rerank. With our
+# 384 numbers it would be at most 24.
 # </details>
 #
 # **Exercise 3 · The cheapest pair** (12 minutes, open). `dev` and `test` are arrays as `places` returns them. Write
@@ -238,9 +236,8 @@ check.smallest_depth(smallest_depth)
 # </details>
 #
 # ## The same with FAISS, and with a database
-# Any library does both steps in a few lines. FAISS finds nearest neighbors. Here it walks through a *graph* (HNSW) that links
-# each document to near ones, so it need not look at all of them. Milvus is a vector database. Here it lives in a file, and for
-# a cluster you give the same code an address.
+# FAISS finds nearest neighbors. Here it walks through a *graph* (HNSW) that links each document to near ones, so it need not
+# look at all of them. Milvus is a vector database. Here it lives in a file. For a cluster you give the same code an address.
 
 # %% tags=["plain-faiss"]
 try:
@@ -278,11 +275,11 @@ except ImportError:
 
 # %% [markdown]
 # A database does more: `client.search(..., filter="row < 500")` looks at some documents only, and `client.upsert` replaces
-# documents while searches go on. (`mrl.MilvusStore` has both.)
+# documents while searches go on.
 #
 # ## With the package, and in bytes
-# In the package, a search path is a list of stages. `mrl.shortlist(64, width, 100)` makes the two stages of this lesson. How
-# many gigabytes must each path *hold* for ten million documents? `int8` stores a number in one byte instead of four.
+# In the package, a search path is a list of stages. How many gigabytes must each path *hold* for ten million documents? `int8`
+# stores a number in one byte instead of four.
 
 # %%
 paths = {
@@ -302,9 +299,8 @@ pd.DataFrame(held).T.round(3)
 # saves memory here is `int8`. The vectors for the rerank may also lie on a disk, as a query reads only $K$ of them.
 #
 # ## The clock
-# Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries on one thread,
-# one query at a time. It mixes three ways to save: a **prefix**, **fewer bits** for each number, and a **graph** that leaves
-# most documents out. Let us take them apart.
+# Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries, one query at a
+# time. Three things save time in it: a **prefix**, **fewer bits** a number, and a **graph** that skips most documents.
 
 # %%
 stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % of the ten best
@@ -320,9 +316,8 @@ mrl.plots.lines(recalls, stored_clock.quicker(part, recalls), title=title, doubl
 # float32 scan about four times as quick, and `int8` alone about six times. Together they give twelve. A graph over *all* float32
 # numbers gives nearly forty, and with fewer bits over a hundred. To a graph, a prefix adds no speed.
 #
-# With longer vectors the prefix matters more: five times on top of `int8` at a million. No graph was built there, because it
-# takes an hour (NaN: not measured, or short of 98 %). *Hard* is a made collection in which a prefix can hardly tell neighbors
-# apart.
+# At a million longer vectors the prefix gives five times on top of `int8`. A graph over all of those takes an hour to build and
+# was left out (NaN: not measured, or short of 98 %). *Hard* is a made collection in which prefixes hardly tell neighbors apart.
 #
 # ## When it loses
 # A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev queries.
@@ -337,8 +332,8 @@ rows = [[p.test, p.bytes_read / 1e6, p.ms] for p in (plan.chosen, plan.full)]
 pd.DataFrame(rows, ["chosen", "exact"], ["nDCG@10 on test", "MB read", "ms to search"]).round(3)
 
 # %% [markdown]
-# **What to see.** The planner keeps the quality and reads far fewer bytes. Yet either search is over in a small part of the
-# time that encoding takes. With a few thousand documents, use exact search and go home early.
+# **What to see.** The planner keeps the quality and reads far fewer bytes. Yet either search takes far
+# less time than encoding. With a few thousand documents, use exact search and go home early.
 #
 # ## Draw your own path
 # **Try this**
@@ -353,8 +348,7 @@ mrl.FunnelDesigner(task, both, queries=60 if FAST else 150, geometry=MINILM, siz
 
 # %% [markdown]
 # ## A cluster on paper
-# The vectors that are searched must fit into the memory of the machines (*nodes*, 64 GB each). The long ones can lie on disks.
-# This is arithmetic only, for vectors of 1,024 numbers:
+# The vectors that are searched must fit into the memory of the machines (*nodes*, 64 GB each). The long ones can lie on disks:
 
 # %%
 forms = {  # numbers searched, numbers kept for the rerank, index
@@ -378,8 +372,8 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 # ## In this lesson we saw
 # - a shortlist only has to contain the right documents, so a few numbers can make it;
 # - fewer numbers need a longer list, and the cheapest pair lies in between;
-# - a prefix saves what a query *reads*, and fewer bits save that and memory;
-# - much of the speed comes from fewer bits and from a graph, and a graph over all numbers is a strong rival;
+# - a prefix saves what a query *reads*, fewer bits also save memory;
+# - at 160,000 sentences, fewer bits and a graph gave more speed than the prefix;
 # - on small collections, encoding the query takes longer than the search.
 #
 # **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the Python

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 13 · Matryoshka language models: the next word from four numbers
 #
-# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of" nearly anything may come. Yet a
-# language model does the same work for both. Could a small part of it answer the easy ones? We build one and try. The answer
-# is not the one you expect.
+# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of", nearly anything may come. Yet a
+# language model does the same work for both. Could a small part of it answer the easy ones? We build one and try, and the
+# answer may surprise you.
 #
 # **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its rivals, and
 # let it choose a width for each token.
 #
-# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes,
-# of which the computer works one. Optional.
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes;
+# the computer needs only one of them. Optional.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -109,9 +109,9 @@ check.perplexity(perplexity)
 # ## The nested loss
 # A plain model is trained at full width, a nested one at every width at once.
 #
-# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` are (N, D), `table` is (V, D),
-# `bias` (V,), `targets` (N,) the tokens that came, `dims` the widths. Add up the cross-entropies of all widths, each a mean over
-# the N tokens. `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
+# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` has shape (N, D), `table`
+# (V, D) and `bias` (V,). `targets` (N,) holds the tokens that really came, and `dims` the widths. Add up the cross-entropies of
+# all widths, each a mean over the N tokens. `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
 
 
 # %%
@@ -139,8 +139,8 @@ check.nested_loss(nested_loss)
 # </details>
 #
 # ## Train two models
-# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to answer by
-# itself. Both see the same texts in the same order.
+# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to guess the
+# next token by itself. Both see the same texts in the same order.
 
 # %%
 plain = trained("plain", plan, text, rate=0.028)
@@ -161,19 +161,19 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
         print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
 # %% [markdown]
-# **What to see.** Nobody would take these lines for documentation. But compare those of width 4. The plain model strings odd
-# pieces together. The nested one finds a whole phrase here and there.
+# **What to see.** Nobody would take these lines for documentation. But compare the two at width 4. The plain model strings odd
+# pieces together, and the nested one finds a whole phrase here and there.
 #
 # ## Is it worth the training?
-# Cutting is an easy opponent. Two others are harder:
+# A plain model that is simply cut is easy to beat. Two rivals are harder:
 #
 # - **plain, rotated**: state and table can be rotated together without changing a score at full width. We rotate so
 #   that the first $m$ numbers come closest to the full scores, and then cut. This takes one singular value decomposition and
 #   no training;
 # - **a model for each width**, trained for this width alone.
 #
-# The nested model here has no exits. Each was trained from several random seeds, which takes longer than a lesson, so the results
-# are read from a file (`python -m tools.language_models` makes it).
+# The nested model here has no exits. Training each from several random seeds takes longer than a lesson, so the results come
+# from a file (`python -m tools.language_models` makes it).
 
 # %%
 results = Results()
@@ -187,15 +187,15 @@ print(f"random seeds: {len(results.seeds)}")
 pd.DataFrame(ahead)
 
 # %% [markdown]
-# **What to see.** The table says how much smaller the nested model's loss is, with 95 % intervals over test texts and seeds. A
-# difference of 0.01 is one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the plain one, even after
-# the best rotation. At 16 those two are close, and at 32 the plain model wins. A model for each width is ahead everywhere. So one
-# nested model replaces four, and is a little worse than each.
+# **What to see.** The table says how much smaller the nested model's loss is (minus means larger), with 95 % intervals over test
+# texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the
+# plain one, even after the best rotation. At 16 those two are close, and at 32 the plain model wins. A model for each width is
+# ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
 #
 # ## Stop early
 # The state after layer 1 can be scored against the same table. On the left is the plain model, which never practiced this. In
-# the middle is the same model, with a linear map from each layer's state to the last layer's, found by least squares, and then
-# rotated. That is the control without training. On the right is the nested model with exits.
+# the middle is the same model with help that takes no training: a linear map from each layer's state to the last one's, found
+# by least squares, and then the rotation. On the right is the nested model with exits.
 
 # %%
 layers = range(1, plan.n_layers + 1)
@@ -209,19 +209,19 @@ def grid(model, readers=None):
     return np.array([row.mean(1).exp().numpy() for row in rows])
 
 
-tables = {"plain": grid(plain), "plain, best linear map": grid(plain, readers), "trained with exits": grid(nested)}
-title = "A linear map opens the exits; training pays at widths 4 and 8"
+tables = {"plain": grid(plain), "plain, mapped and rotated": grid(plain, readers), "trained with exits": grid(nested)}
+title = "Stopping early costs little; training pays at widths 4 and 8"
 mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
 
 # %% [markdown]
-# **What to see.** Look at the middle first. The linear map alone makes layer 1 nearly as good as layer 3: in models this small
-# the later layers add little. Training with exits wins clearly at widths 4 and 8. At full width it loses to the linear map,
-# because it has to serve every width at once. Without the middle table, training would have had the credit for all of it.
+# **What to see.** Compare the rows first. In a model this small the later layers add little, and after the linear map layer 1
+# is nearly as good as layer 3. Now compare the columns. At widths 4 and 8 the trained model wins clearly. At full width it
+# loses, as before. Without the middle table, training would get the credit for what a map and a rotation do.
 #
 # ## As many numbers as a token needs
 # Back to the phone. Read 4 numbers first. If the most likely token's probability reaches a **threshold**, stop. If not, read 8,
-# and so on, as in the cascade of lesson 05. On the dev texts we choose the cheapest threshold that costs at most one percent
-# of perplexity.
+# and so on, as in lesson 05. On the dev texts we choose the cheapest threshold that costs at most one percent of
+# perplexity.
 
 # %%
 dev, test = each_token(nested, text.dev), each_token(nested, text.test)
@@ -241,9 +241,9 @@ figure = mrl.plots.lines((), ways, title=title, x_title=axes[0], y_title=axes[1]
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and nearly the whole line runs above the other one. A
-# width of 16 for all is cheaper and about as good. Why? Sort the tokens by how sure a width is, and ask how much loss the
-# full width would save:
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line runs above the other one nearly
+# everywhere. A width of 16 for all reads half as much and is only about two percent worse. Why? Sort the tokens by how sure the
+# small width is, and ask how much loss the full width would save:
 
 # %%
 gain = {}
@@ -254,12 +254,12 @@ columns = ["least sure quarter", "second", "third", "surest quarter"]
 pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
 
 # %% [markdown]
-# **What to see.** If sure tokens were done, the last column would be 0. It is more than half of the first. In lesson 05 a right
-# answer could not get better. A probability can.
+# **What to see.** If more numbers were no use to a sure token, the last column would be 0. It is more than half of the first. In
+# lesson 05 a right answer could not get better. Here the right token can still get more probability.
 #
 # **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of V tokens,
-# for M widths and N guesses. Return for each guess the index of the width that answers. Your rule sees one guess at a
-# time, and no width beyond the one that answers. The check uses made-up guesses of which half are easy. There a good rule pays.
+# for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look at each guess
+# alone, and at no width beyond the one that answers. Half of the check's made-up guesses are easy, so a good rule pays there.
 
 
 # %%
@@ -286,7 +286,7 @@ check.stop(stop)
 # `argmax` finds the first width that is sure enough. The last always is.
 # </details>
 #
-# ## What it saves, and what not
+# ## What it saves, and what it does not
 # A smaller width makes only the output layer cheaper. The layers before it run in full.
 
 # %%
@@ -298,8 +298,8 @@ for name, (vocabulary, wide, deep) in sizes.items():
 pd.DataFrame(share).T.round(2).rename_axis("share of the work")
 
 # %% [markdown]
-# **What to see.** In a large model the output layer is a small part of the work, so its width saves little. Leaving out layers
-# saves more. MatFormer, cited below, nests the insides of every layer too.
+# **What to see.** In a large model the output layer is a small part of the work, so cutting its width saves little. Leaving out
+# three of the 32 layers saves more. MatFormer, cited below, nests the insides of every layer too.
 #
 # ## What to keep in mind
 # Our models are tiny. They show how the idea works, and say nothing about large ones. The verdict is in
@@ -308,8 +308,8 @@ pd.DataFrame(share).T.round(2).rename_axis("share of the work")
 # ## In this lesson we saw
 # - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
 # - it beats a plain model, cut or rotated, at small widths, and pays for it at full width. A model for each width stays ahead;
-# - a linear map without training does much of what trained exits do, so it belongs beside every such comparison;
-# - confidence is a poor guide to which tokens need more numbers. One smaller width for all was better.
+# - a map and a rotation do part of it without training, so they belong beside every such comparison;
+# - here, confidence was a poor guide to which tokens need more numbers. One smaller width for all was better.
 #
 # **On your own data.** Put a list of texts in place of pydocs in `load_text`, and give `Plan` more steps.
 #
