@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 09 · Detective story: where papers, libraries and code disagree
 #
-# You read a paper, take its loss from a library, and compare with a table that somebody else published. Three sources, one
-# name. None of them raises an error, and yet they are not the same thing. This lesson has five suspicions. Each takes a
-# few lines to check, and each one was right.
+# You read a paper, take its loss from a library, and compare with a table that somebody else published. All three use the same
+# name and nothing raises an error, and yet they are not the same thing. We follow five suspicions. Each takes a few lines to
+# check, and each one was right.
 #
-# **You will be able to** check a published comparison for arms that are secretly the same, count what a loss really asks
+# **You will be able to** check a published comparison for models that are secretly the same, count what a loss really asks
 # for, see where a gradient goes, and take an average apart.
 #
 # You need [lesson 08](08_two_dimensions.ipynb). About 35 minutes with exercises. Optional.
@@ -46,9 +46,9 @@ import mrl_tutorial as mrl
 # %% [markdown]
 # ## Clue 1: two rows that look alike
 # A study of two-dimensional training (arXiv 2411.17299) has two rivals on seven sets of sentence pairs. **BERT** is one
-# full model of 12 layers, cut afterwards. **BERT-S** are separately trained models, one for each layer and dimension. A
-# model that was trained for 8 dimensions should beat a full one that is cut to 8. You look at layer 12 in both tables, and
-# the numbers seem familiar.
+# full model of 12 layers, cut afterwards. **BERT-S** is said to be many models, one trained separately for each layer and
+# dimension. A model that was trained for 8 dimensions should beat a full one that is cut to 8. Now look at layer 12 in both
+# tables.
 
 # %%
 rows = {}
@@ -58,15 +58,15 @@ for name in ("BERT", "BERT-S"):
 pd.DataFrame(rows, index=dims).T
 
 # %% [markdown]
-# **The finding.** All eight values are equal to the last digit, and so they are in the study's second version. The public
-# code explains it: these models are trained at full width and cut when they are scored. They are separate in depth alone.
-# (The same code computes Spearman's correlation. Its README says Pearson.)
+# **The finding.** All eight pairs agree to the last digit, and so do the eight of the study's other experiment (V2). The public
+# code explains it: these models are trained at full width and cut only when they are scored. There is one for each depth, and
+# none for each dimension. (The same code computes Spearman's correlation. Its README says Pearson.)
 #
-# **How you would have noticed.** Two models that were trained apart do not agree to three digits in a whole row.
+# **How you would have noticed.** Two models that were trained separately do not agree to three digits in a whole row.
 #
 # **Exercise 1 · The same model twice** (10 minutes, the idea). Write a check that you could run on any paper's tables.
-# `suspects(a, b, layers, same_model)` gets two tables (layers, dimensions), and booleans of that shape: where both are one
-# model by design. It returns the list of layers in which *every* cell that must differ is equal.
+# `suspects(a, b, layers, same_model)` gets two tables (layers, dimensions) and booleans of the same shape, True where both are
+# one model by design. Return the list of layers in which *all* cells that ought to differ are equal.
 
 
 # %%
@@ -90,7 +90,7 @@ check.suspects(suspects)
 #
 # check.suspects(suspects)
 # ```
-# A layer in which nothing must differ tells nothing, so it is no suspect. The study's *retrieval* curves pass this check.
+# A layer in which nothing ought to differ tells us nothing, so it is not a suspect. The study's *retrieval* curves pass this check.
 # </details>
 #
 # ## Clue 2: the list that is one longer
@@ -109,8 +109,8 @@ pd.DataFrame(weights, index=outputs).round(3)
 # **The finding.** Below the last layer, the code gives its largest weight to the embedding table, which nobody uses as an
 # embedding, and none to layer 5. The paper starts at layer 1. (The code also divides by five, which the formula does not.)
 #
-# It gets stranger. A reproduction ran the same loop on the vector of the first token, [CLS]. What does row 0 know of a text
-# there?
+# It gets stranger. The study of clue 1 ran the same loop on the vector of the first token, [CLS]. What does row 0 know about a
+# text there?
 
 # %%
 first_token = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
@@ -120,13 +120,13 @@ spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the co
 pd.Series(spread, index=outputs, name="largest difference between the texts").to_frame()
 
 # %% [markdown]
-# Exactly nothing. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The
-# largest weight below the last layer stands at a cell that has nothing to learn from.
+# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The
+# largest weight below the last layer goes to a vector that has nothing to learn from.
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
-# **Exercise 2 · Off by one** (5 minutes, easy). Write `slip(weights, wanted)` for two arrays of shape (rows,), what a code
-# trains and what it should train. Return two lists of row numbers: trained by mistake, and forgotten.
+# **Exercise 2 · Off by one** (5 minutes, easy). Write `slip(weights, wanted)`. Both arrays have shape (rows,): the weights that
+# the code trains with, and those it should have. Return two lists of row numbers: trained by mistake, and forgotten.
 
 
 # %%
@@ -173,9 +173,9 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
 # **How you would have noticed.** Count what a few hundred steps ask for, instead of reading what one step may ask for.
 #
 # ## Clue 4: a teacher that learns
-# In KL the teacher should stand still, so that only the student moves. In PyTorch that takes one word, `detach`. Older
-# versions of two libraries forgot it. What happens then? We look at the gradient of each layer, once with the word and once
-# without.
+# In the KL term of lesson 08 an early layer, the student, imitates the last one, its teacher. The teacher should stand still. In
+# PyTorch that takes one word, `detach`, and older versions of two libraries forgot it. What happens then? Look at the gradient
+# of each layer, with the word and without.
 
 # %%
 texts = list(mrl.load_task("pydocs").queries.values())[:64]
@@ -193,7 +193,7 @@ def pulled(detach):
 pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"layer {i}" for i in range(1, 7)])
 
 # %% [markdown]
-# **The finding.** With `detach`, the last layer rests. Without it, the last layer is pulled harder than any other, because all five
+# **The finding.** With `detach`, the last layer gets no gradient. Without it, the last layer is pulled harder than any other, because all five
 # students pull at it. The good layer is drawn toward the poor ones. The opposite slip exists as well: in the code of ESE one
 # term is added inside `torch.no_grad()`. It shows up in the printed loss and trains nothing.
 #
@@ -223,14 +223,14 @@ venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
 pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
 
 # %% [markdown]
-# **The finding.** It is one cell of one set. With it, Starbucks is behind the separate models at size Venti. Without it,
-# Starbucks is ahead. From outside nobody can say whether this is a misprint or a failed run. Two other methods have a hole in
+# **The finding.** One cell of one set makes the difference. With it, Starbucks is behind the separate models at size Venti. Without it,
+# Starbucks is ahead. From outside, we cannot tell a misprint from a failed run. Two other methods have a hole in
 # the same set.
 #
 # **How you would have noticed.** Look at the parts of an average, and at the neighbors of a number.
 #
-# **Exercise 3 · Check us** (15 minutes, open). Take any row of [our ledger](../LEDGER.md) whose file of results is named,
-# and compute its pair of numbers again from `data/results`. Or take a number from a paper that you use yourself.
+# **Exercise 3 · Check us** (15 minutes, open). Take any row of [our ledger](../LEDGER.md) that names its file of results,
+# and compute its pair of numbers again from `data/results`. Or do the same for a number in a paper that you use.
 
 
 # %%
@@ -259,11 +259,11 @@ check.ledger_row(recompute)
 # </details>
 #
 # ## What to keep in mind
-# We could find all this because the authors published their code and their tables. Those who publish neither are harder to
-# check, and are not better. The versions are named above, and newer ones may differ. We make slips too: tell us.
+# We could find all this because the authors published their code and their tables. Papers that publish neither are harder to
+# check, not better. Newer versions of this code may differ. We make slips too, so please tell us.
 #
 # ## In this lesson we saw
-# - Arms of a comparison can be the same model. A row of equal numbers gives it away.
+# - Two rows of a comparison can be the same model. Equal numbers give it away.
 # - A list that begins with the embedding table shifts every layer by one, without an error.
 # - One name can mean several losses. Counting what is trained tells them apart.
 # - Gradients go where the code sends them, whatever the formula says.
@@ -277,4 +277,4 @@ check.ledger_row(recompute)
 #   *Starbucks*, arXiv 2410.13230; versions 1 and 2 of arXiv 2402.14776 for 2DMSE and ESE.
 # - Our own verdicts on these papers' claims: [evidence E3](evidence/E3_2dmse.ipynb).
 # - Words: [the glossary](../GLOSSARY.md). Next: [10 · PCA and truncation](10_pca_and_truncation.ipynb), with one more clue,
-#   a PCA that is none.
+#   a PCA that is not one.
