@@ -9,9 +9,9 @@
 # | plain | the first 32 | nothing |
 # | random | any 32, drawn by lot | nothing |
 # | PCA | the 32 directions along which texts differ most | texts |
-# | whitened | the same directions, each stretched to equal spread | texts |
-# | MRL | the first 32 behind a head that was trained for all sizes | pairs |
-# | own head | the first 32 behind a head that was trained for 32 alone | pairs, and a head for each size |
+# | whitened | the same directions, each rescaled to the same spread | texts |
+# | MRL | the first 32 that come out of a head trained for all sizes | pairs |
+# | own head | the first 32 that come out of a head trained for 32 alone | pairs, and a head for each size |
 #
 # **You will** see where MRL wins and where it loses, and learn to tell a difference from luck. You need
 # [lesson 02](02_the_nested_loss.ipynb). About 35 minutes. Core.
@@ -100,8 +100,8 @@ check.shorten(random_k, pca_k)
 # ```
 # </details>
 #
-# The package has them as rotations whose prefixes are the shorter vectors, so one pass measures every size. *Whitening* is PCA
-# with each direction divided by its spread. None of them sees which document belongs to which query.
+# The package's versions return all 384 numbers with the ones to keep in front, so one pass measures every size. *Whitening* is PCA
+# with each direction divided by its spread. None of these ways sees which document belongs to which query.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -123,7 +123,7 @@ for name, way in ways.items():
 
 # %% [markdown]
 # ## With training
-# The nested loss and the loop of lesson 02. MRL gets one head for all sizes. Its strongest rival gets a
+# Here are the nested loss and the training loop of lesson 02 again. MRL gets one head for all sizes. Its strongest rival gets a
 # head of its *own* for each size, trained for nothing else, with the same pairs and steps.
 
 
@@ -166,6 +166,7 @@ own = {d: measure(train_head([d]), [d]) for d in DIMS}
 # The measure is **nDCG@10** on the test queries: 1 if the right document comes first, less if it comes later, 0 beyond place ten.
 
 # %%
+# at(1, 32): the only layer measured here, at 32 numbers
 at_32 = {name: grid.at(1, 32) for name, grid in grids.items()} | {"own head": own[32].at(1, 32)}
 result = pd.DataFrame({"nDCG@10": pd.Series(at_32).round(3), "your place": pd.Series(range(1, 7), bet)})
 result.sort_values("nDCG@10")
@@ -173,16 +174,16 @@ result.sort_values("nDCG@10")
 # %%
 curves = {name: grids[name].values[0] for name in ("MRL", "whitened", "PCA", "plain")}
 curves["own head"] = [own[d].at(1, d) for d in DIMS]
-mrl.plots.lines(DIMS, curves, title="Short vectors need training; from 128 numbers on whitening keeps up")
+mrl.plots.lines(DIMS, curves, title="Short vectors need training; from 128 numbers on whitening comes close")
 
 # %% [markdown]
-# **What to see.** At 32 numbers there are two groups. First, random, PCA or whitened makes little difference; the trained heads find a third
-# to a half more. MRL follows the heads that were trained for one size each, and is at most about 0.02 behind. And from 128 numbers on, whitening,
-# which never saw a pair, keeps up.
+# **What to see.** If your places count up from 1 to 6, you won the bet. At 32 numbers the four untrained ways are close together, and the two trained
+# ones score a third to a half higher. MRL is never more than about 0.02 behind the heads that were trained for one size each. And from 128 numbers on,
+# whitening comes close, though it never saw a pair.
 #
 # ## A difference, or luck?
 # Other test queries would give slightly different numbers. How different? We draw queries again and again, with replacement, and look at the
-# difference each time (a *bootstrap*). The middle 95 % are the **interval**: the difference may well be anywhere in it.
+# difference each time (a *bootstrap*). The middle 95 % of these differences are the **interval**. The true difference may well be anywhere in it.
 
 # %%
 rivals = {name: dict.fromkeys(DIMS, grids[name]) for name in ("plain", "whitened")} | {"own head": own}
@@ -190,9 +191,9 @@ gaps = [(name, d, *mrl.compare(grids["MRL"], rivals[name][d], 1, d)) for name in
 pd.DataFrame(gaps, columns=["MRL minus", "size", "difference", "low", "high"]).round(3)
 
 # %% [markdown]
-# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. *Better*: the whole interval lies above 0. *Not worse*: it lies above
-# −0.01, the smallest loss that we care about. *Worse*: it lies below 0 and is not "not worse". Otherwise you *cannot tell*. Write it, then read
-# the table with it.
+# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. Ask in this order. Does the whole interval lie
+# above 0? *Better*. Above −0.01, where a loss begins to matter? *Not worse*. Below 0? *Worse*. In all other cases you *cannot tell*. Write it, then
+# read the table with it.
 
 
 # %%
@@ -231,14 +232,14 @@ grids["both"] = measure(head, DIMS, white)
 pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both")}, index=DIMS).round(3)
 
 # %% [markdown]
-# **What to see.** "Both" is ahead or level at every size, most clearly at 64 and 128. A simple rival can be an ally: start from what it gives,
-# and train the rest.
+# **What to see.** "Both" is ahead or level at every size, most clearly at 16, 64 and 128. A simple rival can become an ally: start from what it
+# gives, and train the rest.
 #
 # ## Sizes in between
-# The loss named seven sizes. Your index has room for 100 numbers. Will there be a dip?
+# The loss was summed over seven sizes. What if your index has room for 100 numbers? Will there be a dip?
 #
-# **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that foretells the nDCG@10 at any size from the seven measured
-# ones. The check compares it with what was measured at sizes that nobody trained.
+# **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that predicts the nDCG@10 at any size from the seven measured
+# ones. The check compares it with measurements at sizes that nobody trained, and wants it within 0.015.
 
 
 # %%
@@ -274,12 +275,12 @@ figure.add_scatter(
 )
 
 # %% [markdown]
-# **What to see.** The dots are the trained sizes. The line runs through them without a dip: the numbers that serve size 64 also serve
-# size 100. Below the smallest trained size nothing is promised.
+# **What to see.** The dots are the trained sizes. The line runs through them without a real dip, because the numbers that serve size 64 also serve
+# size 100. Nothing is promised below the smallest trained size.
 #
 # ## When all weights are trained
-# A head is a demonstration. Here every weight of MiniLM was trained, ahead of time, with three seeds. The budget was small, 50
-# steps, so read it as a direction.
+# A head is a demonstration. For the next figure every weight of MiniLM was trained, ahead of time and with three seeds. The budget was only 50
+# steps, so the lines show a direction, no more.
 
 # %%
 stored = table("baselines").query("task == 'pydocs'").groupby(["baseline", "reduction", "dim"]).value.mean()
@@ -293,9 +294,9 @@ look = {"text": ["own model"] * 2, "textposition": "top left", "marker": {"size"
 figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", showlegend=False, **look)
 
 # %% [markdown]
-# **What to see.** Here the strongest rival is PCA of a model that was trained as usual. MRL is ahead of it at 16 and 32 numbers, and behind
-# from 128 on; at full size MRL gives up 0.026. The black dots were trained for 32 or 128 numbers alone. The first is level with MRL, the
-# second ahead of it, and below PCA. Sharing is not free, and no way wins everywhere.
+# **What to see.** *Full size only* is a model trained as usual and then cut. The strongest rival is PCA of that same model. MRL is ahead of it at 16
+# and 32 numbers, and behind from 128 on. At full size MRL gives up 0.026. The black dots are models trained for 32 or 128 numbers alone. The first is
+# level with MRL, the second ahead of it but below PCA. Sharing is not free, and no way wins everywhere.
 #
 # ## And on images?
 # Small networks on the 1,797 digits of scikit-learn, from pixels to 64 numbers. **1-NN accuracy** asks whether the nearest training image shows the same
@@ -304,7 +305,7 @@ figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", show
 # %%
 digits = from_task(mrl.load_task("digits"))
 plan = NetworkConfig(dims=(2, 4, 8, 16, 32, 64), width=64, hidden=64, epochs=4 if FAST else 30)
-names = {"MRL": "MRL", "alone": "own network", "pca": "PCA", "prefix": "plain"}
+names = {"MRL": "MRL", "alone": "own network", "pca": "PCA", "prefix": "full size only"}
 found = digit_networks.compare_baselines(digits, plan, [0], list(names), metrics=["1nn"])
 accuracy = {names[key]: found[key]["1nn"].mean((0, 2)) for key in names}
 mrl.plots.lines(
@@ -315,30 +316,30 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Two numbers compared by cosine are an angle, and sharing that angle costs MRL something. From four on it does as well as a
-# network of its own for each size. Plain and PCA need 8 numbers or more to get there; then everything is level, as digits are easy.
+# **What to see.** With two numbers, cosine sees only an angle, and sharing that angle costs MRL something. From four numbers on it does as well as a
+# network of its own for each size. The network trained at full size needs 8 or more, cut or with PCA. After that all are level, as digits are easy.
 #
 # ## So, what should you do?
 #
 # | your situation | do this |
 # |---|---|
-# | one size for ever, and you can train | train for that size, and compare with PCA of the ordinary model |
+# | one size for good, and you can train | train for that size, and compare with PCA of the ordinary model |
 # | several sizes, or you do not know yet, and you can train | MRL; a head is best trained on whitened vectors |
 # | no training, a third of the numbers or more | whitening, from a few thousand of your texts |
-# | no training, very short vectors | nothing here helps; look for a model that was trained with MRL |
+# | no training, very short vectors | nothing here helps much; look for a model that was trained with MRL |
 #
 # ## In this lesson we saw
 # - behind a frozen model, short vectors need training: cutting, PCA and whitening are far behind an MRL head;
-# - from a third of the numbers on, whitening without any pairs keeps up with that head, and both together are best;
+# - from a third of the numbers on, whitening comes close to that head without any pairs, and both together do best;
 # - one MRL vector is at most about 0.02 of nDCG@10 behind a head or a model for each size;
 # - sizes that nobody trained work too;
 # - a difference counts only with its interval.
 #
-# **What to keep in mind.** One model, one corpus, one seed for the heads, and MiniLM knew such texts before. The [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1) with
+# **What to keep in mind.** The heads were trained once, on one model and one corpus, and MiniLM knew such texts before. The [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1) with
 # their intervals, and [evidence E1](evidence/E1_mrl.ipynb) more sets and seeds.
 #
-# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format. Run the lesson again with it. The six may come
-# in another order.
+# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format. Run the lesson again with it. The six ways
+# may come in another order.
 #
 # ## Where to read on
 # - Next: [weights and traps](04_weights_and_traps.ipynb) (optional), or [your own model](06_your_own_model.ipynb). The words are in

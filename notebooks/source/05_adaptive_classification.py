@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 05 · Adaptive classification: stop when you are sure
 #
-# Two pictures of handwritten digits are coming. One of them you will read in no time. Over the other you will frown, look again, and still
+# Below are two pictures of handwritten digits. One of them you will read in no time. Over the other you will frown, and still
 # not be sure. A classifier spends the same work on both. Does it have to?
 #
-# In this lesson a classifier reads two numbers of a picture's vector first, and more only where it is not sure. You will build such a
-# *cascade*, compare it with the plainest alternative, and watch a rule that looked perfect break its promise.
+# In this lesson a classifier first reads two numbers of a picture's vector, and more only if it is not sure. You will build such a
+# *cascade*, compare it with the simplest alternative, and watch a rule that looked perfect break its promise.
 #
 # You need lesson [02](02_the_nested_loss.ipynb). It takes about 30 minutes and is optional.
 
@@ -62,8 +62,8 @@ figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visi
 #
 # ## A classifier that can be read early
 # We train a small network with the nested loss, so that its first 2, 4, 8, 16, 32 or 64 features are enough for an answer. It has one
-# linear classifier, of which a shorter prefix uses the first columns (the *tied* form, MRL-E). So going on from 2 features to 4
-# costs only the two new ones. Of the 1,797 pictures, 497 are kept for the test.
+# linear classifier, and a shorter prefix uses only its first columns (the *tied* form, MRL-E). So going on from 2 features to 4
+# costs only the two new ones. Of the 1,797 pictures, 497 are kept for the test, our two among them.
 
 # %%
 sizes = (2, 4, 8, 16, 32, 64)
@@ -87,11 +87,11 @@ for _ in range(100 if FAST else 400):
     optimizer.step()
 
 # %% [markdown]
-# The network gives each class a score, its *logit*. The **softmax** makes probabilities of them, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
+# The network gives each class a score, its *logit*. The **softmax** makes these probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
 # largest probability is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
 #
-# **Exercise 1 · How sure, how large** (5 minutes, easy). Write both with numpy. `stop` holds the place in the list `sizes` of each
-# picture's size, so 0 stands for size 2.
+# **Exercise 1 · How sure, how large** (5 minutes, easy). Write both with numpy. For each picture, `stop` holds the place in the list
+# `sizes` at which it was answered (0 is the first).
 
 
 # %%
@@ -141,15 +141,15 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# **What to see.** Two numbers settle the zero. The hard picture is called a 9, a 3 and a 7 in turn, and no size is 90 % sure. Nor is more
+# **What to see.** Two numbers settle the zero. The hard picture is called a 9, a 3 and a 7 in turn, and no size is 90 % sure. More numbers are not
 # always better: sizes 4 and 8 say 3 and are right, the larger ones say 7 and are wrong.
 #
 # ## Stop when you are sure
 # A cascade has one rule: *if the confidence reaches the threshold, answer; else go on to the next size*. The last size answers
 # whatever is left.
 #
-# **Exercise 2 · The cascade** (10 minutes, the idea). `confidence` has shape (M, N), for M sizes and N pictures. `thresholds` has a number
-# for each size but the last. Return the place of the size that answers each picture. A loop is fine.
+# **Exercise 2 · The cascade** (10 minutes, the idea). `confidence` has shape (M, N), for M sizes and N pictures. `thresholds` has one number
+# for each size but the last. For each picture return the place of the size that answers it. A loop is fine.
 
 
 # %%
@@ -175,10 +175,10 @@ check.decide(decide)
 # `argmax` finds the first true, and the last size is always sure.
 # </details>
 #
-# The package has the same cascade. We try every threshold from 0 to 1, the same one at all sizes. The cost can be charged in two ways. A tied
-# classifier reads each number once, so only the **last size** counts. Separate classifiers start anew at every size, so **all sizes
+# The package has the same cascade. We try every threshold from 0 to 1, the same one at all sizes. There are two ways to count the cost. A tied
+# classifier reads each number once, so only the **last size** counts. Separate classifiers start again at every size, so **all sizes
 # visited** add up. We compare with *one size* for everyone, and with an *oracle* that knows the smallest right size of each
-# picture. Nobody can build the oracle. It is the ceiling.
+# picture. Nobody can build the oracle, so it marks the ceiling.
 
 # %%
 tested = cascade.answers(probability[:, test].numpy(), y[test].numpy(), sizes)
@@ -200,8 +200,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** For the accuracy that one size has at 16 or 32, the cascade reads between 4 and 8. If all sizes visited are charged, the
-# advantage shrinks, and around four numbers it is gone. The oracle is above every single size, because small sizes are
+# **What to see.** One size needs 16 or 32 numbers for an accuracy that the cascade reaches with 4 to 8. If all sizes visited are charged, the
+# advantage shrinks, and around four numbers the cascade is behind. The oracle is above every single size, because small sizes are
 # sometimes right where the large ones are wrong. You have met such a picture.
 
 # %%
@@ -209,13 +209,13 @@ mrl.CascadeTuner(tested, start=0.9)
 
 # %% [markdown]
 # **Try this.** Set all thresholds to 0, then raise them together. Where does the filled circle leave the dotted line of the single sizes?
-# Then bring them to 0.90 and lower only that of size 2. What does it save, and what does it cost?
+# Then set all to 0.90 and lower only that of size 2. What does that save and cost?
 #
-# You are playing with the *test* pictures, so what you find is too good to be true.
+# You are playing with the *test* pictures, so expect less on new ones.
 #
 # ## A promise, kept or broken
-# A fair threshold is chosen on held-out items, as the cheapest that loses nothing there against the full size. Then the test shows whether
-# it keeps that promise. The next cell does so for digits (five folds) and for documents of pydocs, with three seeds each. Which of 89
+# A fair threshold is chosen on held-out items: the cheapest that loses nothing there against the full size. Then the test shows whether
+# it keeps that promise. The next cell does this with three seeds, for digits (five folds) and for documents of pydocs. Which of 89
 # *modules* is a document from, which of 15 *packages*? A linear layer behind MiniLM, trained with the nested loss, gives vectors of 8 to 256 numbers.
 # Banking77, 77 kinds of customer questions, joins in if `$MRL_DATA` has it.
 
@@ -235,11 +235,11 @@ for name, found in tasks.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# **What to see.** On digits, and on Banking77 if you have it, the cascade stays within half a point of its full size and reads a small part of the
-# numbers. On modules every number counts, and there is little to save. Charged for all sizes visited, a cascade costs nearly twice as much.
+# **What to see.** On digits, and on Banking77 if you have it, the cascade stays within half a point of its full size and reads a tenth to a fifth of the
+# numbers. On modules every number counts, and there is little to save. Charging all sizes visited makes a cascade nearly twice as expensive.
 #
-# The column *one size as good* is the plainest alternative, the smallest single size as accurate as the cascade. For packages it
-# is the cheaper one:
+# The column *one size as good* is the simplest alternative: the smallest single size as accurate as the cascade. For packages it
+# is cheaper:
 
 # %%
 parts = [run["test"] for run in tasks["package"]["MRL-E"]]  # one for each seed
@@ -260,18 +260,18 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The cascade's line never gets above the other. Here 256 numbers are no better than 64, so going on to the largest
-# size does not help hard documents. Try the plain alternative first.
+# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so going on to the largest
+# size does not help hard documents. Try the simple alternative first.
 #
-# Would a threshold of its own for every size help? Take modules, let a *search* find the cheapest five thresholds that lose nothing on a few documents, and
-# see what they lose on all others.
+# Would it help to give every size its own threshold? For modules we let a *search* find the cheapest five that lose nothing on a few documents,
+# and see what they lose on all others.
 
 # %%
 source, draws = tasks["module"]["MRL-E"][0]["test"], 2 if FAST else 10
 
 
 def gaps(n, seed):
-    """Accuracy minus the full size's: search where it chose, search elsewhere, one threshold elsewhere."""
+    """Accuracy minus the full size's: five thresholds where chosen, five elsewhere, one elsewhere."""
     order = np.random.default_rng(seed).permutation(source.right.shape[1])
     chosen, others = source.take(order[:n]), source.take(order[n:])
     free, shared = cheapest_thresholds(chosen), cheapest_thresholds(chosen, shared=True)
@@ -283,24 +283,24 @@ counts = (50, 100, 200, 400, 800) if not FAST else (10, 20, 40)
 means = 100 * np.array([np.mean([gaps(n, seed) for seed in range(draws)], axis=0) for n in counts])
 mrl.plots.lines(
     counts,
-    dict(zip(("five, promised", "five, kept", "one, kept"), means.T)),
+    dict(zip(("five, where chosen", "five, elsewhere", "one, elsewhere"), means.T)),
     title="Chosen on few documents, five thresholds break their promise",
-    x_title="documents that chose the thresholds",
-    y_title="points gained on the full size",
+    x_title="documents used to choose the thresholds",
+    y_title="accuracy against full size (points)",
     y_range=(-8, 3),
 )
 
 # %% [markdown]
-# **What to see.** On the documents that chose them the five thresholds lose nothing, because that is how they were found. Elsewhere they do lose, and the
-# fewer documents chose them, the more. This is overfitting, of five numbers. A single threshold keeps its promise sooner.
+# **What to see.** On the documents used to choose them the five thresholds lose nothing, because that is how they were found. Elsewhere they do lose, and
+# the fewer those documents, the more. Even five numbers can overfit. A single threshold needs fewer documents to keep its promise.
 #
 # ## Thirty-seven
 # "37 dimensions are as good as 512" is how the MRL paper is often quoted. On ImageNet its cascade has 76.3 % at about 37, as much as a network trained
-# for 512 numbers. But 37 is an expected size. Some pictures are read at 8 numbers, others at many more, and 37 is the mean. No picture
-# has a vector of 37 numbers, and the long vectors must be at hand for the hard ones. With all sizes charged, the paper itself counts 62.
+# for 512 numbers. But 37 is a mean. Some pictures are read at 8 numbers, others at many more. No picture
+# has a vector of 37 numbers, and the hard ones still need their long vectors. With all sizes charged, the paper itself counts 62.
 #
-# **Exercise 3 · A rule of your own** (10 minutes, open). Turn held-out confidences and right answers, both (M, N), into M − 1 thresholds. On
-# test digits, in five folds, your rule may lose one point of accuracy against all 64 numbers, and read at most 16. How low can you go?
+# **Exercise 3 · A rule of your own** (10 minutes, open). Turn held-out confidences and right answers, both (M, N), into M − 1 thresholds. On the
+# test digits of five folds your rule may lose at most one point of accuracy against all 64 numbers, and read at most 16 on average. How low can you go?
 
 
 # %%
@@ -333,15 +333,15 @@ check.rule(rule)
 #
 # ## What to keep in mind
 # Digits are easy. And a cascade saves work in the *classifier* only. The encoder makes the whole vector first, which for a text costs many thousand
-# times more. The saving counts where classes are very many, or where stored vectors are read from a disk or
-# sent over a network. What became of the paper's claims is in the [ledger](../LEDGER.md), M5 and Z4.
+# times more. The saving matters with very many classes, or when stored vectors are read from a disk or
+# sent over a network. The [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
 #
 # ## In this lesson we saw
 # - A cascade answers easy items with few numbers and goes on only where it is not sure.
 # - Its expected size is a mean. No item has a vector of that size.
-# - Tied classifiers pay for the last size, separate ones for all they visit.
+# - Tied classifiers pay for the last size only, separate ones for every size visited.
 # - One small size for everyone is sometimes better than a cascade.
-# - Thresholds are learned, so they can overfit. Check their promise on a test set.
+# - Thresholds are learned, so they can overfit. Check them on a test set.
 #
 # **On your own data.** Train a classifier on each prefix of your vectors, put the class probabilities into one array (sizes, items, classes),
 # and look at `mrl.CascadeTuner(cascade.answers(probabilities, labels, sizes))`.
