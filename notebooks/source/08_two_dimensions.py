@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 08 · Two dimensions: training that asks for every cell
 #
-# Take an empty grid with a row for each layer and a column for each dimension. Write a number into each
-# cell that training should care about. You have just written a loss, because a *recipe* is such a table of weights. What
-# do the published methods paint?
+# Take an empty grid with a row for each layer and a column for each dimension. Write into each cell how much training
+# should care about it. You have just written a loss: lesson 07 called such a table of weights a *recipe*. What do the
+# published methods write?
 #
-# **You will be able to** read a two-dimensional loss as a table, say what its KL term adds, compare methods with the
-# control that belongs beside them, and recognize a spoiled training by its signature.
+# **You will be able to** read a two-dimensional loss as a table, say what its KL term adds, compare trained models with
+# an untrained control, and recognize a training that went wrong.
 #
-# You need [lesson 07](07_the_grid.ipynb). About 35 minutes with exercises. Core.
+# You need [lesson 07](07_the_grid.ipynb). About 35 minutes. Core.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -54,16 +54,16 @@ LAYERS, DIMS, rng = range(1, 7), mrl.default_dims(384), np.random.default_rng(0)
 # %% [markdown]
 # ## A method is a table of weights
 # Take 2DMSE (version 1 of arXiv 2402.14776). In every step it draws one layer below the last and one dimension below the
-# full width. A 1 is a cell that this step trains. Run the cell again for another draw.
+# full width. The cells with a 1 are trained in this step.
 
 # %%
 recipe = mrl.get_recipe("2dmse-v1", 6, 384)
-step = recipe.step_weights(rng)["main"]
+step = recipe.step_weights(rng)["main"]  # run it again for another draw
 pd.DataFrame(step.astype(int), index=LAYERS, columns=DIMS).iloc[::-1]
 
 # %% [markdown]
-# Each cell has the contrastive loss of lesson 02: among the batch's documents, a query should find its own. The weighted
-# sum is the loss of the step. Averaged over many draws, 2DMSE is a table like the others.
+# Each cell has the contrastive loss of lesson 02: among the batch's documents, a query should find its own. *main* is
+# the table of its weights, and the weighted sum is the loss of the step. Averaged over many draws, 2DMSE is one table too.
 
 # %%
 names = {"mrl": "MRL", "2dmse-v1": "2DMSE", "ese": "ESE", "starbucks": "Starbucks", "all-cells": "all-cells"}
@@ -75,17 +75,18 @@ tiles(painted, bar="weight", columns=5, limits=(0, 1), title="Five methods, five
 
 # %% [markdown]
 # **What to see.** MRL paints the top row and 2DMSE paints everything, most of it thinly. ESE (version 2 of the same
-# paper) trains every layer, at 128 dimensions alone, and counts layer $l$ below the last with $1/(1+\ln l)$. Starbucks
+# paper) trains every layer, but only at 128 dimensions, with weight $1/(1+\ln l)$ for layer $l$ below the last. Starbucks
 # (arXiv 2410.13230) climbs a staircase, and *all-cells* is ours.
 #
 # ## A teacher: KL
-# 2DMSE and Starbucks add a second kind of term. A cell should *imitate* a better one, its teacher. Softmax makes a
-# distribution of each, and the Kullback-Leibler divergence says how far the student $q$ is from the teacher $p$:
+# 2DMSE and Starbucks add a second kind of term. A cell should *imitate* a better one, its teacher. A softmax turns the
+# numbers of both into shares that add up to 1. The Kullback-Leibler divergence says how far the student's shares $q$ are
+# from the teacher's $p$:
 #
 # $$\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log \frac{p_i}{q_i}$$
 #
-# It is 0 only if both agree, and its direction matters. Below, the teacher has two peaks: two documents answer the query.
-# The student can make only one. We try many and keep the best by each direction.
+# It is 0 only if both agree, and its direction matters. Below, the teacher has two peaks, because two documents answer
+# the query. A student can make only one peak. We try many and keep the best for each direction.
 
 
 # %%
@@ -139,13 +140,14 @@ check.kl(kl_divergence)
 # ```
 # </details>
 #
-# 2DMSE takes the softmax over a vector's own *coordinates*, and the teacher is the last layer, cut alike. Starbucks takes
-# it over a query's *scores* with the batch's documents, and the teacher is the full model. It says "this document is
-# right, and that one is nearly as good", which no label does.
+# In 2DMSE the softmax runs over a vector's own *coordinates* (the term *kl-features*), and the teacher is the last layer
+# at the same dimension. In Starbucks it runs over a query's *scores* (*kl-scores*), and the
+# teacher is the full model. It can say "this document is right, and that one is nearly as good", which no label does.
 #
 # **Exercise 2 · One step of 2DMSE** (10 minutes, the idea). Write `one_step(layer, dim, n_layers, dims)`: the two weight
-# tables of a step that drew `layer` and `dim`, each of shape (n_layers, len(dims)). *main* has a 1 where the drawn layer
-# or the last one meets the drawn dimension or the full width. *kl-features* has a 1 where one of these cells is a student.
+# tables of a step that drew `layer` and `dim`, each of shape (n_layers, len(dims)). *main* has a 1 in four cells:
+# the drawn layer and the last one, each at the drawn dimension and at full width. *kl-features* has a 1 in those of the
+# four that have a teacher.
 
 
 # %%
@@ -169,7 +171,7 @@ check.v1_step(one_step)
 #
 # check.v1_step(one_step)
 # ```
-# The last layer is the teacher, so it has no row in the second table. Layer 1 is row 0: lesson 09 has a story about that.
+# The last layer is the teacher, so it has no row in the second table. Layer 1 is row 0.
 # </details>
 #
 # ## How hard does each term push?
@@ -192,7 +194,7 @@ pd.Series(push, name="length of the gradient").round(4).to_frame()
 # temperature first, and keep their peaks.
 #
 # The panel holds every cell of every term: weights on the left, the loss in the middle, and on the right the layers and
-# coordinates where the gradient lands.
+# coordinates where the gradient lands. What recipes call *main* is *contrastive* here.
 
 # %%
 explorer = mrl.TermExplorer(anatomy)
@@ -206,8 +208,8 @@ display(explorer)
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
 # ## Train in seconds, as a preview
-# Shared heads, one linear map behind all layers, train in seconds. They preview what a table does. The control of lesson
-# 07 comes along: whitening, without any training.
+# A *shared head* is one matrix behind all layers of the frozen model. It trains in seconds and gives a preview of what a
+# table does. Beside it stands the control of lesson 07, whitening.
 
 
 # %%
@@ -231,12 +233,13 @@ tiles(
 )
 
 # %% [markdown]
-# **What to see.** MRL asks for the last layer only, and gains most there, with short vectors. All-cells asks for every row and gets
-# every row. Whitening asks for nothing, and still gives as much where vectors are long.
+# **What to see.** MRL trains the last layer only. Its largest gain is there, with short vectors, but the other rows share
+# the head and gain as well. All-cells lifts every row. Below the last layer, whitening gives about as much
+# where vectors are long.
 #
 # ## Fifty real steps, and a control
 # Heads cannot change what a layer computes. *Full* training of the model can. It is slow on two cores, so its results come
-# from a file: 50 steps of 64 pairs, three seeds, test queries of pydocs. The whitened model was never trained.
+# from a file: 50 steps of 64 pairs, three seeds, test queries of pydocs. All-cells was not among these runs.
 
 # %%
 stored = stacks(sweep_rows("pydocs-full")[0], "pydocs")
@@ -255,16 +258,17 @@ cells = {"layer 6, all 384": (5, 6), "layer 3, 128": (2, 4), "layer 3, 32": (2, 
 pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, at in cells.items()}).round(3)
 
 # %% [markdown]
-# **What to see.** Averaged over all cells of the early layers, 50 steps of 2D training double the plain model's quality or
-# more. Whitening, without any training, gives them more than these 50 steps did. Training is ahead where vectors are
-# short: it can choose what comes first, and whitening goes by variance alone. The table's first column shows the price. The full model gains
-# most from *full-size* training, which spends every step on it.
+# **What to see.** Averaged over all cells of layers 1 to 5, these 50 steps of 2D training at least double the plain
+# model's quality. Whitening, without any training, does even better. Training is ahead where vectors are short, because
+# it can choose what comes first, while whitening goes by variance alone. The table's first column shows the price: the
+# full model gains most from *full-size* training, which spends every step on it.
 #
-# Nothing here was trained to its end, so the [ledger](../LEDGER.md) says "cannot tell here" of which recipe is best. Intervals are in [evidence E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
+# None of these runs was trained to its end. Which recipe is best stays open ("cannot tell here" in the
+# [ledger](../LEDGER.md)). Intervals are in [evidence E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
-# Three spoiled runs stand beside the healthy *all-cells* from above. One trains 32 dimensions only. In one, layer 1 counts
-# ten thousand times as much as any other. And one has 64 training pairs and many large steps.
+# Three spoiled runs stand beside the healthy *all-cells* from above. The first trains 32 dimensions only. In the second,
+# layer 1 counts ten thousand times as much as any other. The third has 64 training pairs and takes many large steps.
 
 # %%
 one_dimension, one_layer = np.zeros((6, 7)), np.full((6, 7), 0.01)
@@ -291,8 +295,8 @@ for name, run in runs.items():
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# **What to see.** The loss falls in all four runs, so it clears nobody. With one dimension, the darkest column is at 32. With one
-# layer, the darkest row is at the bottom. Neighbors profit too, because prefixes are nested and the layers share a head.
+# **What to see.** The loss falls in all four runs, so a falling loss proves little. With one dimension, the darkest column
+# is at 32. With one layer, the darkest row is at the bottom. Neighbors profit too, because prefixes are nested and the layers share a head.
 # Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full model worse.
 #
 # **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss of
@@ -338,12 +342,11 @@ check.diagnose(diagnose)
 # ## In this lesson we saw
 # - A two-dimensional loss is a table of weights, and each method paints its own.
 # - KL lets a cell imitate a better one. Over coordinates it hardly pushes.
-# - Early layers become useful when training asks for them, at a price for the last one.
-# - Whitening belongs beside every such comparison. With long vectors it is ahead of 50 steps of training here.
+# - Early layers gain when training asks for them, at a price for the last one.
+# - Whitening belongs beside every such comparison. Here, with long vectors, it was ahead of 50 steps of training.
 # - A spoiled training shows in the loss, in train against dev, and in where the gain lies.
 #
-# **On your own data.** `mrl.train(encoder, task, mrl.Recipe("mine", {"main": weights}))` takes any table of yours, and
-# `mrl.whitened(encoder, texts)` gives the control.
+# **On your own data.** `mrl.train(encoder, task, mrl.Recipe("mine", {"main": weights}))` takes any table of yours.
 #
 # ## Where to read on
 # - 2DMSE and ESE: X. Li and others, versions 1 and 2 of arXiv 2402.14776. Starbucks: S. Zhuang and others, arXiv
