@@ -227,8 +227,8 @@ mrl.plots.lines(
 # %% [markdown]
 # **What to see.** Four times the weight lifts size 2 by three to four points, and the others lose a few tenths of a point at most. Sixteen times the
 # weight hardly adds to that, and now sizes 4 and 8 pay about three quarters of a point. A size that is already good has nothing to gain. With weight 16
-# on size 8, size 8 stays where it is and size 2 loses about nine points. (In the [ledger](../LEDGER.md), M9, networks that were trained half as long
-# again gain 1.6 points, because equal weights serve size 2 better there.)
+# on size 8, size 8 stays where it is and size 2 loses about nine points. (In the [ledger](../LEDGER.md), M9, size 2 gains only 1.6 points.
+# The networks there were trained for 30 rounds, ours for 20, and after 30 rounds equal weights already serve size 2 better.)
 #
 # **Exercise 3 · Paint** (10 minutes, open). Find weights above 0 with which size 2 gains at least 1.5 points over equal weights while no other size
 # loses more than 0.5. Then see how far you can push size 2. The check trains with three seeds, so give it some seconds.

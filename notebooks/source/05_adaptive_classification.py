@@ -87,7 +87,7 @@ for _ in range(100 if FAST else 400):
     optimizer.step()
 
 # %% [markdown]
-# The network gives each class a score, its *logit*. The **softmax** makes these probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
+# The network gives each class a score, its *logit*. The **softmax** turns these into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
 # largest probability is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
 #
 # **Exercise 1 · How sure, how large** (5 minutes, easy). Write both with numpy. For each picture, `stop` holds the place in the list
@@ -215,7 +215,7 @@ mrl.CascadeTuner(tested, start=0.9)
 #
 # ## A promise, kept or broken
 # A fair threshold is chosen on held-out items: the cheapest that loses nothing there against the full size. Then the test shows whether
-# it keeps that promise. The next cell does this with three seeds, for digits (five folds) and for documents of pydocs. Which of 89
+# it keeps that promise. The next cell does this with three seeds, for digits and for documents of pydocs. Which of 89
 # *modules* is a document from, which of 15 *packages*? A linear layer behind MiniLM, trained with the nested loss, gives vectors of 8 to 256 numbers.
 # Banking77, 77 kinds of customer questions, joins in if `$MRL_DATA` has it.
 
