@@ -63,7 +63,8 @@ pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
 # **What to see.** This was timed with made-up vectors and scaled up. The full vectors would fill a laptop's memory. With 64
-# numbers the gigabytes fall to a sixth, and the time falls with them. But lesson 01 showed what a cut does to the answers.
+# numbers the gigabytes fall to a sixth, and so should the time. (It may fall further here, as the small sample fits into the
+# processor's cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
 # The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
@@ -308,8 +309,8 @@ stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % o
 # %%
 recalls, part = [0.9, 0.92, 0.94, 0.96, 0.98, 0.99], stored_clock.parts()[0]
 title = f"A graph saves far more time than a prefix ({part['documents']:,} sentences)"
-axes = {"x_title": "recall of the ten best", "y_title": "times as quick as a float32 scan"}
-mrl.plots.lines(recalls, stored_clock.quicker(part, recalls), title=title, doubling=False, **axes)
+times, y_title = stored_clock.quicker(part, recalls), "times as quick as a float32 scan"
+mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y_title=y_title, doubling=False)
 
 # %% [markdown]
 # **What to see.** Read the table across for the prefix, down for the rest. With the real sentences, the prefix alone makes the
