@@ -65,7 +65,7 @@ question = encoder.encode_layers([query])[-1, 0]  # 384 numbers
 
 # %% [markdown]
 # Two texts are close when the **cosine** of their vectors is high: their dot product, divided by both lengths. The function
-# below looks at the first `d` numbers of every vector and at nothing else.
+# below uses only the first `d` numbers of every vector.
 
 
 # %%
@@ -80,8 +80,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now take the scissors. **Guess first:** with how many
-# numbers will it lose its place?
+# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now take the scissors. **Guess first:** how few
+# numbers can you keep before it loses its place?
 
 # %%
 right, rows = names.index("numpy.ma.core.MaskedArray.reshape"), []
@@ -92,9 +92,9 @@ for d in (384, 256, 128, 64, 32, 16, 8):
 pd.DataFrame(rows)
 
 # %% [markdown]
-# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32 it is beaten by a
-# page about sparse matrices, with 16 by one about masked arrays. The topic is still there, the detail is gone. Even 8 numbers put the
-# right page among the first 40 of 701.
+# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32 a page about sparse
+# matrices beats it, and with 16 one about masked arrays. The topic is still there, but the detail is gone. Even with 8 numbers the
+# right page is among the first 40 of 701.
 #
 # ## Slide it yourself
 # The panel holds the same library and more queries. It measures every possible cut.
@@ -117,12 +117,12 @@ mrl.GridExplorer(library, encoder, query=query)
 Image("images/doll.png", width=900)
 
 # %% [markdown]
-# A plain model was never asked to pack its vectors like this. What you have seen so far is luck: its numbers happen to repeat
-# themselves a good deal, so that many can go. **Matryoshka representation learning** (MRL) asks for it in training, and that is the next
+# Nobody trained our model to be cut like this. What you have seen so far is luck: its 384 numbers overlap a good deal in what they say,
+# so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that is the next
 # lesson. First, make your own doll.
 #
 # **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` has shape (N, D), a vector in each row. Return the first `d`
-# numbers of every row, at length 1, so that a dot product of two of them is their cosine.
+# numbers of every row, scaled to length 1, so that the dot product of two rows is their cosine.
 
 
 # %%
@@ -161,12 +161,12 @@ mrl.SizeCalculator(width=384, dim=32)
 # 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Graph and shortlist can wait for lesson 11.)
 #
 # ## One query is not everything
-# Some queries fall early and some late, so we ask many. Now all 6,306 pages are in the library, and 586 queries are asked.
-# Each gets a mark called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the third, down to 0.29 for the tenth,
-# and 0 beyond. We take the mean.
+# Some queries fall early and some late, so we ask many. Now all 6,306 pages are in the library, and we ask the 586 queries called **dev**,
+# which were kept out of training. Each gets a score called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the
+# third, down to 0.29 for the tenth, and 0 beyond. We take the mean.
 #
-# We do it twice. The second model is the same one with a small matrix behind it, which turns its 384 numbers into 384 others. The matrix was
-# trained on other queries, with a loss that looks at every prefix.
+# We do it for two models. The second is the same model with a matrix behind it, which turns its 384 numbers into 384 others. The
+# matrix was trained on other queries, with a loss that looks at every prefix.
 
 # %%
 task = library if FAST else mrl.load_task("pydocs")
@@ -178,8 +178,8 @@ mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more 
 
 # %% [markdown]
 # **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
-# breaks down, and the trained one holds out longer. At 32 dimensions it reaches what plain needs almost twice as many for. It
-# is ahead at 384 as well, and that has another reason: it has seen texts of this kind in training. Lesson 03 takes the two apart.
+# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as plain with 64. It
+# is ahead at 384 as well, for another reason: it has seen texts of this kind in training. Lesson 03 takes the two apart.
 #
 # **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` and `quality` are lists of the same
 # length. Return the smallest dimension that keeps at least `share` of the quality of the whole vector.
@@ -208,14 +208,15 @@ check.smallest_dim(smallest_dim)
 # </details>
 #
 # ## Who falls first?
-# We return to the small library. Here are its dev queries that the whole vector answers with the right page, and the rank of that page at every
-# dimension. The sturdy ones come first, the fragile ones last.
+# Back to the small library. We keep the dev queries whose page comes first with the whole vector, and look at the rank of that page at
+# every dimension. The sturdy queries stand at the top, the fragile ones at the bottom.
 
 # %%
 judged = library.judged("dev")
 asked, own = [library.queries[q] for q in judged], [names.index(*library.qrels[q]) for q in judged]
+# `own` has the row of each query's right document
 vectors = torch.tensor(encoder.encode_layers(asked)[-1])
-scores = mrl.nested_scores(vectors, torch.tensor(documents), encoder.dims)  # dimensions, queries, documents
+scores = mrl.nested_scores(vectors, torch.tensor(documents), encoder.dims)  # cosines: dimensions, queries, documents
 ranks = 1 + (scores > scores[:, range(len(own)), own][..., None]).sum(-1)
 
 table = pd.DataFrame(ranks.T.numpy(), index=[text[:60] for text in asked], columns=encoder.dims)
@@ -223,8 +224,8 @@ table = table[table[384] == 1].sort_values([256, 128, 64, 32, 16, 8])
 pd.concat([table.head(7), table.tail(7)])
 
 # %% [markdown]
-# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose one query that survives a short vector and one that does not. Say in a
-# sentence why, and compare with the reason of your neighbor.
+# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose one query that survives a short vector and one that does not. Say
+# why in a sentence, and compare it with your neighbor's.
 
 # %%
 sturdy = "..."  # the beginning of a query is enough
@@ -237,9 +238,9 @@ check.two_queries(sturdy, fragile, because)
 # <details><summary>Solution</summary>
 #
 # ```python
-# sturdy = "Compute the Matthews correlation coefficient"
+# sturdy = "Compute the Wasserstein-1 distance"
 # fragile = "Return a sorted copy of an array"
-# because = "only one page is about that coefficient, but dozens speak of arrays and copies and differ in details"
+# because = "only one page is about that distance, but dozens speak of arrays and copies and differ in details"
 #
 # check.two_queries(sturdy, fragile, because)
 # ```
@@ -248,9 +249,9 @@ check.two_queries(sturdy, fragile, because)
 # </details>
 #
 # ## What to keep in mind
-# Both curves belong to one model on one task, and the mean of 586 queries is known to about ± 0.03. The plain model has met documentation of
-# code when it was made, so these texts are not new to it. What is said about Matryoshka embeddings elsewhere, and how much of it we could
-# confirm, is in [the ledger](../LEDGER.md).
+# Both curves belong to one model on one task, and the mean of 586 queries is known to about ± 0.03. The plain model was
+# trained on documentation of code too, so these texts are not new to it. What others say about Matryoshka embeddings, and how much of
+# it we could confirm, is in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a vector can be cut to its first numbers, and search still works: topic survives longer than detail;

@@ -2,7 +2,7 @@
 # # 07 · The grid: what do the lower layers know?
 #
 # On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first, which
-# is six times faster, and the search is dead. Is the meaning of a text not there yet after one layer, or does something **hide** it?
+# is six times faster, and it finds almost nothing. Is the meaning of a text not there yet after one layer, or does something **hide** it?
 # This lesson is a detective story, and the first suspect is innocent.
 #
 # In this lesson you will
@@ -51,8 +51,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## A model is a grid
-# A transformer gives a vector for every token after each **layer**. We take the mean over the tokens, $x_l$, and keep its first $d$ numbers.
-# So a model with 6 layers and 384 **dimensions** holds $6 \times 384$ models:
+# A transformer has a vector for every token (a piece of a word) after each **layer**. We take the mean over the tokens, $x_l$, and keep
+# its first $d$ numbers. So a model with 6 layers and 384 **dimensions** holds $6 \times 384$ models:
 #
 # $$\text{cell}(l, d) = \frac{x_l[1 \ldots d]}{\lVert x_l[1 \ldots d] \rVert}$$
 
@@ -78,8 +78,8 @@ plain = mrl.evaluate_grid(task, encoder, split="dev")
 mrl.plots.grid_heatmap(plain, title="The last layer can be cut; the layers below it hardly work")
 
 # %% [markdown]
-# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never asked for embeddings. They only prepare the
-# next layer.
+# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never trained to give embeddings, only to prepare
+# the next layer.
 #
 # **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of the full model's,
 # which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
@@ -131,12 +131,12 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They compare the form of the texts
-# and not what they say.
+# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They compare the form of texts, not what
+# the texts say.
 #
 # ## Second clue: the loudest direction
-# Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance, the
-# first principal component. Where do documents lie along it?
+# Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance. The next loudest at
+# right angles to it comes second, and so on: these are the *principal directions*. Where do documents lie along the first?
 
 # %%
 first = parts["documents"][0]  # layer 1
@@ -153,7 +153,7 @@ figure.update_yaxes(title="place along the loudest direction")
 # text is, and that is poison for a search.
 #
 # ## The usual suspect
-# The usual explanation is another one. In lower layers the cosine of *any* two texts is high (this is called **anisotropy**), because all vectors
+# Most people would blame something else. In lower layers the cosine of *any* two texts is high (called **anisotropy**), because all vectors
 # share one large part, their mean. Is that so here?
 
 # %%
@@ -170,8 +170,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** It is so. Below the last layer, a query's own document is hardly closer than any other. So take the
-# mean off! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
+# **What to see.** It is so. Below the last layer, a query's own document is only a little closer than the average one. So
+# subtract the mean! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
 # is louder than another. **Whitening** does both. It needs texts, but no queries and no labels.
 
 # %%
@@ -197,7 +197,7 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Without their mean the cosines look healthy, and the search is as bad as before: the loud direction is still loud. Scaling turns it
+# **What to see.** Without the mean the search is as bad as before, because the loud direction is still loud. Scaling turns it
 # down, and layer 1 comes back to life. The meaning was there all along.
 #
 # ## The culprit
@@ -218,11 +218,12 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 
 # %% [markdown]
 # **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So the positions
-# did it, though not alone. Nobody would take them out of a finished model, but whitening turns down what they leave behind.
+# did it, though not alone. You would not remove them from a finished model, but whitening turns down what they leave behind.
+# (With fewer documents, all values are higher than above.)
 #
 # **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return as many, whose
 # coordinates have mean 0 and variance 1 and do not correlate. The direction with the largest variance comes first. `np.cov` and
-# `np.linalg.eigh` do most of the work.
+# `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the variances and, as columns, their directions.
 
 
 # %%
@@ -265,8 +266,8 @@ shown = {name: grids[name].values[2] for name in ("plain", "whitened", "all-cell
 mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most of all in short vectors")
 
 # %% [markdown]
-# **What to see.** Whitening puts the directions with the largest variance in front, and they are not the ones that find documents. Training
-# knows which ones do. All three models go into the panel:
+# **What to see.** Whitening puts the directions with the largest variance in front, but these are not the ones that find documents
+# best. Training learns which ones do. All three models go into the panel:
 
 # %%
 explorer.add("whitened", models["whitened"])
@@ -282,7 +283,7 @@ explorer
 # 3. Choose a recipe beside **train heads** and press **Train**.
 #
 # ## What a cell costs
-# There are two bills. **Layers** are paid each time a text is encoded, **dimensions** each time vectors are stored or compared.
+# There are two bills. You pay for **layers** each time a text is encoded, and for **dimensions** each time vectors are stored or compared.
 
 # %%
 rows = []
@@ -293,11 +294,12 @@ for layer, dim in [(6, 384), (6, 64), (3, 384), (3, 64), (1, 64)]:
 pd.DataFrame(rows).round(2)
 
 # %% [markdown]
-# **What to see.** Going from layer 6 to 3 halves the encoding and leaves the index as large as it was. Going from 384 to 64 dimensions shrinks the
-# index to a sixth, and encoding costs the same. In quality, dimensions are far cheaper to give up.
+# **What to see.** Going from layer 6 to 3 halves the encoding, and the stored vectors stay as large. Going from 384 to 64 dimensions
+# shrinks them to a sixth, and encoding costs the same. Giving up dimensions costs far less quality.
 #
-# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers in production, and want the full model for reranking. Put
-# weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Or try a table of your own.
+# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to sort the best
+# hits again. Put weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Then train a table
+# of your own.
 
 # %%
 weights = np.zeros((6, 7))
@@ -322,16 +324,16 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# These are 586 queries, one model, one seed, and means known to about ± 0.03. Every head was trained for its layer alone; training
-# all layers of a model together is lesson 08. Other tasks are in [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in
+# These are 586 queries, one model, one seed, and means known to about ± 0.03. Every head was trained for its layer alone; lesson 08
+# trains the layers together. Other tasks are in [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in
 # [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
 # - the lower layers of this model find short documents: the mean over positions makes length their loudest direction;
-# - taking the mean off repairs the cosines and not the search; scaling, a part of whitening, repairs most of it;
+# - subtracting the mean does not repair the search; scaling, a part of whitening, repairs much of it;
 # - training adds to that, above all in short vectors;
-# - layers are paid in encoding, dimensions in memory.
+# - layers cost encoding time, dimensions cost memory.
 #
 # **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts and no labels. Measure it before you train anything. It is
 # the control that a trained model has to beat.

@@ -193,8 +193,7 @@ pd.Series(push, name="length of the gradient").round(4).to_frame()
 # nearly flat for teacher and student alike, so there is hardly anything to imitate. Scores are divided by a small
 # temperature first, and keep their peaks.
 #
-# The panel holds every cell of every term: weights on the left, the loss in the middle, and on the right the layers and
-# coordinates where the gradient lands. What recipes call *main* is *contrastive* here.
+# The panel holds every cell of every term. What recipes call *main* is *contrastive* here.
 
 # %%
 explorer = mrl.TermExplorer(anatomy)
@@ -208,8 +207,8 @@ display(explorer)
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
 # ## Train in seconds, as a preview
-# A *shared head* is one matrix behind all layers of the frozen model. It trains in seconds and gives a preview of what a
-# table does. Beside it stands the control of lesson 07, whitening.
+# A *shared head* is one matrix behind all layers of the frozen model. It trains in seconds and previews what a table
+# does. Beside it stands the control of lesson 07, whitening.
 
 
 # %%
@@ -267,7 +266,7 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 # [ledger](../LEDGER.md)). Intervals are in [evidence E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
-# Three spoiled runs stand beside the healthy *all-cells* from above. The first trains 32 dimensions only. In the second,
+# Three spoiled runs stand beside the healthy *all-cells*. The first trains 32 dimensions only. In the second,
 # layer 1 counts ten thousand times as much as any other. The third has 64 training pairs and takes many large steps.
 
 # %%
