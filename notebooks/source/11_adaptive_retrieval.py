@@ -63,8 +63,8 @@ pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
 # **What to see.** This was timed with made-up vectors and scaled up. The full vectors would fill a laptop's memory. With 64
-# numbers the gigabytes fall to a sixth, and so should the time. (It may fall further here, as the small sample fits into the
-# processor's cache.) But lesson 01 showed what a cut does to the answers.
+# numbers the gigabytes fall to a sixth, and so should the time. (It may
+# fall further here, as 64 numbers fit the processor's cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
 # The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
@@ -276,7 +276,7 @@ except ImportError:
 
 # %% [markdown]
 # A database does more: `client.search(..., filter="row < 500")` looks at some documents only, and `client.upsert` replaces
-# documents while searches go on.
+# documents.
 #
 # ## With the package, and in bytes
 # In the package, a search path is a list of stages. How many gigabytes must each path *hold* for ten million documents? `int8`
@@ -313,7 +313,7 @@ times, y_title = stored_clock.quicker(part, recalls), "times as quick as a float
 mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y_title=y_title, doubling=False)
 
 # %% [markdown]
-# **What to see.** Read the table across for the prefix, down for the rest. With the real sentences, the prefix alone makes the
+# **What to see.** Read the table across for the prefix, down for the rest. On real sentences, the prefix alone makes the
 # float32 scan about four times as quick, and `int8` alone about six times. Together they give twelve. A graph over *all* float32
 # numbers gives nearly forty, and with fewer bits over a hundred. To a graph, a prefix adds no speed.
 #
@@ -374,7 +374,7 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 # - a shortlist only has to contain the right documents, so a few numbers can make it;
 # - fewer numbers need a longer list, and the cheapest pair lies in between;
 # - a prefix saves what a query *reads*, fewer bits also save memory;
-# - at 160,000 sentences, fewer bits and a graph gave more speed than the prefix;
+# - fewer bits and a graph gave more speed than the prefix at 160,000 sentences;
 # - on small collections, encoding the query takes longer than the search.
 #
 # **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the Python

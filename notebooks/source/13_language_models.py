@@ -8,8 +8,8 @@
 # **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its rivals, and
 # let it choose a width for each token.
 #
-# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes;
-# the computer needs only one of them. Optional.
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes.
+# Optional.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -161,8 +161,8 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
         print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
 # %% [markdown]
-# **What to see.** Nobody would take these lines for documentation. But compare the two at width 4. The plain model strings odd
-# pieces together, and the nested one finds a whole phrase here and there.
+# **What to see.** Nobody would take these lines for documentation. But at width 4 the plain model strings odd pieces together,
+# and the nested one finds a whole phrase here and there.
 #
 # ## Is it worth the training?
 # A plain model that is simply cut is easy to beat. Two rivals are harder:
@@ -188,7 +188,7 @@ pd.DataFrame(ahead)
 
 # %% [markdown]
 # **What to see.** The table says how much smaller the nested model's loss is (minus means larger), with 95 % intervals over test
-# texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the
+# texts and seeds. There, 0.01 is about one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the
 # plain one, even after the best rotation. At 16 those two are close, and at 32 the plain model wins. A model for each width is
 # ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
 #
@@ -259,7 +259,7 @@ pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
 #
 # **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of V tokens,
 # for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look at each guess
-# alone, and at no width beyond the one that answers. Half of the check's made-up guesses are easy, so a good rule pays there.
+# alone, and at no width beyond the one that answers. Half of the made-up guesses are easy, so a good rule pays.
 
 
 # %%
