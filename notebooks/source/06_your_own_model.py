@@ -68,11 +68,11 @@ gigabytes = np.array(DIMS) * 4 * 10e6 / 1e9
 pd.DataFrame({"numbers": DIMS, "GB for ten million": gigabytes, "nDCG@10": plain.values[0]}).round(2)
 
 # %% [markdown]
-# A sixth of the vector would cost a sixth of the money, and a quarter of the quality. We can do better.
+# Keep 64 numbers, and you pay a sixth of the money but lose a quarter of the quality. We can do better.
 #
 # ## First way: a head
 # Leave the model alone. Put one 384 × 384 matrix behind it, a **head**, and train only that with the nested loss of lesson 02. The
-# texts are encoded once. After that a step is a few small matrix products.
+# texts are encoded once. From then on, a training step is only a few small matrix products.
 
 # %%
 STEPS = 10 if FAST else 50
@@ -88,11 +88,11 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The lines lie far apart on the left and close together on the right: the head moves what matters to the front of
-# the vector, and there is little more to win at full width.
+# **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width. The head moves what matters to the front of
+# the vector.
 #
-# **Exercise 1 · Percent kept** (5 minutes, easy). To compare models we ask how much of its *own* full quality each one keeps. Write
-# `percent_kept(values)`. It gets one quality per width, the full width last, and gives as many percentages.
+# **Exercise 1 · Percent kept** (5 minutes, easy). To compare models, we ask how much of its *own* full quality each one keeps. Write
+# `percent_kept(values)`. It receives the quality at each width, full width last, and returns a percentage for each.
 
 
 # %%
@@ -119,7 +119,7 @@ check.percent_kept(percent_kept)
 #
 # ## Second and third way: all the weights
 # A head can only mix what the model already wrote. **Full fine-tuning** moves every weight of the network, so each step has to run the
-# whole model forward and backward. Here are a few small steps, live, to see that it runs.
+# whole model forward and backward. Here are a few small steps, live, so that you see what one costs.
 
 # %%
 few = 3 if FAST else 8
@@ -130,8 +130,8 @@ print(
 )
 
 # %% [markdown]
-# The runs that we compare were made ahead of time with the same budget as the head, 50 steps of 64 pairs, and three seeds each. There
-# are two ways to spend it, and one more that never hears of Matryoshka:
+# The runs that we compare were made ahead of time, with the same budget as the head (50 steps of 64 pairs) and three seeds each. The
+# first two rows are the second and third way. The last, a control, never hears of Matryoshka:
 #
 # | name | steps 1 to 25 | steps 26 to 50 |
 # |---|---|---|
@@ -140,7 +140,7 @@ print(
 # | full size only | full width only | full width only |
 
 # %%
-stored = table("baselines").query("reduction == 'prefix' and dim != 77")
+stored = table("baselines").query("reduction == 'prefix' and dim != 77")  # cut vectors, at this lesson's widths
 means = stored.groupby(["baseline", "task", "dim"]).value.mean()  # over the seeds
 arms = {"full size only": "fixed", "MRL": "mrl", "full size, then MRL": "fixed then mrl"}
 lines = {name: means[arm, "pydocs"].to_numpy() for name, arm in arms.items()}
@@ -151,10 +151,10 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Below about 100 numbers MRL leads. Above, the arm that spent every step on the full width is ahead, because short
-# prefixes take their share of the training. Converting halfway comes out behind MRL from the start. The head, trained here, gains less
-# than either, but it took seconds (with `steps=150` it gains more). Are the gaps more than luck? Draw the test queries and seeds anew,
-# again and again (a *bootstrap*): `low` and `high` hold 95 % of what comes out for the difference a - b.
+# **What to see.** Below about 100 numbers MRL leads. Above that, the model that spent every step on the full width is ahead: it did not
+# have to share its training with short prefixes. Switching to MRL halfway does worse than MRL all along. The head (green) gains least
+# of the three ways, but it took seconds, and with `steps=150` it gains more. Are the gaps more than luck? A *bootstrap* draws the test
+# queries and seeds anew, again and again. 95 % of the differences a - b that come out lie between `low` and `high`.
 
 # %%
 pairs = table("baselines_paired").query("task == 'pydocs' and reduction_a == 'prefix' and reduction_b == 'prefix'")
@@ -162,14 +162,14 @@ ask = "((a == 'mrl' and b == 'fixed') or (a == 'fixed then mrl' and b == 'mrl'))
 pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
 
 # %% [markdown]
-# No interval reaches 0, so the order is no luck *for these 50 steps*. That is all they can show. Fifty steps say which way the nested
-# loss pulls. They do not say which way wins in the end: whether more training closes these gaps is open, and only one learning rate was
-# tried. In [the ledger](../LEDGER.md) the claim is "cannot tell here" (L1), with the run that would tell.
+# No interval contains 0, so *for these 50 steps* the order is not luck. But 50 steps only show which way the nested loss pulls, not
+# who wins in the end. More training might close the gaps, and only one learning rate was tried. So [the ledger](../LEDGER.md) says
+# "cannot tell here" (L1), and names the run that would tell.
 #
 # ## How short depends on what you do
 # A vector is not only for search. With the same MRL model, how much of the full quality is kept when it sorts documentation into its
-# 15 libraries (accuracy), or says how similar two sentences are (rank correlation with people's judgments, STS-B)? This is the
-# **penalty curve**.
+# 15 libraries (accuracy), or says how similar two sentences are (rank correlation with people's judgments, STS-B)? Over all
+# widths, this is the **penalty curve**.
 
 # %%
 uses = {"search": "pydocs", "15 libraries": "pydocs:package", "similarity": "stsbenchmark"}
@@ -182,13 +182,13 @@ figure = mrl.plots.lines(
 figure.update_yaxes(tickformat=".0%")
 
 # %% [markdown]
-# **What to see.** With 16 numbers similarity keeps 90 %, the libraries three quarters, and search less than half. To find one document
-# among thousands takes fine distinctions. So never take the width from somebody else's task. And a share hides the level: a model that
-# is poor at full width can keep 99 % of little.
+# **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one document
+# among thousands takes fine distinctions. So never copy a width from somebody else's task. And look at the quality itself, not at the
+# share alone: a poor model can keep 99 % of very little.
 #
 # ## The smallest width you can afford
-# Let us choose for the head. The choice is made on the *dev* queries, so that the test queries stay honest. At each width we measure
-# what is lost against full width, query by query, with its interval.
+# We choose a width for the head on the *dev* queries, so that the test queries stay unseen. At each width we measure what is lost
+# against full width, query by query, with its interval.
 
 # %%
 widths = range(64, 385, 32)
@@ -204,12 +204,12 @@ figure = mrl.plots.lines(
 figure.add_hline(y=-0.03, line={"dash": "dot", "width": 2})
 
 # %% [markdown]
-# **What to see.** The dotted line is the budget. From left to right, the line rises above it before the lower edge of its band does.
-# The edge decides: with other queries the loss could be that large.
+# **What to see.** The dotted line is our budget, a loss of 0.03. From left to right, the average crosses it first and the lower edge of
+# the band a little later. The edge decides, because with other queries the loss could be that large.
 #
 # **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
-# difference to full width, `low[d]` its lower bound. Return the smallest width that, like **every wider one**, loses at most `budget`,
-# to be on the safe side. If even the widest fails, return `None`.
+# difference to full width, `low[d]` its lower bound. Return the smallest width that, like **every wider one**, *safely* loses no more
+# than `budget`. If even the widest fails, return `None`.
 
 
 # %%
@@ -235,13 +235,13 @@ check.choose_width(choose_width)
 # check.choose_width(choose_width)
 # ```
 #
-# The mean is not needed. With few test queries the intervals are wide, and the rule answers with a longer vector: that is the price of
-# knowing little.
+# The mean is not needed. With few queries the intervals are wide, and the rule picks a longer vector. That is the price of knowing
+# little.
 # </details>
 #
 # ## Out of the course: sentence-transformers
-# `mrl.export` writes a plain sentence-transformers folder with the head inside. There `truncate_dim` cuts. It cuts *after* the stored
-# normalization, so ask for `normalize_embeddings=True`: cut, then normalize.
+# `mrl.export` writes an ordinary sentence-transformers folder with the head inside. There, `truncate_dim` does the cutting. It cuts
+# *after* the stored normalization, so ask for `normalize_embeddings=True`: cut, then normalize.
 
 # %%
 texts = ["sort a list", "read a csv file", "the shortest path in a graph"]
@@ -256,8 +256,8 @@ print("lengths without normalize_embeddings:", np.linalg.norm(careless, axis=1).
 
 # %% [markdown]
 # ## Your own data
-# All you need is a csv with a query and its right document in each row. We write one, from the documentation of networkx alone, and
-# read it as you would read yours. Four fifths of the rows train, a tenth is for choosing and a tenth for the test.
+# All you need is a csv with a query and its right document in each row. Here we write one from the documentation of networkx alone and
+# read it as you would read yours. About four fifths of the rows are for training, a tenth for choosing, a tenth for the test.
 
 # %%
 library = dict(zip(task.corpus, task.labels["package"]))
@@ -275,11 +275,11 @@ print(mine)
 pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round(2)
 
 # %% [markdown]
-# A few hundred pairs are enough for a start. Mind the test: it has fewer than a hundred queries and as few documents. So the search is
-# easy, and the intervals are wide (`mrl.interval(grids["own head"], 6, 32)`).
+# A few hundred pairs are enough for a start. But the test has fewer than a hundred queries and as few documents, so the search is easy
+# and the intervals are wide (`mrl.interval(grids["own head"], 6, 32)`).
 #
-# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv of yours, or a list of (query, document). The check
-# reads it and says what would go wrong. Then train a head on it with the cell above, and find your smallest width.
+# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv of yours, or a list of pairs (query, document). The check
+# reads it and tells you what would go wrong. Then train a head on it with the cell above, and find your smallest width.
 
 
 # %%
@@ -301,26 +301,26 @@ check.my_pairs(my_pairs)
 # check.my_pairs(my_pairs)
 # ```
 #
-# A head has 147,456 numbers. Give it some hundreds of pairs, better some thousands.
+# A head has 147,456 numbers to learn. Give it a few hundred pairs at least, and better a few thousand.
 # </details>
 #
 # ## What to keep in mind
-# MiniLM has seen documentation of code in its own training, so pydocs is not new to it. The penalty curve is that of
-# a model whose 50 steps saw pydocs alone: at full width it is a little worse at similarity than the plain one. Lesson 03 has the controls, a plain cut
-# and models trained for one size, that every gain should be held against.
+# MiniLM met documentation of code in its own training, so pydocs is not new to it. The penalty curve belongs to a model that was
+# trained for 50 steps on pydocs alone: at full width it is a little worse at similarity than the plain model. Lesson 03 has the
+# controls for every gain: a plain cut, and models trained for one size.
 #
 # ## In this lesson we saw
-# - a head makes a finished model Matryoshka in seconds; training all weights gained more here, and costs minutes or hours;
+# - a head makes a finished model Matryoshka in seconds; training all weights gained more here, and takes minutes or hours;
 # - at one small budget the nested loss wins at short widths and pays at full width;
 # - how short a vector may be depends on the task, and the lower bound of an interval chooses the width;
-# - the result leaves as a sentence-transformers folder: cut, then normalize.
+# - you can hand the result to sentence-transformers: cut, then normalize.
 #
-# **On your own data.** `mrl.load_task("my.csv")` for the pairs, `mrl.Encoder.load("path/to/my-model")` for a model of yours. The other
-# forms of data that it reads are in [USING](../USING.md).
+# **On your own data.** `mrl.load_task("my.csv")` loads your pairs, and `mrl.Encoder.load("path/to/my-model")` a model of yours.
+# [USING](../USING.md) lists the other kinds of data that it reads.
 #
 # ## Where to read on
 # - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the three rows of the table, and the
 #   penalty curve.
 # - J. Yoon et al., *Matryoshka-Adaptor* (arXiv 2407.20243): heads on frozen embeddings.
-# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608).
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): when a plain cut is enough.
 # - Next: [layers too](07_the_grid.ipynb). Words: [the glossary](../GLOSSARY.md).

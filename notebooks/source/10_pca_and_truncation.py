@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 10 · PCA: variance is not retrieval
 #
-# A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. Each question lies in the plane
-# below, near its answer. You may keep **one** number per question. The wide direction, or the narrow one?
+# A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. In the plane below, each question
+# lies near its answer. You may keep only **one** number per question. Which one: how far right it lies, or how far up?
 #
 # Afterwards you can
 #
 # - say what PCA keeps, and why a search may not care;
 # - test any "shorter vector" against a prefix, random coordinates, PCA and whitening;
-# - recognize a PCA that is none, and shrink vectors by bits as well as by dimensions.
+# - recognize a "PCA" that is not PCA, and shrink vectors by bits as well as by dimensions.
 #
 # You need lessons 01 to 03. This lesson is optional and takes about 35 minutes.
 
@@ -73,16 +73,16 @@ for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
 pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
 
 # %% [markdown]
-# **What to see.** The wide direction holds nearly all the **variance**, the average squared distance from the mean. It finds the topic,
-# and then tosses a coin between yes and no. What varies little may be all that matters.
+# **What to see.** The wide direction holds nearly all the **variance**, the average squared distance from the mean. It finds the topic
+# and then tosses a coin between yes and no. The 3 % of variance that it leaves out decide half of the answers.
 #
 # ## What PCA does
 # **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at right angles to it,
-# and so on. Keep the first $k$, and no other $k$ directions keep more variance. That is the best choice if you want the vectors *back*. A
-# search does not want them back. It wants to know which document is nearest.
+# and so on. No other $k$ directions keep more variance than the first $k$. That is the best choice if you want to rebuild the vectors.
+# But a search only wants to know which document is nearest.
 #
-# **Exercise 1 · PCA in four lines** (10 minutes, the idea). Take the mean off. `u, s, vh = np.linalg.svd(x, full_matrices=False)` then
-# gives the directions as the rows of `vh`, widest first. Project the centered vectors on the first $k$ of them.
+# **Exercise 1 · PCA in four lines** (10 minutes, the idea). Subtract the mean. `u, s, vh = np.linalg.svd(centered, full_matrices=False)`
+# then gives the directions as the rows of `vh`, widest first. Project the centered vectors on the first $k$ of them.
 
 
 # %%
@@ -109,13 +109,12 @@ check.pca_by_svd(pca_by_svd)
 # </details>
 #
 # ## How many directions are in use?
-# Now real vectors: the search of lesson 01, by the plain model and by the same model with Matryoshka heads, a matrix behind each layer.
-# Divide the variances along the principal directions by their sum, and you have shares $p_1, p_2, \ldots$ If $r$ directions shared the
-# variance equally, the **effective rank**
+# Now real vectors: the search of lesson 01, with the plain model and with the same model plus Matryoshka heads, one matrix behind each
+# layer. Divide the variances along the principal directions by their sum, and you have shares $p_1, p_2, \ldots$ The **effective rank**
 #
 # $$\exp\Big(-\sum_i p_i \ln p_i\Big)$$
 #
-# would be exactly $r$.
+# counts the directions in use. If $r$ directions share the variance equally, it is exactly $r$.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -132,12 +131,11 @@ mrl.plots.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The model's own
-# contrastive training pulled texts that belong together toward each other and pushed all others apart, and that spread the last layer.
-# The heads were trained contrastively too, one for each layer, and the early layers are spread as well. Where directions share the
-# variance evenly, PCA has little to choose from.
+# **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The likely reason:
+# contrastive training pushes apart texts that do not belong together, and MiniLM's own training read only its last layer. The heads,
+# one for each layer, were trained that way too, and they spread the early layers as well.
 #
-# **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance count for nothing.
+# **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance do not count.
 
 
 # %%
@@ -161,8 +159,9 @@ check.effective_rank(effective_rank)
 # </details>
 #
 # ## Four ways to keep k numbers
-# None of them is trained, and none sees a query. **Prefix**: the first $k$. **Random**: any $k$, the control that tells whether order
-# means anything. **PCA**: the first $k$ principal components of the documents. **Whitened**: the same, each stretched to variance 1.
+# None of them is trained, and none sees a query. **Prefix** keeps the first $k$ coordinates. **Random** keeps any $k$, a control that
+# shows whether their order means anything. **PCA** keeps the first $k$ principal components of the documents. **Whitened** keeps the
+# same components, each stretched to variance 1.
 
 
 # %%
@@ -192,9 +191,9 @@ difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
 print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, and finds no more. Only at 8 and 16 is it a
+# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix and finds no more. At 8, 16 and 128 it is a
 # little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions
-# and makes all of them count alike. *That* helps at 64 and 128, without any training. So the directions were fine, and their variances
+# and makes them all count alike. *That* helps at 64 and 128, without any training. So the directions were fine, but their variances
 # were bad weights.
 #
 # ## And on a Matryoshka model?
@@ -204,9 +203,9 @@ trained = four_ways(test["MRL"])
 draw(trained, "After MRL the order of the coordinates means something")
 
 # %% [markdown]
-# **What to see.** Random coordinates fall far behind, and the prefix is at its best: now the order does mean something. PCA and
-# whitening, fitted afterwards, add next to nothing. At 8 and 16 numbers they are behind the prefix: they order by variance, and
-# training has ordered by what helps the search. The gap between prefix and random is the test of a Matryoshka model. Ask for it.
+# **What to see.** Random coordinates fall far behind the prefix: now the order does mean something. PCA, fitted afterwards, adds next to
+# nothing, and whitening costs a little where vectors are long. At 8 and 16 numbers both are behind the prefix. They order by variance,
+# but training has ordered by what helps the search. The gap between prefix and random is the test of a Matryoshka model.
 #
 # ## Slide through all layers
 
@@ -218,17 +217,17 @@ mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 # **Try this**
 #
 # 1. On layer 6 of the plain model, find a dimension at which PCA keeps several times the variance of the prefix and finds hardly more.
-# 2. Go down to layer 5. The variance is in fewer directions. Does PCA gain more there?
-# 3. Switch to MRL. What became of the gap between prefix and random?
+# 2. Go down to layer 5, where fewer directions hold the variance. Does PCA find more there?
+# 3. Switch to MRL. How has the gap between prefix and random changed?
 #
-# ## A "PCA" that is none
-# ESE, a later form of two-dimensional training (lesson 09), pulls each prefix toward "PCA" of the full vector. Its public code
-# (AnglE 0.6.1) takes a batch $X$, a text a row, and computes
+# ## A "PCA" that is not PCA
+# ESE, a later form of two-dimensional training (lesson 09), pulls each prefix toward a "PCA" of the full vector. Its public code
+# (AnglE 0.6.1) takes a batch $X$, one row per text, and computes
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big) \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
-# Nothing is centered, a softmax bends the matrix, and the columns are multiplied by $S$. The decomposition is a randomized one besides.
-# Let us use it as a reduction to 128 numbers and search.
+# Nothing is centered, a softmax bends the matrix, the columns are multiplied by $S$, and the decomposition is randomized. Let us cut
+# vectors to 128 numbers with it and search. "Variance rebuilt" is the share that a linear map recovers from those 128 numbers.
 
 # %%
 last = {part: x[-1:] for part, x in test["plain"].items()}
@@ -250,21 +249,21 @@ for name, basis in bases.items():
     cut = {part: (x @ basis).astype("f4") for part, x in last.items()}
     found = mrl.evaluate_grid(task, embeddings=cut, dims=[128]).at(1, 128)
     rows[name] = [variance_kept(documents, cut["documents"][0]), found]
-pd.DataFrame(rows, ["variance kept", "nDCG@10"]).T.round(3)
+pd.DataFrame(rows, ["variance rebuilt", "nDCG@10"]).T.round(3)
 
 # %%
 same = (u * code_pca(batch)[0]).sum(0)  # each direction's cosine with itself, from a second call
-print(f"called twice on one batch: {np.sum(same < 0)} of 128 directions point the other way")
+print(f"called twice on the same batch: {np.sum(same < 0)} of 128 directions point the other way")
 
 # %% [markdown]
-# **What to see.** The code's columns keep as much variance as true PCA of the same batch, and find almost nothing. The directions are
-# fine: without $S$ they do as well as PCA. It is $S$ that breaks the search, since one of its values is close to 1 and the others are
-# close to 0, so that one column drowns all others. Longer vectors sharpen the softmax and give other directions, which never happens
-# to PCA. And a second call on the same batch gives other signs, so the target is never twice the same.
+# **What to see.** The code's columns hold as much variance as true PCA of the same batch, yet they find almost nothing. The directions
+# are fine: without $S$ they do as well as PCA. It is $S$ that breaks the search. One of its values is close to 1 and the others are
+# close to 0, so one column drowns out all the rest. Longer vectors sharpen the softmax and give other directions, which never happens
+# with PCA. And a second call on the same batch flips signs, so the target keeps changing.
 #
 # ## Fewer bits
-# A vector shrinks in a second way: fewer bits a number. **int8** rounds each number to one of 255 steps, a byte in place of four.
-# **Bits** keep its sign alone, so a byte holds eight numbers. The query keeps its floats: only stored vectors cost money.
+# There is a second way to shrink a vector: spend fewer bits on each number. **int8** rounds each number to one of 255 steps, one byte
+# instead of four. **Bits** keep only the sign, so a byte holds eight numbers. The query keeps its floats, since it is not stored.
 
 
 # %%
@@ -296,7 +295,7 @@ figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 
 # %% [markdown]
 # **What to see.** int8 is float32 at a quarter of the bytes. At the same bytes, a coarse look at many numbers beats an exact look at
-# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Only the last five percent of quality or so need more than one bit a number.
+# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Those signs give about 95 % of the full quality.
 #
 # **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
 # row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
@@ -321,25 +320,25 @@ check.cheapest_store(cheapest)
 # check.cheapest_store(cheapest)
 # ```
 #
-# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. Where that is still too much to read for every query, let bits choose a
-# shortlist and int8 settle its order: lesson 11.
+# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. If even that is too much to read, let bits choose a shortlist and
+# int8 put it in order: lesson 11 is about shortlists.
 # </details>
 #
 # ## What to keep in mind
-# One corpus, one model, and that model has seen documentation of code before. PCA and whitening were fitted on the thousands of
-# documents that are searched. Of $n$ texts there are at most $n - 1$ directions, so expect less from a few dozen. PCA takes the mean
-# off, which can cost quality; try both (`mrl.pca(x, center=False)`). As a *target* in a loss the code's "PCA" may do less harm than as a
-# reduction, because other terms train the same prefix. Verdicts with their intervals are in [the ledger](../LEDGER.md), R10 and C2.
+# This is one corpus and one model, which has seen documentation of code before. PCA and whitening were fitted on the thousands
+# of documents that are searched. A sample of $n$ texts has at most $n - 1$ directions, so expect less from a few dozen. PCA subtracts
+# the mean, which can cost quality; try both (`mrl.pca(x, center=False)`). As a *target* in a loss, the code's "PCA" may do less harm than
+# as a reduction, because other terms train the same prefix. [The ledger](../LEDGER.md) has verdicts, from other samples (R10, C2).
 #
 # ## In this lesson we saw
 # - PCA keeps the most variance, and variance is not retrieval;
-# - contrastive training spreads the last layer over many directions, and leaves PCA little to choose from;
+# - the last layer spreads its variance over many directions;
 # - random coordinates are the control that shows whether an order means anything; after MRL it does;
-# - the "PCA" in one public code is none: its $S$ drowns all but one column, and it changes with the length of the vectors;
+# - the "PCA" in one public code is not PCA: its $S$ drowns out all but one column, and it changes with the length of the vectors;
 # - with few bytes, take bits away first and dimensions second.
 #
-# **On your own data.** `mrl.pca(documents).apply_to({"queries": q, "documents": d})` and then `mrl.evaluate_grid(task, embeddings=...)`,
-# beside the prefix and beside `mrl.random_dims(width, seed=0)`.
+# **On your own data.** Shorten with `mrl.pca(documents).apply_to({"queries": q, "documents": d})`, measure with
+# `mrl.evaluate_grid(task, embeddings=...)`, and do the same for the prefix and for `mrl.random_dims(width, seed=0)`.
 #
 # ## Where to read on
 # - X. Li et al., *2D Matryoshka Sentence Embeddings* (arXiv 2402.14776), whose second version is ESE.

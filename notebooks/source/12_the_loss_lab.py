@@ -3,14 +3,14 @@
 #
 # Six layers, each read at seven dimensions: a grid of 42 cells. Training can push any of them up, but they share
 # parameters, so a push on one moves the others too. So far, somebody else had decided where to push. MRL pushes one
-# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On early layers, because
-# they need it most? On short vectors? Make a guess.
+# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On the early layers,
+# because they need it most? On short vectors? Make a guess.
 #
 # In this lesson you will
 #
-# - turn an idea into weights, and see in seconds what it gives in every cell;
+# - turn an idea into weights, and see in seconds what it does to every cell;
 # - write a loss term of your own in three lines;
-# - tell a better recipe from a lucky one, and take it with you.
+# - tell a better recipe from a lucky one, and export it.
 #
 # You need [lesson 02](02_the_nested_loss.ipynb) and [lesson 08](08_two_dimensions.ipynb). About 30 minutes. Core.
 
@@ -57,7 +57,8 @@ files = Path(tempfile.mkdtemp())  # for this lesson's runs and files
 # ## Paint, train, look
 # The task is pydocs again, measured by **nDCG@10**: 1 if the right document comes first, less if it comes later, 0 if
 # it is not among the first ten. The model stays frozen. What we train is a **head**, one matrix behind all six layers.
-# It starts as a whitening fitted on all layers together, so what you see on top of it is what the loss has added.
+# It starts as a whitening (lesson 07) fitted on all layers together, so every gain over the start is the work of the
+# loss.
 
 # %%
 task, encoder = mrl.load_task("pydocs"), mrl.Encoder.load("all-MiniLM-L6-v2")
@@ -69,14 +70,14 @@ lab
 # %% [markdown]
 # **Try this**
 #
-# - Choose *full-size* under "start from" and press *Train*. Only the corner has weight. Which cells move all the same?
+# - Choose *full-size* under "start from" and press *Train*. Only the corner has weight. Which other cells move too?
 # - Click on a layer's number to paint its row. Pick *erase* and drag over a few cells.
 # - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard?
 #
 # To Python, a painting is a table of weights with a row for each layer and a column for each dimension.
 #
-# **Exercise 1 · Paint MRL** (3 minutes, easy). The loss of lesson 02 looks at the last layer only, at every dimension
-# alike. Write its weights.
+# **Exercise 1 · Paint MRL** (3 minutes, easy). The loss of lesson 02 looks only at the last layer, with the same weight
+# at every dimension. Write its weights.
 
 
 # %%
@@ -103,13 +104,13 @@ check.mrl(paint_mrl)
 #
 # ## One row, rows at random, every row
 # Published recipes are paintings too, and `lab.train` does what the button does. In 2DMSE every row has weight, but
-# each step trains only one layer and one dimension that it draws, beside the last ones.
+# each step trains only one random layer and dimension, along with the last layer and the full size.
 
 # %%
 LAYERS, DIMS = range(1, 7), encoder.dims
 runs = {name: lab.train(name, preset=name) for name in ("mrl", "2dmse-v1", "all-cells")}
 start = lab.runs[0].dev.mean(-1)  # (6, 7), before training
-gains = {name: (100 * (run.dev.mean(-1) - start)).round() + 0 for name, run in runs.items()}
+gains = {name: (100 * (run.dev.mean(-1) - start)).round() + 0 for name, run in runs.items()}  # + 0: no "-0"
 mrl.plots.heatmaps(
     gains,
     LAYERS,
@@ -122,10 +123,10 @@ mrl.plots.heatmaps(
 # %% [markdown]
 # **What to see.** The numbers are hundredths of nDCG@10. MRL lifts the row that it paints, above all where vectors are
 # short, and layer 5 a little. All-cells lifts every row. It pays for that in the last one, which gains less than with
-# MRL. One matrix cannot be best for six layers at once.
+# MRL: one matrix cannot be best for six layers at once. 2DMSE lies in between.
 #
 # ## Break it on purpose
-# What does a weight do? Take it away and look: we paint every cell but those of the last layer.
+# What does a weight do? Take it away and look. We paint every cell except those of the last layer.
 
 
 # %%
@@ -139,18 +140,18 @@ no_last = np.ones((6, 7))
 no_last[-1] = 0
 broken = push("no last layer", main=no_last)
 lost = broken.dev.mean(-1) - runs["all-cells"].dev.mean(-1)
-mrl.plots.heatmap(lost, LAYERS, DIMS, title="Without weight, the last layer falls behind (minus all-cells)", digits=3)
+mrl.plots.heatmap(lost, LAYERS, DIMS, title="A last layer without weight falls behind all-cells (difference)", digits=3)
 
 # %% [markdown]
 # **What to see.** The last layer loses up to three hundredths, again where vectors are short. The other rows stay where
-# they are. Nothing collapses, because whitening is still underneath.
+# they are. Nothing collapses: the whitening is still underneath, and all rows share one matrix.
 #
 # ## A recipe for a job
-# A search box answers while you type: with layer 2 after each letter, with layer 4 when you pause. On Enter, the full
+# A search box answers while you type. It uses layer 2 after each letter and layer 4 when you pause. On Enter, the full
 # model reranks the best forty. Nobody will ever read layers 1, 3 and 5. Why push there?
 #
-# **Exercise 2 · Two layers online** (5 minutes, the idea). Write the weights: two rows at every dimension, and the one
-# cell that reranks.
+# **Exercise 2 · Two layers online** (5 minutes, the idea). Write the weights: two whole rows, and the one cell that
+# reranks.
 
 
 # %%
@@ -183,16 +184,16 @@ job[-1, -1] = 1  # the full model
 search_box = push("search box", main=job)
 change = search_box.dev.mean(-1) - runs["all-cells"].dev.mean(-1)
 mrl.plots.heatmap(
-    change, LAYERS, DIMS, title="Layers 2 and 4 gain a little, the others pay (minus all-cells)", digits=3
+    change, LAYERS, DIMS, title="Layers 2 and 4 gain a little over all-cells, the others pay (difference)", digits=3
 )
 
 # %% [markdown]
-# **What to see.** The painted rows are ahead of all-cells in most cells, by about a hundredth at most. Layer 5 pays up
-# to eight. The full model, one cell against fourteen, gains nothing. Would a weight of 10 help it?
+# **What to see.** The painted rows are ahead of all-cells in most cells, by little more than a hundredth at best. Layer
+# 5 loses up to eight. The full model, one cell against fourteen, gains nothing. Would a weight of 10 help?
 #
 # ## A term of your own
-# The panel lists five terms. The sixth is a function of yours, from a batch to one number for each layer and dimension.
-# Lesson 07 showed how the vectors of early layers crowd together. So here is a term against crowding: the mean squared
+# The panel lists five terms. The sixth is your own function, from a batch to one number for each layer and dimension.
+# Lesson 07 showed how the vectors of early layers crowd together. So here is a term against crowding, the mean squared
 # cosine between the queries of a batch.
 
 
@@ -209,12 +210,12 @@ less_crowd = push("less crowd", main=ones, crowd=30 * ones)
 print(f"mean over cells, minus all-cells: {less_crowd.dev.mean() - runs['all-cells'].dev.mean():+.4f}")
 
 # %% [markdown]
-# **What to see.** Nothing, at thirty times the weight. The start is whitened, so these vectors are not crowded any
-# more. An idea that sounds right is not yet a result. In the panel, type `crowd` under "your own term".
+# **What to see.** Almost nothing happens, even at thirty times the weight, probably because the whitened start is not
+# crowded. An idea that sounds right is not yet a result. In the panel, type `crowd` under "your own term".
 #
 # **Exercise 3 · The refused term** (8 minutes, the idea). An early layer should say what the last layer says. The term
-# below measures how far apart they are, but the lab refuses it: *term 'drift' returned shape (7, 6) for 6 layers and 7
-# dimensions: expected shape (6, 7)*. Find out why, and repair it.
+# below measures how far apart they are, but the lab refuses it: *term 'drift' returned shape (7, 6) for layers [1, 2, 3,
+# 4, 5, 6] and dimensions [8, …, 384]: expected (6, 7)*. Repair it.
 
 
 # %%
@@ -232,7 +233,7 @@ check.drift(drift)
 # <details><summary>Solution</summary>
 #
 # Each element of `gaps` belongs to one dimension and has the shape (layers, queries). `torch.stack(gaps)` puts the
-# dimensions first. They belong second.
+# dimensions first, but they belong second.
 #
 # ```python
 # @mrl.term("drift")
@@ -249,7 +250,7 @@ check.drift(drift)
 # </details>
 #
 # ## Better, or lucky?
-# Here are all runs. The difference between two is marked ▲ or ▼ if its 95 % interval over the queries leaves 0 out.
+# Here are all runs. In the grid of differences, ▲ and ▼ mark cells whose 95 % interval over the queries leaves out 0.
 
 # %%
 lab.set(run="search box", against="all-cells")
@@ -258,8 +259,8 @@ lab
 # %% [markdown]
 # **Try this**
 #
-# - The search box is low by the mean, and first by cells won. Which column fits its job?
-# - Press on *mrl*. By which column does it lead, and why?
+# - The search box is low by the mean, but first by cells won. Does either column fit its job?
+# - Press *mrl* in the table. In which column does it lead, and why?
 # - Switch "quality against" to *encoding a query*. Which run would you take if you could afford two layers?
 #
 # ## Why test waits
@@ -267,22 +268,22 @@ lab
 # one looks good by luck. So the **test** queries wait: *Show test* looks at them once, for the recipe that you have
 # chosen.
 #
-# We tried 25 recipes on dev. Ten of them only moved weights around, and none of the ten was clearly ahead of all-cells.
-# We kept three, one of each other kind: **warm** divides scores by a temperature of 0.1 in place of 0.05, **teacher**
-# adds KL over scores with the full model as teacher, **warm-teacher** does both. Three seeds each, then one look at
-# test.
+# We tried 25 recipes on dev. Ten of them only moved weights around, and none of those was clearly ahead of all-cells.
+# We kept three of the others. **warm** divides the scores by a temperature of 0.1 instead of 0.05. **teacher** adds a KL
+# term (lesson 08) that pulls each cell's scores toward the full model's. **warm-teacher** does both. Each has three
+# seeds and one look at test.
 
 # %%
 found = pd.read_csv("../data/results/found-recipes.csv", comment="#").set_index("recipe")
 found
 
 # %% [markdown]
-# **What to see.** All three stay ahead on test, by two to six thousandths, and the intervals leave 0 out. That is more
-# than luck, and it is small: the course calls a recipe better from five thousandths on, and only warm-teacher gets
-# there. And these are heads. Full training of the three has not been run.
+# **What to see.** All three stay ahead on test, by two to six thousandths, and no interval contains 0. That is more than
+# luck, but it is small. This course calls a recipe better from five thousandths on, and only warm-teacher gets there.
+# Full training of the three has not been run.
 #
 # **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary from terms to weights. The check
-# says whether it can be trained; `push("mine", **my_recipe())` trains it. Does it still lead with another seed?
+# says whether it can be trained, and `push("mine", **my_recipe())` trains it.
 
 
 # %%
@@ -310,7 +311,7 @@ check.recipe(my_recipe)
 # </details>
 #
 # ## Keep what wins
-# A recipe is a text file: terms, weights, and how it was trained. It gives the same numbers elsewhere.
+# A recipe is a text file: terms, weights, and how it was trained. From the file, anybody can train the same head again.
 
 # %%
 recipe = lab.recipe("search box")
@@ -320,7 +321,7 @@ same = mrl.evaluate_grid(task, again, split="dev").values
 print("the same numbers:", np.allclose(same, search_box.dev.mean(-1), atol=1e-4))
 
 # %% [markdown]
-# The command line gives them too, and sentence-transformers takes the recipe as a loss.
+# The command line reads the same file, and sentence-transformers takes the recipe as a loss.
 #
 # ```
 # mrl-tutorial train --recipe my.json --task pydocs --out my-model
@@ -333,7 +334,7 @@ print("the same numbers:", np.allclose(same, search_box.dev.mean(-1), atol=1e-4)
 #
 # ## Your own pairs, your own vectors
 # Two columns of text are enough for a lab: what is asked, and what answers it. Vectors without texts cannot be trained,
-# but their grid can be measured: how many of a vector's ten nearest neighbors stay when it is cut?
+# but you can measure how many of a vector's ten nearest neighbors remain when it is cut.
 
 # %%
 pairs = [(task.queries[q], task.corpus[task.relevant(q)[0]]) for q in task.splits["train"][:400]]
@@ -348,10 +349,9 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 
 # %% [markdown]
 # ## What to keep in mind
-# Shared heads on frozen layers are a **preview** of training the whole model. How far their ranking of recipes can be
-# trusted has not been measured at scale yet ([ledger, H1](../LEDGER.md#H1)). Before you believe a claim about layers,
-# press *Confirm by full training*: the same recipe, all parameters, minutes in place of seconds. And this is one small
-# model on one task.
+# Shared heads on frozen layers are a **preview** of training the whole model. Nobody has yet measured at scale how far
+# their ranking of recipes can be trusted ([ledger, H1](../LEDGER.md#H1)). Before you believe a claim about layers, press
+# *Confirm by full training* (all parameters, minutes instead of seconds). And this is one small model on one task.
 #
 # ## In this lesson we saw
 # - A recipe is a table of weights for each term. MRL is one painted row, all-cells is a full table.
@@ -359,11 +359,11 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 # - A job with few cells deserves a recipe of its own.
 # - Choose on dev, and look at test once.
 #
-# **On your own data.** `mrl.LossLab(mrl.load_task("pairs.csv"), mrl.Encoder.load("your-model"))` opens a lab whose runs
-# are still there tomorrow.
+# **On your own data.** `mrl.LossLab(mrl.load_task("pairs.csv"), mrl.Encoder.load("your-model"))` opens a lab that saves
+# its runs, so they are still there tomorrow.
 #
 # ## Where to read on
 # - MRL: arXiv 2205.13147. 2DMSE: 2402.14776. Starbucks: 2410.13230. Heads on frozen vectors: Matryoshka-Adaptor,
 #   2407.20243.
 # - [USING](../USING.md) has the loss lab on the command line. Words are explained in [the glossary](../GLOSSARY.md).
-# - [Lesson 13](13_language_models.ipynb), which is optional, builds a language model that can guess from four numbers.
+# - [Lesson 13](13_language_models.ipynb) (optional) builds a language model that can guess from four numbers.
