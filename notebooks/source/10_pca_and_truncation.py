@@ -2,7 +2,7 @@
 # # 10 · PCA: variance is not retrieval
 #
 # A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. In the plane below, each question
-# lies near its answer. You may keep only **one** number per question. Which one: how far right it lies, or how far up?
+# lies near its answer. You may keep only **one** number per question. How far right it lies, or how far up?
 #
 # Afterwards you can
 #
@@ -109,7 +109,7 @@ check.pca_by_svd(pca_by_svd)
 # </details>
 #
 # ## How many directions are in use?
-# Now real vectors: the search of lesson 01, with the plain model and with the same model plus Matryoshka heads, one matrix behind each
+# Now real vectors: the search of lesson 01, with the plain model and with Matryoshka heads on it, one matrix behind each
 # layer. Divide the variances along the principal directions by their sum, and you have shares $p_1, p_2, \ldots$ The **effective rank**
 #
 # $$\exp\Big(-\sum_i p_i \ln p_i\Big)$$
@@ -133,7 +133,7 @@ mrl.plots.lines(
 # %% [markdown]
 # **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The likely reason:
 # contrastive training pushes apart texts that do not belong together, and MiniLM's own training read only its last layer. The heads,
-# one for each layer, were trained that way too, and they spread the early layers as well.
+# one for each layer, were trained that way too, and spread the early layers too.
 #
 # **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance do not count.
 
@@ -338,7 +338,7 @@ check.cheapest_store(cheapest)
 # - with few bytes, take bits away first and dimensions second.
 #
 # **On your own data.** Shorten with `mrl.pca(documents).apply_to({"queries": q, "documents": d})`, measure with
-# `mrl.evaluate_grid(task, embeddings=...)`, and do the same for the prefix and for `mrl.random_dims(width, seed=0)`.
+# `mrl.evaluate_grid(task, embeddings=...)`, and compare with the prefix and `mrl.random_dims(width, seed=0)`.
 #
 # ## Where to read on
 # - X. Li et al., *2D Matryoshka Sentence Embeddings* (arXiv 2402.14776), whose second version is ESE.

@@ -3,8 +3,8 @@
 #
 # Six layers, each read at seven dimensions: a grid of 42 cells. Training can push any of them up, but they share
 # parameters, so a push on one moves the others too. So far, somebody else had decided where to push. MRL pushes one
-# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On the early layers,
-# because they need it most? On short vectors? Make a guess.
+# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On the early layers?
+# On short vectors? Make a guess.
 #
 # In this lesson you will
 #
@@ -280,7 +280,7 @@ found
 # %% [markdown]
 # **What to see.** All three stay ahead on test, by two to six thousandths, and no interval contains 0. That is more than
 # luck, but it is small. This course calls a recipe better from five thousandths on, and only warm-teacher gets there.
-# Full training of the three has not been run.
+# Full training has not been run.
 #
 # **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary from terms to weights. The check
 # says whether it can be trained, and `push("mine", **my_recipe())` trains it.
@@ -311,7 +311,7 @@ check.recipe(my_recipe)
 # </details>
 #
 # ## Keep what wins
-# A recipe is a text file: terms, weights, and how it was trained. From the file, anybody can train the same head again.
+# A recipe is a text file: terms, weights, and how it was trained. It trains the same head again.
 
 # %%
 recipe = lab.recipe("search box")

@@ -9,7 +9,8 @@ from typing import Any
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 KNOWN = {  # of models and methods that occur in several figures; panels/web/plots.js has the same
     "plain": 0, "prefix": 0, "MRL": 1, "mrl": 1, "all-cells": 2, "trained here": 2, "PCA": 3, "whitened": 4,
-    "random": 5, "own head": 2, "own network": 2, "full size only": 5, "full size, then MRL": 3,
+    "random": 5, "random coordinates": 5, "own head": 2, "own network": 2, "full size only": 5,
+    "full size, then MRL": 3,
 }  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Cividis"

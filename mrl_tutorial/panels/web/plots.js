@@ -292,7 +292,7 @@ export function table(heads, rows, name = "") {
 /** The same color for the same model in every panel; others take what is left. @param {string[]} names @returns {Record<string, string>} */
 export function colorsOf(names) {
   const known = /** @type {Record<string, string>} */ ({
-    plain: COLORS[0], prefix: COLORS[0], MRL: COLORS[1], mrl: COLORS[1], "all-cells": COLORS[2], "trained here": COLORS[2], PCA: COLORS[3], whitened: COLORS[4], random: COLORS[5],
+    plain: COLORS[0], prefix: COLORS[0], MRL: COLORS[1], mrl: COLORS[1], "all-cells": COLORS[2], "trained here": COLORS[2], PCA: COLORS[3], whitened: COLORS[4], random: COLORS[5], "random coordinates": COLORS[5],
     "own head": COLORS[2], "own network": COLORS[2], "full size only": COLORS[5], "full size, then MRL": COLORS[3],
   });
   const free = COLORS.filter((color) => !names.some((name) => known[name] === color));
