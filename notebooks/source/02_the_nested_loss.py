@@ -241,8 +241,8 @@ print(f"two heads trained in {time.perf_counter() - began:.0f} seconds")
 
 # %% [markdown]
 # The two heads saw the same pairs in the same order for the same number of steps. Only the list of sizes in the loss differs. We search with
-# the test queries, which no head has seen. **nDCG@10** is 1 if the right document comes first, less if it comes later, and 0
-# beyond place ten.
+# the *test* queries: no head has seen them, and nothing was chosen by looking at them. **nDCG@10** is 1 if the right document comes
+# first, less if it comes later, and 0 beyond place ten.
 
 
 # %%
@@ -258,8 +258,8 @@ mrl.plots.lines(DIMS, curves, title="Same pairs, same steps: the nested loss lif
 # **What to see.** At 16 numbers MRL scores about twice as high as the plain vectors. The head that was trained at full size learned something
 # too, as the right end of its line shows, but its first numbers are hardly better than before. At full size MRL gives up next to nothing.
 #
-# **Try this.** Add a line for `train_head(DIMS, temperature=0.5)`. Which end of the curve suffers? Add one for `train_head([8])`, and look at
-# size 8.
+# **Try this.** Write `curves["warm"] = quality(train_head(DIMS, temperature=0.5))` and draw the lines again. Which end of the curve suffers?
+# Then do the same with `train_head([8])`, and look at size 8.
 #
 # And our four functions? They were among the training pairs, so take this as an illustration, not a test.
 

@@ -100,3 +100,10 @@ def test_a_recipe_that_cannot_win_is_told_why(found, message):
 
 def test_a_recipe_may_have_terms_of_ones_own():
     assert checks.recipe(lambda: {"main": table(-1), "crowd": np.ones((6, 7))})
+
+
+def test_a_term_that_nobody_wrote_is_refused():
+    ones = np.ones((6, 7))
+    verdict = checks.recipe(lambda: {"main": ones, "foo": ones})
+    assert not verdict and "unknown term 'foo'" in str(verdict)
+    assert checks.recipe(lambda: {"main": ones, "crowd": ones})
