@@ -12,8 +12,6 @@ import plotly.graph_objects as go
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import plots
 
-# a loss is vermilion, a gain blue, no difference white: two colors that every eye tells apart
-DIVERGING = [[0, "#D55E00"], [0.5, "#FFFFFF"], [1, "#0072B2"]]
 GAP, ROW = 0.03, 205  # between columns, as a share of the width; height of a row in pixels
 
 Tile = tuple[np.ndarray, Sequence[int], Sequence[int]]
@@ -46,13 +44,11 @@ def tiles(
             raise InputError(
                 f"table {name!r} of shape {np.shape(values)} does not fit {len(layers)} layers x {len(dims)} dimensions"
             )
-    low, high = limits or plots.limits_of([values for values, *_ in tables.values()])
-    if difference:
-        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    low, high = limits or plots.limits_of([values for values, *_ in tables.values()], difference)
     columns = min(columns, len(tables))
     rows, figure = ceil(len(tables) / columns), go.Figure()
     shared = {
-        "zmin": low, "zmax": high, "xgap": 1, "ygap": 1, "colorscale": DIVERGING if difference else plots.SCALE,
+        "zmin": low, "zmax": high, "xgap": 1, "ygap": 1, "colorscale": plots.DIVERGING if difference else plots.SCALE,
         "hovertemplate": f"layer %{{y}}, %{{x}} dimensions: %{{z:.{digits + 1}f}}<extra></extra>",
         "colorbar": {"title": {"text": bar, "side": "right"}, "thickness": 14, "outlinewidth": 0},
     }  # fmt: skip

@@ -117,6 +117,7 @@ mrl.plots.heatmaps(
     DIMS,
     digits=0,
     metric="hundredths",
+    difference=True,
     title="MRL lifts one row, all-cells lifts them all (gain over the start)",
 )
 
@@ -140,7 +141,9 @@ no_last = np.ones((6, 7))
 no_last[-1] = 0
 broken = push("no last layer", main=no_last)
 lost = broken.dev.mean(-1) - runs["all-cells"].dev.mean(-1)
-mrl.plots.heatmap(lost, LAYERS, DIMS, title="A last layer without weight falls behind all-cells (difference)", digits=3)
+mrl.plots.heatmap(
+    lost, LAYERS, DIMS, title="A last layer without weight falls behind all-cells", digits=3, difference=True
+)
 
 # %% [markdown]
 # **What to see.** The last layer loses up to three hundredths, again where vectors are short. The other rows stay where
@@ -184,7 +187,7 @@ job[-1, -1] = 1  # the full model
 search_box = push("search box", main=job)
 change = search_box.dev.mean(-1) - runs["all-cells"].dev.mean(-1)
 mrl.plots.heatmap(
-    change, LAYERS, DIMS, title="Layers 2 and 4 gain a little over all-cells, the others pay (difference)", digits=3
+    change, LAYERS, DIMS, title="Layers 2 and 4 gain a little over all-cells, others pay", digits=3, difference=True
 )
 
 # %% [markdown]
@@ -341,7 +344,6 @@ pairs = [(task.queries[q], task.corpus[task.relevant(q)[0]]) for q in task.split
 pd.DataFrame(pairs, columns=["anchor", "positive"]).to_csv(files / "pairs.csv", index=False)
 mine = mrl.load_task(files / "pairs.csv")
 my_lab = mrl.LossLab(mine, encoder, store=LabStore(files / "my runs"))
-print(mine)
 
 # %%
 np.save(files / "mine.npy", encoder.encode([text for pair in pairs for text in pair]))

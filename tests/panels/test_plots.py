@@ -66,6 +66,13 @@ def test_numbers_are_legible_on_every_color_of_the_scale():
         assert contrast(ink, unlabel_rgb(sample_colorscale(plots.SCALE, [share])[0])) >= 4
 
 
+def test_differences_are_white_at_0_and_legible(values):
+    heat, numbers = plots.heatmap(values - 0.8, LAYERS, DIMS, difference=True).data
+    assert heat.zmin == -heat.zmax and heat.zmax == np.abs(values - 0.8).max() and heat.colorscale[1][1] == "#FFFFFF"
+    ends = [tuple(int(color[i : i + 2], 16) for i in (1, 3, 5)) for _, color in plots.DIVERGING]
+    assert all(contrast(ink, end) >= 4 for ink in set(numbers.textfont.color) for end in ends)
+
+
 def test_a_model_keeps_one_scale_across_heat_maps(values):
     figure = plots.heatmaps({"a": values, "b": values / 10}, LAYERS, DIMS)
     heats = [t for t in figure.data if isinstance(t, go.Heatmap)]

@@ -3,7 +3,7 @@
 from mrl_tutorial.panels.plots.heatmaps import grid_heatmap, heat_traces, heat_x, heat_y
 from mrl_tutorial.panels.plots.heatmaps import heatmap, heatmaps, limits_of, number_colors, printed
 from mrl_tutorial.panels.plots.lines import lines
-from mrl_tutorial.panels.plots.style import COLORS, DASHES, FONT, GRAY, INK, LABELS, MARK, SCALE
+from mrl_tutorial.panels.plots.style import COLORS, DASHES, DIVERGING, FONT, GRAY, INK, LABELS, MARK, SCALE
 from mrl_tutorial.panels.plots.style import (
     colors_of,
     heading,

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
 from mrl_tutorial.panels.plots.style import (
+    DIVERGING,
     FONT,
     LABELS,
     SCALE,
@@ -31,19 +32,22 @@ def heatmap(
     title: str = "",
     limits: tuple[float, float] | None = None,
     digits: int = 2,
+    difference: bool = False,
 ) -> go.Figure:
     """A layer x dimension heat map with every value printed.
 
     values: (len(layers), len(dims)), NaN for a cell without a value. limits: (low, high) of the color scale; give the
-    same to all figures that are to be compared. Raises InputError where the shapes disagree.
+    same to all figures that are to be compared. difference: blue above 0, vermilion below, white at 0. Raises
+    InputError where the shapes disagree.
 
     >>> figure = heatmap(np.array([[0.1, 0.2], [0.3, 0.4]]), layers=(1, 2), dims=(8, 16))
     >>> list(figure.data[1].text)
     ['0.10', '0.20', '0.30', '0.40']
     """
     values = _checked(values, layers, dims)
-    low, high = limits or limits_of([values])
-    figure = go.Figure(heat_traces(values, layers, low, high, digits=digits, bar=metric_title(metric)))
+    low, high = limits or limits_of([values], difference)
+    bar = metric_title(metric)
+    figure = go.Figure(heat_traces(values, layers, low, high, digits=digits, bar=bar, difference=difference))
     figure.update_layout(**style(title), height=130 + 48 * len(layers))
     figure.update_xaxes(**heat_x(dims))
     return figure.update_yaxes(**heat_y(layers))
@@ -64,20 +68,23 @@ def heatmaps(
     title: str = "",
     limits: tuple[float, float] | None = None,
     digits: int = 2,
+    difference: bool = False,
 ) -> go.Figure:
     """Several layer x dimension tables side by side on one color scale: models, loss terms or a recipe's weights.
 
-    tables: name -> (len(layers), len(dims)). Raises InputError where a shape disagrees or nothing is given.
+    tables: name -> (len(layers), len(dims)). difference: as in `heatmap`. Raises InputError where a shape disagrees or
+    nothing is given.
     """
     if not tables:
         raise InputError("no table to draw: give at least one name -> (layers, dims) array")
     arrays = {name: _checked(table, layers, dims) for name, table in tables.items()}
-    low, high = limits or limits_of(arrays.values())
+    low, high = limits or limits_of(arrays.values(), difference)
     figure = go.Figure()
     width = (1 - 0.05 * (len(arrays) - 1)) / len(arrays)
     for i, (name, table) in enumerate(arrays.items()):
         bar = metric_title(metric) if i == len(arrays) - 1 else None
-        figure.add_traces(heat_traces(table, layers, low, high, digits=digits, bar=bar, place=i + 1))
+        look: dict[str, Any] = {"digits": digits, "bar": bar, "place": i + 1, "difference": difference}
+        figure.add_traces(heat_traces(table, layers, low, high, **look))
         start = i * (width + 0.05)
         rows = heat_y(layers) | ({"title": None} if i else {})
         figure.update_layout(subplot(i + 1, (start, start + width), heat_x(dims), rows))
@@ -96,6 +103,7 @@ def heat_traces(
     digits: int = 2,
     bar: str | None = None,
     place: int = 1,
+    difference: bool = False,
 ) -> list[dict[str, Any]]:
     """The heat map, with its columns at x = 0 … M−1, and its printed numbers, as plain data.
 
@@ -104,9 +112,10 @@ def heat_traces(
     columns = list(range(values.shape[1]))
     limits = {"zmin": low, "zmax": high, "xgap": 2, "ygap": 2, "hoverinfo": "skip"}
     scale = {"title": {"text": bar, "side": "right"}, "thickness": 14, "outlinewidth": 0}
-    colors = {"colorscale": SCALE, "colorbar": scale, "showscale": bar is not None}
+    colors = {"colorscale": DIVERGING if difference else SCALE, "colorbar": scale, "showscale": bar is not None}
     x, y = columns * len(layers), np.repeat(layers, len(columns))
-    look = {"mode": "text", "textfont": {"size": FONT, "color": number_colors(values, low, high)}, "hoverinfo": "skip"}
+    inks = ["#000000"] * values.size if difference else number_colors(values, low, high)
+    look = {"mode": "text", "textfont": {"size": FONT, "color": inks}, "hoverinfo": "skip"}
     heat = trace("heatmap", columns, list(layers), "", place, z=values, **limits, **colors)
     return [heat, trace("scatter", x, y, "", place, text=printed(values, digits), **look)]
 
@@ -121,13 +130,15 @@ def number_colors(values: np.ndarray, low: float, high: float) -> list[str]:
     return ["#FFFFFF" if v < low + 0.48 * (high - low) else "#000000" for v in np.ravel(values)]
 
 
-def limits_of(tables: Iterable[np.ndarray]) -> tuple[float, float]:
-    """(low, high) over every finite value of the tables; low is 0 or below, so that a color stands for a quality."""
+def limits_of(tables: Iterable[np.ndarray], difference: bool = False) -> tuple[float, float]:
+    """(low, high) over every finite value of the tables; low is 0 or below, so that a color stands for a quality; of
+    differences -high, so that white stands for none."""
     values = np.concatenate([np.zeros(0), *map(np.ravel, tables)])
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
-    return min(0.0, float(finite.min())), max(1e-6, float(finite.max()))
+    low, high = min(0.0, float(finite.min())), max(1e-6, float(finite.max()))
+    return (-max(-low, high), max(-low, high)) if difference else (low, high)
 
 
 def heat_x(dims: Sequence[int]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ KNOWN = {  # of models and methods that occur in several figures; panels/web/plo
 }  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Cividis"
+DIVERGING = [[0, "#D55E00"], [0.5, "#FFFFFF"], [1, "#0072B2"]]  # of differences
 MARK = "#D55E00"
 INK = "#1A1A1A"
 GRAY = "#8C8C8C"
