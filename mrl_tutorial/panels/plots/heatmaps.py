@@ -122,7 +122,7 @@ def heat_traces(
 
 def printed(values: np.ndarray, digits: int = 2) -> list[str]:
     """The values row by row as they are printed in the cells, "" where there is none."""
-    return [f"{v:.{digits}f}" if np.isfinite(v) else "" for v in np.ravel(values)]
+    return [f"{v:z.{digits}f}" if np.isfinite(v) else "" for v in np.ravel(values)]
 
 
 def number_colors(values: np.ndarray, low: float, high: float) -> list[str]:
