@@ -271,7 +271,7 @@ own = mrl.train(encoder, mine, "mrl", what="heads", steps=STEPS, batch_size=64).
 grids = {
     name: mrl.evaluate_grid(mine, model, layers=[6]) for name, model in {"plain": encoder, "own head": own}.items()
 }
-print(mine)
+print({split: len(pairs) for split, pairs in mine.splits.items()})
 pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round(2)
 
 # %% [markdown]
