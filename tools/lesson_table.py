@@ -18,7 +18,6 @@ from tools import build_notebooks as build
 
 FENCED = re.compile(r"^```.*?^```", re.S | re.M)
 UNREAD = re.compile(r"<[^>]+>|(?<=\])\([^)\s]*\)|\[!\[.*")  # html tags, addresses of links, badges
-MAX_CELLS, MAX_WORDS, MAX_LINES, MAX_CELL = 32, 1450, 130, 25
 
 
 class Length(NamedTuple):
@@ -36,7 +35,7 @@ class Length(NamedTuple):
         return [f"{found:,} {what}, at most {most:,}" for found, (what, most) in pairs if found > most]
 
 
-LIMITS = Length(MAX_CELLS, MAX_WORDS, MAX_LINES, MAX_CELL)
+LIMITS = Length(cells=32, words=1450, lines=130, longest=25)
 
 
 def is_setup(cell: NotebookNode) -> bool:

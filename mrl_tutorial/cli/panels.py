@@ -36,10 +36,8 @@ def _trap(task: Any, encoder: mrl.Encoder) -> mrl.TruncationTrap:
 def _terms(task: Any, encoder: mrl.Encoder) -> mrl.TermExplorer:
     import torch
 
-    from mrl_tutorial.recipes.anatomy import dissect
-
     queries, documents = (torch.tensor(encoder.encode_layers(texts[:: len(texts) // 64 + 1])) for texts in task.pairs())
-    return mrl.TermExplorer(dissect(mrl.Batch(queries, documents)))
+    return mrl.TermExplorer(mrl.dissect(mrl.Batch(queries, documents)))
 
 
 def _weights() -> mrl.ImportanceWeights:

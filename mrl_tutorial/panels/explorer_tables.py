@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -114,8 +114,11 @@ class ExplorerTables:
                 return
             self._measure(name, [layer], range(1, self.width + 1))
         found: Any = {metric: self.tables[metric][name] for metric in self.metrics}
-        with suppress(OSError), files.whole_file(path) as temporary:  # a cache may be there to be read alone
-            np.savez(temporary, **found)
+        try:
+            with files.whole_file(path) as temporary:
+                np.savez(temporary, **found)
+        except files.NotWritten as error:  # a cache may be there to be read alone
+            warnings.warn(f"the explorer's tables were not cached: {error}", stacklevel=2)
         report(total, total, "measured")
 
     def embedded(self, name: str) -> dict[str, np.ndarray]:
