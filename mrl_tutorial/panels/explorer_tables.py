@@ -19,7 +19,7 @@ from mrl_tutorial.grid import default_dims
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.packing import fitting
 from mrl_tutorial.retrieval import costs
-from mrl_tutorial.topk import inverse_lengths
+from mrl_tutorial.topk import inverse_lengths, top_columns
 
 METRICS = {
     "retrieval": ("ndcg@10", "mrr@10", "map@10", "recall@100", "precision@10"),
@@ -241,23 +241,10 @@ def ranked_cells(
         x, q = (torch.tensor(a[i], dtype=torch.float32) for a in (documents, query))
         squares = triangle @ (x * x).T  # (D, N)
         scores = torch.where(squares > 0, (triangle * q) @ x.T * squares.rsqrt(), 0.0)
-        ids[i] = _best(scores, k)
+        ids[i] = top_columns(scores.numpy(), k)
         for j, row in enumerate(relevant):
             one = scores[:, row : row + 1]
             ranks[j, i] = 1 + (scores > one).sum(1) + (scores[:, :row] == one).sum(1)
     full = np.empty(n, np.int64)
     full[torch.sort(scores[-1], dim=0, descending=True, stable=True).indices.numpy()] = np.arange(1, n + 1)
     return ids, ranks, full
-
-
-def _best(scores: torch.Tensor, k: int) -> np.ndarray:
-    """Columns of the k best of each row, best first, ties in the order of columns."""
-    top = scores.topk(min(k + 1, scores.shape[1]), 1)
-    order = top.indices.sort(1).indices  # by column, then stably by score
-    rows = top.indices.gather(1, order)
-    best = top.values.gather(1, order).sort(dim=1, descending=True, stable=True).indices
-    found = rows.gather(1, best)[:, :k]
-    if top.values.shape[1] > k:
-        for i in torch.nonzero(top.values[:, k - 1] == top.values[:, k]).ravel():  # a tie across the edge
-            found[i] = scores[i].sort(dim=0, descending=True, stable=True).indices[:k]
-    return found.numpy()
