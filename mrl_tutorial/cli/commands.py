@@ -114,7 +114,7 @@ def sweep(args: argparse.Namespace) -> None:
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
     if args.documents:
         scored = [t.smaller(args.documents) if t.kind == "retrieval" else t for t in scored]
-    given = _given(args, *BUDGET, "start", "out", "seeds", "metric", "split", "layers", "dims")
+    given = _given(args, *BUDGET, "start", "out", "seeds", "metric", "split", "layers", "dims", "curve")
     command = shlex.join(["mrl-tutorial", *args.argv])
     report = partial(print, flush=True)
     frame = run(

@@ -85,6 +85,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seeds": {**COUNT, "default": 3, "help": "runs of each recipe (default: 3)"},
     "--eval-tasks": {"type": names, "metavar": "NAMES", "help": "tasks to score (default: the one trained on)"},
     "--documents": {**COUNT, "help": "score about N documents of each, and their queries"},
+    "--curve": {"type": int, "default": 0, "metavar": "N", "help": "points of each run's learning curve on dev"},
     "--no-cache": {"action": "store_true", "help": "keep no trained models (they are large)"},
     "--out": {"required": True, "metavar": "DIR"},
     "--query": {"required": True, "metavar": "TEXT", "help": "what to look for"},
@@ -132,7 +133,7 @@ VERBS = {
     "sweep": Verb(
         "train recipes at equal budget with several seeds and write every cell's quality to a csv file",
         ("--recipes", "--task", "--columns", *MODEL, "--eval-tasks", "--documents", "--what", *BUDGET, "--start",
-         "--seeds", "--metric", "--split", "--layers", "--dims", "--no-cache", "--out"),
+         "--seeds", "--metric", "--split", "--layers", "--dims", "--curve", "--no-cache", "--out"),
         ("--recipes full-size,mrl,all-cells --task pydocs --what full --steps 300 --batch-size 64 --out sweep.csv",
          "--recipes mrl,separate:* --task pydocs --eval-tasks pydocs,scifact --what heads --seeds 5 --out heads.csv"),
         {"--what": {"required": True},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ class NonFiniteLoss(ArithmeticError):
 
 
 @dataclass
+class Curve:
+    """A learning curve: score(the encoder as it is then) after every so many steps; points: (step, score)."""
+
+    every: int
+    score: Callable[[Encoder], float]
+    points: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass
 class TrainResult:
     """What training gave.
 
@@ -67,6 +77,7 @@ def train(
     known: Known | None = None,
     progress: Progress | None = None,
     on_step: OnStep | None = None,
+    curve: Curve | None = None,
     **changes: Any,
 ) -> TrainResult:
     """Train a recipe on a task's training split and return the trained encoder; the one given is not changed.
@@ -76,9 +87,9 @@ def train(
     is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (With functions of
     your own in the recipe it needs a `key` for that: see `TrainConfig`.)
     known: text -> (L, D), raw embeddings computed before at the same precision, for heads. on_step(step, steps, loss)
-    may return False to stop early. Where `accelerate launch` or `torchrun` has started several processes, they share
-    each batch, for the same numbers, and the first writes. Raises InputError before any work on bad arguments, and
-    NonFiniteLoss.
+    may return False to stop early. curve: to be filled on the way. Where `accelerate launch` or `torchrun` has started
+    several processes, they share each batch, for the same numbers, and the first writes. Raises InputError before any
+    work on bad arguments, and NonFiniteLoss.
 
     >>> from mrl_tutorial.tasks.types import PairsTask
     >>> pairs = [("add numbers", "the sum"), ("open a file", "read from disk"), ("join words", "concatenate strings")]
@@ -103,7 +114,7 @@ def train(
         else:
             model = FrozenLayers(encoder, data, config, known, ticker)
         training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config))
-        training.loop(ticker, on_step)
+        training.loop(ticker, on_step, curve)
     result = training.result(config.name or f"{encoder.name} + {recipe.name} ({config.what})")
     if isinstance(task, Task):
         result.encoder.trained_on = (*encoder.trained_on, task.fingerprint())
@@ -136,7 +147,7 @@ class Training:
         self.run = self.checkpoint.load()
         processes.agree(self.run.step)
 
-    def loop(self, report: Progress, on_step: OnStep | None) -> None:
+    def loop(self, report: Progress, on_step: OnStep | None, curve: Curve | None = None) -> None:
         """Go through the steps that are left; stop early where `on_step` says so."""
         config, run = self.config, self.run
         batches = schedule(self.data, config.batch_size, config.steps, config.seed)
@@ -159,6 +170,10 @@ class Training:
                 with defer_interrupt():
                     self.optimizer.step()
                     run.add(float(loss), tables, time.monotonic() - began)
+                if curve is not None and run.step % curve.every == 0:
+                    paused = time.monotonic()
+                    curve.points.append((run.step, curve.score(copy.deepcopy(self.model).result("unfinished", ()))))
+                    began += time.monotonic() - paused
                 report(run.step, config.steps, f"training {self.recipe.name}, loss {run.history[-1]:.3f}")
                 if on_step is not None and on_step(run.step, config.steps, run.history[-1]) is False:
                     break

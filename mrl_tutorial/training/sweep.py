@@ -21,7 +21,7 @@ from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import prepared
 from mrl_tutorial.training.controls import PLAIN, Control, build, control
-from mrl_tutorial.training.loop import NonFiniteLoss, train
+from mrl_tutorial.training.loop import Curve, NonFiniteLoss, train
 from mrl_tutorial.training.sweep_config import Cells, SweepConfig, check_sweep, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, one_line, read_sweep, resume, write, write_items
 
@@ -31,13 +31,15 @@ MOST = 2000  # about as many documents are searched where a learning rate is cho
 
 class Outcome(NamedTuple):
     """A trained model and the seconds that it took. problem: why there is none (then it is the plain one). fixed:
-    whether its queries are compared with documents of the last layer. history: the loss of each step."""
+    whether its queries are compared with documents of the last layer. history: the loss of each step. curve: the mean
+    on dev of the cells that are trained, (step, mean)."""
 
     encoder: Encoder
     seconds: float = 0.0
     problem: str = ""
     fixed: bool = False
     history: Sequence[float] = ()
+    curve: Sequence[tuple[int, float]] = ()
 
 
 def sweep(
@@ -82,7 +84,7 @@ def sweep(
             continue
         rate, held = sheet.choose(encoder, task, name) if control(name) is None else (math.nan, None)
         outcome = held if held is not None and seed == 0 else _train(encoder, task, name, seed, rate, config)
-        rows, items = [], {"loss": np.array(outcome.history, np.float32)}
+        rows, items = [], _course(outcome)
         for where, names in zip(scored, metrics, strict=True):
             new, values = score(where, outcome, names, candidates[name], config)
             rows += new
@@ -132,12 +134,13 @@ class Sheet:
         if len(rates) == 1:
             return rates[0], None
         recipe = get_recipe(name, encoder.n_layers, encoder.width)
-        small, metric = _for_choosing(task), check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)
+        small, metric = _for_choosing(task)
         for rate in rates:
             if (self.rows(name, "dev").lr == rate).any():
                 continue
             outcome = _train(encoder, task, name, 0, rate, self.config)
             rows, _ = score(small, outcome, metric, _trained_cells(recipe), self.config, "dev")
+            write_items(self.path, f"{name} {rate}", 0, _course(outcome))
             self.add(rows, name, "dev", 0, rate, outcome.seconds)
             held = {rate: outcome} if rate == self._best(name) else held
         return self._best(name), held.get(self._best(name))
@@ -178,15 +181,35 @@ def _train(encoder: Encoder, task: Any, name: str, seed: int, rate: float, confi
         return Outcome(build(encoder, task, untrained, config.split, config.precision), fixed=untrained.fixed)
     recipe = get_recipe(name, encoder.n_layers, encoder.width)
     begun = build(encoder, task, Control(config.start), config.split, config.precision)
+    curve = _curve(task, recipe, config) if config.curve else None
     try:
-        result = train(begun, task, recipe, config.training(rate), seed=seed)
+        result = train(begun, task, recipe, config.training(rate), seed=seed, curve=curve)
     except NonFiniteLoss as error:
         return Outcome(encoder, problem=str(error))
     # plain and heads share the frozen backbone's embeddings; a trained backbone's are of no further use
     trained = result.encoder if config.what == "heads" else result.encoder.uncached()
     # a recipe that trains against last-layer documents is made to be searched with them
     fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
-    return Outcome(trained, result.seconds, fixed=fixed, history=result.history)
+    points = curve.points if curve is not None else ()
+    return Outcome(trained, result.seconds, fixed=fixed, history=result.history, curve=points)
+
+
+def _curve(task: Any, recipe: Recipe, config: SweepConfig) -> Curve:
+    """The mean on dev of the cells that a recipe trains, as a learning rate is chosen by it, on the way."""
+    small, metric = _for_choosing(task)
+
+    def mean(encoder: Encoder) -> float:
+        encoder = encoder if config.what == "heads" else encoder.uncached()
+        rows, _ = score(small, Outcome(encoder), metric, _trained_cells(recipe), config, "dev")
+        return float(np.mean([row["value"] for row in rows]))
+
+    return Curve(max(1, config.steps // config.curve), mean)
+
+
+def _course(outcome: Outcome) -> dict[str, np.ndarray]:
+    """The loss of each step, and the learning curve where there is one, (points, 2): step, mean on dev."""
+    found = {"loss": np.array(outcome.history, np.float32)}
+    return found | ({"curve": np.array(outcome.curve)} if outcome.curve else {})
 
 
 def _trained_cells(recipe: Recipe) -> Cells:
@@ -196,14 +219,16 @@ def _trained_cells(recipe: Recipe) -> Cells:
     return tuple(sorted(layers - {0})), tuple(sorted(dims))
 
 
-def _for_choosing(task: Any) -> Any:
-    """The task under another name; of a large corpus what its dev queries ask for and some of the rest: quicker."""
+def _for_choosing(task: Any) -> tuple[Any, list[str]]:
+    """What a learning rate is chosen by: the task's own metric, and the task under another name, of a large corpus only
+    what its dev queries ask for and some of the rest."""
+    metric = check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)
     if task.kind != "retrieval" or len(task.corpus) <= MOST:
-        return replace(task, name=f"{task.name} (dev)")
+        return replace(task, name=f"{task.name} (dev)"), metric
     asked = {document for query in task.judged("dev") for document in task.qrels[query]}
     step = math.ceil(len(task.corpus) / MOST)
     corpus = {key: text for i, (key, text) in enumerate(task.corpus.items()) if key in asked or i % step == 0}
-    return replace(task, name=f"{task.name} (dev, {len(corpus):,} documents)", corpus=corpus, labels={})
+    return replace(task, name=f"{task.name} (dev, {len(corpus):,} documents)", corpus=corpus, labels={}), metric
 
 
 def _said(row: dict[str, Any]) -> str:

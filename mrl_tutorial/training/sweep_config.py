@@ -27,11 +27,12 @@ Cells = tuple[tuple[int, ...], tuple[int, ...]]  # layers, dims
 class SweepConfig:
     """What `sweep` compares. Raises InputError for a value that is impossible.
 
-    what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models.
-    lr: or several; then each recipe is trained with each and goes on with the one that is best on dev (seed 0; the mean
-    of the cells that it trains). start: what training starts from, "plain", "whitened" or "closed-form" (see
-    `controls`). seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names; each task uses those that suit
-    it; default: the task's own. layers, dims: the cells to score, as in `evaluate_grid`. command: for the file's
+    what, heads, steps, batch_size, lr, precision, cache: as in `TrainConfig`; cache=False keeps no trained models. lr:
+    or several; then each recipe is trained with each and goes on with the one that is best on dev (seed 0; the mean of
+    the cells that it trains). start: what training starts from, "plain", "whitened" or "closed-form" (see `controls`).
+    seeds: every recipe is trained with seeds 0 .. seeds-1. metric: names; each task uses those that suit it; default:
+    the task's own. layers, dims: the cells to score, as in `evaluate_grid`. curve: points of each run's learning
+    curve, the mean on dev of the cells that it trains; kept beside the values of the items. command: for the file's
     header.
     """
 
@@ -48,6 +49,7 @@ class SweepConfig:
     dims: Sequence[int] | str | None = None
     precision: str = "auto"
     cache: bool = True
+    curve: int = 0
     command: str = ""
 
     def __post_init__(self) -> None:

@@ -114,9 +114,9 @@ def test_the_learning_rate_is_chosen_on_dev_and_the_choice_is_kept(encoder, tmp_
 
     seen = []
 
-    def counted(given, task, recipe, config, seed):
-        seen.append((recipe.name, seed, config.lr))
-        return train(given, task, recipe, config, seed=seed)
+    def counted(given, task, recipe, config, **more):
+        seen.append((recipe.name, more["seed"], config.lr))
+        return train(given, task, recipe, config, **more)
 
     monkeypatch.setattr(room, "train", counted)
     given = {**BUDGET, "lr": [1e-6, 0.01, 0.3], "cache": False}
@@ -135,6 +135,20 @@ def test_the_learning_rate_is_chosen_on_dev_and_the_choice_is_kept(encoder, tmp_
     assert len(seen) == before
     with pytest.raises(InputError, match="dev chooses"):
         SweepConfig(lr=[0.1, 0.2], split="dev")
+
+
+def test_a_run_keeps_its_learning_curve(encoder, tmp_path):
+    out, rates = tmp_path / "s.csv", [0.1, 0.3]
+    given = {**BUDGET, "lr": rates, "cache": False, "seeds": 1}
+    alone = sweep(encoder, retrieval(), ["mrl"], out=tmp_path / "alone.csv", **given)
+    frame = sweep(encoder, retrieval(), ["mrl"], out=out, curve=BUDGET["steps"], **given)
+    np.testing.assert_array_equal(frame.value, alone.value)  # looking does not change what is seen
+    dev = frame[(frame.recipe == "mrl") & (frame.split == "dev")].groupby("lr").value.mean()
+    for rate in rates:
+        with np.load(out.with_suffix("") / f"mrl-{str(rate).replace('.', '-')}-0.npz") as kept:
+            steps, means = kept["curve"].T
+        assert steps.tolist() == list(range(1, BUDGET["steps"] + 1))
+        assert means[-1] == pytest.approx(dev[rate], abs=1e-6) and len(set(means)) > 1
 
 
 @pytest.mark.parametrize("start", ["whitened", "closed-form"])
