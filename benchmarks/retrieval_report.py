@@ -133,7 +133,8 @@ def picture(parts: list[dict[str, Any]], title: str) -> dict[str, Any]:
         rate = {"title": {"text": axis}, "type": "log", "showgrid": True, "dtick": 1,
                 "domain": (top - 0.76 / len(parts), top - 0.04 / len(parts))}  # fmt: skip
         recall = {"title": {"text": "recall@10"}, "range": [0.9, 1.002], "showgrid": True}
-        layout |= plots.subplot(place, (left, left + 0.44), recall, rate)
+        layout[f"xaxis{place}"] = {**recall, "domain": (left, left + 0.44), "anchor": f"y{place}"}
+        layout[f"yaxis{place}"] = {**rate, "anchor": f"x{place}"}
         if measure == "per_second":
             notes.append(plots.heading(f"{part['name']}: {part['documents']:,} x {width}", 0.0, "left") | {"y": top})
     layout |= {"annotations": notes, "legend": {"orientation": "h", "y": 0.0}, "margin": {"t": 90}}

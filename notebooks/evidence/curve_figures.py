@@ -145,4 +145,5 @@ def difference_lines(
     figure.add_hrect(y0=-MARGIN, y1=MARGIN, fillcolor=plots.INK, opacity=0.1, line_width=0)
     figure.update_xaxes(**curve_x(sorted({d for line in differences.values() for d in line})))
     figure.update_yaxes(title_text=what, showgrid=True)
-    return figure.add_shape(**plots.upright(float(np.log2(dim)))) if dim else figure
+    upright = {"color": plots.INK, "width": 2, "dash": "dot"}
+    return figure.add_vline(x=float(np.log2(dim)), line=upright) if dim else figure

@@ -17,7 +17,6 @@ SCALE = "Cividis"
 DIVERGING = [[0, "#D55E00"], [0.5, "#FFFFFF"], [1, "#0072B2"]]  # of differences
 MARK = "#D55E00"
 INK = "#1A1A1A"
-GRAY = "#8C8C8C"
 FONT = 15
 LABELS = {"tickangle": 0, "ticklabeloverflow": "allow"}  # plotly need not measure whether tick labels collide
 
@@ -64,29 +63,7 @@ def trace(kind: str, x: Any, y: Any, name: str = "", place: int = 1, **look: Any
     return {"type": kind, "x": x, "y": y, "name": name, "showlegend": bool(name), **axes, **look}
 
 
-def subplot(n: int, domain: tuple[float, float], x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
-    """The axes of the n-th subplot from left to right; domain: where it begins and ends, as shares of the width."""
-    i = n if n > 1 else ""
-    return {f"xaxis{i}": {**x, "domain": domain, "anchor": f"y{i}"}, f"yaxis{i}": {**y, "anchor": f"x{i}"}}
-
-
-def legend(x: float) -> dict[str, Any]:
-    """A legend inside the plot, with its upper left corner at `x` of the figure's width."""
-    return {"x": x, "y": 0.99, "xanchor": "left", "yanchor": "top", "bgcolor": "rgba(255,255,255,0.8)"}
-
-
 def heading(text: str, x: float, anchor: str = "center") -> dict[str, Any]:
     """A heading above a subplot, as a plotly annotation."""
     place = {"xref": "paper", "yref": "paper", "x": x, "y": 1.0, "xanchor": anchor, "yanchor": "bottom", "yshift": 6}
     return {"text": text, "showarrow": False, "font": {"size": FONT + 1, "color": INK}, **place}
-
-
-def outline(color: str, width: int, dash: str = "solid") -> dict[str, Any]:
-    """The look of a shape that is drawn as an outline only."""
-    return {"line": {"color": color, "width": width, "dash": dash}, "fillcolor": "rgba(0,0,0,0)", "opacity": 1}
-
-
-def upright(x: float, axis: str = "x") -> dict[str, Any]:
-    """A dotted line over the whole height of a subplot at `x` of its axis, as a plotly shape."""
-    place = {"x0": x, "x1": x, "y0": 0, "y1": 1, "xref": axis, "yref": f"{axis.replace('x', 'y')} domain"}
-    return {"type": "line", **place, **outline(INK, 2, "dot")}
