@@ -17,16 +17,7 @@ class InputError(ValueError):
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """A dataclass of settings with some of them changed. Raises InputError for a name that it does not have.
-
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Config:
-    ...     steps: int = 50
-    ...     seed: int = 0
-    >>> with_changes(Config(), {"steps": 10})
-    Config(steps=10, seed=0)
-    """
+    """A dataclass of settings with some of them changed. Raises InputError for a name that it does not have."""
     known = [field.name for field in fields(settings)]
     for name in changes:
         if name not in known:

@@ -36,18 +36,16 @@ class NotWritten(InputError, OSError):
 
 
 def cache_dir(*parts: str) -> Path:
-    """The cache folder, created; `parts` name a folder in it.
+    """A folder in the cache, made: in `$MRL_CACHE`, else where the system keeps it (`~/.cache/mrl-tutorial` on Linux).
 
-    It is `$MRL_CACHE`, else what the system keeps for that: `~/.cache/mrl-tutorial` (or `$XDG_CACHE_HOME`) on Linux.
-    Raises InputError where it cannot be made.
-    """
+    Raises InputError where it cannot be made."""
     base = os.environ.get("MRL_CACHE") or platformdirs.user_cache_path("mrl-tutorial", appauthor=False)
     folder = Path(base).expanduser().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        remedy = "set MRL_CACHE to a folder that can be written"
-        raise InputError(f"the cache {folder} cannot be made ({error.strerror}): {remedy}") from error
+        problem = f"the cache {folder} cannot be made ({error.strerror})"
+        raise InputError(f"{problem}: set MRL_CACHE to a folder that can be written") from error
     return folder
 
 
@@ -71,15 +69,12 @@ def key(*parts: Any) -> str:
 def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
 
-    name: a `key` of everything that shapes them. A file that cannot be read or written is computed anew.
+    name: a `key` of everything that shapes them. What cannot be read is computed anew, and need not be kept.
     """
     path = cache_dir(folder) / f"{name}.npz"
     if path.exists():
-        try:
-            with np.load(path) as stored:
-                return {name: stored[name] for name in stored.files}
-        except Exception:
-            pass  # damaged, however that shows: it is written again
+        with contextlib.suppress(Exception), np.load(path) as stored:  # damaged, however that shows: written again
+            return dict(stored)
     found: dict[str, Any] = dict(compute())
     with contextlib.suppress(OSError), whole_file(path) as temporary:
         np.savez_compressed(temporary, **found)
@@ -100,20 +95,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     'all of it'
     """
     path = Path(path)
-    # same folder, so that the rename is atomic; same suffix, for writers that add one of their own
-    temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
-    try:
-        with _saying(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _forget_stale(path, path.stem, path.suffix)
-            temporary.touch()  # a folder that cannot be written shows before any work
-            mode = temporary.stat().st_mode  # some writers make files that only their owner can read
-            yield temporary
-            temporary.chmod(mode)
-            os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with _beside(path, path.suffix) as temporary:  # the same suffix, for writers that add one of their own
+        temporary.touch()  # a folder that cannot be written shows before any work
+        mode = temporary.stat().st_mode  # some writers make files that only their owner can read
+        yield temporary
+        temporary.chmod(mode)
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -122,51 +109,49 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
     Raises NotWritten as `whole_file` does."""
     path = Path(path)
-    temporary, old = (path.with_name(f".{path.name}.{uuid4().hex}") for _ in range(2))
-    aside = old / path.name
-    try:
-        with _saying(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _forget_stale(path, path.name, "")
-            temporary.mkdir()
-            yield temporary
-            try:
-                old.mkdir()
-                if path.exists():
-                    os.replace(path, aside)
-                os.replace(temporary, path)
-            except BaseException:  # an interruption between the two is no reason to lose the old one
-                if aside.exists() and not path.exists():
-                    os.replace(aside, path)
-                raise
-    finally:
-        for rubbish in (temporary, old):
-            shutil.rmtree(rubbish, ignore_errors=True)
+    with _beside(path) as temporary, _beside(path) as old:
+        aside = old / path.name
+        temporary.mkdir()
+        yield temporary
+        try:
+            old.mkdir()
+            if path.exists():
+                os.replace(path, aside)
+            os.replace(temporary, path)
+        except BaseException:  # an interruption between the two is no reason to lose the old one
+            if aside.exists() and not path.exists():
+                os.replace(aside, path)
+            raise
 
 
 @contextlib.contextmanager
-def _saying(path: Path) -> Iterator[None]:
-    """Errors of writing `path` as NotWritten."""
+def _beside(path: Path, suffix: str = "") -> Iterator[Path]:
+    """A name in the folder of `path`, so that a rename is atomic, for what is gone when the block ends; what a killed
+    process left under such a name goes as well. Errors of writing become NotWritten."""
+    stem = path.name.removesuffix(suffix)
+    temporary = path.with_name(f".{stem}.{uuid4().hex}{suffix}")
     try:
-        yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = re.compile(re.escape(f".{stem}.") + "[0-9a-f]{32}" + re.escape(suffix))
+        with contextlib.suppress(OSError):
+            for left in [item for item in path.parent.iterdir() if half.fullmatch(item.name)]:
+                only_copy = (left / path.name).exists() and not path.exists()
+                if time.time() - left.stat().st_mtime > STALE and not only_copy:
+                    _remove(left)
+        yield temporary
     except NotWritten:
         raise
-    except OSError as error:
-        raise NotWritten(path, error) from error
-    except SafetensorError as error:
-        if "I/O error" not in str(error):
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, SafetensorError) and "I/O error" not in str(error):
             raise
         raise NotWritten(path, error) from error
+    finally:
+        _remove(temporary)
 
 
-def _forget_stale(path: Path, before: str, after: str) -> None:
-    """Remove the half files or folders of `path` that a killed process left, but not the only copy of a folder."""
-    half = re.compile(re.escape(f".{before}.") + "[0-9a-f]{32}" + re.escape(after))
+def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
-        for found in [item for item in os.scandir(path.parent) if half.fullmatch(item.name)]:
-            only = found.is_dir() and not path.exists() and (Path(found) / path.name).exists()
-            if time.time() - found.stat().st_mtime > STALE and not only:
-                shutil.rmtree(found) if found.is_dir() else os.unlink(found)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -176,13 +161,11 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def data_file(name: str) -> Path:
-    """A file or folder of the course's data, e.g. "ledger.csv" or "published": beside the package in a wheel, in the
-    folder `data/` of a clone.
+    """A file or folder of the course's data, e.g. "ledger.csv": beside the package in a wheel, in `data/` of a clone.
 
-    Raises InputError where it is in neither.
-    """
+    Raises InputError where it is in neither."""
     package = Path(__file__).resolve().parent
-    places = (package / "data" / name, package.parent / "data" / name)
+    places = [folder / "data" / name for folder in (package, package.parent)]
     for place in places:
         if place.exists():
             return place

@@ -30,8 +30,8 @@ class Ticker:
             self.close()
             # in a terminal or a notebook, where someone sees it, not in a log file
             seen = self.always or "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-            shown = {"disable": not seen, "delay": 0 if self.always else 1, "leave": self.always}
-            self.bar = tqdm(total=total, dynamic_ncols=True, **shown)
+            delay = 0 if self.always else 1
+            self.bar = tqdm(total=total, dynamic_ncols=True, disable=not seen, delay=delay, leave=self.always)
         self.bar.set_description_str(label, refresh=False)
         self.bar.update(done - self.bar.n)
         if self.always and done == total:
