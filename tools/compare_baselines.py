@@ -32,7 +32,6 @@ from mrl_tutorial.evaluation.embeddings import task_inputs
 from mrl_tutorial.evaluation.probes import few_shot_rows
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import pca, random_dims
-from mrl_tutorial.training.examples import unique_texts
 from mrl_tutorial.training.sweep_file import environment
 from tools.baseline_tables import BASELINES, Run, Scores, difference_table, value_table
 
@@ -116,7 +115,9 @@ def _scored(name: str, encoder: Encoder, seed: int, tasks: Mapping[str, Any]) ->
         few = np.unique(np.concatenate(few_shot_rows(np.asarray(labels), 8, 10, 0)))
         inputs["banking77"]["train"] = [texts[i] for i in few]
     pairs = tasks["pydocs"].pairs("train")
-    texts, row = unique_texts(*pairs, *(x for parts in inputs.values() for x in parts.values()))
+    given = [*pairs, *(x for parts in inputs.values() for x in parts.values())]
+    texts = list(dict.fromkeys(text for part in given for text in part))
+    row = {text: i for i, text in enumerate(texts)}
     keep = name == "plain" or encoder.heads is not None  # these share the frozen network's vectors
     vectors = encoder.encode_layers(texts, layers=[encoder.n_layers], cache=keep)[0]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

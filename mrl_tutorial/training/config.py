@@ -15,6 +15,8 @@ from mrl_tutorial.models.layers import resolve_device, resolve_precision
 RATES = {"shared": 3e-3, "per-layer": 3e-4, "full": 1e-4}
 #: settings that do not change what a run computes
 NOT_IN_KEY = ("out", "name", "cache", "split")
+WORDS = {"what": ("heads", "full"), "heads": KINDS, "start": (None, "zero", "closed-form")}
+LEAST = {"steps": 1, "batch_size": 2, "max_tokens": 3, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,8 @@ class TrainConfig:
     loss. max_tokens: where texts are cut in full training. tied: on a classification task, one classifier whose columns
     are sliced (MRL-E). precision: "fp32", "bf16", or "auto" (bf16 where the device is fast at it). device: where full
     training and encoding run, "auto", "cpu", "cuda" or "mps" (default: the encoder's). split: the examples to train
-    on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache:
-    keep the run's state and result on disk. key: a name that stands on disk for the recipe's functions of your own
-    (see `checkpoints.recipe_key`).
+    on. out: also write a folder that `Encoder.load` accepts. name: of the trained encoder. cache: keep the run's state
+    and result on disk. key: what stands there for the recipe's functions of your own (see `checkpoints.recipe_key`).
 
     >>> TrainConfig(steps=10).with_defaults("retrieval").lr
     0.003
@@ -56,20 +57,16 @@ class TrainConfig:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if self.what not in ("heads", "full"):
-            raise InputError(f"what={self.what!r} is unknown: choose heads or full")
-        if self.heads not in KINDS:
-            raise InputError(f"heads {self.heads!r} are unknown: choose {' or '.join(KINDS)}")
-        if self.start not in (None, "zero", "closed-form"):
-            raise InputError(f"start={self.start!r} is unknown: choose zero or closed-form")
-        sizes = {"steps": (self.steps, 1), "batch size": (self.batch_size, 2)}
-        sizes |= {"max_tokens": (self.max_tokens, 3), "seed": (self.seed, 0)}
-        for label, (value, least) in sizes.items():
+        for name, words in WORDS.items():
+            if (word := getattr(self, name)) not in words:
+                raise InputError(f"{name} {word!r} is unknown: choose {' or '.join(filter(None, words))}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
             if value != int(value) or value < least:
-                raise InputError(f"{label} {value} is impossible: give a whole number from {least} up")
-        for label, number in (("learning rate", self.lr), ("temperature", self.temperature)):
+                raise InputError(f"{name.replace('_', ' ')} {value} is impossible: give a whole number from {least} up")
+        for name, number in (("learning rate", self.lr), ("temperature", self.temperature)):
             if number is not None and not (math.isfinite(number) and number > 0):
-                raise InputError(f"{label} {number} is impossible: give a positive number")
+                raise InputError(f"{name} {number} is impossible: give a positive number")
         if self.out is not None:
             check_model_folder(Path(self.out))
 

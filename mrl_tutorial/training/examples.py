@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,21 @@ class Examples:
     def with_prompts(self, encoder: Encoder) -> Examples:
         """The texts with the encoder's prompts before them: of queries and documents, or (graded pairs, classes) of
         texts that are neither."""
-        if not encoder.prompts:
-            return self
         first, second = ("query", "document") if self.labels is None else (None, None)
         negatives = self.negatives and [encoder.prompted(texts, second) for texts in self.negatives]
         positives = None if self.positives is None else encoder.prompted(self.positives, second)
         return replace(self, anchors=encoder.prompted(self.anchors, first), positives=positives, negatives=negatives)
 
+    def texts(self) -> list[str]:
+        """All texts, each once, in order of first appearance."""
+        return list(dict.fromkeys(chain(self.anchors, self.positives or (), *(self.negatives or ()))))
+
     def sides(self, chosen: np.ndarray) -> list[list[str]]:
         """The texts of a batch, `chosen` being indices: [anchors] or [anchors, positives + negatives]."""
         sides = [[self.anchors[i] for i in chosen]]
         if self.positives is not None:
-            negatives = [text for i in chosen for text in self.negatives[i]] if self.negatives else []
-            sides.append([self.positives[i] for i in chosen] + negatives)
+            negatives = chain.from_iterable(self.negatives[i] for i in chosen) if self.negatives else ()
+            sides.append([*(self.positives[i] for i in chosen), *negatives])
         return sides
 
 
@@ -65,9 +67,7 @@ def examples(task: Any, split: str = "train") -> Examples:
     else:
         raise InputError(f"{task.name} holds vectors, not texts: there is no encoder to train on it")
     if len(found) < 2:
-        raise InputError(
-            f"{task.name} has {len(found)} training examples in split {split!r}: training needs at least 2"
-        )
+        raise InputError(f"{task.name} has {len(found)} examples in split {split!r}: training needs at least 2")
     return found
 
 
@@ -81,14 +81,13 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
     [array([2, 0]), array([1, 2])]
     """
     rng = np.random.default_rng([seed, 7])
-    contrastive = data.positives is not None and data.labels is None
     queue, batches = list[int](), list[np.ndarray]()
     while len(batches) < steps:
         batch, waiting, seen, dealt = list[int](), list[int](), set[str](), 0
         while len(batch) < batch_size and dealt < 2 * len(data):
             queue = queue or rng.permutation(len(data)).tolist()[::-1]
             i, dealt = queue.pop(), dealt + 1
-            texts = {data.anchors[i], data.positives[i]} if contrastive and data.positives else {str(i)}
+            texts = {data.anchors[i], data.positives[i]} if data.positives and data.labels is None else {str(i)}
             if texts & seen:
                 waiting.append(i)
             else:
@@ -97,9 +96,3 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
         queue.extend(reversed(waiting))
         batches.append(np.array(batch))
     return batches
-
-
-def unique_texts(*lists: Sequence[str] | None) -> tuple[list[str], dict[str, int]]:
-    """All texts of several lists once, in order of first appearance, and where each stands."""
-    texts = list(dict.fromkeys(text for given in lists for text in given or ()))
-    return texts, {text: i for i, text in enumerate(texts)}

@@ -50,7 +50,7 @@ def parts(weights: dict[Any, Any], scores: int) -> Iterator[dict[Any, Any]]:
     >>> len(list(parts({"main": np.ones((6, 7))}, 64 * 64))), len(list(parts({"main": np.ones((6, 7))}, 4096 * 4096)))
     (1, 42)
     """
-    grids = {key: np.asarray(grid.detach() if torch.is_tensor(grid) else grid) != 0 for key, grid in weights.items()}
+    grids = {key: np.asarray(torch.as_tensor(grid).detach()) != 0 for key, grid in weights.items()}
     if sum(used.sum() for used in grids.values()) * scores <= SCORES:
         yield weights
         return

@@ -30,7 +30,7 @@ from mrl_tutorial.recipes.recipe_file import TRAINING, RecipeFile, painted
 from mrl_tutorial.tasks.task import prepared
 from mrl_tutorial.training.checkpoints import terms_key
 from mrl_tutorial.training.config import RATES, TrainConfig
-from mrl_tutorial.training.examples import examples, unique_texts
+from mrl_tutorial.training.examples import examples
 from mrl_tutorial.training.loop import OnStep, TrainResult, train
 
 #: the lab's budget: shared heads from the whitened start
@@ -98,9 +98,7 @@ def train_recipe(
 def whitened_start(encoder: Encoder, task: Any, heads: str = "shared") -> Encoder:
     """The encoder with whitening heads ("shared" or "per-layer"), fitted on the texts of the training split."""
     task, encoder = meant(task, encoder)
-    data = examples(task).with_prompts(encoder)
-    texts, _ = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
-    plain = encoder.with_heads(None)
+    plain, texts = encoder.with_heads(None), examples(task).with_prompts(encoder).texts()
     raw = plain.encode_layers(texts, prompt="")  # as training asks for them: read from the cache
     return plain.with_heads(Heads(encoder.n_layers, encoder.width, heads).whiten_on(raw))
 

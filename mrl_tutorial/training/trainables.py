@@ -20,7 +20,7 @@ from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.training import processes
 from mrl_tutorial.training.config import TrainConfig
-from mrl_tutorial.training.examples import Examples, unique_texts
+from mrl_tutorial.training.examples import Examples
 from mrl_tutorial.training.memory import tokens_that_fit
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
@@ -34,9 +34,15 @@ class FrozenLayers:
     def __init__(
         self, encoder: Encoder, data: Examples, config: TrainConfig, known: Known | None, progress: Progress | None
     ) -> None:
-        texts, self.place = unique_texts(data.anchors, data.positives, *(data.negatives or ()))
+        texts, known = data.texts(), known or {}
+        self.place = {text: i for i, text in enumerate(texts)}
         self.encoder = encoder.with_heads(None)
-        raw = self._encode(texts, config.precision, known or {}, progress)
+        fresh = [text for text in texts if text not in known]
+        # no prompts: the texts of `data` have theirs
+        raw = self.encoder.encode_layers(fresh, prompt="", precision=config.precision, progress=progress)
+        if known:
+            found = {**known, **dict(zip(fresh, raw.transpose(1, 0, 2), strict=True))}
+            raw = np.stack([found[text] for text in texts], axis=1)
         self.raw = torch.from_numpy(np.array(raw))  # (L, texts, D)
         self.layers = tuple(range(1, encoder.n_layers + 1))
         self.module = Heads(encoder.n_layers, encoder.width, config.heads)
@@ -47,14 +53,6 @@ class FrozenLayers:
         if config.start == "closed-form" and data.positives is not None:
             anchors, positives = ([self.place[text] for text in side] for side in (data.anchors, data.positives))
             self.module.fit_pairs(raw[:, anchors], raw[:, positives])
-
-    def _encode(self, texts: list[str], precision: str, known: Known, progress: Progress | None) -> np.ndarray:
-        fresh = [text for text in texts if text not in known]
-        raw = self.encoder.encode_layers(fresh, prompt="", precision=precision, progress=progress)  # `data` has them
-        if len(fresh) == len(texts):
-            return raw
-        found = {**known, **dict(zip(fresh, raw.transpose(1, 0, 2), strict=True))}
-        return np.stack([found[text] for text in texts], axis=1)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the heads: (L, N, D)."""
@@ -95,15 +93,15 @@ class FullBackbone:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the blocks up to the deepest that the recipe needs: (L, N, D), on the CPU, where the loss is made."""
         ids = self.encoder.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        lengths, parts = [len(i) for i in ids], []
-        if len(texts) > MANY:
+        lengths, many = [len(i) for i in ids], len(texts) > MANY
+        if many:
             groups = running.micro_batches(lengths, GROUP * max(lengths), GROUP)
         else:
             groups = running.least_padding(lengths, max(1, len(texts) // GROUP))
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
         if again:  # of many texts the embeddings and their gradients take a share of the memory too
-            groups = running.micro_batches(lengths, (self.fits or 0) // (2 if len(texts) > MANY else 1))
-        entry = torch.ones((), requires_grad=True)  # through which the gradient enters a micro-batch again
+            groups = running.micro_batches(lengths, (self.fits or 0) // (2 if many else 1))
+        entry, parts = torch.ones((), requires_grad=True), []  # the gradient enters a micro-batch again through `entry`
         with running.arithmetic(self.encoder.model, self.device, self.precision):
             for group in groups:
                 rows = [ids[i] for i in group]

@@ -238,9 +238,9 @@ def test_schedule_is_seeded_covers_everything_and_never_repeats_a_text():
 def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
     monkeypatch.setattr(trainables.Encoder, "encode_layers", lambda *a, **k: pytest.fail("encoded"))
     for options, message in [
-        ({"what": "all"}, "what='all'"),
+        ({"what": "all"}, "what 'all'"),
         ({"heads": "none"}, "heads 'none'"),
-        ({"start": "pairs"}, "start='pairs'"),
+        ({"start": "pairs"}, "start 'pairs'"),
         ({"steps": 0}, "steps 0"),
         ({"batch_size": 1}, "batch size 1"),
         ({"lr": -1.0}, "learning rate -1.0"),
