@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,10 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses import Batch, Term
 from mrl_tutorial.recipes.recipe import Recipe, term_name
 from mrl_tutorial.training import processes
 
@@ -46,18 +44,16 @@ class Run:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float, decay: float = 0.9) -> None:
-        """Count one step: tables are averaged with a memory of about 1 / (1 - decay) steps; NaN is no observation.
-
-        seconds: of the whole run so far.
-        """
+    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float) -> None:
+        """Count one step: tables are averaged with a memory of about 10 steps; NaN is no observation. seconds: of the
+        whole run so far."""
         self.step, self.seconds = self.step + 1, seconds
         self.history.append(total)
         for name, table in tables.items():
             seen = np.isfinite(table)
             for group, new in ((self.sums, np.nan_to_num(table)), (self.counts, 1)):
                 before = group.get(name, np.zeros(table.shape))
-                group[name] = np.where(seen, decay * before + new, before)
+                group[name] = np.where(seen, 0.9 * before + new, before)
 
     def losses(self) -> dict[str, np.ndarray]:
         """Recent mean loss of each term, (L, M); NaN where training never looked."""
@@ -83,23 +79,21 @@ class Checkpoint:
         rank, count = processes.place()
         if self.path is None or run.step == self._step or rank > 0:
             return
-        tensors: dict[str, Tensor] = {}
-        for name, p in self.parameters.items():
-            tensors[f"parameter.{name}"] = p.detach().contiguous()
-            if p in self.optimizer.state and run.step < self.steps:
-                tensors |= {f"{m}.{name}": self.optimizer.state[p][m].contiguous() for m in MOMENTS}
+        tensors = {f"parameter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
+        if run.step < self.steps:
+            for name, p in self.parameters.items():
+                tensors |= {f"{m}.{name}": x.contiguous() for m, x in self.optimizer.state[p].items()}
         for kind, tables in (("sums", run.sums), ("counts", run.counts)):
             tensors |= {f"{kind}.{term}": torch.from_numpy(np.ascontiguousarray(x)) for term, x in tables.items()}
         notes = {"step": run.step, "seconds": run.seconds, "history": run.history, "processes": count}
+        self._saved = time.monotonic()
         # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
         try:
             with files.whole_file(self.path) as temporary:
                 save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+            self._step = run.step
         except files.NotWritten as error:
             warnings.warn(f"step {run.step} was not kept: {error} as MRL_CACHE", stacklevel=3)
-            self._saved = time.monotonic()
-            return
-        self._saved, self._step = time.monotonic(), run.step
 
     def save_if_due(self, run: Run) -> None:
         """`save`, where the last time was more than `EVERY` seconds ago."""
@@ -128,8 +122,6 @@ class Checkpoint:
                 notes = json.loads(file.metadata()["notes"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             values = [tensors[f"parameter.{name}"] for name in self.parameters]
-            if any(x.shape != p.shape for x, p in zip(values, self.parameters.values(), strict=True)):
-                return Run()
         except Exception:  # a damaged file, however it fails, is no checkpoint: start again
             return Run()
         here, there = processes.place()[1], notes.pop("processes", 1)
@@ -173,7 +165,8 @@ def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
     """
     options = {term_name(term): given for term, given in recipe.options.items()}
     values = [*recipe.weights, recipe.sampler, *(value for given in options.values() for value in given.values())]
-    if key is None and any(callable(value) and not _ours(value) for value in values):
+    homes = [getattr(value, "__module__", None) or "" for value in values if callable(value)]
+    if key is None and not all(home.startswith("mrl_tutorial.") for home in homes):
         return None
     terms = [[_named(term), np.asarray(grid).tolist()] for term, grid in recipe.weights.items()]
     named = {term: {name: _named(value) for name, value in given.items()} for term, given in options.items()}
@@ -182,30 +175,9 @@ def recipe_key(recipe: Recipe, key: str | None = None) -> list | None:
     return [recipe.name, cells, terms, named, _named(recipe.sampler), rate, key]
 
 
-def terms_key(terms: Iterable[Term], n_layers: int, dims: Iterable[int]) -> str | None:
-    """A `key` for terms of your own: what their source says, and what they give on a few random vectors, which changes
-    where a function or a number that they use does. None without terms, and where one cannot be read or tried."""
-    found, widths = list[Any](), list(dims)
-    for function in terms:
-        with torch.random.fork_rng(devices=[]):  # a term may draw
-            torch.random.default_generator.manual_seed(0)
-            both = torch.randn(n_layers, 8, widths[-1])
-            try:
-                source = inspect.getsource(function)
-                table = function(Batch(both[:, :4], both[:, 4:]), list(range(1, n_layers + 1)), widths)
-                found += [term_name(function), source, [f"{x:.3g}" for x in table.flatten().tolist()]]
-            except Exception:  # no file of its own, or a reader's code that fails in its own way
-                return None
-    return files.key(*found) if found else None
-
-
-def _ours(function: Any) -> bool:
-    return (getattr(function, "__module__", None) or "").startswith("mrl_tutorial.")
-
-
 def _named(value: Any) -> str:
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
     if torch.is_tensor(value):
         value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        return files.key(value)
-    return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else repr(value)
+    return files.key(value) if isinstance(value, np.ndarray) else repr(value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -21,17 +21,16 @@ from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.embeddings import embed_task, meant
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.losses import Batch, Term, term_name
-from mrl_tutorial.losses.term import options_of
+from mrl_tutorial.losses import Batch, Term
+from mrl_tutorial.losses.term import options_of, term_name
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.models.heads import Heads
-from mrl_tutorial.recipes.recipe import Recipe, Weights
+from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.recipe_file import TRAINING, RecipeFile, painted
 from mrl_tutorial.tasks.task import prepared
-from mrl_tutorial.training.checkpoints import terms_key
 from mrl_tutorial.training.config import RATES, TrainConfig
 from mrl_tutorial.training.examples import examples
-from mrl_tutorial.training.loop import OnStep, TrainResult, train
+from mrl_tutorial.training.loop import TrainResult, seeded, train
 
 #: the lab's budget: shared heads from the whitened start
 PREVIEW = {"what": "heads", "heads": "shared", "start": "whitened", "steps": 100, "batch_size": 128, "seed": 0}
@@ -42,17 +41,14 @@ Layer = Callable[[int, np.ndarray], object]
 
 @dataclass(frozen=True)
 class Watched(Recipe):
-    """A recipe that tells what each term came to in each step."""
+    """A recipe that tells `watch` what each term came to in each step."""
 
-    watch: Watch | None = None
+    watch: Watch = lambda tables: None
 
-    def loss(
-        self, batch: Batch, weights: Weights | None = None, terms: Any = None
-    ) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+    def loss(self, *given: Any, **more: Any) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
         """As `Recipe.loss`."""
-        total, tables = super().loss(batch, weights, terms)
-        if self.watch is not None:
-            self.watch(tables)
+        total, tables = super().loss(*given, **more)
+        self.watch(tables)
         return total, tables
 
 
@@ -70,29 +66,27 @@ def train_recipe(
     *,
     terms: Iterable[Term] = (),
     watch: Watch | None = None,
-    on_step: OnStep | None = None,
     **changes: Any,
 ) -> TrainResult:
-    """Train a recipe file by its own settings, and by those of `PREVIEW` where it has none; changes: other settings.
+    """Train a recipe file by its own settings, and by those of `PREVIEW` where it has none; changes: other settings,
+    and what else `train` takes.
 
     terms: functions of your own that it names; what is cached knows them by `terms_key`. watch(tables): called with
     what each term came to in each step. The whitened start is fitted on the training texts, without their pairs. Raises
     InputError as `train` does.
     """
-    asked = {name: changes.pop(name) for name in [*changes] if name in TRAINING}
+    asked, own = {name: changes.pop(name) for name in [*changes] if name in TRAINING}, list(terms)
     settings = {**with_settings(recipe, **asked).training, **changes}
-    if settings["what"] == "full":
-        settings.pop("heads")
-    start = settings.pop("start")
-    own = list(terms)
+    full = settings["what"] == "full"
+    settings["heads"] = "shared" if full else settings["heads"]
     found = recipe.recipe(encoder.n_layers, encoder.width, own)
     if watch is not None:
         found = Watched(**vars(found), watch=watch)
-    if start == "whitened":
-        encoder = whitened_start(encoder, task, settings.get("heads", "shared"))
-    if settings.setdefault("cache", settings["what"] == "full"):
+    if settings.pop("start") == "whitened":
+        encoder = whitened_start(encoder, task, settings["heads"])
+    if settings.setdefault("cache", full):
         settings.setdefault("key", terms_key(own, encoder.n_layers, encoder.dims))
-    return train(encoder, task, found, TrainConfig(start="zero"), on_step=on_step, **settings)
+    return train(encoder, task, found, TrainConfig(start="zero"), **settings)
 
 
 def whitened_start(encoder: Encoder, task: Any, heads: str = "shared") -> Encoder:
@@ -103,29 +97,42 @@ def whitened_start(encoder: Encoder, task: Any, heads: str = "shared") -> Encode
     return plain.with_heads(Heads(encoder.n_layers, encoder.width, heads).whiten_on(raw))
 
 
-def check_term(function: Any, encoder: Encoder) -> str:
-    """The name of a term of your own, after a trial on two small batches of random vectors.
+def terms_key(terms: Iterable[Term], n_layers: int, dims: Sequence[int]) -> str | None:
+    """A `key` for terms of your own: what their source says, and what they give on a few random vectors, which changes
+    where a function or a number that they use does. None without terms, and where one cannot be read or tried."""
+    found: list[Any] = []
+    for function in terms:
+        with seeded(0):  # a term may draw
+            both = torch.randn(n_layers, 8, dims[-1])
+            try:
+                source = inspect.getsource(function)
+                table = function(Batch(both[:, :4], both[:, 4:]), list(range(1, n_layers + 1)), list(dims))
+                found += [term_name(function), source, [f"{x:.3g}" for x in table.flatten().tolist()]]
+            except Exception:  # no file of its own, or a reader's code that fails in its own way
+                return None
+    return files.key(*found) if found else None
 
-    Raises InputError where it is no term, fails, or returns another shape, infinity, or what cannot be learned from."""
+
+def check_term(function: Any, encoder: Encoder) -> str:
+    """The name of a term of your own, after a trial on a small batch of random vectors. Raises InputError where it is
+    no term, fails, or returns another shape, infinity, or what cannot be learned from."""
     if not callable(function):
         raise InputError(f"{function!r} is no term: give a function of (batch, layers, dims)")
     name, layers, dims = term_name(function), list(range(1, encoder.n_layers + 1)), list(encoder.dims)
-    expected = len(layers), len(dims)
+    both = torch.randn(encoder.n_layers, 8, encoder.width, generator=torch.Generator().manual_seed(0))
+    both.requires_grad_()
     try:
         options_of(function)
-        for seed in (0, 1):
-            draw = torch.Generator().manual_seed(seed)
-            both = torch.randn(encoder.n_layers, 8, encoder.width, generator=draw).requires_grad_()
-            table = function(Batch(both[:, :4], both[:, 4:]), layers, dims)
-            if not torch.is_tensor(table) or tuple(table.shape) != expected:
-                got = f"shape {tuple(table.shape)}" if torch.is_tensor(table) else type(table).__name__
-                what = f"for {len(layers)} layers and {len(dims)} dimensions: expected shape {expected}"
-                raise InputError(f"term {name!r} returned {got} {what}")
-            if not torch.isfinite(table).all():
-                raise InputError(f"term {name!r} is NaN or infinite on random vectors: guard its logs and divisions")
-            if not table.requires_grad:
-                raise InputError(f"term {name!r} has no gradient: compute in torch, without .detach() and .item()")
-            table.sum().backward()
+        table = function(Batch(both[:, :4], both[:, 4:]), layers, dims)
+        if getattr(table, "shape", None) != (len(layers), len(dims)):
+            got = f"shape {tuple(table.shape)}" if torch.is_tensor(table) else type(table).__name__
+            what = f"for {len(layers)} layers and {len(dims)} dimensions: expected shape {(len(layers), len(dims))}"
+            raise InputError(f"term {name!r} returned {got} {what}")
+        if not torch.isfinite(table).all():
+            raise InputError(f"term {name!r} is NaN or infinite on random vectors: guard its logs and divisions")
+        if not table.requires_grad:
+            raise InputError(f"term {name!r} has no gradient: compute in torch, without .detach() and .item()")
+        table.sum().backward()
     except InputError:
         raise
     except Exception as error:  # whatever the reader's own code raises is shown to its author
@@ -142,12 +149,12 @@ def measure(
     task, encoder = meant(task, encoder)
     task = prepared(task, split)
     task = task.as_retrieval(split) if task.kind == "pairs" else task
-    parts = embed_task(task, encoder, split, progress=lambda *_: None)
-    options: dict[str, Any] = {"split": split, "embeddings": parts, "cache": False, "progress": lambda *_: None}
-    options["fixed_document"] = fixed_document and task.kind == "retrieval"
+    quiet: dict[str, Any] = {"progress": lambda *_: None}
+    given = {"embeddings": embed_task(task, encoder, split, **quiet), "split": split, "cache": False, **quiet}
+    given |= {"cosine": encoder.similarity != "dot", "fixed_document": fixed_document and task.kind == "retrieval"}
     found = []
     for layer in range(1, encoder.n_layers + 1):
-        grid = evaluate_grid(task, layers=layer, cosine=encoder.similarity != "dot", **options)
+        grid = evaluate_grid(task, layers=layer, **given)
         if grid.per_item is None:
             raise InputError(f"{task.name}: {grid.metric} has no value for each item, which the lab compares")
         found.append(grid.per_item[0])
@@ -195,15 +202,13 @@ class LabStore:
         arrays |= {} if run.test is None else {"test": run.test}
         notes = {"name": run.name, "recipe": run.recipe.as_json(), "seconds": run.seconds, "made": run.made}
         tensors = {name: np.ascontiguousarray(x, dtype=np.float32) for name, x in arrays.items()}
-        with files.whole_file(self._path(run.key)) as temporary:
+        with files.whole_file(self._path(run)) as temporary:
             save_file(tensors, temporary, metadata={"notes": json.dumps(notes), "folder": self.folder.name})
 
     def load(self) -> list[LabRun]:
         """All runs, oldest first; names that occur twice get a number. A damaged file is left out with a warning."""
         found: list[LabRun] = []
-        for path in self.folder.glob("*.safetensors"):
-            if not re.fullmatch("[0-9a-f]{32}", path.stem):
-                continue  # half a file of a process that was killed
+        for path in self.folder.glob("[!.]*.safetensors"):  # with a dot: half a file of a process that was killed
             try:
                 found.append(_read(path))
             except Exception as error:  # damaged, however that shows
@@ -212,10 +217,10 @@ class LabStore:
 
     def delete(self, run: LabRun) -> None:
         """Remove a run's file."""
-        self._path(run.key).unlink(missing_ok=True)
+        self._path(run).unlink(missing_ok=True)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
+    def _path(self, run: LabRun) -> Path:
+        return self.folder / f"{run.key}.safetensors"
 
 
 def _read(path: Path) -> LabRun:
@@ -229,16 +234,14 @@ def _read(path: Path) -> LabRun:
 
 def renamed(runs: Sequence[LabRun]) -> list[LabRun]:
     """The runs with names that are all different: the second "mine" becomes "mine (2)"."""
-    names: set[str] = set()
-    found = []
+    found: dict[str, LabRun] = {}
     for run in runs:
         name, number = run.name, 1
-        while name in names:
+        while name in found:
             number += 1
             name = f"{run.name} ({number})"
-        names.add(name)
-        found.append(run if name == run.name else replace(run, name=name))
-    return found
+        found[name] = replace(run, name=name)
+    return list(found.values())
 
 
 def with_settings(recipe: RecipeFile, **changes: Any) -> RecipeFile:

@@ -19,8 +19,16 @@ from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import RecipeFile, painted
 from mrl_tutorial.tasks.types import PairsTask
 from mrl_tutorial.training import lab
-from mrl_tutorial.training.checkpoints import terms_key
-from mrl_tutorial.training.lab import LabRun, LabStore, check_term, measure, train_recipe, whitened_start, with_settings
+from mrl_tutorial.training.lab import (
+    LabRun,
+    LabStore,
+    check_term,
+    measure,
+    terms_key,
+    train_recipe,
+    whitened_start,
+    with_settings,
+)
 from mrl_tutorial.training.loop import train
 from tests.helpers.tiny import WORDS, save_tiny
 
