@@ -13,7 +13,7 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from mrl_tutorial.files import cache_dir, key, write_json
-from mrl_tutorial.tasks.splits import normalized
+from mrl_tutorial.tasks.task import normalized
 from tools.harvest.libraries import LONGEST
 from tools.harvest.sentences import reads_as_english, split_sentences, strip_markup
 

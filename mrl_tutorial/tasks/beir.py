@@ -14,16 +14,16 @@ from mrl_tutorial.tasks.formats import (
     is_number,
     read_lines,
     read_records,
-    stem_of,
-    suffix_of,
+    stem_and_suffix,
     text_of,
 )
-from mrl_tutorial.tasks.splits import SPLITS
+from mrl_tutorial.tasks.task import SPLITS
 from mrl_tutorial.tasks.types import RetrievalTask
 
 Qrels = dict[str, dict[str, int]]
+JUDGMENT = "query-id, corpus-id and a whole-number score"
 # names that a judgment's values have in json lines
-JUDGMENT = (
+NAMES = (
     ("query-id", "query_id", "qid", "query"),
     ("corpus-id", "corpus_id", "document_id", "doc_id", "docid", "document"),
     ("score", "relevance", "grade", "label"),
@@ -39,23 +39,18 @@ def read_beir(
     warnings: list[str] = []
     corpus = _read_texts(corpus_files, "document", warnings)
     queries = _read_texts(query_files, "query", warnings)
-    judged: dict[str, Qrels] = {}
+    judged: dict[str, Qrels] = {split: {} for split in SPLITS}
     for path in qrels_files:
-        last_word = re.split(r"[._-]", stem_of(path).lower())[-1]  # qrels/train.tsv, qrels_train.tsv
-        split = SPLIT_NAMES.get(last_word, "test")
-        judged.setdefault(split, {}).update(_read_qrels(path, corpus, queries, warnings))
+        last_word = re.split(r"[._-]", stem_and_suffix(path)[0].lower())[-1]  # qrels/train.tsv, qrels_train.tsv
+        judged[SPLIT_NAMES.get(last_word, "test")] |= _read_qrels(path, corpus, queries, warnings)
     qrels: Qrels = {}
-    splits: dict[str, list[str]] = {}
     for split in reversed(SPLITS):
-        for query, grades in judged.get(split, {}).items():
-            if query in qrels:
-                warnings.append(f"query {query!r} is judged in two splits; taken out of {split}")
-            else:
-                qrels[query] = grades
-                splits.setdefault(split, []).append(query)
-    splits = {split: splits[split] for split in SPLITS if split in splits}
-    task = RetrievalTask(name, origin, corpus, queries, qrels, splits, warnings=warnings)
-    return task.with_dev() if "train" in splits else task
+        for query in [query for query in judged[split] if query in qrels]:
+            warnings.append(f"query {query!r} is judged in two splits; taken out of {split}")
+            del judged[split][query]
+        qrels |= judged[split]
+    splits = {split: list(its) for split, its in judged.items() if its}
+    return RetrievalTask(name, origin, corpus, queries, qrels, splits, warnings=warnings).with_dev()
 
 
 def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[str, str]:
@@ -94,8 +89,7 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     unknown: list[str] = []
     lost: dict[str, None] = {}
     total = 0
-    for place, (query, document, score) in _judgments(path, queries):
-        grade = int(float(score))
+    for place, query, document, grade in _judgments(path, queries):
         total += 1
         if query not in queries or document not in corpus:
             unknown.append(f"line {place}: " + (f"document {document!r}" if query in queries else f"query {query!r}"))
@@ -115,11 +109,11 @@ def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], war
     return qrels
 
 
-def _judgments(path: Path, queries: Collection[str]) -> Iterator[tuple[int, list[str]]]:
-    """(line, [query id, document id, whole-number score]) of a file of judgments: tsv, trec_eval's, or json lines."""
+def _judgments(path: Path, queries: Collection[str]) -> Iterator[tuple[int, str, str, int]]:
+    """(line, query id, document id, grade) of a file of judgments: tsv, trec_eval's, or json lines."""
     rows: Iterator[tuple[int, list[str]]]
-    if suffix_of(path) == ".jsonl":
-        rows = ((number, _named(row, f"{path}:{number}")) for number, row in read_records(path))
+    if stem_and_suffix(path)[1] == ".jsonl":
+        rows = ((number, _values(row, f"{path}:{number}")) for number, row in read_records(path))
     else:
         rows = ((number, line.split("\t") if "\t" in line else line.split()) for number, line in read_lines(path))
     for number, given in rows:
@@ -130,14 +124,12 @@ def _judgments(path: Path, queries: Collection[str]) -> Iterator[tuple[int, list
         if len(fields) == 4:
             del fields[1]  # trec_eval's layout: query, iteration, document, grade
         if len(fields) != 3 or not is_number(fields[2]) or not float(fields[2]).is_integer():
-            problem = f"{' '.join(given)[:60]!r} is not query-id, corpus-id and a whole-number score"
-            raise InputError(f"{path}:{number}: {problem}; correct the line")
-        yield number, fields
+            raise InputError(f"{path}:{number}: {' '.join(given)[:60]!r} is not {JUDGMENT}; correct the line")
+        yield number, fields[0], fields[1], int(float(fields[2]))
 
 
-def _named(row: Record, place: str) -> list[str]:
+def _values(row: Record, place: str) -> list[str]:
     """The three values of a judgment as a json object."""
-    found = [next((text_of(row, name, place) for name in names if name in row), None) for names in JUDGMENT]
-    if None in found:
+    if not all(row.keys() & names for names in map(set, NAMES)):
         raise InputError(f"{place}: names {', '.join(row)}; name the values query-id, corpus-id, score")
-    return [str(value) for value in found]
+    return [text_of(row, next(name for name in names if name in row), place) for names in NAMES]

@@ -24,9 +24,9 @@ from typing import Any
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
-from mrl_tutorial.tasks.folders import task_from_tables
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record
-from mrl_tutorial.tasks.tables import Reshape, instructed
+from mrl_tutorial.tasks.folders import task_of_tables
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, Record, Reshape
+from mrl_tutorial.tasks.tables import Table, instructed, read_table
 from mrl_tutorial.tasks.task import Task
 
 ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
@@ -113,10 +113,11 @@ def task_from_hub(name: str, limit: int | None = None) -> Task:
         if judgments:
             corpus, queries = ([path for path in paths if path.parent.name == part] for part in ("corpus", "queries"))
             return read_beir(corpus, queries, judgments[0], name, describe(name))
-        splits: dict[str, list[Path]] = defaultdict(list)
+        tables: dict[str, list[Table]] = defaultdict(list)
         for path in paths:  # train.jsonl, test-00000-of-00001.parquet; what names no split is training data
-            splits[SPLIT_NAMES.get(re.split(r"[.-]", path.name)[0], "train")].append(path)
-        return task_from_tables(splits, name, describe(name), limit, RESHAPED.get(name, one_line))
+            split = SPLIT_NAMES.get(re.split(r"[.-]", path.name)[0], "train")
+            tables[split].append(read_table(path, RESHAPED.get(name, one_line)))
+        return task_of_tables(tables, name, describe(name), limit)
     except InputError as error:
         problem = str(error).rpartition(";")[0] or error
         again = "delete the file and what it links to, so that it is fetched again"
@@ -213,4 +214,8 @@ def _five_captions(record: Record) -> Record | None:
     return one_line({f"cap{i}": text for i, text in enumerate(captions)}) if len(captions) == 5 else None
 
 
-RESHAPED: dict[str, Reshape] = {"captions": _five_captions, "medi": partial(instructed, keep=False)}
+RESHAPED: dict[str, Reshape] = {
+    "captions": _five_captions,
+    "medi": partial(instructed, keep=False),
+    "medi-instructed": instructed,
+}

@@ -18,9 +18,8 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import hub, pydocs
-from mrl_tutorial.tasks.folders import task_from_path
-from mrl_tutorial.tasks.formats import stem_of
-from mrl_tutorial.tasks.memory import task_from_memory
+from mrl_tutorial.tasks.folders import task_from_memory, task_from_path
+from mrl_tutorial.tasks.formats import stem_and_suffix
 from mrl_tutorial.tasks.tables import Columns
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask
@@ -114,7 +113,7 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
         return hub.task_from_hub(name, limit)
     path = Path(name).expanduser()
     if path.exists():
-        called = path.resolve().name if path.is_dir() else stem_of(path)
+        called = path.resolve().name if path.is_dir() else stem_and_suffix(path)[0]
         return task_from_path(path, called, str(path), limit, columns)
     close = difflib.get_close_matches(name, NAMED, 1)
     meant = f"did you mean {close[0]!r}? " if close else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.splits import SPLITS
+from mrl_tutorial.tasks.task import SPLITS
 from mrl_tutorial.tasks.types import ClassificationTask, RetrievalTask
 
 COLUMNS = ("name", "package", "module", "query", "document", "group", "split")

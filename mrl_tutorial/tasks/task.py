@@ -1,9 +1,14 @@
-"""What every task has, and how its splits are found: as its files name them, else cut by hash where one is needed."""
+"""What every task has, and how its splits are found: as its files name them, else cut by hash where one is needed.
+
+A cut by hash is the same on every machine, and an item never changes sides when others are added.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+import hashlib
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -11,7 +16,38 @@ import numpy as np
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.splits import SPLITS, in_fifths, in_tenths, joined, normalized, take
+
+SPLITS = ("train", "dev", "test")
+
+
+def normalized(text: str) -> str:
+    """Lower-case words only: texts that differ in case and punctuation alone become equal."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def hash_fraction(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def split_of(text: str, dev: float = 0.1, test: float = 0.1) -> str:
+    """The split of an item by the hash of its text: the first `test` of [0, 1), then `dev`, then train."""
+    place = hash_fraction(text)
+    return "test" if place < test else "dev" if place < test + dev else "train"
+
+
+def take(items: Any, rows: Sequence[int]) -> Any:
+    """These rows of a split: of a list, an array, or each of several columns."""
+    if isinstance(items, tuple):
+        return tuple(take(column, rows) for column in items)
+    return items[np.asarray(rows, dtype=int)] if isinstance(items, np.ndarray) else [items[row] for row in rows]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Several splits as one: lists, arrays, or tuples of columns, one after another."""
+    if isinstance(parts[0], tuple):
+        return tuple(joined(columns) for columns in zip(*parts, strict=True))
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [item for part in parts for item in part]
 
 
 @dataclass(frozen=True)
@@ -48,46 +84,51 @@ class Task:
         ('dev 2, test 3', 'test 5')
         """
         have: dict[str, Any] = vars(self)["splits"]
-        needed = {*wanted, *self._learns_from(wanted)}
+        to_learn = self._learns_from(wanted)
+        needed = {*wanted, *to_learn}
         if needed <= have.keys():
             return self
-        if unknown := sorted(needed - {*SPLITS, "all", *have}):
-            raise InputError(f"{self.name} has no split {unknown[0]!r}; it has {', '.join(have)}")
         if "all" in needed:
             return self._with({"all": joined(list(have.values()))}, {"all": f"all of {', '.join(have)}"})
-        source = next(iter(have)) if len(have) == 1 else ""
-        if source == "all" and needed == {"test"}:
+        if have.keys() == {"all"} and needed == {"test"}:
             return self._with({"test": have["all"]}, {"test": "all of it"})
-        if source == "all" or (source == "test" and "train" in self._learns_from(wanted)):
-            return self.in_tenths(source, needed)
         source = next((split for split in ("train", "test") if split in have), "")
-        if missing := sorted(needed - have.keys() - ({"dev"} if source else set())):
+        in_tenths = next(iter(have)) if have.keys() == {"all"} or (have.keys() == {"test"} and to_learn) else ""
+        cut = SPLITS if in_tenths else ("dev",) if source else ()
+        if missing := sorted(needed - {*have, *cut}):
             raise InputError(f"{self.name} has no split {missing[0]!r}; it has {', '.join(have)}")
-        dev, rest = in_fifths(self._texts(have[source]))
-        if not (dev and rest):
+        if in_tenths:
+            return self.in_tenths(in_tenths, needed)
+        parts = self._parts(source, lambda text: "dev" if hash_fraction(f"dev {text}") < 0.2 else source)
+        if not (parts["dev"][1] and parts[source][1]):
             raise InputError(f"{self.name}: {source} is too small to give a fifth of it to dev; give a dev split")
-        cut = {source: take(have[source], rest), "dev": take(have[source], dev)}
         said = {"dev": f"a fifth of {source}, by hash"}
         if source == "test":
             said["test"] = "the four fifths of test that are not dev, by hash"
-        splits = {**dict.fromkeys(split for split in SPLITS if split in {**have, **cut}), **have, **cut}
-        return self._with(splits, said)
+        splits = {**have, **{split: parts[split][0] for split in ("dev", source)}}
+        return self._with({split: splits[split] for split in (*SPLITS, *splits) if split in splits}, said)
 
     def with_dev(self) -> Self:
-        """With a dev split that is cut from train, where that is large enough."""
+        """With a dev split that is cut from train, where there is one that is large enough."""
         with contextlib.suppress(InputError):
-            return self.with_splits("dev")
+            return self.with_splits("dev") if "train" in vars(self)["splits"] else self
         return self
 
     def in_tenths(self, source: str, needed: Collection[str] = SPLITS) -> Self:
         """80, 10 and 10 % of a split by hash as train, dev and test. Raises InputError where a needed one is empty."""
-        items = vars(self)["splits"][source]
-        parts = in_tenths(self._texts(items))
-        if empty := [split for split in parts if split in needed and not parts[split]]:
-            few = f"{sum(map(len, parts.values()))} rows are too few to cut by hash (no {empty[0]})"
+        parts = self._parts(source, split_of)
+        if empty := [split for split in SPLITS if split in needed and not parts[split][1]]:
+            few = f"{sum(count for _, count in parts.values())} rows are too few to cut by hash (no {empty[0]})"
             raise InputError(f"{self.origin}: {few}; give train.csv and test.csv")
-        said = {split: f"{'80' if split == 'train' else '10'} % of {source}, by hash" for split in parts}
-        return self._with({split: take(items, rows) for split, rows in parts.items()}, said)
+        said = {split: f"{'80' if split == 'train' else '10'} % of {source}, by hash" for split in SPLITS}
+        return self._with({split: items for split, (items, _) in parts.items()}, said)
+
+    def _parts(self, source: str, of: Callable[[str], str]) -> dict[str, tuple[Any, int]]:
+        """The items of a split, and how many, by where each belongs: rows of equal text stay together."""
+        items = vars(self)["splits"][source]
+        where = [of(text) for text in self._texts(items)]
+        rows = {split: [row for row, its in enumerate(where) if its == split] for split in SPLITS}
+        return {split: (take(items, its), len(its)) for split, its in rows.items()}
 
     def _with(self, splits: dict[str, Any], cuts: dict[str, str]) -> Self:
         return replace(self, splits=splits, cuts={**self.cuts, **cuts})  # type: ignore[call-arg]  # each kind has them

@@ -10,8 +10,7 @@ import numpy as np
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.splits import joined, stratified_folds, take
-from mrl_tutorial.tasks.task import Task
+from mrl_tutorial.tasks.task import Task, joined, take
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ class RetrievalTask(Task):
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
         """(anchors, positives): each query of the split with each of its relevant documents. Raises InputError for an
         unknown split, and where there are none."""
-        found = [(query, document) for query in self._split(split) for document in self.relevant(query)]
+        found = [(self.queries[q], self.corpus[d]) for q in self._split(split) for d in self.relevant(q)]
         if not found:
             raise InputError(f"{self.name} has no relevant pairs in {split!r}; use another split or task")
-        return [self.queries[query] for query, _ in found], [self.corpus[document] for _, document in found]
+        return [query for query, _ in found], [document for _, document in found]
 
     def smaller(self, documents: int) -> RetrievalTask:
         """About `documents` of the documents, evenly spaced, with the queries whose relevant ones are all kept."""
@@ -108,14 +107,15 @@ class PairsTask(Task):
     def as_retrieval(self, split: str = "test") -> RetrievalTask:
         """The split as retrieval: an anchor's positives are to be found among all positives and negatives."""
         rows = self._split(split)
-        documents = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for row in rows for text in row[1:]))}
-        queries = {text: f"q{i}" for i, text in enumerate(dict.fromkeys(row[0] for row in rows))}
-        qrels: dict[str, dict[str, int]] = {query: {} for query in queries.values()}
-        for row in rows:
-            qrels[queries[row[0]]][documents[row[1]]] = 1
-        corpus, texts = ({name: text for text, name in names.items()} for names in (documents, queries))
-        said: dict[str, Any] = {"warnings": self.warnings, "cuts": self.with_splits(split).cuts}
-        return RetrievalTask(self.name, self.origin, corpus, texts, qrels, {split: list(texts)}, **said)
+        corpus = {f"d{i}": text for i, text in enumerate(dict.fromkeys(text for row in rows for text in row[1:]))}
+        queries = {f"q{i}": text for i, text in enumerate(dict.fromkeys(row[0] for row in rows))}
+        id_of = {text: name for name, text in corpus.items()}
+        right: dict[str, dict[str, int]] = {text: {} for text in queries.values()}
+        for anchor, positive, *_ in rows:
+            right[anchor][id_of[positive]] = 1
+        qrels, cuts = dict(zip(queries, right.values(), strict=True)), self.with_splits(split).cuts
+        splits, said = {split: list(queries)}, self.warnings
+        return RetrievalTask(self.name, self.origin, corpus, queries, qrels, splits, warnings=said, cuts=cuts)
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,7 @@ class ClassificationTask(Task):
             split: ([text for text, _ in its], np.array([number[label] for _, label in its], np.int64))
             for split, its in rows.items()
         }
-        task = cls(name, origin, splits, classes, warnings=list(warnings))
-        return task._with_unseen() if "train" in rows else task
+        return cls(name, origin, splits, classes, warnings=list(warnings))._with_unseen()
 
     @classmethod
     def in_folds(cls, name: str, origin: str, vectors: np.ndarray, labels: Sequence[str]) -> ClassificationTask:
@@ -174,10 +173,10 @@ class ClassificationTask(Task):
         if counts.min() < 5:
             rare = str(classes[counts.argmin()])
             raise InputError(f"{name}: fewer than 5 vectors of class {rare!r}, one per fold; add some")
-        test, dev, *others = (rows for _, rows in stratified_folds(numbers, 5))
+        whole = cls(name, origin, {"all": (vectors, numbers)}, classes.tolist(), 5)
+        test, dev, *others = (rows for _, rows in whole.fold_indices())
         index = {"train": np.sort(np.concatenate(others)), "dev": dev, "test": test, "all": np.arange(len(numbers))}
-        splits = {split: (vectors[..., rows, :], numbers[rows].astype(np.int64)) for split, rows in index.items()}
-        return cls(name, origin, splits, classes.tolist(), 5)
+        return replace(whole, splits={split: (vectors[..., rows, :], numbers[rows]) for split, rows in index.items()})
 
     @property
     def size(self) -> str:
@@ -187,7 +186,7 @@ class ClassificationTask(Task):
         """As for every task; a split to be tested needs one to learn from, and "all" is tested in 5 folds."""
         if "all" not in wanted or self.folds:
             task = super().with_splits(*wanted)
-            return task if "train" in self.splits or "train" not in task.splits else task._with_unseen()
+            return task if "train" in self.splits else task._with_unseen()
         everything = joined(list(self.splits.values()))
         if np.bincount(everything[1]).min() < 5:
             raise InputError(f"{self.name}: a class has fewer than 5 texts, so that 5 folds are too many; choose test")
@@ -195,12 +194,12 @@ class ClassificationTask(Task):
 
     def _with_unseen(self) -> ClassificationTask:
         """With a warning where labels are missing from train."""
-        unseen = np.setdiff1d(np.arange(len(self.classes)), self.splits["train"][1])
-        said = [
-            f"{len(unseen)} labels are not in train (first: {self.classes[i]!r}), so they are never predicted"
-            for i in unseen[:1]
-        ]
-        return replace(self, warnings=[*self.warnings, *said])
+        seen = set(self.splits["train"][1]) if "train" in self.splits else range(len(self.classes))
+        unseen = [label for number, label in enumerate(self.classes) if number not in seen]
+        if not unseen:
+            return self
+        said = f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted"
+        return replace(self, warnings=[*self.warnings, said])
 
     def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
         texts = all(isinstance(inputs, list) for inputs, _ in self.splits.values())  # vectors have none to be cut by
@@ -208,9 +207,12 @@ class ClassificationTask(Task):
 
     def fold_indices(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """(train, test) indices into splits["all"], one pair a fold, stratified. Raises InputError without folds."""
+        from sklearn.model_selection import StratifiedKFold
+
         if not self.folds:
             raise InputError(f"{self.name} is not cut in folds; use its splits {', '.join(self.splits)}")
-        return stratified_folds(self.splits["all"][1], self.folds, seed)
+        labels = self.splits["all"][1]
+        return list(StratifiedKFold(self.folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels))
 
 
 @dataclass(frozen=True)

@@ -232,8 +232,7 @@ def test_vectors_with_labels_are_a_classification_task(tmp_path):
         assert not set(train) & set(test) and len(train) + len(test) == 60
     parts = np.concatenate([task.splits[split][0] for split in ("train", "dev", "test")])
     assert sorted(parts[:, 0].tolist()) == vectors[:, 0].tolist()
-    (tmp_path / "v.labels.txt").unlink()
-    np.save(tmp_path / "v.labels.npy", np.arange(60) % 2)
+    write(tmp_path / "v.labels.txt", "".join(f"{i % 2}\n" for i in range(60)))
     assert load_task(tmp_path / "v.npy").classes == ["0", "1"]
     np.save(tmp_path / "v.npy", np.stack([vectors, vectors]))
     assert load_task(tmp_path / "v.npy").splits["test"][0].shape == (2, 12, 2)

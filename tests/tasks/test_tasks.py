@@ -148,7 +148,7 @@ def test_named_tasks_come_from_the_data_folder(tmp_path, monkeypatch):
     assert listed["scifact"].available and listed["scifact"].origin == str(tmp_path / "scifact")
     assert not listed["fiqa"].available and "BeIR/fiqa" in listed["fiqa"].origin
     (tmp_path / "stsbenchmark" / "sts-dev.csv").write_text("main\tMSR\t2012\t1\thigh\ta\tb\n")
-    with pytest.raises(InputError, match=r"sts-dev\.csv:1: field 5"):
+    with pytest.raises(InputError, match=r"sts-dev\.csv:1: score 'high' is not a number"):
         load_task("stsbenchmark")
 
 

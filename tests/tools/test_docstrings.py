@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrl_tutorial.tasks.splits import normalized
+from mrl_tutorial.tasks.task import normalized
 from tools.harvest import docstrings
 from tools.harvest.libraries import SourceFile, find_libraries
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mrl_tutorial.tasks.splits import hash_fraction, normalized, split_of
+from mrl_tutorial.tasks.task import hash_fraction, normalized, split_of
 from tools.harvest.docstrings import Record
 
 CAP = 700  # documents of a library, so that none is the whole corpus

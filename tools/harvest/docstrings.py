@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mrl_tutorial.tasks.splits import normalized
+from mrl_tutorial.tasks.task import normalized
 from tools.harvest.blocks import parse_blocks
 from tools.harvest.libraries import SourceFile
 from tools.harvest.sentences import POINTERS, reads_as_english, split_sentences, strip_markup
