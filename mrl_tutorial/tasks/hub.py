@@ -4,22 +4,19 @@ huggingface_hub downloads files into its own cache; once they are there, no netw
 of those that make a set whole, written before the download begins, so that half of a set is never taken for all of it.
 `datasets.load_dataset` is not asked: without a network it gives the revision that it read last, whichever is wanted,
 and it cannot read lines that are bare lists (captions). What it gives, `load_task` takes as data in memory.
-`$HF_ENDPOINT` and `$HF_HUB_OFFLINE` are respected; with `$MRL_HUB_REVISION=main` the newest revision is taken.
+`$HF_ENDPOINT` and `$HF_HUB_OFFLINE` are respected.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
@@ -32,31 +29,12 @@ from mrl_tutorial.tasks.task import Task
 ANSWER_SECONDS = 5.0  # how long a hub may take to answer before we say that it does not
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Files of one repository, by patterns, at one revision."""
 
     repository: str
     revision: str
     patterns: tuple[str, ...]
-
-    def wanted(self, offered: Sequence[str]) -> list[str]:
-        """Those of the offered files that match a pattern. Raises InputError where a pattern has none, or a file lacks
-        some of its shards."""
-        found = {
-            pattern: [name for name in offered if fnmatch(name, pattern) and name.count("/") == pattern.count("/")]
-            for pattern in self.patterns
-        }
-        absent = [pattern for pattern, names in found.items() if not names]
-        wanted = sorted(name for names in found.values() for name in names)
-        for name in wanted:
-            if shard := re.fullmatch(r"(.*-)\d{5}(-of-(\d{5})\..*)", name):
-                shards = [other for other in wanted if other.startswith(shard[1]) and other.endswith(shard[2])]
-                if len(shards) != int(shard[3]):
-                    absent.append(name)
-        if absent:
-            raise InputError(f"{self.repository} has no complete {absent[0]} at {self.revision[:7]}")
-        return wanted
 
 
 def _beir(name: str, texts: str, qrels: str) -> tuple[Source, ...]:
@@ -88,17 +66,11 @@ SETS: dict[str, tuple[Source, ...]] = {
 }
 
 
-def sources_of(name: str) -> tuple[Source, ...]:
-    """The repositories of a set, each at its pinned revision or at `$MRL_HUB_REVISION`."""
-    other = os.environ.get("MRL_HUB_REVISION")
-    return tuple(replace(source, revision=other or source.revision) for source in SETS[name])
-
-
 def describe(name: str) -> str:
     """Where the set comes from: the hub's repositories and revisions, or a folder where the hub has none."""
     if name not in SETS:
         return f"$MRL_DATA/{name}"
-    return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in sources_of(name))
+    return "hub: " + ", ".join(f"{source.repository}@{source.revision[:7]}" for source in SETS[name])
 
 
 def task_from_hub(name: str, limit: int | None = None) -> Task:
@@ -108,7 +80,7 @@ def task_from_hub(name: str, limit: int | None = None) -> Task:
     if name not in SETS:
         needed = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
         raise InputError(f"{name}: the hub has no copy that we know of; {remedy} ({needed})")
-    paths, *judgments = fetch(name, remedy)
+    paths, *judgments = cached(name) or fetch(name, remedy)
     try:
         if judgments:
             corpus, queries = ([path for path in paths if path.parent.name == part] for part in ("corpus", "queries"))
@@ -127,80 +99,72 @@ def task_from_hub(name: str, limit: int | None = None) -> Task:
 def cached(name: str) -> list[list[Path]] | None:
     """The set's files, a list for each source, if all of them were fetched before and are still there."""
     try:
-        return _in_cache(sources_of(name), json.loads(_listing(name).read_text(encoding="utf-8")))
-    except (KeyError, OSError, ValueError):
+        listing = json.loads(_listing(name).read_text(encoding="utf-8"))
+        from huggingface_hub import try_to_load_from_cache
+
+        found = []
+        for (repository, revision, _), names in zip(SETS[name], listing, strict=True):
+            where = {"repo_type": "dataset", "revision": revision}
+            paths: list[Any] = [try_to_load_from_cache(repository, name, **where) for name in names]
+            found.append([Path(path) for path in paths])
+        return found
+    except (KeyError, OSError, ValueError, TypeError):  # the last where a path is None
         return None
 
 
 def fetch(name: str, remedy: str) -> list[list[Path]]:
-    """The set's files, a list for each source, downloaded if they are not here. Raises InputError, with the remedy,
-    where the hub has no such files or does not answer, or is off limits."""
-    if found := cached(name):
-        return found
-    from huggingface_hub import HfApi, constants
+    """Download the set; the files as `cached` gives them. Raises InputError, with the remedy, where the hub has no such
+    files or does not answer, or is off limits."""
+    from huggingface_hub import HfApi
 
     from mrl_tutorial.models.download import first_remedy
 
-    api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"))
-    sources, listing, problem = sources_of(name), _listing(name), "no answer"
-
-    def offered(source: Source) -> list[str]:
-        # asked once, to be answered soon: a download is more patient
-        info = api.dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
-        return [file.rfilename for file in info.siblings or ()]
-
-    def snapshot(source: Source, **options: Any) -> list[str]:
-        options |= {"repo_type": "dataset", "revision": source.revision}
-        folder = Path(api.snapshot_download(source.repository, **options))
-        return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
+    problem = "no answer: "
     try:
-        if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
             remedy += ", or unset HF_HUB_OFFLINE"
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        names = [source.wanted(offered(source)) for source in sources]
-        files.write_json(listing, names)
-        problem = "broken off"
-        for source, its in zip(sources, names, strict=True):
-            snapshot(source, allow_patterns=its, etag_timeout=ANSWER_SECONDS)
-        reason, found = "not every file came", _in_cache(sources, names)
+        wanted = [_wanted(api, source) for source in SETS[name]]
+        files.write_json(_listing(name), wanted)
+        problem = "broken off: "
+        for (repository, revision, _), names in zip(SETS[name], wanted, strict=True):
+            options: dict[str, Any] = {"repo_type": "dataset", "revision": revision, "allow_patterns": names}
+            api.snapshot_download(repository, etag_timeout=ANSWER_SECONDS, **options)
+        found = cached(name)
+        if found is None:
+            raise ConnectionError("not every file came")
+        return found
     except files.NotWritten:
         raise
     except InputError as error:
         raise InputError(f"{name}: {error}; {remedy}") from error
     except Exception as error:  # the client's errors differ between its versions; all say that we have no files
-        response = getattr(error, "response", None)
-        reason = f"{problem}: {' '.join(str(error).split())[:160]}"
+        response, first = getattr(error, "response", None), first_remedy(error)
+        reason = f"{'' if first else problem}{' '.join(str(error).split())[:160]}"
         if response is not None:
             reason = f"HTTP {response.status_code} for {response.url}"
-        if first := first_remedy(error):
-            reason, remedy = reason.removeprefix(f"{problem}: "), f"{first}, or {remedy}"
-        if not listing.exists():  # no list of ours says that they are incomplete: another program may have them whole
-            with contextlib.suppress(Exception):
-                found = _in_cache(
-                    sources, [source.wanted(snapshot(source, local_files_only=True)) for source in sources]
-                )
-    if not found:
-        remedy += ", or try again with a network"
-        raise InputError(f"{name}: cannot be downloaded from {api.endpoint} ({reason}); {remedy}")
-    return found
+        remedy = f"{first + ', or ' if first else ''}{remedy}, or try again with a network"
+        raise InputError(f"{name}: cannot be downloaded from {api.endpoint} ({reason}); {remedy}") from error
+
+
+def _wanted(api: Any, source: Source) -> list[str]:
+    """The files of the hub that match the patterns. Raises InputError where a pattern has none."""
+    # asked once, to be answered soon: a download is more patient
+    info = api.dataset_info(source.repository, revision=source.revision, timeout=ANSWER_SECONDS)
+    wanted = []
+    for pattern in source.patterns:
+        names = [file.rfilename for file in info.siblings or ()]
+        names = [name for name in names if fnmatch(name, pattern) and name.count("/") == pattern.count("/")]
+        if not names:
+            raise InputError(f"{source.repository} has no {pattern} at {source.revision[:7]}")
+        wanted += names
+    return sorted(wanted)
 
 
 def _listing(name: str) -> Path:
     """Where the list of a set's files is kept."""
-    return files.cache_dir("hub") / f"{name}-{files.key([astuple(source) for source in sources_of(name)])}.json"
-
-
-def _in_cache(sources: Sequence[Source], names: Sequence[Sequence[str]]) -> list[list[Path]] | None:
-    """The files of these names in the hub's own cache, a list for each source; None if one is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [
-        [try_to_load_from_cache(source.repository, name, repo_type="dataset", revision=source.revision) for name in its]
-        for source, its in zip(sources, names, strict=True)
-    ]
-    complete = all(isinstance(path, str) for its in found for path in its)
-    return [[Path(str(path)) for path in its] for its in found] if complete else None
+    return files.cache_dir("hub") / f"{name}-{files.key(SETS[name])}.json"
 
 
 def one_line(record: Record) -> Record:
