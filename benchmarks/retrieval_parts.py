@@ -15,9 +15,9 @@ from benchmarks.fitted import moved, rotation, shape, steps
 from benchmarks.sentences import load_sentences
 from mrl_tutorial.files import cache_dir, key, whole_file, whole_folder, write_json
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.faiss_indexes import FaissIndex, load_faiss
+from mrl_tutorial.retrieval.faiss_indexes import FaissIndex
 from mrl_tutorial.retrieval.indexes import build_index
-from mrl_tutorial.retrieval.svs_indexes import SvsIndex, load_svs
+from mrl_tutorial.retrieval.svs_indexes import SvsIndex
 from mrl_tutorial.topk import ExactIndex, unit
 
 PREFIX = 128
@@ -123,7 +123,7 @@ def kept_index(part: str, engine: str, x: np.ndarray, dim: int, options: dict[st
 
 def _write(index: FaissIndex | SvsIndex, folder: Path) -> None:
     if isinstance(index, FaissIndex):
-        load_faiss("").write_index(index.index, str(folder / "index"))
+        index.faiss.write_index(index.index, str(folder / "index"))
     else:
         index.index.save(*(str(folder / what) for what in ("config", "graph", "data")))
 
@@ -132,11 +132,11 @@ def _read(index: FaissIndex | SvsIndex, folder: Path, n: int) -> None:
     """Put what `_write` wrote into an index of the same kind."""
     index.n = n
     if isinstance(index, FaissIndex):
-        index.index = load_faiss("").read_index(str(folder / "index"))
+        index.index = index.faiss.read_index(str(folder / "index"))
         index.nbytes = (folder / "index").stat().st_size
         index.lists = getattr(index.index, "nlist", 0)
         return
-    svs, data = load_svs(""), str(folder / "data")
+    svs, data = index.svs, str(folder / "data")
     loader = {"vamana-lvq": svs.LVQLoader, "leanvec": svs.LeanVecLoader}.get(index.kind)
     source = loader(data) if loader else svs.VectorDataLoader(data, svs.DataType.float32)
     graph = svs.GraphLoader(str(folder / "graph"))

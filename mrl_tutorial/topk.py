@@ -23,7 +23,9 @@ GROUP = 16  # documents whose maximum is kept
 SCORES = 2**23  # scores held at a time: 32 MB
 TOGETHER = 256  # queries that share a product
 RESCORED = 2**20  # coordinates rescored at a time
-FEW = 2**16  # coordinates for which float32 first would save nothing
+
+Vectors = Callable[[np.ndarray], np.ndarray]  # rows (c,) -> documents (c, d)
+Found = tuple[np.ndarray, np.ndarray]  # rows (B, K) int64 and scores (B, K) float64, best first
 
 
 def inverse_lengths(x: np.ndarray) -> np.ndarray:
@@ -48,9 +50,6 @@ def unit(x: np.ndarray) -> np.ndarray:
 def on_threads(threads: int) -> Iterator[None]:
     """PyTorch on this many threads inside the block."""
     before = torch.get_num_threads()
-    if before == threads:
-        yield
-        return
     torch.set_num_threads(threads)
     try:
         yield
@@ -88,12 +87,12 @@ def grouped_top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top.values, rows.gather(1, top.indices)
 
 
-def blockwise_top(product: Callable[[int, int], Tensor], n: int, queries: int, k: int) -> tuple[Tensor, Tensor]:
-    """`grouped_top` of N documents, of which product(first, last) gives the scores (last - first, B) block by block."""
+def blockwise_top(score: Callable[[int, int], Tensor], n: int, queries: int, k: int) -> tuple[Tensor, Tensor]:
+    """`grouped_top` of N documents, of which score(first, last) gives the scores (last - first, B) block by block."""
     values, rows = torch.empty(queries, 0), torch.empty(queries, 0, dtype=torch.int64)
     step = max(GROUP, SCORES // max(1, queries) // GROUP * GROUP)
     for first in range(0, n, step):
-        found, places = grouped_top(product(first, min(first + step, n)), k)
+        found, places = grouped_top(score(first, min(first + step, n)), k)
         values, rows = torch.cat([values, found.float()], 1), torch.cat([rows, places + first], 1)
     top = values.topk(min(k, n))
     return top.values, rows.gather(1, top.indices)
@@ -102,8 +101,7 @@ def blockwise_top(product: Callable[[int, int], Tensor], n: int, queries: int, k
 class ExactIndex:
     """Documents (N, d), read as float32, ready for exact searches. A zero vector scores 0.
 
-    cosine: score by the cosine, else by the inner product. threads: of a search. Vectors are not checked: NaN must be
-    kept away.
+    cosine: score by the cosine, else by the inner product. threads: of a search. NaN must be kept away.
 
     >>> index = ExactIndex(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
     >>> rows, scores = index.search(np.array([[0.0, 1.0]]), 2)
@@ -115,15 +113,11 @@ class ExactIndex:
         self.documents = np.ascontiguousarray(documents, dtype=np.float32)
         self.n, self.dim = self.documents.shape
         self.cosine, self.threads = cosine, threads
-        step = max(1, SCORES // self.dim)
-        blocks = [inverse_lengths(self.documents[a : a + step]) for a in range(0, self.n, step)]
-        inverse = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
-        self.inverse = inverse if cosine else None  # (N,)
-        # the longest vector decides how far a float32 inner product may be off; a cosine's vectors have length 1
-        self.reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-        self._x, self._scale = as_tensor(self.documents), torch.from_numpy(inverse)[:, None]
+        self.inverse = inverse_lengths(self.documents)  # (N,)
+        self.reach = _reach(self.inverse, cosine)
+        self._x, self._scale = as_tensor(self.documents), torch.from_numpy(self.inverse)[:, None]
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int) -> Found:
         """The k best documents by the queries' first d coordinates: rows (B, K) int64 and scores (B, K) float64.
 
         queries: (B, >= d). K = min(k, N). Best first; equal scores rank in the order of rows.
@@ -133,16 +127,15 @@ class ExactIndex:
         rows, scores = zip(*parts, strict=True)
         return np.concatenate(rows), np.concatenate(scores)
 
-    def _best(self, q: np.ndarray, k: int, extra: int) -> tuple[np.ndarray, np.ndarray]:
+    def _best(self, q: np.ndarray, k: int, extra: int) -> Found:
         """The same for prepared queries, settled among `extra` more candidates, or as many more as it takes."""
         width, small = min(k + extra, self.n), torch.from_numpy(q.astype(np.float32)).T
         with on_threads(self.threads):
             rough, found = blockwise_top(partial(self._scores, small), self.n, len(q), width)
-        rows, scores = settled(q, found.numpy(), self.documents.__getitem__, k, self.cosine)
+        rows, scores = _settled(q, found.numpy(), self.documents.__getitem__, k, self.cosine)
         if width < self.n:
             for i in np.flatnonzero(_too_close(q, rough.numpy(), k, self.reach)):
-                one = self._best(q[i : i + 1], k, 16 * extra)
-                rows[i], scores[i] = one[0][0], one[1][0]
+                rows[[i]], scores[[i]] = self._best(q[[i]], k, 16 * extra)
         return rows, scores
 
     def _scores(self, q: Tensor, first: int, last: int) -> Tensor:
@@ -151,7 +144,7 @@ class ExactIndex:
         return scores.mul_(self._scale[first:last]) if self.cosine else scores
 
 
-def top_k(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def top_k(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = True) -> Found:
     """The k best of documents (N, D) for queries (B, D), as `ExactIndex.search` gives them.
 
     >>> rows, _ = top_k(np.eye(2), np.array([[1.0, 0.1], [0.1, 1.0], [1.0, 0.1]]), 2)
@@ -161,9 +154,7 @@ def top_k(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = 
     return ExactIndex(documents, cosine=cosine).search(queries, k)
 
 
-def rerank(
-    queries: np.ndarray, rows: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], k: int, *, cosine: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+def rerank(queries: np.ndarray, rows: np.ndarray, vectors: Vectors, k: int, *, cosine: bool = True) -> Found:
     """The k best of each query's own documents: rows (B, K), scores (B, K) float64, best first, K = min(k, C).
 
     queries: (B, d). rows: (B, C), -1 where there is no document, which scores minus infinity and comes last.
@@ -175,37 +166,56 @@ def rerank(
     """
     (n, c), q = rows.shape, prepared(queries, cosine)
     k, width = min(k, c), min(k + 2, c)
-    if width == c or rows.size * q.shape[1] <= FEW:
-        return settled(q, rows, vectors, k, cosine)
+    if width == c:
+        return _settled(q, rows, vectors, k, cosine)
     found, scores = np.empty((n, k), dtype=np.int64), np.empty((n, k))
     step = max(1, RESCORED // (c * q.shape[1]))
     for start in range(0, n, step):
-        part = slice(start, start + step)
-        own = rows[part]
+        own, some = rows[start : start + step], q[start : start + step]
         x = np.asarray(vectors(np.maximum(own, 0).ravel()), dtype=np.float32).reshape(*own.shape, -1)
-        rough, inverse = np.einsum("bcd,bd->bc", x, q[part].astype(np.float32)), inverse_lengths(x)
+        rough, inverse = np.einsum("bcd,bd->bc", x, some.astype(np.float32)), inverse_lengths(x)
         rough = np.where(own < 0, -np.inf, rough * inverse if cosine else rough)
-        reach = 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-        best, each = np.argpartition(-rough, width - 1, axis=1)[:, :width], np.arange(len(own))[:, None]
-        found[part], scores[part] = settled(q[part], own[each, best], vectors, k, cosine)
-        for i in np.flatnonzero(_too_close(q[part], -np.sort(-rough[each, best], axis=1), k, reach)):
-            one = settled(q[part][i : i + 1], own[i : i + 1], vectors, k, cosine)
-            found[start + i], scores[start + i] = one[0][0], one[1][0]
+        best = np.argsort(-rough, axis=1)[:, :width]
+        mine, theirs = _settled(some, np.take_along_axis(own, best, 1), vectors, k, cosine)
+        for i in np.flatnonzero(_too_close(some, np.take_along_axis(rough, best, 1), k, _reach(inverse, cosine))):
+            mine[[i]], theirs[[i]] = _settled(some[[i]], own[[i]], vectors, k, cosine)
+        found[start : start + step], scores[start : start + step] = mine, theirs
     return found, scores
 
 
-def _too_close(q: np.ndarray, rough: np.ndarray, k: int, reach: float) -> np.ndarray:
-    """Whether the last of the candidates' float32 scores (B, W), falling, is too close to the k-th to tell, (B,).
+def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest of each row of scores (B, N), best first, ties in the order of columns: (B, min(k, N)).
 
-    reach: the length of the longest document.
+    >>> top_columns(np.array([[1.0, 3.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]), 2).tolist()
+    [[1, 2], [0, 1]]
     """
+    k = min(k, scores.shape[1])
+    taken = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
+    worst = np.take_along_axis(scores, taken, 1).min(1, keepdims=True)
+    for i in np.flatnonzero((scores >= worst).sum(1) > k):  # a tie across the edge
+        taken[i] = np.sort(np.argsort(-scores[i], kind="stable")[:k])
+    order = np.argsort(-np.take_along_axis(scores, taken, 1), axis=1, kind="stable")
+    return np.take_along_axis(taken, order, 1)
+
+
+def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
+    """Queries (B, d) made ready for rescoring: float64, for cosines at length 1 (zero vectors stay zero)."""
+    q = np.asarray(queries, dtype=np.float64)
+    return q * inverse_lengths(q)[:, None] if cosine else q
+
+
+def _reach(inverse: np.ndarray, cosine: bool) -> float:
+    """The length of the longest document, by which a float32 score may be off; cosines are of length 1."""
+    return 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
+
+
+def _too_close(q: np.ndarray, rough: np.ndarray, k: int, reach: float) -> np.ndarray:
+    """Whether the last of the candidates' float32 scores (B, W), falling, is too close to the k-th to tell, (B,)."""
     error = (q.shape[1] + 8) * 2.0**-24 * reach * np.sqrt((q**2).sum(1))  # of a float32 score
     return rough[:, -1] >= rough[:, k - 1] - 2 * error
 
 
-def settled(
-    q: np.ndarray, rows: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], k: int, cosine: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _settled(q: np.ndarray, rows: np.ndarray, vectors: Vectors, k: int, cosine: bool) -> Found:
     """The k best of candidates `rows` (B, C) for prepared queries (B, d), by float64 score, then by row; -1 last."""
     scores = np.empty(rows.shape)
     c = max(1, min(rows.shape[1], RESCORED // q.shape[1]))
@@ -219,25 +229,3 @@ def settled(
     scores[rows < 0] = -np.inf
     order, own = np.lexsort((rows, -scores))[:, :k], np.arange(len(rows))[:, None]
     return rows[own, order], scores[own, order]
-
-
-def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k largest of each row of scores (B, N), best first, ties in the order of columns: (B, min(k, N)).
-
-    >>> top_columns(np.array([[1.0, 3.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]), 2).tolist()
-    [[1, 2], [0, 1]]
-    """
-    if k >= scores.shape[1]:
-        return np.argsort(-scores, axis=1, kind="stable")
-    taken = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
-    worst = np.take_along_axis(scores, taken, 1).min(1, keepdims=True)
-    for i in np.flatnonzero((scores >= worst).sum(1) > k):  # a tie across the edge
-        taken[i] = np.sort(np.argsort(-scores[i], kind="stable")[:k])
-    order = np.argsort(-np.take_along_axis(scores, taken, 1), axis=1, kind="stable")
-    return np.take_along_axis(taken, order, 1)
-
-
-def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
-    """Queries (B, d) made ready for rescoring: float64, for cosines at length 1 (zero vectors stay zero)."""
-    q = np.asarray(queries, dtype=np.float64)
-    return q * inverse_lengths(q)[:, None] if cosine else q

@@ -5,7 +5,7 @@ So `flops` here are multiply-adds: the inner product of two vectors of D coordin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from mrl_tutorial.errors import InputError
 
 BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "uint8": 8, "binary": 1}
 GB = 10**9
+LINK_BYTES = 4  # a neighbor in a graph is a 4-byte number, as in faiss and hnswlib
+MACHINES = {"laptop": 16, "workstation": 64, "server": 512}  # GB of memory
+TYPES = ("float32", "float16", "int8", "binary")  # that the size calculator offers
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,61 @@ def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
     """GB (10^9 bytes) of `n` vectors, without any index."""
     _positive(n=n)
     return n * bytes_per_vector(dim, dtype) / GB
+
+
+@dataclass(frozen=True)
+class Size:
+    """What `n` vectors of `width` coordinates weigh in memory when the first `dim` of them are kept in type `dtype`.
+
+    links: M of an HNSW graph over them, 0 for none. depth: of the shortlist that they hand to the full width. GB are
+    10^9 bytes; full_gb is that of the uncut vectors in float32. Raises InputError where these do not go together.
+
+    >>> size = Size(1_000_000, width=768, dim=64)
+    >>> size.total_gb, size.full_gb
+    (0.256, 3.072)
+    """
+
+    n: int
+    width: int
+    dim: int
+    dtype: str = "float32"
+    links: int = 0
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        n, dim, width, depth, m = self.n, self.dim, self.width, self.depth, self.links
+        if dim > width:
+            raise InputError(f"cannot keep {dim:,} of {width:,} dimensions: choose a dimension up to the full width")
+        if depth > n:
+            raise InputError(f"a shortlist of {depth:,} cannot be taken from {n:,} vectors: shorten it")
+        if m == 1 or m < 0:
+            raise InputError(f"M = {m} makes no graph: give 2 or more links, or none")
+        _ = self.vectors_gb  # checks the rest
+
+    @property
+    def vectors_gb(self) -> float:
+        return corpus_gb(self.n, self.dim, self.dtype)
+
+    @property
+    def links_gb(self) -> float:
+        """Every vector has 2 M places for neighbors on the graph's lowest level and M on each level above; it reaches
+        level l with probability M^-l, so 1 / (M - 1) levels above on average (HNSW, 1603.09320)."""
+        m = self.links
+        return self.n * (LINK_BYTES * (2 * m + m / (m - 1))) / GB if m else 0.0
+
+    @property
+    def total_gb(self) -> float:
+        return self.vectors_gb + self.links_gb
+
+    @property
+    def full_gb(self) -> float:
+        return corpus_gb(self.n, self.width)
+
+    def month(self, price: float) -> float:
+        """What holding the kept vectors and links costs a month at `price` for one GB and month."""
+        if price < 0:
+            raise InputError(f"a price of {price} is impossible: give 0 or more for one GB and month")
+        return self.total_gb * price
 
 
 def encode_flops(n_layers_used: int, hidden: int, intermediate: int, tokens: int) -> int:
@@ -83,18 +141,6 @@ def adaptive_flops(n: int, ds: int, depth: int, dr: int) -> int:
     20908272
     """
     return rerank_flops(n, ds, [(depth, dr)])
-
-
-def funnel_flops(n: int, dims: Sequence[int], depths: Sequence[int]) -> int:
-    """Multiply-adds of one query of a funnel: `n` documents at dims[0], then the best depths[i] at dims[i + 1].
-
-    Raises InputError unless there is one shortlist fewer than dimensions, and shortlists shrink.
-    """
-    if len(depths) != len(dims) - 1:
-        raise InputError(
-            f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(depths)}: the last has none"
-        )
-    return rerank_flops(n, dims[0], zip(depths, dims[1:], strict=True))
 
 
 def cell_price(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.scan import Cost, floats
+from mrl_tutorial.retrieval.scan import Cost, Engine, load_library
+from mrl_tutorial.topk import Found
 
 # engine -> the index in the words of faiss.index_factory
 FACTORY = {
@@ -28,76 +28,73 @@ TRAINED = 39  # documents that FAISS asks for to train a centroid
 CENTROIDS = 16  # of a product code of 4 bits
 
 
-def load_faiss(name: str) -> Any:
-    """The module. Raises InputError where it is not installed; name: of the engine that needs it."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(f"engine {name!r} needs FAISS: pip install \"mrl-tutorial[ann]\", or use 'float32'") from error
-    return faiss
+class FaissEngine(Engine):
+    """What FAISS's indexes share."""
+
+    index: Any
+
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        self.faiss = load_library("faiss", f"engine {kind!r}")
+
+    @contextmanager
+    def on_threads(self, most: int) -> Iterator[None]:
+        """FAISS on this engine's threads inside the block, but no more than `most`: it divides work by query."""
+        before = self.faiss.omp_get_max_threads()  # one number for the whole process
+        self.faiss.omp_set_num_threads(max(1, min(self.threads, most)))
+        try:
+            yield
+        finally:
+            self.faiss.omp_set_num_threads(before)
 
 
-@contextmanager
-def faiss_threads(threads: int, queries: int | None = None) -> Iterator[None]:
-    """FAISS on this many threads inside the block, but no more than there are queries: it divides work by query."""
-    faiss = load_faiss("faiss")
-    before = faiss.omp_get_max_threads()  # one number for the whole process
-    faiss.omp_set_num_threads(threads if queries is None else max(1, min(threads, queries)))
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-class Binary:
+class Binary(FaissEngine):
     """A bit a coordinate, set above 0; the score is the number of agreeing signs less that of differing ones. Equal
     scores, of which there are many, rank in the order of rows."""
 
-    def __init__(self, documents: np.ndarray, threads: int):
-        self.n, self.dim = documents.shape
-        self.threads = threads
-        bits = np.packbits(documents > 0, axis=1)  # padded with zeros, which always agree
-        self.index = load_faiss("binary").IndexBinaryFlat(8 * bits.shape[1])
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        bits = self._bits(documents)
+        self.index = self.faiss.IndexBinaryFlat(8 * bits.shape[1])
         self.index.add(bits)
+
+    def _bits(self, x: np.ndarray) -> np.ndarray:
+        return np.packbits(x[:, : self.dim] > 0, axis=1)  # padded with zeros, which always agree
 
     @property
     def cost(self) -> Cost:
         nbytes = self.n * self.index.code_size
         return Cost(nbytes, self.n * -(-self.dim // 64), nbytes)  # 64 bits at once count as one multiply-add
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int) -> Found:
         """As indexes.py says."""
-        with faiss_threads(self.threads, len(queries)):
-            far, rows = self.index.search(np.packbits(queries[:, : self.dim] > 0, axis=1), min(k, self.n))
+        with self.on_threads(len(queries)):
+            far, rows = self.index.search(self._bits(queries), min(k, self.n))
         return rows, (self.dim - 2 * far).astype(np.float64)
 
 
-class FaissIndex:
+class FaissIndex(FaissEngine):
     """An index of a kind in FACTORY; equal scores in FAISS's own order."""
 
-    def __init__(self, kind: str, documents: np.ndarray, cosine: bool, threads: int, options: Mapping[str, int]):
-        faiss, x = load_faiss(kind), floats(documents, cosine)
-        self.kind, self.cosine, self.threads = kind, cosine, threads
-        self.n, self.dim = x.shape
-        self.compared: dict[int, float] = {}  # ef -> documents that a query of the last such search was compared with
-        shape = self._shape(options)
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        faiss, x, shape = self.faiss, self.floats(documents), self._shape()
+        self.lists, self.codes = shape.get("lists", 0), shape.get("codes", 0)
         # Euclidean distances of unit vectors rank as their cosines do, and codes are made to keep distances
-        self.near = cosine and kind != "int8"
+        self.near = self.cosine and kind != "int8"
         metric = faiss.METRIC_L2 if self.near else faiss.METRIC_INNER_PRODUCT
         self.index = faiss.index_factory(self.dim, FACTORY[kind].format(**shape), metric)
-        self.lists, self.codes = shape.get("lists", 0), shape.get("codes", 0)
         if "links" in shape:
             self.index.hnsw.efConstruction = shape["build"]
-        with faiss_threads(threads):
+        with self.on_threads(self.n):
             self.index.train(x[:: max(1, self.n // max(64 * self.lists, 2**14))])
             self.index.add(x)
         self.nbytes = 0
         faiss.write_index(self.index, faiss.PyCallbackIOWriter(self._count))
-        self._set(options)
 
-    def _shape(self, options: Mapping[str, int]) -> dict[str, int]:
+    def _shape(self) -> dict[str, int]:
         """Options with those that were left open filled in. Raises InputError for what these documents do not allow."""
-        shape = dict(options)
+        shape = dict(self.options)
         least = TRAINED * CENTROIDS if "codes" in shape else TRAINED if "lists" in shape else 0
         if self.n < least:
             raise InputError(f"engine {self.kind!r} needs {least} documents to train, not {self.n}: use 'float32'")
@@ -114,42 +111,26 @@ class FaissIndex:
         self.nbytes += len(piece)
         return len(piece)
 
-    def _set(self, options: Mapping[str, int]) -> None:
-        """Take the options of a search."""
-        faiss, self.options, self._given = load_faiss(self.kind), dict(options), {}
-        if "ef" in options:
-            self._given = {"params": faiss.SearchParametersHNSW(efSearch=options["ef"])}
-        elif "probe" in options:
-            self._given = {"params": faiss.SearchParametersIVF(nprobe=min(options["probe"], self.lists))}
-
-    def with_options(self, options: Mapping[str, int]) -> FaissIndex:
-        """The same index, searched with other options."""
-        other = copy.copy(self)
-        other._set(options)
-        return other
-
     @property
     def cost(self) -> Cost:
-        """Graphs: multiply-adds and bytes read as the last search with this ef needed them (nan before one). Product
-        codes: a table look-up counts as a multiply-add; RaBitQ's bits: 64 at once."""
+        """A table look-up of product codes counts as a multiply-add; RaBitQ's bits: 64 at once. How many documents a
+        graph is compared with is not known (nan)."""
         if "ef" in self.options:
-            seen = self.compared.get(self.options["ef"], float("nan"))
-            return Cost(self.nbytes, seen * self.dim, seen * self.nbytes / self.n)
+            return Cost(self.nbytes, float("nan"), float("nan"))
         seen = self.n * (min(1.0, self.options["probe"] / self.lists) if self.lists else 1.0)
         each = self.codes or (-(-self.dim // 64) if "rabitq" in self.kind else self.dim)
         coarse = (self.lists + CENTROIDS * bool(self.codes)) * self.dim
         return Cost(self.nbytes, coarse + seen * each, 4 * self.lists * self.dim + seen * self.index.sa_code_size())
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int) -> Found:
         """As indexes.py says."""
-        faiss, k = load_faiss(self.kind), min(k, self.n)
+        faiss, k, given = self.faiss, min(k, self.n), {}
         if "ef" in self.options:
-            faiss.cvar.hnsw_stats.reset()
-            self._given["params"].efSearch = max(self.options["ef"], k)
-        with faiss_threads(self.threads, len(queries)):
-            distances, rows = self.index.search(floats(queries[:, : self.dim], self.cosine), k, **self._given)
-        if "ef" in self.options and len(queries):
-            self.compared[self.options["ef"]] = faiss.cvar.hnsw_stats.ndis / len(queries)
+            given = {"params": faiss.SearchParametersHNSW(efSearch=max(self.options["ef"], k))}
+        elif "probe" in self.options:
+            given = {"params": faiss.SearchParametersIVF(nprobe=min(self.options["probe"], self.lists))}
+        with self.on_threads(len(queries)):
+            distances, rows = self.index.search(self.floats(queries), k, **given)
         scores = 1 - distances.astype(np.float64) / 2 if self.near else distances.astype(np.float64)
         scores[rows < 0] = -np.inf
         return rows, scores

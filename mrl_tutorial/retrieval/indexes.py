@@ -14,22 +14,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.faiss_indexes import FACTORY, Binary, FaissIndex, load_faiss
+from mrl_tutorial.retrieval.faiss_indexes import FACTORY, Binary, FaissIndex
 from mrl_tutorial.retrieval.scan import PRECISIONS, Cost, Scan
 from mrl_tutorial.retrieval.svs_indexes import SvsIndex
 from mrl_tutorial.topk import ExactIndex
 
 GRAPH = {"links": 32, "build": 40, "ef": 64}
 VAMANA = {"links": 64, "build": 128, "window": 40}
-# engine -> its options and their defaults; 0 leaves the choice to the documents or to the machine
+# engine -> its options and their defaults; 0 leaves the choice to the documents
 OPTIONS: dict[str, dict[str, int]] = {
-    "float32": {},
-    "torch": {"alone": 0},
-    **{f"torch-{precision}": {} for precision in PRECISIONS},
-    "faiss-flat": {},
-    "int8": {},
-    "binary": {},
-    "rabitq": {},
+    **{engine: {} for engine in ("float32", "torch", *(f"torch-{precision}" for precision in PRECISIONS))},
+    **{engine: {} for engine in ("faiss-flat", "int8", "binary", "rabitq")},
     "pq": {"codes": 0},
     "ivf": {"lists": 0, "probe": 16},
     "ivfpq": {"lists": 0, "probe": 16, "codes": 0},
@@ -43,7 +38,7 @@ OPTIONS: dict[str, dict[str, int]] = {
 ENGINES = tuple(OPTIONS)
 SEARCHED = ("ef", "probe", "window")  # options of a search; the others shape the index
 LARGEST = 1e15  # of a coordinate: float32 cannot hold the squares of numbers far beyond
-BLOCK = 2**15  # documents checked at a time
+BLOCK = 2**15  # documents checked or converted at a time
 
 
 class Float32(ExactIndex):
@@ -51,7 +46,7 @@ class Float32(ExactIndex):
 
     @property
     def cost(self) -> Cost:
-        nbytes = self.documents.nbytes + (0 if self.inverse is None else self.inverse.nbytes)
+        nbytes = self.documents.nbytes + self.inverse.nbytes * self.cosine
         return Cost(nbytes, self.n * self.dim, nbytes)
 
 
@@ -78,21 +73,19 @@ def build_index(
     """
     if name not in ENGINES:
         raise InputError(f"engine {name!r} is unknown: choose one of {', '.join(ENGINES)}")
-    settings, prefixes = all_options(name, options or {}), documents[:, :dim]
+    given = name, documents[:, :dim], cosine, threads, all_options(name, options or {})
     if name == "float32":
-        return Float32(prefixes, cosine=cosine, threads=threads)
+        return Float32(documents[:, :dim], cosine=cosine, threads=threads)
     if name.startswith("torch"):
-        alone = bool(settings.get("alone"))
-        return Scan(prefixes, cosine=cosine, threads=threads, precision=name[6:], alone=alone)
-    if name not in FACTORY and name != "binary":
-        return SvsIndex(name, prefixes, cosine, threads, settings)
-    load_faiss(name)  # says which engine needs it
-    return Binary(prefixes, threads) if name == "binary" else FaissIndex(name, prefixes, cosine, threads, settings)
+        return Scan(*given)
+    if name == "binary":
+        return Binary(*given)
+    return FaissIndex(*given) if name in FACTORY else SvsIndex(*given)
 
 
 class Vectors:
-    """Documents (N, d) as a later stage reads them: "float32" as they are, or copies in "float16" or "int8", each
-    divided by its largest coordinate.
+    """Documents (N, d) as a later stage reads them: "float32" as they are, or copies in "int8", each divided by its
+    largest coordinate.
 
     >>> Vectors(np.array([[0.5, -2.0]]), "int8")(np.array([0])).round(2).tolist()
     [[0.5, -2.0]]
@@ -100,15 +93,14 @@ class Vectors:
 
     def __init__(self, documents: np.ndarray, kind: str):
         self.kept, self.steps = documents, None
-        if kind != "float32":
-            most, small = (1, np.float16) if kind == "float16" else (127, np.int8)
-            self.kept = np.empty(documents.shape, small)
+        if kind == "int8":
+            self.kept = np.empty(documents.shape, np.int8)
             self.steps = np.empty((len(documents), 1), np.float32)
             for a in range(0, len(documents), BLOCK):
                 x = np.asarray(documents[a : a + BLOCK], dtype=np.float32)
-                step = np.abs(x).max(1, keepdims=True) / most
-                self.steps[a : a + BLOCK] = step = np.where(step > 0, step, 1)
-                self.kept[a : a + BLOCK] = x / step if most == 1 else np.rint(x / step)
+                most = np.abs(x).max(1, keepdims=True)
+                self.steps[a : a + BLOCK] = step = np.where(most > 0, most / 127, 1)
+                self.kept[a : a + BLOCK] = np.rint(x / step)
 
     def __call__(self, rows: np.ndarray, dim: int | None = None) -> np.ndarray:
         """The first `dim` coordinates of rows (c,), (c, dim) float32."""
@@ -140,9 +132,9 @@ def check_ids(ids: Sequence[str], n: int) -> tuple[str, ...]:
 def check_vectors(x: np.ndarray, what: str) -> None:
     """Raises InputError naming the first row of x (N, D) that holds NaN, infinity, or what float32 cannot square."""
     for a in range(0, len(x), BLOCK):
-        block = np.asarray(x[a : a + BLOCK])
-        if not max(block.max(), -block.min()) < LARGEST:  # so written, NaN is caught as well
-            bad = a + int(np.flatnonzero(~(np.abs(block) < LARGEST).all(axis=1))[0])
+        fine = (np.abs(x[a : a + BLOCK]) < LARGEST).all(axis=1)  # so written, NaN is caught as well
+        if not fine.all():
+            bad = a + int(fine.argmin())
             if np.isfinite(x[bad]).all():
                 raise InputError(f"{what} hold numbers beyond {LARGEST:g} (row {bad}): bring vectors to unit length")
             raise InputError(f"{what} hold NaN or infinity (row {bad}): repair or drop it")

@@ -49,7 +49,8 @@ def measure_path(
     [[0.63], [1.0]]
     """
     part = Judged.of(task, embeddings, split, metric)
-    return part.search(Retriever(part.documents, stages, cosine=cosine, threads=threads))
+    retriever = Retriever(part.documents, stages, cosine=cosine, threads=threads)
+    return part.items(retriever.search(part.queries, part.k).rows)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,3 @@ class Judged:
     def items(self, rows: np.ndarray) -> np.ndarray:
         """The measure of each query, (Q,), where `rows` (Q, k) were found, best first."""
         return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judgments), self.judgments)
-
-    def search(self, retriever: Retriever) -> np.ndarray:
-        """The measure of each query, (Q,), as `retriever` finds the documents."""
-        return self.items(retriever.search(self.queries, self.k).rows)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
 from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
 from mrl_tutorial.retrieval.retriever import SearchResult
+from mrl_tutorial.retrieval.scan import load_library
 from mrl_tutorial.topk import rerank
 
 ANSWER = 2**22  # numbers that come back in one message: 16 MB
@@ -80,11 +81,15 @@ class MilvusStore:
         n, written, names = len(documents), 0, self._checked(documents, ids)
         self._prepare(documents.shape[1])
         mark = int(key(np.asarray(documents), names), 16) >> 1  # 63 bits
+        there = self.count(f"row < {n} and mark == {mark}")
         with closing(Ticker(progress)) as ticker:
-            for start, stop in self._missing(0, n, batch, mark):
-                self._write(range(start, stop), documents[start:stop], names[start:stop], mark)
-                written += stop - start
-                ticker(stop, n, "loading")
+            for start in range(0, n if there < n else 0, batch):
+                stop = min(start + batch, n)
+                own = f"row >= {start} and row < {stop} and mark == {mark}"
+                if not there or self.count(own) < stop - start:
+                    self._write(range(start, stop), documents[start:stop], names[start:stop], mark)
+                    written += stop - start
+                    ticker(stop, n, "loading")
         if written:
             self._call("flush")
         if self.count() > n:  # of a longer corpus, before
@@ -120,31 +125,25 @@ class MilvusStore:
         q = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if q.ndim != 2 or q.shape[1] != width:
             raise InputError(f"queries have shape {np.shape(queries)}: give (queries, {width})")
-        if len(q):
-            check_vectors(q, "queries")
+        check_vectors(q, "queries")
         self._call("load_collection")
         rows, scores = np.full((len(q), k), -1, dtype=np.int64), np.full((len(q), k), -np.inf)
-        short, seconds = np.full((len(q), depth), -1, dtype=np.int64), [0.0, 0.0]
         names: dict[int, str] = {}
-        cosine, how = self.metric == "COSINE", {"metric_type": self.metric, "params": params or {}}
+        how = {"metric_type": self.metric, "params": params or {}}
         options = {"anns_field": "short", "limit": depth, "filter": where, "search_params": how}
         together = max(1, ANSWER // (depth * width))  # queries in a call
         for start in range(0, len(q), together):
-            began, asked = time.perf_counter(), list(q[start : start + together, :ds])
+            asked = list(q[start : start + together, :ds])
             lists = self._call("search", data=asked, output_fields=["id", "long"], **options)
-            searched = time.perf_counter()
             for i, hits in enumerate(lists, start):
-                found = short[i, : len(hits)] = np.array([hit["row"] for hit in hits], dtype=np.int64)
-                names |= {hit["row"]: hit["entity"]["id"] for hit in hits}
-                order = found.argsort()  # equal scores rank in the order of rows
-                x = np.array([hits[j]["entity"]["long"] for j in order], dtype=np.float32).reshape(-1, width)
-                best, score = rerank(q[i, None], np.arange(len(x))[None], x.__getitem__, k, cosine=cosine)
-                rows[i, : best.size], scores[i, : best.size] = found[order][best[0]], score[0]
-            seconds[0] += searched - began
-            seconds[1] += time.perf_counter() - searched
-        if np.ndim(queries) == 1:
-            rows, scores, short = rows[0], scores[0], short[0]
-        return SearchResult(rows, scores, (short, rows), tuple(seconds), names)
+                found = sorted(hits, key=lambda hit: hit["row"])  # equal scores rank in the order of rows
+                names |= {hit["row"]: hit["entity"]["id"] for hit in found}
+                x = np.array([hit["entity"]["long"] for hit in found], dtype=np.float32).reshape(-1, width)
+                every, cosine = np.arange(len(x))[None], self.metric == "COSINE"
+                best, score = rerank(q[i, None], every, x.__getitem__, k, cosine=cosine)
+                rows[i, : best.size], scores[i, : best.size] = [found[j]["row"] for j in best[0]], score[0]
+        single = np.ndim(queries) == 1
+        return SearchResult(rows[0] if single else rows, scores[0] if single else scores, (), names)
 
     def count(self, where: str = "") -> int:
         """Rows that the collection holds, or those of them that fulfil a condition."""
@@ -174,7 +173,7 @@ class MilvusStore:
         """Make the collection where it is missing, for documents of `width` coordinates."""
         check_dims([self.ds], width)
         if (found := self._widths()) is None:
-            milvus = load_pymilvus()
+            milvus = load_library("pymilvus", "Milvus")
             schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
             schema.add_field("row", milvus.DataType.INT64, is_primary=True)
             schema.add_field("id", milvus.DataType.VARCHAR, max_length=ID_BYTES)
@@ -197,16 +196,6 @@ class MilvusStore:
             raise InputError(f"collection {self.collection!r} was not written by this package: give another name")
         return int(fields["short"]["dim"]), int(fields["long"]["dim"])
 
-    def _missing(self, start: int, stop: int, batch: int, mark: int) -> Iterator[tuple[int, int]]:
-        """Ranges of at most `batch` rows, of which Milvus lacks some: halves are counted until it has all or none."""
-        held = self.count(f"row >= {start} and row < {stop} and mark == {mark}")
-        if 0 < held < stop - start and stop - start > batch:
-            middle = start + batch * math.ceil((stop - start) / (2 * batch))
-            yield from self._missing(start, middle, batch, mark)
-            yield from self._missing(middle, stop, batch, mark)
-        elif held < stop - start:
-            yield from ((a, min(a + batch, stop)) for a in range(start, stop, batch))
-
     def _write(self, rows: Iterable[int], documents: np.ndarray, names: Sequence[str], mark: int) -> None:
         parts = zip(rows, names, np.asarray(documents, dtype=np.float32), strict=True)
         data = [{"row": int(r), "id": id, "mark": mark, "short": x[: self.ds], "long": x} for r, id, x in parts]
@@ -214,7 +203,7 @@ class MilvusStore:
 
     def _call(self, method: str, **options: Any) -> Any:
         """What the client's `method` gives for the collection; tried again where a connection that held is lost."""
-        milvus, held, began = load_pymilvus(), self._client is not None, time.monotonic()
+        milvus, held, began = load_library("pymilvus", "Milvus"), self._client is not None, time.monotonic()
         while True:
             try:
                 self._client = self._client or milvus.MilvusClient(uri=self.uri, **self.connection)
@@ -227,15 +216,6 @@ class MilvusStore:
                     raise InputError(f"Milvus at {self.uri} failed to {method} ({reason}): {remedy}") from error
                 self._client = None
                 time.sleep(0.5)
-
-
-def load_pymilvus() -> Any:
-    """The module, or InputError."""
-    try:
-        import pymilvus
-    except ImportError as error:
-        raise InputError('Milvus needs pymilvus: pip install "mrl-tutorial[milvus]"') from error
-    return pymilvus
 
 
 def cluster_needs(n: int, searched: int, kept: int = 0, index: str = "HNSW_SQ", *, node_gb: float = 64) -> dict:

@@ -1,14 +1,10 @@
-"""Paths of search over the grid, tried on many queries at once: what the funnel designer shows, without widgets.
-
-The scores of a cell are one matrix product, kept for the cells used last; so is the head of each cell's ranking, of
-which a first stage takes the best.
-"""
+"""Paths of search over the grid, and what they cost: what the funnel designer shows, without widgets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +26,6 @@ from mrl_tutorial.topk import inverse_lengths, top_columns
 
 K = 10  # documents that a path returns
 LONGEST = 800  # depth
-HELD = 32  # score matrices kept: 32 x 150 queries x 6,306 documents are 120 MB
 
 
 def draw_path(
@@ -88,44 +83,40 @@ class Paths:
         taken = subsample(ids, queries)
         self.task, self.split, self.ids = task, split, [ids[i] for i in taken]
         self.names = tuple(checked)
-        self._documents = {name: parts["documents"] for name, parts in checked.items()}
-        self._queries = {name: np.ascontiguousarray(parts["queries"][:, taken]) for name, parts in checked.items()}
-        self.n_layers, self.n, self.width = next(iter(self._documents.values())).shape
+        self._parts = {
+            name: {"queries": np.ascontiguousarray(x["queries"][:, taken]), "documents": x["documents"]}
+            for name, x in checked.items()
+        }
+        self.n_layers, self.n, self.width = self._parts[self.names[0]]["documents"].shape
         self.dims = default_dims(self.width)
         self.judged = metrics.judge(self.ids, list(task.corpus), task.qrels)
         self.position = self.judged.order[self.judged.column]  # row of each judged pair's document
-        self.scores = lru_cache(HELD)(self._score)  # (name, layer, dim) -> cosines (Q, N)
-        self._ranked = cache(self._rank)
 
     def grid(self, name: str) -> np.ndarray:
         """nDCG@10 of a plain search of every cell over these queries, (layers, default dims)."""
-        parts = {"queries": self._queries[name], "documents": self._documents[name]}
         some = replace(self.task, splits={self.split: self.ids})
-        return evaluate_grid(some, embeddings=parts, split=self.split, metric=f"ndcg@{K}").values
-
-    def full(self, name: str) -> np.ndarray:
-        """The full model's ten best documents of every query, best first, (Q, 10)."""
-        return self.head(name, self.n_layers, self.width, K)
+        return evaluate_grid(some, embeddings=self._parts[name], split=self.split, metric=f"ndcg@{K}").values
 
     def fingerprint(self, name: str) -> str:
         """A key of all that decides where a model's paths lead."""
         judged = self.judged.query, self.position, self.judged.gain
-        return files.key(self._queries[name], self._documents[name], *judged)
+        return files.key(*self._parts[name].values(), *judged)
 
     def relevant(self, query: int) -> np.ndarray:
         """Rows of the documents that are relevant to a query."""
         return self.position[self.judged.query == query]
 
+    def full(self, name: str) -> np.ndarray:
+        """The full model's ten best documents of every query, best first, (Q, 10)."""
+        return self.head(name, self.n_layers, self.width, K)
+
     def head(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
         """The `depth` best rows of a cell, best first, (Q, min(depth, N))."""
-        return self._ranked(name, layer, dim, max(depth, LONGEST))[:, :depth].astype(np.int64)
+        return top_columns(self.scores(name, layer, dim), depth)
 
-    def _rank(self, name: str, layer: int, dim: int, depth: int) -> np.ndarray:
-        return top_columns(self.scores(name, layer, dim), depth).astype(np.int32)
-
-    def _score(self, name: str, layer: int, dim: int) -> np.ndarray:
+    def scores(self, name: str, layer: int, dim: int) -> np.ndarray:
         """Cosines (Q, N) float32 of one cell."""
-        q, x = (parts[name][layer - 1][:, :dim] for parts in (self._queries, self._documents))
+        q, x = (part[layer - 1][:, :dim] for part in self._parts[name].values())
         with one_thread():
             scores = q @ x.T
         return scores * inverse_lengths(x) * inverse_lengths(q)[:, None]

@@ -1,15 +1,15 @@
 """The cheapest way to search that keeps the quality: a search over layers, dimensions, depths, types and engines.
 
 Plans are chosen on the dev queries and reported on the test queries. The longest shortlist holds every shorter one, and
-the scores of its documents do not depend on its length. So each first stage and each rerank is scored once, and every
-depth is a mask.
+a document's score in a rerank is the same in all of them. So each first stage searches once, and each rerank scores all
+documents once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -19,15 +19,13 @@ from mrl_tutorial.errors import InputError, with_changes
 from mrl_tutorial.evaluation.embeddings import meant
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
-from mrl_tutorial.retrieval.costs import encode_flops
 from mrl_tutorial.retrieval.measure import Judged, Progress, embed_splits
 from mrl_tutorial.retrieval.plans import COSTS, Plan, PlanConfig, PlanResult
 from mrl_tutorial.retrieval.retriever import Retriever, by_cosine
 from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.retrieval.timing import RACES, milliseconds
-from mrl_tutorial.topk import inverse_lengths, prepared
+from mrl_tutorial.topk import SCORES, inverse_lengths, top_columns, unit
 
-DENSE = 2**27  # scores held while planning: 512 MB
 RESAMPLED = 1000  # times that the queries are drawn again
 TEXTS = 32  # queries whose encoding is timed
 
@@ -74,8 +72,10 @@ def plan_retrieval(
     for what, value, known in (("cost", config.cost, COSTS), ("race", config.race, RACES)):
         if value not in known:
             raise InputError(f"{what} {value!r} is unknown: choose one of {', '.join(known)}")
-    texts = [task.queries[name] for name in task.judged("dev")[:TEXTS]]
-    encoding = None if encoder is None or config.cost != "ms" else partial(_encoding, encoder, texts, config.race)
+    encoding = None
+    if encoder is not None and config.cost == "ms":
+        texts = [task.queries[name] for name in task.judged("dev")[:TEXTS]]
+        encoding = cache(partial(_encoding, encoder, texts, config.race))
     trial = _Trial(dev, config, Chance(target, dev.queries.shape[1], test.queries.shape[1]), encoding)
     tried = list(trial.plans(progress))
     full, cost = tried[0], config.cost
@@ -85,8 +85,8 @@ def plan_retrieval(
     found = {}
     for plan in dict.fromkeys([*front, chosen, full]):
         retriever = trial.base.with_stages(plan.stages)
-        on_dev, on_test = (float(part.search(retriever).mean()) for part in (dev, test))
-        found[plan] = replace(trial.timed(plan), dev=on_dev, test=on_test)
+        quality = [part.items(retriever.search(part.queries, part.k).rows).mean() for part in (dev, test)]
+        found[plan] = replace(trial.timed(plan), dev=float(quality[0]), test=float(quality[1]))
     best = tuple(found[plan] for plan in front)
     shape = dev.k, len(dev.documents)
     return PlanResult(task.name, target, config, *shape, found[chosen], found[full], best, tuple(tried))
@@ -115,102 +115,79 @@ class _Trial:
     def __init__(self, dev: Judged, config: PlanConfig, chance: Chance, encoding: Callable[[int], float] | None):
         if not config.depths or min(config.depths) < 1 or not config.reranking or not config.engines:
             raise InputError("nothing to choose from: give depths from 1 on, engines and reranking")
-        n_layers, self.n, width = dev.documents.shape
+        self.n_layers, self.n, self.width = dev.documents.shape
         self.dev, self.config, self.chance, self.encoding = dev, config, chance, encoding
-        layers = n_layers if config.layers == "last" else config.layers
-        self.layers, self.dims = check_cells(layers, config.dims, n_layers, width)
-        widths = width if config.rerank_dims is None else config.rerank_dims
-        _, self.rerank_dims = check_cells(None, widths, n_layers, width)
+        layers = self.n_layers if config.layers == "last" else config.layers
+        self.layers, self.dims = check_cells(layers, config.dims, self.n_layers, self.width)
         self.asking = [None, *config.query_layers]
-        for engine, later, dim, asking in product(config.engines, config.reranking, self.rerank_dims, self.asking):
+        for engine, later, asking in product(config.engines, config.reranking, self.asking):
             one = Stage(self.dims[0], 1, engine=engine, query_layer=asking)
-            check_stages([one, Stage(dim, engine=later)], n_layers, width)
-        shortest = min(dev.k, self.n)
-        self.depths = sorted({min(depth, self.n) for depth in config.depths if depth >= shortest})
-        self.base = Retriever(dev.documents, [Stage(width)], cosine=config.cosine, threads=config.threads)
+            check_stages([one, Stage(self.width, engine=later)], self.n_layers, self.width)
+        self.depths = sorted({min(depth, self.n) for depth in config.depths if depth >= min(dev.k, self.n)})
+        self.base = Retriever(dev.documents, [Stage(self.width)], cosine=config.cosine, threads=config.threads)
         self.full = dev.items(self.base.search(dev.queries, dev.k).rows)
-        self._dense: dict[Stage, np.ndarray] = {}  # rerank -> scores of all documents (Q, N), as many as fit
-        self._encoded: dict[int, float] = {}  # layer -> milliseconds
 
     def plans(self, progress: Progress | None) -> Iterator[Plan]:
         """Exact search at full size, then every plan."""
-        dev, n_layers = self.dev, len(self.dev.documents)
+        dev, last = self.dev, self.n_layers
         yield self._priced(self.base.stages, self.base.search(dev.queries, dev.k).rows)
-        firsts = list(product(self.layers, self.dims, self.config.engines, self.asking))
-        for done, (layer, dim, engine, asking) in enumerate(firsts, start=1):
-            if asking is None or layer == n_layers:
-                yield from self._plans(Stage(dim, None, layer, engine, asking))
+        firsts = [
+            Stage(dim, None, layer, engine, asking)
+            for layer, dim, engine, asking in product(self.layers, self.dims, self.config.engines, self.asking)
+            if asking is None or layer == last
+        ]
+        longest, shortlists = max(self.depths, default=dev.k), {}
+        for done, first in enumerate(firsts, start=1):
+            shortlists[first] = rows = self.base.with_stages([first]).search(dev.queries, longest).rows
+            yield self._priced([first], rows[:, : dev.k])
             if progress is not None:
                 progress(done, len(firsts), "planning")
+        for to, later, asking in product(sorted({*self.layers, last}), self.config.reranking, self.asking):
+            second = Stage(self.width, None, to, later, asking)
+            # a stage after itself would only give the same scores again
+            mine = [f for f in firsts if f.query_layer == asking and to in (f.layer, last) and f != second]
+            for (first, depth), rows in self._reranked(second, {f: shortlists[f] for f in mine}).items():
+                yield self._priced([replace(first, depth=depth), second], rows)
 
-    def _plans(self, first: Stage) -> Iterator[Plan]:
-        """Those that begin with a stage: alone, and with every depth and rerank."""
-        dev, n_layers = self.dev, len(self.dev.documents)
-        # a search settles ties for the length that it is asked for: the longest list holds the shorter ones
-        longest = max(self.depths, default=dev.k)
-        rows = self.base.with_stages([first]).search(dev.queries, longest).rows
-        yield self._priced([first], rows[:, : dev.k])
-        for to, dr, later in product({first.layer, n_layers}, self.rerank_dims, self.config.reranking):
-            if (to, dr, later) == (first.layer, first.dim, first.engine):
-                continue  # the same scores again
-            second = Stage(dr, None, to, later, first.query_layer)
-            order = np.lexsort((rows, -self._scores(second, rows)))  # places in the shortlist, best first
-            for depth in self.depths:
-                # in reranked order, the first k that the shortlist of `depth` holds
-                inside = np.argsort(order >= depth, axis=1, kind="stable")[:, : dev.k]
-                found = np.take_along_axis(rows, np.take_along_axis(order, inside, 1), 1)
-                yield self._priced([replace(first, depth=depth), second], found)
-
-    def _scores(self, stage: Stage, rows: np.ndarray) -> np.ndarray:
-        """float32 scores (Q, C) of the shortlists `rows` (Q, C) in a rerank; -inf where there is no document."""
-        vectors = self.base.with_stages([replace(self.base.stages[0], depth=self.n), stage]).rerankers[0]
-        q = prepared(self.dev.queries[stage.query_row][:, : stage.dim], self.base.cosine).astype(np.float32)
-
-        def scored(query: np.ndarray, documents: np.ndarray) -> np.ndarray:
-            return query @ documents.T * (inverse_lengths(documents) if self.base.cosine else 1)
-
-        if stage not in self._dense and (len(self._dense) + 1) * len(q) * self.n <= DENSE:
-            self._dense[stage] = scored(q, vectors(np.arange(self.n)))
-        if stage in self._dense:
-            scores = np.take_along_axis(self._dense[stage], rows, 1)
-        else:
-            scores = np.stack([scored(query, vectors(own)) for query, own in zip(q, rows, strict=True)])
-        return np.where(rows < 0, -np.inf, scores)
+    def _reranked(self, stage: Stage, lists: Mapping[Stage, np.ndarray]) -> dict[tuple[Stage, int], np.ndarray]:
+        """The k best rows (Q, k) of every first stage's shortlist (Q, longest) of every depth, by float32 scores."""
+        k, q = min(self.dev.k, self.n), self.dev.queries[stage.query_row]
+        x = self.base.with_stages([replace(self.base.stages[0], depth=self.n), stage]).rerankers[0](np.arange(self.n))
+        lengths = inverse_lengths(x) if self.base.cosine else 1
+        found = {one: np.empty((len(q), k), np.int64) for one in product(lists, self.depths)}
+        step = max(1, SCORES // self.n)
+        for part in (slice(start, start + step) for start in range(0, len(q), step)):
+            scores = (unit(q[part]) if self.base.cosine else q[part]) @ x.T * lengths  # (b, N)
+            for (first, depth), best in found.items():
+                short = np.sort(lists[first][part, :depth], axis=1)  # ties rank in the order of rows
+                own = np.where(short < 0, -np.inf, np.take_along_axis(scores, short, 1))
+                best[part] = np.take_along_axis(short, top_columns(own, k), 1)
+        return found
 
     def _priced(self, stages: Sequence[Stage], rows: np.ndarray) -> Plan:
-        retriever, geometry, items = self.base.with_stages(stages), self.config.geometry, self.dev.items(rows)
-        flops, held = retriever.flops(), sum(retriever.nbytes.values())
-        if geometry is not None:
-            size = geometry.width, geometry.intermediate, self.config.tokens
-            flops += encode_flops(retriever.query_layer or geometry.n_layers, *size)
-        chance = self.chance.of(items, self.full)
-        plan = Plan(retriever.stages, float(items.mean()), chance, flops, retriever.bytes_read(), held)
-        if self.config.cost != "ms" and np.isnan(getattr(plan, self.config.cost)):
+        retriever, items = self.base.with_stages(stages), self.dev.items(rows)
+        held, flops, read = retriever.cost
+        plan = Plan(retriever.stages, float(items.mean()), self.chance.of(items, self.full), flops, read, held)
+        if self.config.cost == "ms":
+            return self.timed(plan)
+        if np.isnan(getattr(plan, self.config.cost)):
             raise InputError(f"the {self.config.cost} of {plan} are not known: plan by ms")
-        return self.timed(plan) if self.config.cost == "ms" else plan
+        return plan
 
     def timed(self, plan: Plan) -> Plan:
         """The plan with its milliseconds, where it lacks them."""
         if plan.ms is not None:
             return plan
-        retriever, layer = self.base.with_stages(plan.stages), 0
+        retriever = self.base.with_stages(plan.stages)
         took = milliseconds(partial(retriever.search, k=self.dev.k), self.dev.queries, self.config.race)
-        if self.encoding is not None:
-            layer = retriever.query_layer
-            if layer not in self._encoded:
-                self._encoded[layer] = self.encoding(layer)
-        more = self._encoded.get(layer, 0.0)
-        return replace(plan, ms=took + more, encode_ms=more)
+        return replace(plan, ms=took + (self.encoding(retriever.query_layer) if self.encoding else 0.0))
 
 
 def _encoding(encoder: Any, texts: Sequence[str], race: str, layer: int) -> float:
-    """Milliseconds of encoding a query up to a layer, of those alone or together."""
-    numbers = np.arange(len(texts))[:, None]
-    return milliseconds(
-        lambda q: encoder.encode_layers(
-            [texts[i] for i in q.ravel()], prompt="query", layers=[layer or encoder.n_layers], cache=False
-        ),
-        numbers,
-        race,
-        repeats=2 if race == "single" else 1,
-    )
+    """Milliseconds of encoding a query up to a layer (0: the last), of those alone or together."""
+
+    def encode(numbers: np.ndarray) -> None:
+        asked = [texts[i] for i in numbers.ravel()]
+        encoder.encode_layers(asked, prompt="query", layers=[layer or encoder.n_layers], cache=False)
+
+    return milliseconds(encode, np.arange(len(texts))[:, None], race, repeats=2 if race == "single" else 1)

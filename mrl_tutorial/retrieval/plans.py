@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mrl_tutorial.retrieval.costs import Geometry
 from mrl_tutorial.retrieval.stages import Stage
 
 COSTS = ("ms", "flops", "bytes_read", "bytes_held")
@@ -18,10 +17,9 @@ class PlanConfig:
     metric: with a cut-off. cost: "ms" (measured here, in the `race` of "single" queries or a "batch" of 256), "flops"
     (multiply-adds; a binary engine counts 64-bit words), "bytes_read" (by one query) or "bytes_held". chance: that
     other queries keep the target, at least. layers: of the first stage ("last", "all" or a list); a rerank is at that
-    layer or the last. query_layers: early ones that may ask the last layer's documents, in both stages. dims: of the
-    first stage (None: grid.default_dims). rerank_dims: None for the full width. depths: of the first stage. engines,
-    reranking: of the two stages. geometry: adds the encoding of a query of `tokens` tokens to flops, up to the deepest
-    layer that the plan needs. cosine: None for what the encoder does, where it is given, else True.
+    layer or the last, at full width. query_layers: early ones that may ask the last layer's documents, in both stages.
+    dims, depths, engines: of the first stage (dims None: grid.default_dims). reranking: types of the second. cosine:
+    None for what the encoder does, where it is given, else True.
     """
 
     metric: str = "ndcg@10"
@@ -31,12 +29,9 @@ class PlanConfig:
     layers: Sequence[int] | str | None = "last"
     query_layers: Sequence[int] = ()
     dims: Sequence[int] | str | None = None
-    rerank_dims: Sequence[int] | None = None
     depths: Sequence[int] = (10, 20, 50, 100, 200, 400)
     engines: Sequence[str] = ("float32", "torch-int8", "binary")
     reranking: Sequence[str] = ("float32", "int8")
-    geometry: Geometry | None = None
-    tokens: int = 16
     cosine: bool | None = None
     threads: int = 1
 
@@ -44,9 +39,9 @@ class PlanConfig:
 @dataclass(frozen=True)
 class Plan:
     """A path and what it gives. dev, test: the measure (test: None where it was not asked for). chance: that as many
-    other queries keep the target. flops: multiply-adds of one query, with its encoding where a geometry was given.
-    bytes_read: by one query. bytes_held: kept in memory. ms: of one query's search, measured here, with its encoding
-    where ms were the cost and an encoder was given (encode_ms); None where it was not timed."""
+    other queries keep the target. flops: multiply-adds of one query. bytes_read: by one query. bytes_held: in memory.
+    ms: of one query's search, measured here, with its encoding where an encoder was given; None where it was not timed.
+    """
 
     stages: tuple[Stage, ...]
     dev: float
@@ -55,7 +50,6 @@ class Plan:
     bytes_read: float
     bytes_held: int
     ms: float | None = None
-    encode_ms: float = 0.0
     test: float | None = None
 
     def __str__(self) -> str:
@@ -77,12 +71,6 @@ class PlanResult:
     full: Plan
     front: tuple[Plan, ...]
     tried: tuple[Plan, ...]
-
-    @property
-    def kept(self) -> tuple[float, float]:
-        """The chosen plan's share of full quality, on dev and test."""
-        chosen, full = self.chosen, self.full
-        return chosen.dev / full.dev, (chosen.test or 0.0) / (full.test or float("nan"))
 
     @property
     def code(self) -> str:

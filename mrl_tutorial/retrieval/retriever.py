@@ -8,9 +8,8 @@ encoded once, no deeper than the stages need: an early layer of it may ask the d
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -19,7 +18,17 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.costs import bytes_per_vector
-from mrl_tutorial.retrieval.indexes import SEARCHED, Index, Vectors, all_options, build_index, check_ids, check_vectors
+from mrl_tutorial.retrieval.indexes import (
+    SEARCHED,
+    Float32,
+    Index,
+    Vectors,
+    all_options,
+    build_index,
+    check_ids,
+    check_vectors,
+)
+from mrl_tutorial.retrieval.scan import Cost
 from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import rerank
 
@@ -29,16 +38,13 @@ class SearchResult:
     """What a search found, best first. K = min(k, N).
 
     rows: (B, K) int64 positions in the corpus, -1 where an approximate index found fewer. scores: (B, K) float64, of
-    the last stage. survivors: rows that each stage passed on, in its order. seconds: of each stage; encoding: of the
-    queries, where they came as texts. A single query's arrays lack the first axis.
+    the last stage. survivors: rows that each stage passed on, in its order. A single query's arrays lack B.
     """
 
     rows: np.ndarray
     scores: np.ndarray
     survivors: tuple[np.ndarray, ...]
-    seconds: tuple[float, ...]
     ids: Sequence[str] | Mapping[int, str] | None = None
-    encoding: float = 0.0
 
     def names(self) -> list:
         """The documents' ids in place of rows (None for -1). Raises InputError where the corpus was given none."""
@@ -54,7 +60,6 @@ class Retriever:
     documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer; a memory-mapped array is read once to check it,
     then by survivors. stages: at least one Stage. ids: of the documents, unique. cosine: False for inner products of
     raw prefixes; by default as `encoder` compares its vectors where it is given, else True. threads: of every search.
-    build_seconds: of building all that the stages need.
     Raises InputError: no documents, NaN or infinity, repeated ids, a layer, dimension or engine that does not exist,
     depths that grow.
 
@@ -81,13 +86,11 @@ class Retriever:
         self.n_layers, self.n, self.width = self.documents.shape
         if not self.n:
             raise InputError("the corpus is empty: give at least one document")
-        if threads != int(threads) or threads < 1:
+        if threads < 1:
             raise InputError(f"threads {threads} is impossible: give 1 or more")
         self.ids = None if ids is None else check_ids(ids, self.n)
-        self.cosine, self.threads = by_cosine(cosine, encoder), int(threads)
-        # indexes and codes with their seconds, shared by all paths over these documents
-        self._built: dict[tuple, tuple[Any, float]] = {}
-        self._checked: set[int] = set()
+        self.cosine, self.threads = by_cosine(cosine, encoder), threads
+        self._built: dict[tuple, Any] = {}  # indexes and codes, shared by all paths over these documents
         self._use(stages)
 
     def with_stages(self, stages: Sequence[Stage]) -> Retriever:
@@ -98,16 +101,14 @@ class Retriever:
 
     def _use(self, stages: Sequence[Stage]) -> None:
         self.stages = check_stages(stages, self.n_layers, self.width)
-        for row in {stage.row for stage in self.stages} - self._checked:
-            check_vectors(self.documents[row], f"documents, layer {row + 1}" if self.layered else "documents")
-            self._checked.add(row)
+        for row in {stage.row for stage in self.stages}:
+            what = f"documents, layer {row + 1}" if self.layered else "documents"
+            self._once("checked", row, make=partial(check_vectors, self.documents[row], what))
         # documents of one layer may be asked by any layer of the query; it then has all of them, the last by default
         self._crossed = self.n_layers == 1 and any(stage.query_layer for stage in self.stages)
         self._asked = [stage.query_row if self.n_layers > 1 or stage.query_layer else -1 for stage in self.stages]
-        self._used: set[tuple] = set()
         self.index = self._first(self.stages[0])
         self.rerankers = [self._later(stage) for stage in self.stages[1:]]
-        self.build_seconds = sum(self._built[key][1] for key in self._used)
 
     def search(self, queries: np.ndarray, k: int = 10) -> SearchResult:
         """The best `k` documents of each query. queries: (B, D), or (L, B, D) where the documents have layers; without
@@ -116,108 +117,6 @@ class Retriever:
         Ties rank in the order of rows. A depth of N or more is exact search. Raises InputError for k below 1, a depth
         below k, a wrong shape, NaN or infinity.
         """
-        q, single = self._queries(queries)
-        return self._walk({row: q[row] for row in self._asked}, k, single)
-
-    def ask(self, encoder: Any, texts: str | Sequence[str], k: int = 10) -> SearchResult:
-        """The same for texts, or one text, which `encoder` reads no deeper than the stages need.
-
-        Raises InputError also where the documents have other layers than the encoder.
-        """
-        if self.n_layers not in (1, encoder.n_layers):
-            raise InputError(f"documents of {self.n_layers} layers, an encoder of {encoder.n_layers}: use one model")
-        began = time.perf_counter()
-        layers = {row: encoder.n_layers if row == -1 else row + 1 for row in self._asked}
-        wanted, given = sorted(set(layers.values())), [texts] if isinstance(texts, str) else list(texts)
-        q = encoder.encode_layers(given, prompt="query", layers=wanted, cache=False)
-        took = time.perf_counter() - began
-        found = self._walk({row: q[wanted.index(layer)] for row, layer in layers.items()}, k, isinstance(texts, str))
-        return replace(found, encoding=took)
-
-    @property
-    def query_layer(self) -> int:
-        """The deepest layer that a query has to be encoded to; 0 for the last, whichever it is."""
-        return 0 if -1 in self._asked else 1 + max(self._asked)
-
-    def _walk(self, asked: Mapping[int, np.ndarray], k: int, single: bool) -> SearchResult:
-        """asked: queries (B, D) by row."""
-        if k != int(k) or k < 1:
-            raise InputError(f"k {k} is impossible: give 1 or more")
-        depths = [stage.depth or k for stage in self.stages]
-        if (short := min(depths)) < min(k, self.n):
-            raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")
-        scores = np.empty(0)
-        survivors: list[np.ndarray] = []
-        seconds: list[float] = []
-        for row, stage, depth, vectors in zip(self._asked, self.stages, depths, [None, *self.rerankers], strict=True):
-            began, q = time.perf_counter(), asked[row]
-            if vectors is None:
-                rows, scores = self.index.search(q, depth)
-            else:
-                rows, scores = rerank(q[:, : stage.dim], survivors[-1], vectors, depth, cosine=self.cosine)
-            survivors.append(rows)
-            seconds.append(time.perf_counter() - began)
-        if single:
-            scores, survivors = scores[0], [rows[0] for rows in survivors]
-        return SearchResult(survivors[-1][..., :k], scores[..., :k], tuple(survivors), tuple(seconds), self.ids)
-
-    @property
-    def nbytes(self) -> dict[str, int]:
-        """Bytes kept in memory: "scan" (first stage) and "rerank" (the widest of each layer and type later)."""
-        later: dict[tuple, int] = {}
-        for stage in self.stages[1:]:
-            key = stage.layer, stage.engine
-            later[key] = max(later.get(key, 0), _read(stage))
-        return {"scan": self.index.cost.nbytes, "rerank": self.n * sum(later.values())}
-
-    def flops(self) -> float:
-        """Multiply-adds of one query: the scan, then K d of every later stage (costs.rerank_flops)."""
-        return self.index.cost.flops + sum(left * stage.dim for left, stage in self._reranked())
-
-    def bytes_read(self) -> float:
-        """Bytes of vectors that a single query reads."""
-        return self.index.cost.read + sum(left * _read(stage) for left, stage in self._reranked())
-
-    def _reranked(self) -> list[tuple[int, Stage]]:
-        """(documents that are left, stage) of the stages after the first."""
-        return [(min(a.depth or self.n, self.n), b) for a, b in pairwise(self.stages)]
-
-    def _first(self, stage: Stage) -> Index:
-        shape = tuple(sorted((option, v) for option, v in stage.options.items() if option not in SEARCHED))
-        index = self._build(
-            (stage.layer, stage.dim, stage.engine, shape),
-            lambda: build_index(
-                stage.engine,
-                self.documents[stage.row],
-                stage.dim,
-                cosine=self.cosine,
-                options=stage.options,
-                threads=self.threads,
-            ),
-        )
-        settings = all_options(stage.engine, stage.options)
-        return index.with_options(settings) if set(settings) & set(SEARCHED) else index
-
-    def _later(self, stage: Stage) -> Callable[[np.ndarray], np.ndarray]:
-        # one copy, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
-        same = [s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine)]
-        vectors = self._build(
-            ("vectors", stage.layer, max(same), stage.engine),
-            lambda: Vectors(self.documents[stage.row][:, : max(same)], stage.engine),
-        )
-        return partial(vectors, dim=stage.dim)
-
-    def _build(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """What `make` gives on first use, for all paths over these documents."""
-        if key not in self._built:
-            began = time.perf_counter()
-            made = make()
-            self._built[key] = made, time.perf_counter() - began
-        self._used.add(key)
-        return self._built[key][0]
-
-    def _queries(self, queries: np.ndarray) -> tuple[np.ndarray, bool]:
-        """(L, B, D), and whether it was a single query."""
         q, layered = np.asarray(queries), self.layered or self._crossed
         single = q.ndim == 1 + layered
         q = q[..., None, :] if single else q
@@ -228,7 +127,79 @@ class Retriever:
             raise InputError(f"queries have shape {np.shape(queries)}: give {wanted}")
         for row in set(self._asked):
             check_vectors(q[row], "queries")
-        return q, single
+        return self._walk([q[row] for row in self._asked], k, single)
+
+    def ask(self, encoder: Any, texts: str | Sequence[str], k: int = 10) -> SearchResult:
+        """The same for texts, or one text, which `encoder` reads no deeper than the stages need.
+
+        Raises InputError also where the documents have other layers than the encoder.
+        """
+        if self.n_layers not in (1, encoder.n_layers):
+            raise InputError(f"documents of {self.n_layers} layers, an encoder of {encoder.n_layers}: use one model")
+        layers = [encoder.n_layers if row == -1 else row + 1 for row in self._asked]
+        wanted, single = sorted(set(layers)), isinstance(texts, str)
+        q = encoder.encode_layers([texts] if single else list(texts), prompt="query", layers=wanted, cache=False)
+        return self._walk([q[wanted.index(layer)] for layer in layers], k, single)
+
+    @property
+    def query_layer(self) -> int:
+        """The deepest layer that a query has to be encoded to; 0 for the last, whichever it is."""
+        return 0 if -1 in self._asked else 1 + max(self._asked)
+
+    def _walk(self, asked: Sequence[np.ndarray], k: int, single: bool) -> SearchResult:
+        """asked: the queries (B, D) of each stage."""
+        if k != int(k) or k < 1:
+            raise InputError(f"k {k} is impossible: give 1 or more")
+        depths = [stage.depth or k for stage in self.stages]
+        if (short := min(depths)) < min(k, self.n):
+            raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")
+        rows, scores = self.index.search(asked[0], depths[0])
+        survivors = [rows]
+        later = zip(self.stages[1:], asked[1:], depths[1:], self.rerankers, strict=True)
+        for stage, q, depth, vectors in later:
+            rows, scores = rerank(q[:, : stage.dim], rows, vectors, depth, cosine=self.cosine)
+            survivors.append(rows)
+        if single:
+            rows, scores, survivors = rows[0], scores[0], [left[0] for left in survivors]
+        return SearchResult(rows[..., :k], scores[..., :k], tuple(survivors), self.ids)
+
+    @property
+    def nbytes(self) -> dict[str, int]:
+        """Bytes kept in memory: "scan" (first stage) and "rerank" (the widest of each layer and type later)."""
+        later: dict[tuple, int] = {}
+        for stage in self.stages[1:]:
+            key = stage.layer, stage.engine
+            later[key] = max(later.get(key, 0), _read(stage))
+        return {"scan": self.index.cost.nbytes, "rerank": self.n * sum(later.values())}
+
+    @property
+    def cost(self) -> Cost:
+        """All bytes kept in memory; multiply-adds of one query, the scan's and K d of every later stage; bytes of
+        vectors that it reads."""
+        steps = [(min(a.depth or self.n, self.n), b) for a, b in pairwise(self.stages)]
+        flops, read = self.index.cost[1:]
+        flops, read = flops + sum(k * b.dim for k, b in steps), read + sum(k * _read(b) for k, b in steps)
+        return Cost(sum(self.nbytes.values()), flops, read)
+
+    def _first(self, stage: Stage) -> Index:
+        shape = {option: value for option, value in stage.options.items() if option not in SEARCHED}
+        given = stage.engine, self.documents[stage.row], stage.dim
+        made = partial(build_index, *given, cosine=self.cosine, options=stage.options, threads=self.threads)
+        index: Index = self._once(stage.layer, stage.dim, stage.engine, *sorted(shape.items()), make=made)
+        settings = all_options(stage.engine, stage.options)
+        return index if isinstance(index, Float32) else index.with_options(settings)
+
+    def _later(self, stage: Stage) -> Callable[[np.ndarray], np.ndarray]:
+        # one copy, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
+        widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine))
+        made = partial(Vectors, self.documents[stage.row][:, :widest], stage.engine)
+        return partial(self._once("vectors", stage.layer, widest, stage.engine, make=made), dim=stage.dim)
+
+    def _once(self, *key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives on first use, for all paths over these documents."""
+        if key not in self._built:
+            self._built[key] = make()
+        return self._built[key]
 
 
 def by_cosine(cosine: bool | None, encoder: Any) -> bool:

@@ -7,10 +7,11 @@ AMX, int8 with VNNI, else float32. So it is measured, once in a process, not loo
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -19,15 +20,17 @@ from torch.nn.functional import pad
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.prefixes import normalize, prefix
-from mrl_tutorial.topk import GROUP, TOGETHER, blockwise_top, inverse_lengths, on_threads
+from mrl_tutorial.retrieval.timing import BATCH, milliseconds
+from mrl_tutorial.topk import GROUP, TOGETHER, Found, blockwise_top, inverse_lengths, on_threads
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 STEP = 2**15  # documents converted at a time
 SAMPLE = 2**13  # documents that a precision is timed on
+LIBRARIES = {"faiss": ("FAISS", "ann"), "svs": ("scalable-vs", "svs"), "pymilvus": ("pymilvus", "milvus")}
 
 
 class Cost(NamedTuple):
-    """nbytes: of all that an index holds. flops: multiply-adds per query. read: bytes read per query."""
+    """nbytes: of all that is held. flops: multiply-adds per query. read: bytes read per query. nan where unknown."""
 
     nbytes: int
     flops: float
@@ -54,25 +57,47 @@ def two_stages(queries: Tensor, documents: Tensor, k: int, d: int, depth: int) -
     return rows.gather(1, top.indices)[:, :k], top.values[:, :k]
 
 
-class Scan:
-    """Documents (N, d) in a small type, all of which torch compares with every query.
+class Engine:
+    """What the engines share. kind: the engine's name. documents: (N, d) raw vectors. options: all of the engine's."""
 
-    precision: "float32", "bfloat16", "int8" (a byte a coordinate, one step for all, queries too), or "" for the
-    quickest of them here, for batches or queries `alone`. Scores are that type's, made for shortlists: rerank them.
+    def __init__(
+        self,
+        kind: str,
+        documents: np.ndarray,
+        cosine: bool = True,
+        threads: int = 1,
+        options: Mapping[str, int] | None = None,
+    ):
+        self.kind, self.cosine, self.threads, self.options = kind, cosine, threads, dict(options or {})
+        self.n, self.dim = documents.shape
+
+    def with_options(self, options: Mapping[str, int]) -> Self:
+        """The same index, searched with other options."""
+        other = copy.copy(self)
+        other.options = self.options | dict(options)
+        return other
+
+    def floats(self, x: np.ndarray) -> np.ndarray:
+        """The first d coordinates of x (N, >= d), as libraries take them: float32 in one piece, for cosines at length 1
+        (zero vectors stay zero)."""
+        x = np.ascontiguousarray(x[:, : self.dim], dtype=np.float32)
+        return x * inverse_lengths(x)[:, None] if self.cosine else x
+
+
+class Scan(Engine):
+    """Documents in a small type, all of which torch compares with every query.
+
+    kind: "torch-float32", "torch-bfloat16", "torch-int8" (a byte a coordinate, one step for all, queries too), or
+    "torch" for the quickest of them here. Scores are that type's, made for shortlists: rerank them.
 
     >>> x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    >>> Scan(x, precision="int8").search(x[:3], 1)[0].tolist()
+    >>> Scan("torch-int8", x).search(x[:3], 1)[0].tolist()
     [[0], [1], [2]]
     """
 
-    def __init__(
-        self, documents: np.ndarray, *, cosine: bool = True, threads: int = 1, precision: str = "", alone: bool = False
-    ):
-        self.n, self.dim = documents.shape
-        self.cosine, self.threads = cosine, threads
-        self.precision = precision or fastest(self.dim, alone, threads)
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision {precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        self.precision = kind[len("torch-") :] or fastest(self.dim, self.threads)
         self.step = 1.0
         if self.precision == "int8":
             self.step = max(float(np.abs(x).max(initial=0)) for x in self._blocks(documents)) / 127 or 1.0
@@ -85,16 +110,13 @@ class Scan:
         nbytes = self.x.numel() * self.x.element_size()
         return Cost(nbytes, self.x.numel(), nbytes)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int) -> Found:
         """As indexes.py says; equal scores in any order."""
-        q = torch.from_numpy(floats(queries[:, : self.dim], self.cosine))
+        q = torch.from_numpy(self.floats(queries))
         steps = q.abs().amax(1, keepdim=True) / 127 if self.precision == "int8" else torch.ones(len(q), 1)
-        small = self._small(q, torch.where(steps > 0, steps, 1)).T
+        parts = self._small(q, torch.where(steps > 0, steps, 1)).T.split(TOGETHER, 1)
         with on_threads(self.threads):
-            found = [
-                blockwise_top(partial(self._scores, some), self.n, some.shape[1], k)
-                for some in small.split(TOGETHER, 1)
-            ]
+            found = [blockwise_top(partial(self._scores, some), self.n, some.shape[1], k) for some in parts]
         scores, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
         return rows.numpy(), (scores * steps * self.step).numpy().astype(np.float64)
 
@@ -102,7 +124,7 @@ class Scan:
         return (_int8_product if self.precision == "int8" else torch.mm)(self.x[first:last], q)
 
     def _blocks(self, documents: np.ndarray) -> Iterator[np.ndarray]:
-        return (floats(documents[a : a + STEP], self.cosine) for a in range(0, self.n, STEP))
+        return (self.floats(documents[a : a + STEP]) for a in range(0, self.n, STEP))
 
     def _small(self, x: Tensor, step: Tensor | float) -> Tensor:
         """x in the index's type."""
@@ -122,25 +144,17 @@ def _adds_up() -> bool:
 
 
 @cache
-def fastest(dim: int, alone: bool = False, threads: int = 1) -> str:
-    """The precision that scans `dim` coordinates in the fewest milliseconds here, timed once in a process.
-
-    alone: for a query at a time, else for 256 together.
-    """
-    rng = np.random.default_rng(0)
-    documents, queries = (rng.standard_normal((n, dim), dtype=np.float32) for n in (SAMPLE, 1 if alone else 256))
-    best = {}
-    for precision in PRECISIONS:
-        scan, seconds = Scan(documents, precision=precision, threads=threads), []
-        for _ in range(3):
-            began = time.perf_counter()
-            scan.search(queries, 50)
-            seconds.append(time.perf_counter() - began)
-        best[precision] = min(seconds)
-    return min(best, key=best.__getitem__)
+def fastest(dim: int, threads: int = 1) -> str:
+    """The precision that scans `dim` coordinates for a batch of queries in the fewest milliseconds here; timed once."""
+    x = np.random.default_rng(0).standard_normal((SAMPLE, dim), dtype=np.float32)
+    scans = [Scan(f"torch-{precision}", x, True, threads) for precision in PRECISIONS]
+    return min(scans, key=lambda scan: milliseconds(partial(scan.search, k=50), x[:BATCH], "batch")).precision
 
 
-def floats(x: np.ndarray, cosine: bool) -> np.ndarray:
-    """x (N, d) as libraries take it: float32 in one piece, for cosines at length 1 (zero vectors stay zero)."""
-    x = np.ascontiguousarray(x, dtype=np.float32)
-    return x * inverse_lengths(x)[:, None] if cosine else x
+def load_library(module: str, what: str) -> Any:
+    """An optional library. Raises InputError, with `what` needs it, where it is not installed."""
+    name, extra = LIBRARIES[module]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f'{what} needs {name}: pip install "mrl-tutorial[{extra}]"') from error

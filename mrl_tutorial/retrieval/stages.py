@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.grid import check_cells
 from mrl_tutorial.retrieval.indexes import ENGINES
 
-RERANKING = ("float32", "float16", "int8")
+RERANKING = ("float32", "int8")
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Stage:
     the last stage: as many as the search asks for).
 
     engine: how the first stage searches, one of indexes.ENGINES; later stages rerank with "float32", or with copies in
-    "float16" or "int8". options: the engine's. query_layer: where the query's vector comes from, if not from `layer`:
-    an early layer, so that encoding stops there, against the documents of the last (a fixed document encoder).
+    "int8". options: the engine's. query_layer: where the query's vector comes from, if not from `layer`: an early
+    layer, so that encoding stops there, against the documents of the last (a fixed document encoder).
 
     >>> print(Stage(64, depth=200, engine="int8"))
     64 dims int8 -> 200
@@ -87,14 +88,10 @@ def funnel(
     >>> [stage.depth for stage in funnel([16, 32, 384], [200, 100])]
     [200, 100, None]
     """
-    if len(depths) != len(dims) - 1:
-        raise InputError(
-            f"{len(dims)} dimensions need {len(dims) - 1} shortlists, not {len(depths)}: the last stage has none"
-        )
-    if layers is not None and len(layers) != len(dims):
-        raise InputError(f"{len(dims)} dimensions need as many layers, not {len(layers)}")
-    engines = [engine, *[rerank] * len(depths)]
-    return tuple(map(Stage, dims, [*depths, None], layers or [None] * len(dims), engines))
+    given = [None] * len(dims) if layers is None else layers
+    if len(depths) != len(dims) - 1 or len(given) != len(dims):
+        raise InputError(f"{len(dims)} dimensions need {len(dims) - 1} shortlists and {len(dims)} layers, if any")
+    return tuple(map(Stage, dims, [*depths, None], given, [engine, *[rerank] * len(depths)]))
 
 
 def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[Stage, ...]:
@@ -102,23 +99,16 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
     an engine that cannot rerank, a depth that grows or is missing."""
     if not stages:
         raise InputError("no stages: give at least one")
-    checked: list[Stage] = []
+    checked = [replace(stage, layer=n_layers if stage.layer is None else stage.layer) for stage in stages]
     left = None
-    for i, stage in enumerate(stages, start=1):
-        layer = n_layers if stage.layer is None else stage.layer
-        asked = layer if stage.query_layer is None or n_layers == 1 else stage.query_layer
-        for number in (layer, asked):
-            if number != int(number) or not 1 <= number <= n_layers:
-                raise InputError(f"layer {number} does not exist: these documents have layers 1 to {n_layers}")
-        if stage.dim != int(stage.dim) or not 1 <= stage.dim <= width:
-            raise InputError(f"dimension {stage.dim} does not exist: these vectors have 1 to {width} coordinates")
+    for i, stage in enumerate(checked, start=1):
+        asked = None if n_layers == 1 else stage.query_layer
+        check_cells([stage.layer or 0, asked or n_layers], [stage.dim], n_layers, width)
         if stage.engine not in (known := ENGINES if i == 1 else RERANKING):
             raise InputError(f"engine {stage.engine!r} cannot be stage {i}: choose one of {', '.join(known)}")
         if stage.depth is None and i < len(stages):
             raise InputError(f"stage {i} has no depth: only the last stage may leave it to the search")
-        if stage.depth is not None and (stage.depth < 1 or (left is not None and stage.depth > left)):
-            remedy = "give a depth of 1 or more, and no more than the stage before"
-            raise InputError(f"stage {i} hands on {stage.depth}: {remedy}")
+        if stage.depth is not None and not 1 <= stage.depth <= (left or stage.depth):
+            raise InputError(f"stage {i} hands on {stage.depth}: give 1 or more, and no more than the stage before")
         left = stage.depth
-        checked.append(replace(stage, layer=layer))
     return tuple(checked)

@@ -14,8 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import script
 from mrl_tutorial.panels.packing import unpack
 from mrl_tutorial.panels.size_calculator import PRESETS, SizeCalculator
-from mrl_tutorial.retrieval.costs import GB, corpus_gb
-from mrl_tutorial.retrieval.sizes import MACHINES, TYPES, Size
+from mrl_tutorial.retrieval.costs import GB, MACHINES, TYPES, Size, corpus_gb
 from tests.helpers.web import random_states, shown
 
 KEYS = ("n", "width", "dim", "dtype", "links", "depth")

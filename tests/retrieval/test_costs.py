@@ -57,13 +57,9 @@ def test_published_search_costs():
     assert full / funnel == pytest.approx(127.71, abs=0.005)
 
 
-def test_adaptive_and_funnel_by_the_papers_formula():
+def test_adaptive_retrieval_by_the_papers_formula():
     assert costs.adaptive_flops(1_281_167, 16, 200, 2048) == 1_281_167 * 16 + 200 * 2048 == 20_908_272
     assert 4_200_000 * 2048 / costs.adaptive_flops(4_200_000, 64, 200, 2048) == pytest.approx(31.95, abs=0.005)
-    paper = costs.funnel_flops(1_281_167, (16, 32, 64, 128, 256, 2048), (200, 100, 50, 25, 10))
-    assert paper == 20_544_752 and 1_281_167 * 2048 / paper == pytest.approx(127.7, abs=0.05)
-    with pytest.raises(InputError, match="2 dimensions need 1"):
-        costs.funnel_flops(100, (8, 16), (10, 5))
 
 
 def test_gb_of_a_billion_vectors_by_type():

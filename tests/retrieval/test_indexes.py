@@ -91,13 +91,10 @@ def test_faiss_flat_and_hnsw(cosine):
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-5)
     if cosine:  # inner products of vectors of any length have no graph of neighbors worth the name
         index = build_index("hnsw", DOCUMENTS, 16, options={"ef": 200, "links": 16})
-        assert np.isnan(index.cost.flops)  # before a search
+        assert np.isnan(index.cost.flops)  # the library does not say how many documents it looked at
         rows, _ = index.search(QUERIES[:50], 20)
         assert np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows, expected, strict=True)]) > 0.97
-        assert 20 * 16 < index.cost.flops < N * 16 and index.cost.nbytes > N * (16 * 4 + 2 * 16 * 4)
-        quick = index.with_options({**index.options, "ef": 10})
-        quick.search(QUERIES[:50], 5)
-        assert quick.cost.flops < index.cost.flops
+        assert index.cost.nbytes > N * (16 * 4 + 2 * 16 * 4)
 
 
 def recall(rows, expected):

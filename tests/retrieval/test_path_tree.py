@@ -1,4 +1,4 @@
-"""The tree of paths: every stage equals a walk of its own, ties, pools and the cache included."""
+"""The tree of paths: every stage equals a walk of its own, ties and the cache included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def made_large() -> tuple[RetrievalTask, dict[str, np.ndarray]]:
-    """5,000 documents, so that the tree's few cells do not hold them all; whole numbers, so that many scores tie."""
+    """5,000 documents, more than any shortlist holds; whole numbers, so that many scores tie."""
     rng = np.random.default_rng(1)
     documents = rng.integers(-2, 3, size=(2, 5000, 16)).astype(np.float32)
     queries = documents[:, :12] + rng.integers(-2, 3, size=(2, 12, 16)).astype(np.float32)
@@ -59,12 +59,10 @@ def test_all_stages_of_a_small_task_are_those_of_walks():
 
 
 @pytest.mark.parametrize("depths", [(10, 30), (10, 800)])
-def test_a_pool_of_the_best_documents_is_enough(depths):
+def test_ties_among_many_documents(depths):
     task, parts = made_large()
     paths = Paths(task, {"toy": parts})
     tree = PathTree.draw(2, paths.dims, depths)
-    cells = sorted(set(zip(tree.layer.tolist(), tree.dim.tolist(), strict=True)))
-    assert path_tree._pool(paths, "toy", cells, max(depths)).shape[1] < paths.n
     compared(paths, tree, np.arange(len(tree.before)), [0, 5])
 
 
@@ -89,7 +87,7 @@ def test_the_cache_is_read_and_other_embeddings_miss_it(cache, monkeypatch):
     tree = PathTree.draw(LAYERS, paths.dims, (10, 20))
     first = walk_tree(paths, "toy", tree, FOLLOW)
     assert len(list(cache.rglob("*.npz"))) == 1
-    monkeypatch.setattr(path_tree, "_Walk", None)  # a walk would fail
+    monkeypatch.setattr(path_tree, "_walk", None)  # a walk would fail
     again = walk_tree(paths, "toy", tree, FOLLOW)
     assert all(np.array_equal(first[key], again[key]) for key in first)
     changed = {**embeddings, "documents": embeddings["documents"] + np.float32(0.01)}
@@ -99,11 +97,13 @@ def test_the_cache_is_read_and_other_embeddings_miss_it(cache, monkeypatch):
         walk_tree(paths, "toy", tree, FOLLOW[:2])
 
 
-def test_best_first_is_a_stable_sort():
+def test_sortable_numbers_are_a_stable_sort():
     rng = np.random.default_rng(0)
     scores = rng.integers(-3, 4, size=(5, 300)).astype(np.float32) / 7
     scores[0, ::2] = -0.0
-    assert np.array_equal(path_tree._best_first(scores), np.argsort(-scores, axis=1, kind="stable"))
+    numbers = np.sort(path_tree.sortable(scores), axis=1) & 0xFFFFFFFF
+    assert np.array_equal(numbers // 300, np.arange(5)[:, None].repeat(300, 1))
+    assert np.array_equal(numbers % 300, np.argsort(-scores, axis=1, kind="stable"))
 
 
 def test_a_path_of_one_stage_is_a_plain_search():

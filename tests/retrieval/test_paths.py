@@ -110,8 +110,8 @@ def test_price_is_that_of_costs_and_of_the_retriever(embeddings):
     made = Retriever(embeddings["dev"]["documents"], stages)
     assert (
         got["mflops"] * 1e6
-        == pytest.approx(costs.funnel_flops(DOCUMENTS, [8, 16, 32], [40, 20]))
-        == pytest.approx(made.flops())
+        == pytest.approx(costs.rerank_flops(DOCUMENTS, 8, [(40, 16), (20, 32)]))
+        == pytest.approx(made.cost.flops)
     )
     assert got["encode_mflops"] * 1e6 == pytest.approx(costs.encode_flops(3, WIDTH, 64, 5))
     # the retriever's scan holds a length for each document as well
@@ -136,7 +136,7 @@ def test_clock_measures_something_sensible():
     "broken, message",
     [
         ({}, "no model"),
-        ({"a": {"queries": np.zeros((1, 3, 8))}}, "the task has 24"),
+        ({"a": {"queries": np.zeros((1, 3, 8)), "documents": np.zeros((1, DOCUMENTS, 8))}}, "the task has 24"),
         ("vectors", "retrieval task"),
         ("shapes", "one shape"),
     ],

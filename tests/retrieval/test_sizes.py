@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval import sizes
-from mrl_tutorial.retrieval.sizes import Size
+from mrl_tutorial.retrieval.costs import Size
 
 
 def test_ten_million_vectors():
@@ -39,13 +38,12 @@ def test_links_are_those_of_a_real_graph(m):
     index.hnsw.efConstruction = 8
     index.add(np.random.default_rng(0).normal(size=(n, 4)).astype("f4"))
     places = faiss.vector_to_array(index.hnsw.neighbors)
-    assert places.nbytes / n == pytest.approx(sizes.link_bytes(m), rel=0.03)
     assert Size(n, 4, 4, links=m).links_gb * 1e9 == pytest.approx(places.nbytes, rel=0.03)
 
 
 def test_expected_links_by_summing_the_levels():
     levels = sum(16.0**-level for level in range(1, 40))
-    assert sizes.link_bytes(16) == pytest.approx(4 * (32 + 16 * levels))
+    assert Size(10**9, 8, 8, links=16).links_gb == pytest.approx(4 * (32 + 16 * levels))
 
 
 def test_price_is_the_readers():

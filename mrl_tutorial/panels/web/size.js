@@ -1,20 +1,18 @@
 /**
  * The size calculator: memory, machines and arithmetic of a collection of vectors. All of it is closed-form, so it is
- * computed here, as `mrl_tutorial/retrieval/sizes.py` does; types, bits and machines come from there.
+ * computed here, as `mrl_tutorial/retrieval/costs.py` does; types, bits and machines come from there.
  *
- * @import { Tree } from "./tree.js"
- * @import { Scale } from "./plots.js"
- * @import { Act, State, View } from "./panel.js"
+ * @import { View } from "./panel.js"
  */
 import { h } from "./tree.js";
-import { COLORS, chart, label, rule, scale, table } from "./plots.js";
+import { COLORS, box, chart, figure, halves, label, rule, scale, table, tens } from "./plots.js";
 import { count, percent, whole } from "./words.js";
 
 const HEIGHT = 380;
 const HALO = "paint-order:stroke;stroke:var(--mrl-paper);stroke-width:5px;stroke-linejoin:round"; // words over rules
 const [TOP, FOOT] = [58, HEIGHT - 52];
 
-/** GB as a size to read. @param {number} gb */
+/** GB as a size to read. */
 export function gbWords(gb) {
   for (const [size, unit] of /** @type {[number, string][]} */ ([[1, "GB"], [1e-3, "MB"], [1e-6, "kB"]])) {
     if (gb < size) continue;
@@ -24,15 +22,14 @@ export function gbWords(gb) {
   return `${(gb * 1e9).toFixed(0)} B`;
 }
 
-/** A number of vectors, in millions from there on. @param {number} n */
+/** A number of vectors, in millions from there on. */
 function many(n) {
   return n >= 1e6 ? `${(n / 1e6).toLocaleString("en-US", { maximumSignificantDigits: 6 })} M` : whole(n);
 }
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const { n, width, dim, dtype, links, depth, queries, price } = state;
-  const stored = (/** @type {number} */ d, /** @type {string} */ type) => (n * Math.ceil((d * data.bits[type]) / 8)) / data.gb;
+  const stored = (d, type) => (n * Math.ceil((d * data.bits[type]) / 8)) / data.gb;
   const linksGb = links ? (n * (data.link_bytes * (2 * links + links / (links - 1)))) / data.gb : 0;
   const vectorsGb = stored(dim, dtype);
   const [totalGb, fullGb] = [vectorsGb + linksGb, stored(width, "float32")];
@@ -45,21 +42,19 @@ function view(state, data) {
     headline: `${many(n)} vectors, ${dim === width ? `all ${whole(width)}` : `${whole(dim)} of ${whole(width)}`} dimensions in ${dtype}: ${gbWords(totalGb)}${instead}; ${enough}`,
     n, width, dim, dtype, links, depth, queries, vectorsGb, linksGb, totalGb, fullGb, share: totalGb / fullGb, exact, cut, shortlist,
     month: totalGb * price, priced: price > 0, machines, fits,
-    memory: data.types.map((/** @type {string} */ type) => ({ type, full: stored(width, type) + linksGb, cut: stored(dim, type) + linksGb })),
+    memory: data.types.map((type) => ({ type, full: stored(width, type) + linksGb, cut: stored(dim, type) + linksGb })),
   };
 }
 
-/** No more dimensions are kept than there are, no shortlist is longer than the collection. @param {State} state @param {State} _ @param {any} data */
+/** No more dimensions are kept than there are, no shortlist is longer than the collection. */
 function adjust(state, _, data) {
-  const depth = data.depths.filter((/** @type {number} */ k) => k <= state.n).pop();
+  const depth = data.depths.filter((k) => k <= state.n).pop();
   const price = state.price > 0 ? Math.min(state.price, 1e6) : 0; // an emptied field gives NaN
   return { ...state, dim: Math.min(state.dim, state.width), depth: Math.min(state.depth, depth), price };
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
-  const wide = width >= 820;
-  const [left, right] = wide ? [width * 0.6 - 30, width * 0.4 - 30] : [width - 30, width - 30];
+  const [left, right] = halves(width, 0.6);
   const graph = shown.links ? `, with M = ${shown.links} links` : "";
   const caption = [
     `GB of ${many(shown.n)} vectors: `, h("span", { style: "color:var(--mrl-soft)" }, `all ${whole(shown.width)}`), " or ",
@@ -67,40 +62,37 @@ function draw(shown, act, width) {
   ];
   return [
     h("div", { class: "side" },
-      h("figure", { style: `width:${left.toFixed(0)}px` }, h("figcaption", {}, caption), memory(shown, act, left)),
-      h("figure", { style: `width:${right.toFixed(0)}px` }, h("figcaption", {}, `A query: shortlist takes ${percent(shown.shortlist / shown.exact)} of exact`), work(shown, right))),
+      figure(caption, left, memory(shown, act, left)),
+      figure(`A query: shortlist takes ${percent(shown.shortlist / shown.exact)} of exact`, right, work(shown, right))),
     inWords(shown),
   ];
 }
 
-/** Powers of ten between two ends of a logarithmic axis, at most six of them. @param {number} low @param {number} high exponents @param {(v: number) => string} write @returns {[number, string][]} */
-function tens(low, high, write) {
-  const step = high - low <= 5 ? 1 : 2;
-  return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => {
-    const value = Number(`1e${low + i * step}`);
-    return [value, write(value)];
-  });
+/** At most six powers of ten on an axis, with their words. @returns {[number, string][]} */
+function sizeTicks(x, write) {
+  const all = tens(x.domain);
+  return all.filter((_, i) => all.length <= 6 || i % 2 === 0).map((v) => [v, write(v)]);
 }
 
-/** A bar with its amount behind it. @param {Scale} x @param {number} y @param {number} value @param {string} words @param {Record<string, any>} look @param {boolean} [bold] */
+/** A bar with its amount behind it. */
 function sizeBar(x, y, value, words, look, bold) {
   const [x0, x1] = [x(x.domain[0]), x(value)];
   return [
-    h("rect", { x: x0.toFixed(1), y: y.toFixed(1), width: Math.max(1, x1 - x0).toFixed(1), height: 22, ...look }),
+    box(x0, y, Math.max(1, x1 - x0), 22, look),
     label(x1 + 6, y + 16, words, { class: "amount", "font-weight": bold ? 700 : 400, style: HALO }),
   ];
 }
 
-/** Every type, uncut and cut, with the machines that hold it. @param {any} shown @param {Act} act @param {number} width */
+/** Every type, uncut and cut, with the machines that hold it. */
 function memory(shown, act, width) {
-  const low = Math.min(-2, Math.floor(Math.log10(Math.min(...shown.memory.map((/** @type {any} */ m) => m.cut))) - 0.01));
+  const low = Math.min(-2, Math.floor(Math.log10(Math.min(...shown.memory.map((m) => m.cut))) - 0.01));
   const x = scale("log", [10 ** low, 10 ** 5.7], [72, width - 10]); // the same for most sizes: bars move, machines stay
   const y = scale("linear", [0, 1], [FOOT, TOP]);
   const height = (FOOT - TOP) / shown.memory.length;
-  const fields = shown.memory.map((/** @type {any} */ { type }, /** @type {number} */ i) => h("rect", {
-    x: 4, y: TOP + i * height, width: width - 8, height, fill: type === shown.dtype ? "var(--mrl-press)" : "transparent", class: "pick", onclick: () => act({ dtype: type }),
+  const fields = shown.memory.map(({ type }, i) => box(4, TOP + i * height, width - 8, height, {
+    fill: type === shown.dtype ? "var(--mrl-press)" : "transparent", class: "pick", onclick: () => act({ dtype: type }),
   }));
-  const rows = shown.memory.map((/** @type {any} */ { type, full, cut }, /** @type {number} */ i) => {
+  const rows = shown.memory.map(({ type, full, cut }, i) => {
     const top = TOP + i * height + (height - 50) / 2;
     const chosen = type === shown.dtype;
     return [
@@ -110,17 +102,17 @@ function memory(shown, act, width) {
     ];
   });
   const anchors = ["end", "middle", ""]; // three names share little room
-  const machines = shown.machines.map((/** @type {[string, number]} */ [name, gb], /** @type {number} */ i) => [
+  const machines = shown.machines.map(([name, gb], i) => [
     rule(x(gb), FOOT, x(gb), i === 1 ? 24 : 44, "here"),
     label(x(gb) + [4, 0, -4][i], i === 1 ? 18 : 38, `${name} ${gb} GB`, { class: anchors[i] }),
   ]);
-  const write = (/** @type {number} */ gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
+  const write = (gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
   return chart(
-    { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: tens(low, 5, write), yTicks: [], xLabel: "memory (log scale)" },
+    { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, write), yTicks: [], xLabel: "memory (log scale)" },
     ...fields, h("g", { style: "pointer-events:none" }, machines, rows));
 }
 
-/** Multiply-adds of one query in three ways. @param {any} shown @param {number} width */
+/** Multiply-adds of one query in three ways. */
 function work(shown, width) {
   const { exact, cut, shortlist, depth, dim } = shown;
   const low = Math.floor(Math.log10(cut) - 0.01);
@@ -136,22 +128,21 @@ function work(shown, width) {
     const top = TOP + i * height + (height - 48) / 2;
     return [label(30, top + 14, name), sizeBar(x, top + 22, value, count(value), look)];
   });
-  return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: tens(low, high, count), yTicks: [], xLabel: "multiply-adds of a query (log scale)" }, ...rows);
+  return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, count), yTicks: [], xLabel: "multiply-adds of a query (log scale)" }, ...rows);
 }
 
-/** @param {any} shown @returns {Tree} */
 function inWords(shown) {
   const { links, queries, exact, shortlist } = shown;
   const parts = links ? ` = ${gbWords(shown.vectorsGb)} of vectors + ${gbWords(shown.linksGb)} of links` : "";
-  const places = shown.machines.filter((/** @type {[string, number]} */ [name]) => shown.fits.includes(name)).map((/** @type {[string, number]} */ [name, gb]) => `${name} (${gb}\u00a0GB)`);
-  const cells = /** @type {[string, any][]} */ ([
+  const places = shown.machines.filter(([name]) => shown.fits.includes(name)).map(([name, gb]) => `${name} (${gb}\u00a0GB)`);
+  const cells = [
     ["memory", [h("b", {}, gbWords(shown.totalGb)), parts]],
     ["fits", places.join(", ") || "none of the three machines"],
     [`of all ${whole(shown.width)} in float32`, percent(shown.share)],
     ["a query, shortlist", `${percent(shortlist / exact)} of exact`],
     [`${whole(queries)} queries a second`, `${count(queries * exact)} exact, ${count(queries * shortlist)} shortlist`],
     ["a month", shown.priced ? shown.month.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : "fill in a price"],
-  ]);
+  ];
   const extra = shown.dim < shown.width
     ? ` A shortlist also reads its ${whole(shown.depth)} full vectors, which must lie somewhere: ${gbWords(shown.fullGb)} on disk in float32.` : "";
   return h("div", {}, table(cells.map(([title]) => ({ title })), [{ cells: cells.map(([, cell]) => cell) }], "wrap"),
