@@ -8,19 +8,9 @@ under the name that you gave, and recipes can weigh it.
 from mrl_tutorial.losses import alignment, classification, contrastive, distillation
 from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.classification import NestedClassifier
-from mrl_tutorial.losses.term import Term, needs_documents, needs_last_layer, options_of, term, term_name
+from mrl_tutorial.losses.term import Term, term
 
-__all__ = [
-    "TERMS",
-    "Batch",
-    "NestedClassifier",
-    "Term",
-    "needs_documents",
-    "needs_last_layer",
-    "options_of",
-    "term",
-    "term_name",
-]
+__all__ = ["TERMS", "Batch", "NestedClassifier", "Term", "term"]
 
 #: name -> term, as the files declare them
 TERMS: dict[str, Term] = {

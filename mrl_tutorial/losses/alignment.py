@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses.distillation import kl
 from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import check_dims
 
@@ -17,8 +18,8 @@ from mrl_tutorial.prefixes import check_dims
 def principal_axes(x: Tensor, k: int) -> Tensor:
     """The `k` leading principal directions of the rows of x (N, D), centered: (D, k), orthonormal columns.
 
-    Each column's largest component is positive. Directions without variance (k >= N among others) are zero columns.
-    Raises InputError where `k` is not in 1..D.
+    Each column's largest component is positive; directions without variance are zero columns. Raises InputError where
+    `k` is not in 1..D.
 
     >>> principal_axes(torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), 2)  # all its variance is in one direction
     tensor([[1., 0.],
@@ -27,8 +28,7 @@ def principal_axes(x: Tensor, k: int) -> Tensor:
     n, width = x.shape
     if not 1 <= k <= width:
         raise InputError(f"{k} principal components of {width} coordinates: give 1 to {width}")
-    centered = x.detach().double()
-    centered = centered - centered.mean(0)
+    centered = x.detach().double() - x.detach().double().mean(0)
     # the smaller of the two Gram matrices, in float64 because its eigenvalues are squares
     small = n < width
     values, vectors = torch.linalg.eigh(centered @ centered.T if small else centered.T @ centered)
@@ -66,11 +66,10 @@ def align(
 ) -> Tensor:
     """Mean squared error plus KL over features between a prefix and its layer's principal components.
 
-    Returns (len(layers), len(dims)). The target y (B + N, d) of all the batch's texts is detached. target: "pca" (true
-    PCA of the batch, centered), "code-pca" (`code_pca`, one decomposition a layer), or a function
-    `target(x (n, D), layer, d) -> (n, d)`, for instance a basis fitted on a fixed sample. KL(y || x), batchmean,
-    softmax over the raw coordinates / temperature. Source: ESE, arXiv 2402.14776 v2, equation 6. Raises InputError for
-    an unknown target.
+    Returns (len(layers), len(dims)), over all the batch's texts; the target y (B + N, d) is detached. target: "pca" (of
+    the batch), "code-pca" (`code_pca`, one decomposition a layer), or a function target(x (n, D), layer, d) -> (n, d),
+    for instance by a basis fitted on a fixed sample. KL(y || x) is of raw coordinates / temperature. Source: ESE, arXiv
+    2402.14776 v2, equation 6. Raises InputError for an unknown target.
 
     >>> align(Batch(torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])), [1], [1, 2])  # its axes are its principal axes
     tensor([[0., 0.]])
@@ -78,20 +77,14 @@ def align(
     if target not in ("pca", "code-pca") and not callable(target):
         raise InputError(f'unknown alignment target {target!r}: give "pca", "code-pca" or a function (x, layer, d)')
     widths, rows = check_dims(dims, batch.width), []
-    texts = batch.text_rows(layers)  # (L, T, D)
-    with torch.autocast(texts.device.type, enabled=False):
-        for layer, x in zip(layers, texts, strict=True):
-            raw = x.detach()
-            if callable(target):
-                targets = [target(raw, layer, d).detach() for d in widths]
-            else:  # a narrower prefix has the leading ones of the widest
-                most = widths[-1]
-                whole = code_pca(raw, most) if target != "pca" else (raw - raw.mean(0)) @ principal_axes(raw, most)
-                targets = [whole[:, :d] for d in widths]
-            rows.append(torch.stack([_distance(x[:, : y.shape[1]], y, temperature) for y in targets]))
+    for layer, x in zip(layers, batch.text_rows(layers), strict=True):  # (T, D)
+        raw = x.detach()
+        if callable(target):
+            targets = [target(raw, layer, d).detach() for d in widths]
+        else:  # a narrower prefix has the leading ones of the widest
+            most = widths[-1]
+            whole = code_pca(raw, most) if target != "pca" else (raw - raw.mean(0)) @ principal_axes(raw, most)
+            targets = [whole[:, :d] for d in widths]
+        cells = [(x[:, : y.shape[1]], y) for y in targets]
+        rows.append(torch.stack([F.mse_loss(cut, y) + kl(y, cut, temperature) for cut, y in cells]))
     return torch.stack(rows)
-
-
-def _distance(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    student, teacher = (x / temperature).log_softmax(-1), (y / temperature).log_softmax(-1)
-    return F.mse_loss(x, y) + F.kl_div(student, teacher, reduction="batchmean", log_target=True)

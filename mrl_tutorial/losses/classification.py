@@ -70,9 +70,7 @@ def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> 
         raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
     if batch.labels is None or batch.labels.is_floating_point():
         raise InputError("classification needs integer class labels, one per query")
-    x = batch.query_rows(layers)
-    with torch.autocast(x.device.type, enabled=False):
-        logits = batch.classifier(x, layers, dims)  # (L, M, B, C)
-        labels = batch.labels.long().expand(logits.shape[:-1])
-        losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
+    logits = batch.classifier(batch.query_rows(layers), layers, dims)  # (L, M, B, C)
+    labels = batch.labels.long().expand(logits.shape[:-1])
+    losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
     return losses.view(labels.shape).mean(-1)

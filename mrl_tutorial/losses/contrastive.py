@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.fused import FusedCrossEntropies
+from mrl_tutorial.losses.fused import fused_cross_entropies
 from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
 
@@ -51,9 +51,8 @@ def contrastive(
 ) -> Tensor:
     """Cross-entropy of query i's scores / temperature over the batch's documents, where document i is the positive.
 
-    Returns (len(layers), len(dims)), the mean over queries in each cell: the numbers of `cross_entropies`, by its fused
-    form. `fixed_document`: documents always from the batch's last layer (arXiv 2411.17299). Temperature, symmetry and
-    cosine are the batch's. Raises InputError as in `Batch`.
+    Returns (len(layers), len(dims)), the numbers of `cross_entropies` by its fused form. `fixed_document`: documents
+    always from the batch's last layer (arXiv 2411.17299). Symmetry and cosine are the batch's.
 
     >>> contrastive(Batch(torch.eye(2)[None], torch.eye(2)[None], temperature=1.0), [1], [2])  # log(e + 1) - 1
     tensor([[0.3133]])
@@ -61,7 +60,7 @@ def contrastive(
     queries, documents = batch.pair_rows(layers, fixed_document)
     edges, tau = check_dims(dims, batch.width), batch.temperature if temperature is None else temperature
     with torch.autocast(queries.device.type, enabled=False):
-        return FusedCrossEntropies.apply(queries, documents, edges, tau, batch.symmetric, batch.cosine)
+        return fused_cross_entropies(queries, documents, edges, tau, batch.symmetric, batch.cosine)
 
 
 @term("cosent", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])

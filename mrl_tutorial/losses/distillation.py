@@ -17,8 +17,7 @@ from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.term import term
 from mrl_tutorial.prefixes import check_dims, nested_scores
 
-# score teachers: which cell the student's distribution is pulled toward
-TEACHERS = ("last-layer", "full-width", "full")
+TEACHERS = ("last-layer", "full-width", "full")  # of scores: the cell that the student is pulled toward
 
 
 @term("kl-features", needs_last_layer=True)
@@ -33,9 +32,8 @@ def kl_features(
 ) -> Tensor:
     """KL over features: softmax of a text's raw prefix / temperature, against the same prefix at the last layer.
 
-    Returns (len(layers), len(dims)), the mean over all the batch's queries and documents. The teacher is the batch's
-    last layer; `detach=False` lets it learn too. Raises InputError for another teacher: a wider vector has more
-    features to compare than the prefix. Source: 2DMSE, arXiv 2402.14776 v1.
+    Returns (len(layers), len(dims)), the mean over all the batch's texts. `detach=False` lets the teacher learn too.
+    Raises InputError for another teacher: a wider vector has other features. Source: 2DMSE, arXiv 2402.14776 v1.
 
     >>> kl_features(Batch(torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]])), [1, 2], [1, 2])
     tensor([[0.0000, 0.1109],
@@ -45,15 +43,15 @@ def kl_features(
         raise InputError(f'kl-features cannot have teacher {teacher!r}: only "last-layer" has as many features')
     students, last = batch.text_rows(layers), batch.text_rows(batch.layers[-1:])[0]  # (L, T, D), (T, D)
     last = last.detach() if detach else last
-    cells = [_kl(last[:, :d], students[..., :d], temperature) for d in check_dims(dims, batch.width)]
+    cells = [kl(last[:, :d], students[..., :d], temperature) for d in check_dims(dims, batch.width)]
     return torch.stack(cells, 1)
 
 
-def _looks_at_the_last_layer(options: Mapping[str, Any]) -> bool:
+def _last_layer_teaches(options: Mapping[str, Any]) -> bool:
     return options["teacher"] != "full-width" or options["fixed_document"]
 
 
-@term("kl-scores", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
+@term("kl-scores", needs_documents=True, needs_last_layer=_last_layer_teaches)
 def kl_scores(
     batch: Batch,
     layers: Sequence[int],
@@ -68,18 +66,17 @@ def kl_scores(
 
     Returns (len(layers), len(dims)), the mean over queries. teacher: "last-layer" (L, same d), "full-width" (same
     layer, D) or "full" (L, D), where L is the batch's last layer. `fixed_document`: all documents from layer L.
-    `detach=False` lets the teacher learn too. Raises InputError for an unknown teacher.
-    Source: Starbucks, arXiv 2410.13230; 2D Matryoshka for retrieval, arXiv 2411.17299.
+    `detach=False` lets the teacher learn too. Raises InputError for an unknown teacher. Source: arXiv 2410.13230.
 
     >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)
     >>> kl_scores(batch, [1], [1, 2])  # cosines (1, 0) of the prefixes, (0.6, 0.8) in full
     tensor([[0.1749, 0.0000]])
     """
     right, student = _teacher_and_student(batch, layers, dims, teacher, detach, fixed_document)
-    return _kl(right, student, batch.temperature if temperature is None else temperature)
+    return kl(right, student, batch.temperature if temperature is None else temperature)
 
 
-@term("score-align", needs_documents=True, needs_last_layer=_looks_at_the_last_layer)
+@term("score-align", needs_documents=True, needs_last_layer=_last_layer_teaches)
 def score_align(
     batch: Batch,
     layers: Sequence[int],
@@ -91,9 +88,8 @@ def score_align(
 ) -> Tensor:
     """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
 
-    Returns (len(layers), len(dims)). The squared error is of the scores themselves, the mean over queries and
-    documents; the temperature belongs to the KL. Arguments as in `kl_scores`. Source: SCORE in 2D Matryoshka for
-    retrieval, arXiv 2411.17299, whose public code further divides by the number of scores.
+    Returns (len(layers), len(dims)); the temperature belongs to the KL alone. Arguments as in `kl_scores`. Source:
+    SCORE, arXiv 2411.17299, whose public code further divides by the number of scores.
 
     >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)
     >>> score_align(batch, [1], [1, 2])  # (0.4**2 + 0.8**2) / 2 more than the KL
@@ -101,7 +97,7 @@ def score_align(
     """
     right, student = _teacher_and_student(batch, layers, dims, teacher, True, fixed_document)
     squares = F.mse_loss(student, right.expand_as(student), reduction="none").mean((-2, -1))
-    return squares + _kl(right, student, batch.temperature if temperature is None else temperature)
+    return squares + kl(right, student, batch.temperature if temperature is None else temperature)
 
 
 def _teacher_and_student(
@@ -117,7 +113,7 @@ def _teacher_and_student(
     return right, nested_scores(*batch.pair_rows(layers, fixed_document), dims, batch.cosine)
 
 
-def _kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """KL of softmaxes of (…, B, C) / temperature, which broadcast: mean over B of the sum over C."""
+def kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """KL of softmaxes of (…, B, C) / temperature, which broadcast: the mean over B of the sum over C."""
     right, found = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
     return (right.exp() * (right - found)).sum(-1).mean(-1)

@@ -10,18 +10,18 @@ from torch import Tensor
 
 #: term(batch, layers, dims, **options) -> (len(layers), len(dims)), the loss of every cell, differentiable
 Term = Callable[..., Tensor]
-#: yes, no, or a function of the term's options (its defaults filled in)
-Need = bool | Callable[[Mapping[str, Any]], bool]
 SomeTerm = TypeVar("SomeTerm", bound=Term)
 
 
-def term(name: str, *, needs_documents: Need = False, needs_last_layer: Need = False) -> Callable[[SomeTerm], SomeTerm]:
+def term(
+    name: str, *, needs_documents: bool = False, needs_last_layer: bool | Callable[[Mapping[str, Any]], bool] = False
+) -> Callable[[SomeTerm], SomeTerm]:
     """Declare a function to be the loss term `name`; returns the same function with three attributes added.
 
     needs_documents: whether it compares queries with documents, which a classification task does not have.
-    needs_last_layer: whether it looks at the model's last layer even for cells of lower layers, as a teacher; training
-    stops the forward pass early where nothing does. A function without this decorator can be a term too: it is then
-    taken to need the last layer, and no documents.
+    needs_last_layer: whether it looks at the model's last layer even for cells of lower layers, as a teacher, or a
+    function of the term's options that says so; training stops the forward pass early where nothing does. A function
+    without this decorator can be a term too: it is then taken to need the last layer, and no documents.
 
     >>> @term("length", needs_last_layer=False)
     ... def length(batch, layers, dims, power=2):
@@ -31,8 +31,7 @@ def term(name: str, *, needs_documents: Need = False, needs_last_layer: Need = F
     """
 
     def declare(function: SomeTerm) -> SomeTerm:
-        attributes = {"term_name": name, "needs_documents": needs_documents, "needs_last_layer": needs_last_layer}
-        vars(function).update(attributes)
+        vars(function).update(term_name=name, needs_documents=needs_documents, needs_last_layer=needs_last_layer)
         return function
 
     return declare
@@ -45,17 +44,9 @@ def term_name(key: str | Term) -> str:
     return getattr(key, "term_name", getattr(key, "__name__", type(key).__name__))
 
 
-def needs_documents(function: Term, options: Mapping[str, Any] | None = None) -> bool:
-    """Whether a term with these options compares queries with documents."""
-    return _needs(getattr(function, "needs_documents", False), function, options)
-
-
 def needs_last_layer(function: Term, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a term with these options looks at the model's last layer even for cells of lower layers."""
-    return _needs(getattr(function, "needs_last_layer", True), function, options)
-
-
-def _needs(declared: Need, function: Term, options: Mapping[str, Any] | None) -> bool:
+    declared = getattr(function, "needs_last_layer", True)
     return declared({**options_of(function), **(options or {})}) if callable(declared) else declared
 
 

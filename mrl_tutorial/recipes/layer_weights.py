@@ -17,11 +17,9 @@ from mrl_tutorial.errors import InputError
 
 @dataclass(frozen=True)
 class Learned:
-    """A choice of layer weights, by name "learned": w_l for l < L is trained, the last layer counts 1.
+    """A choice of layer weights, by name "learned": w_l for l < L is trained (`LayerWeights`), the last layer counts 1.
 
-    w = (number of those layers) * softmax(theta), so that they average 1 and cannot all shrink to nothing; theta starts
-    at 0, which is "uniform": the weights (n_layers,) that a call gives. rate: theta's own learning rate. Raises
-    InputError where that is not positive.
+    rate: its own learning rate. A call gives the start, "uniform". Raises InputError where the rate is not positive.
     """
 
     rate: float = 0.01
@@ -35,10 +33,10 @@ class Learned:
 
 
 class LayerWeights(nn.Module):
-    """Trainable w_l for the rows of weight grids. used: (rows,) which rows have any weight; of these the last is the
-    last layer and keeps 1. A row without weight takes no share.
+    """Trainable w_l for the rows of weight grids. used: (rows,) which rows have any weight; the last one keeps 1.
 
-    Raises InputError where no row lies below the last.
+    w = (number of used rows below the last) * softmax(theta): they average 1 and cannot all shrink to nothing. Raises
+    InputError where there are none.
 
     >>> LayerWeights([True, True, True])().tolist()
     [1.0, 1.0, 1.0]
@@ -46,8 +44,7 @@ class LayerWeights(nn.Module):
 
     def __init__(self, used: Sequence[bool] | np.ndarray) -> None:
         super().__init__()
-        below = np.flatnonzero(used)
-        below = below[below < len(used) - 1]
+        below = np.flatnonzero(used[:-1])
         if not len(below):
             raise InputError("learned layer weights need a weighted layer below the last: this recipe has none")
         self.rows, self.below = len(used), torch.from_numpy(below)
@@ -67,16 +64,11 @@ class LayerWeights(nn.Module):
 #: what a recipe takes as layer weights: a name, n_layers numbers, or a function of n_layers
 Choice = str | Sequence[float] | Callable[[int], Sequence[float] | np.ndarray]
 
-
-def _last_is_one(weights: np.ndarray) -> np.ndarray:
-    return np.append(weights[:-1], 1.0)
-
-
 #: name -> function of the number of layers L that gives w_l for l = 1..L, (L,) float64
 LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
     "uniform": np.ones,
-    "inverse": lambda n: _last_is_one(1 / np.arange(1, n + 1)),  # 1 / l
-    "log": lambda n: _last_is_one(1 / (1 + np.log(np.arange(1, n + 1)))),  # ESE, arXiv 2402.14776 v2, equation 2
+    "inverse": lambda n: np.append(1 / np.arange(1, n), 1),  # 1 / l
+    "log": lambda n: np.append(1 / (1 + np.log(np.arange(1, n))), 1),  # ESE, arXiv 2402.14776 v2, equation 2
     "linear": lambda n: np.arange(1, n + 1) / n,
     "exponential": lambda n: 2.0 ** (np.arange(1, n + 1) - n),
     "learned": Learned(),
@@ -84,19 +76,16 @@ LAYER_WEIGHTS: dict[str, Callable[[int], np.ndarray]] = {
 
 
 def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
-    """Weights (n_layers,) float64 from a name in LAYER_WEIGHTS, an array of n_layers numbers, or a function of n_layers
-    that returns one. An array or a function is taken as it is, its last value included.
-
-    Raises InputError for an unknown name, a wrong length, a negative or a non-finite weight.
+    """Weights (n_layers,) float64 from a name in LAYER_WEIGHTS; an array of n_layers numbers, or what a function of
+    n_layers returns, is taken as it is. Raises InputError for an unknown name, a wrong length, a weight below 0.
 
     >>> layer_weights("exponential", 3), layer_weights([0, 2, 1], 3)
     (array([0.25, 0.5 , 1.  ]), array([0., 2., 1.]))
     """
-    if isinstance(choice, str):
-        if choice not in LAYER_WEIGHTS:
-            raise InputError(f"unknown layer weights {choice!r}{suggestion(choice, LAYER_WEIGHTS)}")
-        choice = LAYER_WEIGHTS[choice]
-    given = choice(n_layers) if callable(choice) else choice
+    if isinstance(choice, str) and choice not in LAYER_WEIGHTS:
+        raise InputError(f"unknown layer weights {choice!r}{suggestion(choice, LAYER_WEIGHTS)}")
+    how = LAYER_WEIGHTS[choice] if isinstance(choice, str) else choice
+    given = how(n_layers) if callable(how) else how
     try:
         weights = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses import TERMS, Batch, Term, needs_documents, needs_last_layer, options_of, term_name
+from mrl_tutorial.grid import check_cells, default_dims
+from mrl_tutorial.losses import TERMS, Batch, Term
+from mrl_tutorial.losses.term import needs_last_layer, options_of, term_name
 from mrl_tutorial.recipes.layer_weights import LayerWeights, Learned, check_weights, suggestion
 
 #: term (by name, or a function) -> grid (L, M): an array, nested lists or a tensor
@@ -31,6 +31,8 @@ class Recipe:
     sampler(rng) -> weights: those of one step; `weights` is then their mean. options: term -> keyword arguments.
     embeddings: layer 0, the embedding table's output, is among `layers`. learned: rows of layers below the last are
     further multiplied by weights that training learns. source, line: where it comes from, and what it is in one line.
+
+    Raises InputError for weights that are no numbers.
 
     >>> weights = np.zeros((6, 7))
     >>> weights[5], weights[2, 4] = 1, 2
@@ -50,41 +52,41 @@ class Recipe:
     embeddings: bool = False
     learned: Learned | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", {key: self._grid(key, grid) for key, grid in self.weights.items()})
+
     def validate(self, n_layers: int, width: int) -> Recipe:
-        """Check against a model and return the recipe with layers, dims and float64 grids filled in.
+        """Check against a model and return the recipe with layers and dims filled in.
 
         Raises InputError that says which: unknown layer or term, dimension beyond the width, wrong shape, negative or
         non-finite or all-zero weights, options that a term does not have.
         """
+        who = f"recipe {self.name!r}"
         if not self.weights:
-            raise InputError(f'recipe {self.name!r} has no weights: give {{"main": grid}}')
-        grids = self._grids
-        rows = max((len(grid) for grid in grids.values() if grid.ndim == 2), default=0)
-        if not len(self.layers) and rows > n_layers:
-            raise InputError(f"recipe {self.name!r} has a row for layer {rows}: this model has layers 1 to {n_layers}")
+            raise InputError(f'{who} has no weights: give {{"main": grid}}')
         layers, dims = self._axes(n_layers, width)
-        _check_axis(self.name, "layer", layers, 0 if self.embeddings else 1, n_layers, f"layers 1 to {n_layers}")
-        _check_axis(self.name, "dimension", dims, 1, width, f"vectors of {width} coordinates")
-        names = [term_name(key) for key in grids]
-        for key, grid in grids.items():
-            self._check_term(key)
+        blocks = tuple(layer for layer in layers if layer or not self.embeddings)
+        if check_cells(blocks, dims, n_layers, width) != (blocks, dims) or 0 in layers[1:]:
+            raise InputError(f"{who}: layers {list(layers)} and dims {list(dims)} must increase: sort, drop repeats")
+        names = [term_name(key) for key in self.weights]
+        for key, grid in self.weights.items():
+            _function(key)
             if names.count(term_name(key)) > 1:
-                raise InputError(f"recipe {self.name!r}: two terms are called {term_name(key)!r}: rename one function")
+                raise InputError(f"{who}: two terms are called {term_name(key)!r}: rename one function")
             self._check_shape(key, grid, layers, dims)
-            check_weights(grid, self._place(key))
-        if not any(grid.any() for grid in grids.values()):
-            raise InputError(f"recipe {self.name!r}: all weights are zero, so nothing would be trained")
+            check_weights(grid, f"{who}: weights of {term_name(key)!r}")
+        if not any(grid.any() for grid in self.weights.values()):
+            raise InputError(f"{who}: all weights are zero, so nothing would be trained")
         for key, given in self.options.items():
-            if key not in grids:
-                raise InputError(f"recipe {self.name!r}: options for {term_name(key)!r}, which has no weights")
-            known = options_of(TERMS[key]) if key in TERMS else given
-            for option in given:
-                if option not in known:
-                    what = f"recipe {self.name!r}: {key!r} has no option {option!r}"
-                    raise InputError(what + suggestion(option, known))
-        checked = replace(self, weights=grids, layers=layers, dims=dims)
-        checked.layer_weights()
-        return checked
+            if key not in self.weights:
+                raise InputError(f"{who}: options for {term_name(key)!r}, which has no weights")
+            for option in given if key in TERMS else ():
+                if option not in options_of(TERMS[key]):
+                    raise InputError(
+                        f"{who}: {key!r} has no option {option!r}{suggestion(option, options_of(TERMS[key]))}"
+                    )
+        self.layer_weights()
+        return replace(self, layers=layers, dims=dims)
 
     def layer_weights(self) -> LayerWeights | None:
         """New trainable layer weights if the recipe is `learned`, else None. Raises InputError as in `LayerWeights`."""
@@ -92,8 +94,7 @@ class Recipe:
 
     def step_weights(self, rng: np.random.Generator) -> dict[str | Term, Any]:
         """The grids of one step: what the sampler takes with `rng`, else the fixed ones."""
-        sampled = self.weights if self.sampler is None else self.sampler(rng)
-        return {key: grid if torch.is_tensor(grid) else np.asarray(grid, np.float64) for key, grid in sampled.items()}
+        return dict(self.weights if self.sampler is None else self.sampler(rng))
 
     @property
     def deepest_layer(self) -> int:
@@ -103,27 +104,26 @@ class Recipe:
 
     @property
     def needs_documents(self) -> bool:
-        """Whether a weighted term, "main" apart, compares queries with documents."""
-        return self._needs(needs_documents)
+        """Whether a weighted term compares queries with documents; "main" does where it has options of such a loss."""
+        used = [key for key, grid in self.weights.items() if grid.any() and (key != "main" or self.options.get(key))]
+        return any(getattr(_function(key), "needs_documents", False) for key in used)
 
     @property
     def needs_last_layer(self) -> bool:
         """Whether a weighted term looks at the model's last layer even where that has no weight (a teacher)."""
-        return self._needs(needs_last_layer)
+        used = [key for key, grid in self.weights.items() if grid.any()]
+        return any(needs_last_layer(_function(key), self.options.get(key)) for key in used)
 
-    def loss(
-        self, batch: Batch, weights: Weights | None = None, terms: Mapping[str, Term] | None = None
-    ) -> tuple[Tensor, dict[str, np.ndarray]]:
+    def loss(self, batch: Batch, weights: Weights | None = None) -> tuple[Tensor, dict[str, np.ndarray]]:
         """Total loss of a batch, a scalar, and what each cell of each term came to: (L, M) float32, NaN at weight 0.
 
-        weights: this step's grids (default: the recipe's); a tensor may require grad. terms: functions by name, among
-        them "main"; default by the batch: classification with a classifier, CoSENT with float labels, else contrastive.
-        A cell of weight 0 is never computed, so nothing in it can reach the gradient. Scores are in float32, also
-        under autocast. Raises InputError where grids, terms and batch disagree.
+        weights: this step's grids (default: the recipe's); a tensor may require grad. "main" is classification with a
+        classifier, CoSENT with float labels, else contrastive. A cell of weight 0 is never computed, so nothing in it
+        can reach the gradient. Scores are in float32, also under autocast. Raises InputError where grids, terms and
+        batch disagree.
         """
         total, tables = batch.queries.new_zeros(()), {}
         for key, given in (self.weights if weights is None else weights).items():
-            term = self._term(key, batch, terms or {})
             grid = self._grid(key, given)
             layers, dims = self._axes(len(grid), batch.width)
             self._check_shape(key, grid, layers, dims)
@@ -132,7 +132,7 @@ class Recipe:
             for rows, columns in rectangles(grid != 0):
                 chosen = [layers[i] for i in rows], [dims[j] for j in columns]
                 with torch.autocast(total.device.type, enabled=False):
-                    values = term(batch, *chosen, **self.options.get(key, {}))
+                    values = _function(key, batch)(batch, *chosen, **self.options.get(key, {}))
                 if tuple(values.shape) != (len(rows), len(columns)):
                     raise InputError(
                         f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
@@ -142,55 +142,37 @@ class Recipe:
                 table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
         return total, tables
 
-    def _term(self, key: str | Term, batch: Batch, terms: Mapping[str, Term]) -> Term:
-        if callable(key):
-            return key
-        if key == "main" and key not in terms:
-            if batch.classifier is not None:
-                return TERMS["classification"]
-            return TERMS["cosent" if batch.labels is not None and batch.labels.is_floating_point() else "contrastive"]
-        self._check_term(key, terms)
-        return terms[key] if key in terms else TERMS[key]
-
-    def _needs(self, needs: Callable[[Term, Mapping[str, Any]], bool]) -> bool:
-        used = [key for key, grid in self._grids.items() if key != "main" and grid.any()]
-        return bool(self.options.get("main", {}).get("fixed_document")) or any(
-            needs(key if callable(key) else TERMS[key], self.options.get(key, {})) for key in used
-        )
-
     def _weighted_rows(self) -> np.ndarray:
-        return np.any([grid.any(axis=1) for grid in self._grids.values()], axis=0)
+        return np.any([grid.any(axis=1) for grid in self.weights.values()], axis=0)
 
     def _axes(self, n_layers: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The layers of the rows and the dimensions of the columns, the default ones where none are given."""
         return tuple(self.layers) or tuple(range(1, n_layers + 1)), tuple(self.dims) or default_dims(width)
 
-    @property
-    def _grids(self) -> dict[str | Term, np.ndarray]:
-        return {key: self._grid(key, grid) for key, grid in self.weights.items()}
-
     def _grid(self, key: str | Term, given: Any) -> np.ndarray:
         try:
             return np.asarray(given.detach().cpu() if torch.is_tensor(given) else given, dtype=np.float64)
         except (TypeError, ValueError):
-            raise InputError(f"{self._place(key)} are not a grid of numbers") from None
-
-    def _check_term(self, key: object, others: Iterable[str] = ()) -> None:
-        known = ["main", *TERMS, *others]
-        if isinstance(key, str) and key not in known:
-            raise InputError(f"recipe {self.name!r}: unknown term {key!r}{suggestion(key, known)}")
-        if not isinstance(key, str) and not callable(key):
-            raise InputError(f"recipe {self.name!r}: term {key!r} must be a name or a function")
+            raise InputError(f"recipe {self.name!r}: weights of {term_name(key)!r} are not a grid of numbers") from None
 
     def _check_shape(self, key: str | Term, grid: np.ndarray, layers: Sequence[int], dims: Sequence[int]) -> None:
         if grid.shape != (len(layers), len(dims)):
             raise InputError(
-                f"{self._place(key)} have shape {grid.shape}: expected {(len(layers), len(dims))}, "
-                f"layers {list(layers)} by dimensions {list(dims)}"
+                f"recipe {self.name!r}: weights of {term_name(key)!r} have shape {grid.shape}: expected "
+                f"{(len(layers), len(dims))}, layers {list(layers)} by dimensions {list(dims)}"
             )
 
-    def _place(self, key: str | Term) -> str:
-        return f"recipe {self.name!r}: weights of {term_name(key)!r}"
+
+def _function(key: str | Term, batch: Batch | None = None) -> Term:
+    """The function that a term is; "main" depends on the batch. Raises InputError for an unknown name."""
+    if key == "main" and batch is not None and batch.classifier is not None:
+        return TERMS["classification"]
+    if key == "main":
+        graded = batch is not None and batch.labels is not None and batch.labels.is_floating_point()
+        return TERMS["cosent" if graded else "contrastive"]
+    if not callable(key) and key not in TERMS:
+        raise InputError(f"unknown term {key!r}{suggestion(str(key), ['main', *TERMS])}, or a function")
+    return key if callable(key) else TERMS[key]
 
 
 def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
@@ -206,22 +188,14 @@ def rectangles(mask: np.ndarray) -> list[tuple[list[int], list[int]]]:
     return [(rows, list(columns)) for columns, rows in groups.items()]
 
 
-def weight_grid(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, int, float]]) -> np.ndarray:
-    """(n_layers, len(dims)), zero but in the given (layer, dim, weight) cells."""
+def weight_grid(n_layers: int, dims: Sequence[int], cells: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(n_layers, len(dims)): 1 in the given (layer, dim) cells, else 0."""
     grid = np.zeros((n_layers, len(dims)))
-    for layer, dim, weight in cells:
-        grid[layer - 1, list(dims).index(dim)] = weight
+    for layer, dim in cells:
+        grid[layer - 1, list(dims).index(dim)] = 1
     return grid
 
 
 def columns_of(dims: Sequence[int] | None, width: int, *needed: int) -> tuple[int, ...]:
     """The columns of a recipe's grids: `dims` or the default ones, and those needed, sorted."""
     return tuple(sorted({*(default_dims(width) if dims is None else map(int, dims)), *needed}))
-
-
-def _check_axis(recipe: str, what: str, values: Sequence[int], low: int, high: int, have: str) -> None:
-    for value in values:
-        if value != int(value) or not low <= value <= high:
-            raise InputError(f"recipe {recipe!r}: {what} {value} does not exist: this model has {have}")
-    if any(a >= b for a, b in pairwise(values)):
-        raise InputError(f"recipe {recipe!r}: {what}s {list(values)} must increase: sort them and drop repeats")

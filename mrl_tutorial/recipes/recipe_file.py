@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,30 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.files import whole_file
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses import TERMS, Term, options_of, term_name
+from mrl_tutorial.losses import TERMS, Term
 from mrl_tutorial.losses.distillation import TEACHERS
+from mrl_tutorial.losses.term import options_of, term_name
 from mrl_tutorial.recipes.layer_weights import suggestion
-from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.methods import STARBUCKS, one_layer_one_dim
+from mrl_tutorial.recipes.recipe import Recipe, weight_grid
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.recipes.two_dimensional import STARBUCKS
 
 SAMPLERS = {
     "all": "every painted cell, every step",
     "random": "one layer and one dimension a step, as in 2dmse-v1",
     "staircase": "only the painted cells on the diagonal, as in starbucks",
 }
+#: what a setting may be: one of these values, or a number of a type from a limit on (a float: above it)
+Allowed = Sequence[Any]
 #: (term, option) -> the words that it takes
-WORDS: dict[tuple[str, str], Sequence[str]] = {
+WORDS: dict[tuple[str, str], Allowed] = {
     ("kl-features", "teacher"): ("last-layer",),
     ("kl-scores", "teacher"): TEACHERS,
     ("score-align", "teacher"): TEACHERS,
     ("align", "target"): ("pca", "code-pca"),
 }
-#: what a file may say about its training: name -> what is possible
-TRAINING: dict[str, tuple[Any, ...]] = {
+#: what a file may say about its training
+TRAINING: dict[str, Allowed] = {
     "what": ("heads", "full"),
     "heads": ("shared", "per-layer"),
     "start": ("whitened", "plain"),
@@ -72,34 +75,31 @@ class RecipeFile:
     @classmethod
     def of(cls, given: Any, where: str = "recipe file") -> RecipeFile:
         """From plain data. Raises InputError naming the first field that is wrong, and what is allowed."""
-        _fields(given, FIELDS, where, ("name", "terms"))
+        _check_fields(given, FIELDS, where, ("name", "terms"))
         if not isinstance(given["name"], str) or not given["name"].strip():
             raise InputError(f"{where}: name {given['name']!r} is no name: give a few letters")
         if not isinstance(given["terms"], list) or not given["terms"]:
             raise InputError(f"{where}: terms must be a list of one or more, as in {EXAMPLE}")
         for i, one in enumerate(given["terms"]):
-            _fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
-            _check_options(one["term"], one.get("options", {}), f"{where}, terms[{i}]")
-        if given.get("sampler", "all") not in SAMPLERS:
-            raise InputError(f"{where}: sampler {given['sampler']!r} is unknown: choose from {', '.join(SAMPLERS)}")
-        training = given.get("training", {})
-        _fields(training, tuple(TRAINING), f"{where}, training", ())
-        for name, value in training.items():
-            if value is not None:
-                _check_value(value, TRAINING[name], f"{where}, training: {name}")
+            _check_fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
+            if one["term"] in ("main", *TERMS):  # else the reader's own, or unknown: `recipe` knows
+                place = f"{where}, terms[{i}], options of {one['term']}"
+                _check_settings(one.get("options", {}), _allowed(one["term"]), place)
+        _check_settings({"sampler": given.get("sampler", "all")}, {"sampler": list(SAMPLERS)}, where)
+        _check_settings(given.get("training", {}), TRAINING, f"{where}, training")
         if not isinstance(given.get("dims", []), list | tuple):
             raise InputError(f"{where}: dims {given['dims']!r} must be a list of widths, as in [8, 16, 384]")
-        return cls(given["name"], given["terms"], given.get("sampler", "all"), tuple(given.get("dims", ())), training)
+        return cls(**{**given, "dims": tuple(given.get("dims", ()))})
 
     @classmethod
     def read(cls, path: str | Path) -> RecipeFile:
         """From a json file. Raises InputError as `of` does, and for a file that is none."""
         try:
             given = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"recipe file {path} cannot be read ({error}): give one that the loss lab wrote") from None
         except json.JSONDecodeError as error:
             raise InputError(f"recipe file {path} is no json ({error}): write e.g. {EXAMPLE}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"recipe file {path} cannot be read ({error}): give one that the loss lab wrote") from None
         return cls.of(given, f"recipe file {path}")
 
     @property
@@ -117,9 +117,8 @@ class RecipeFile:
         plain = self.as_json()
         parts = []
         for one in plain.pop("terms"):
-            rows = ",\n  ".join(map(json.dumps, one["weights"]))
-            rest = {name: value for name, value in one.items() if name != "weights"}
-            parts.append(f' {json.dumps(rest)[:-1]}, "weights": [\n  {rows}\n ]}}')
+            rows = ",\n  ".join(map(json.dumps, one.pop("weights")))
+            parts.append(f' {json.dumps(one)[:-1]}, "weights": [\n  {rows}\n ]}}')
         terms = ",\n".join(parts)
         return f'{json.dumps(plain)[:-1]}, "terms": [\n{terms}\n]}}\n'
 
@@ -131,28 +130,22 @@ class RecipeFile:
         """The recipe for a model, validated. terms: functions of your own, which the file names.
 
         Raises InputError where it does not fit the model, and for a term that is neither ours nor among `terms`."""
-        own = {term_name(function): function for function in terms}
-        dims = tuple(self.dims) or default_dims(width)
-        weights: dict[Any, Any] = {}
-        options: dict[Any, dict[str, Any]] = {}
+        known: dict[str, Any] = {name: name for name in ("main", *TERMS)}
+        known |= {term_name(function): function for function in terms}
         for one in self.terms:
-            name = one["term"]
-            if name not in ("main", *TERMS, *own):
-                known = ["main", *TERMS, *own]
-                hint = suggestion(name, known) + " (a term of your own is given as a function: terms=[…])"
-                raise InputError(f"recipe {self.name!r}: unknown term {name!r}{hint}")
-            key = own.get(name, name)
-            weights[key] = one["weights"]
-            options |= {key: {**one["options"]}} if one.get("options") else {}
-        fixed = Recipe(self.name, weights, dims=dims, options=options).validate(n_layers, width)
-        grids = {key: np.asarray(grid) for key, grid in fixed.weights.items()}
+            if one["term"] not in known:
+                hint = f"{suggestion(one['term'], known)} (a term of your own is given as a function: terms=[…])"
+                raise InputError(f"recipe {self.name!r}: unknown term {one['term']!r}{hint}")
+        weights = {known[one["term"]]: one["weights"] for one in self.terms}
+        options = {known[one["term"]]: dict(one["options"]) for one in self.terms if one.get("options")}
+        found = Recipe(self.name, weights, dims=self.dims, options=options).validate(n_layers, width)
         if self.sampler == "staircase":
-            stairs = staircase(n_layers, width, dims)
-            grids = {key: grid * stairs for key, grid in grids.items()}
-        share, sampler = None, None
-        if self.sampler == "random":
-            share, sampler = one_layer_one_dim(grids, n_layers, len(dims))
-        return Recipe(self.name, share or grids, dims=dims, options=options, sampler=sampler).validate(n_layers, width)
+            stairs = staircase(n_layers, width, found.dims)
+            found = replace(found, weights={key: grid * stairs for key, grid in found.weights.items()})
+        elif self.sampler == "random":
+            mean, sampler = one_layer_one_dim(found.weights)
+            found = replace(found, weights=mean, sampler=sampler)
+        return found.validate(n_layers, width)
 
 
 def staircase(n_layers: int, width: int, dims: Sequence[int]) -> np.ndarray:
@@ -162,31 +155,10 @@ def staircase(n_layers: int, width: int, dims: Sequence[int]) -> np.ndarray:
     >>> staircase(2, 8, (2, 4, 8)).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    found, steps = np.zeros((n_layers, len(dims))), min(n_layers, len(dims))
-    for i in range(steps):
-        found[math.ceil((i + 1) * n_layers / steps) - 1, len(dims) - steps + i] = 1
-    pairs = STARBUCKS.get((n_layers, width), ())
-    if pairs and all(d in dims for _, d in pairs):
-        found[:] = 0
-        for layer, d in pairs:
-            found[layer - 1, list(dims).index(d)] = 1
-    return found
-
-
-def one_layer_one_dim(grids: Mapping[Any, np.ndarray], n_layers: int, columns: int) -> tuple[dict, Any]:
-    """Of painted grids what one step of 2dmse-v1 sees: the last row and column, and one other row and column. Returns
-    the mean over steps, and sampler(rng). Raises InputError for a grid of one row or column."""
-    below, cut = n_layers - 1, columns - 1
-    if not below or not cut:
-        raise InputError("sampler random draws a layer below the last and a dimension below the width: choose all")
-
-    def sampler(rng: np.random.Generator) -> dict[Any, np.ndarray]:
-        layer, dim = rng.integers(below), rng.integers(cut)
-        seen = np.outer([*np.eye(below)[layer], 1], [*np.eye(cut)[dim], 1])
-        return {key: grid * seen for key, grid in grids.items()}
-
-    mean = np.outer([*np.full(below, 1 / below), 1], [*np.full(cut, 1 / cut), 1])
-    return {key: grid * mean for key, grid in grids.items()}, sampler
+    steps, cells = min(n_layers, len(dims)), STARBUCKS.get((n_layers, width), ())
+    if not cells or not {dim for _, dim in cells} <= set(dims):
+        cells = [(math.ceil((i + 1) * n_layers / steps), dims[len(dims) - steps + i]) for i in range(steps)]
+    return weight_grid(n_layers, dims, cells)
 
 
 def painted(name: str, n_layers: int, width: int) -> RecipeFile:
@@ -196,26 +168,36 @@ def painted(name: str, n_layers: int, width: int) -> RecipeFile:
     recipe = get_recipe(name, n_layers, width)
     if recipe.embeddings or recipe.learned or tuple(recipe.dims) != default_dims(width):
         raise InputError(f"recipe {name!r} has rows or columns beyond the usual grid: it cannot be painted")
-    grids, sampler = {str(key): np.asarray(grid) for key, grid in recipe.weights.items()}, "all"
-    if recipe.sampler is not None:  # 2dmse-v1
-        grids, sampler = {key: (grid > 0).astype(float) for key, grid in grids.items()}, "random"
-    given = {str(key): dict(options) for key, options in recipe.options.items()}
-    terms = [{"term": t, "weights": grid.tolist(), "options": given.get(t, {})} for t, grid in grids.items()]
-    return RecipeFile(name, terms, sampler)
+    random = recipe.sampler is not None  # 2dmse-v1: its cells, not their share of the steps
+    terms = [
+        {
+            "term": key,
+            "weights": ((grid > 0) if random else grid).astype(float).tolist(),
+            "options": dict(recipe.options.get(key, {})),
+        }
+        for key, grid in recipe.weights.items()
+    ]
+    return RecipeFile(name, terms, "random" if random else "all")
 
 
 def options_on_offer(term: str) -> dict[str, list[Any]]:
     """The options of a term and the values that a menu offers, its default first; "main" has the contrastive ones."""
-    function = TERMS.get("contrastive" if term == "main" else term)
     found: dict[str, list[Any]] = {}
-    for name, default in (options_of(function) if function else {}).items():
-        words = WORDS.get((term, name))
-        values = list(words) if words else [False, True] if isinstance(default, bool) else [0.02, 0.05, 0.1, 0.3, 1.0]
+    for name, allowed in (_allowed(term) if term in ("main", *TERMS) else {}).items():
+        default = options_of(TERMS["contrastive" if term == "main" else term])[name]
+        values = [0.02, 0.05, 0.1, 0.3, 1.0] if allowed[0] is float else allowed
         found[name] = [default, *(value for value in values if value != default)]
     return found
 
 
-def _fields(given: Any, known: Sequence[str], where: str, needed: Sequence[str]) -> None:
+def _allowed(term: str) -> dict[str, Allowed]:
+    """option -> what it may be."""
+    options = options_of(TERMS["contrastive" if term == "main" else term])
+    kinds = {name: (False, True) if isinstance(default, bool) else (float, 0) for name, default in options.items()}
+    return {name: WORDS.get((term, name), kind) for name, kind in kinds.items()}
+
+
+def _check_fields(given: Any, known: Iterable[str], where: str, needed: Sequence[str] = ()) -> None:
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: {given!r} must have fields: {', '.join(known)}")
     for name in given:
@@ -226,25 +208,17 @@ def _fields(given: Any, known: Sequence[str], where: str, needed: Sequence[str])
             raise InputError(f"{where}: the field {name!r} is missing: it needs {', '.join(needed)}")
 
 
-def _check_options(term: Any, options: Any, where: str) -> None:
-    if term not in TERMS and term != "main":
-        return  # unknown, or the reader's own: `recipe` knows
-    known = options_of(TERMS["contrastive" if term == "main" else term])
-    _fields(options, tuple(known), f"{where}, options of {term}", ())
-    for name, value in options.items():
-        if value is None and known[name] is None:
-            continue
-        number = (float, 0) if not isinstance(known[name], bool | str) else (False, True)
-        _check_value(value, WORDS.get((term, name)) or number, f"{where}, options of {term}: {name}")
-
-
-def _check_value(value: Any, allowed: Sequence[Any], where: str) -> None:
-    if allowed[0] in (int, float):
-        kind, low = allowed
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or value < low or (kind is int and value != int(value)) or (kind is float and value <= low):
-            what = f"a whole number from {low} up" if kind is int else f"a number above {low}"
-            raise InputError(f"{where} {value!r} is impossible: give {what}")
-    elif value not in allowed or type(value) is not type(allowed[0]):
-        words = ", ".join(json.dumps(x) if isinstance(x, bool) else str(x) for x in allowed)
-        raise InputError(f"{where} {value!r} is unknown: choose from {words}")
+def _check_settings(given: Any, table: Mapping[str, Allowed], where: str) -> None:
+    """Raises InputError naming the first setting that its table does not allow; None stands for the default."""
+    _check_fields(given, table, where)
+    for name, value in given.items():
+        kind, low = table[name][0], table[name][-1]
+        if kind in (int, float):
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            fits = number and (value > low if kind is float else value >= low and value == int(value))
+            if not fits and value is not None:
+                what = f"a whole number from {low} up" if kind is int else f"a number above {low}"
+                raise InputError(f"{where}: {name} {value!r} is impossible: give {what}")
+        elif value is not None and (value not in table[name] or type(value) is not type(kind)):
+            words = ", ".join(json.dumps(x) if isinstance(x, bool) else x for x in table[name])
+            raise InputError(f"{where}: {name} {value!r} is unknown: choose from {words}")

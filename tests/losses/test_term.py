@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrl_tutorial.losses import TERMS, Batch, needs_documents, needs_last_layer, options_of, term, term_name
+from mrl_tutorial.losses import TERMS, Batch, term
+from mrl_tutorial.losses.term import needs_last_layer, options_of, term_name
 from mrl_tutorial.recipes.recipe import Recipe
 
 SIMILAR = {"contrastive", "cosent", "kl-scores", "score-align"}  # compare queries with documents
@@ -18,7 +19,7 @@ def test_the_registry_has_each_term_under_its_name():
     for name, function in TERMS.items():
         assert term_name(function) == term_name(name) == name
     for name in known:
-        assert needs_documents(TERMS[name]) == (name in SIMILAR)
+        assert TERMS[name].needs_documents == (name in SIMILAR)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,8 @@ def test_a_plain_function_is_taken_to_need_the_last_layer():
     grid = np.zeros((3, 2))
     grid[0, 0] = 1
     assert term_name(mine) == "mine" and options_of(mine) == {"power": 2}
-    assert needs_last_layer(mine) and not needs_documents(mine)
-    assert Recipe("r", {mine: grid}, dims=(4, 8)).needs_last_layer
+    recipe = Recipe("r", {mine: grid}, dims=(4, 8))
+    assert needs_last_layer(mine) and recipe.needs_last_layer and not recipe.needs_documents
 
 
 def test_a_decorated_function_is_taken_at_its_word():

@@ -11,6 +11,7 @@ from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.panels.term_explorer import OWN, RECIPES, STRENGTHS, TermExplorer, term_weights
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.registry import get_recipe
+from tests.helpers.anatomy import gradient_of, loss_of
 from tests.helpers.web import random_states, shown
 
 L, D = 6, 384
@@ -42,7 +43,11 @@ def test_the_browsers_sums_are_the_anatomys(panel, anatomy):
         panel.set(**state)
         weights = panel.weights
         here = anatomy.layers.index(panel.state["layer"]), anatomy.dims.index(panel.state["dim"])
-        wanted = {"loss": anatomy.loss(weights), "gradient": anatomy.gradient(weights), "weight": sum(weights.values())}
+        wanted = {
+            "loss": loss_of(anatomy, weights),
+            "gradient": gradient_of(anatomy, weights),
+            "weight": sum(weights.values()),
+        }
         for name, want in wanted.items():
             np.testing.assert_allclose(np.reshape(found["shown"][name], want.shape), want, rtol=1e-5, err_msg=name)
         for row, term, losses in zip(found["shown"]["rows"], anatomy.terms, anatomy.values, strict=True):

@@ -170,11 +170,11 @@ def test_retrieval_2dmse_is_its_formula(switches, dims):
     assert_same(total, expected, (q, d), 1e-8)
 
 
-def test_retrieval_2dmse_by_name_and_by_option():
+def test_retrieval_2dmse_by_name():
     plain = get_recipe("retrieval-2dmse", 6, 384)
     assert plain.name == "retrieval-2dmse" and plain.weights["main"][0].tolist() == [0, 0, 0, 0, 1, 0, 0]
     named = get_recipe("retrieval-2dmse+fixed-doc+score", 6, 384)
-    given = get_recipe("retrieval-2dmse", 6, 384, score="same-layer", fixed_doc=True)
+    given = get_recipe("retrieval-2dmse+score+fixed-doc", 6, 384)
     assert named.name == given.name == "retrieval-2dmse+score+fixed-doc" and named.options == given.options
     assert get_recipe("retrieval-2dmse+dims", 6, 384).weights["main"][0].tolist() == [1] * 6 + [0]
     uniform = get_recipe("retrieval-2dmse", 6, 384, layer_weights="uniform")
@@ -182,6 +182,7 @@ def test_retrieval_2dmse_by_name_and_by_option():
     for name, message in [
         ("retrieval-2dmse+scor", "unknown switch 'scor': did you mean 'score'"),
         ("retrieval-2dmse+dims+", "unknown switch ''"),
+        ("retrieval-2dmse+score+score-last", "two switches of one kind"),
         ("retrieval-2dms", "did you mean 'retrieval-2dmse'"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -189,8 +190,6 @@ def test_retrieval_2dmse_by_name_and_by_option():
     for width, options, message in [
         (128, {}, "beside the full width 128: give dims below"),
         (8, {"dims": ()}, "no cells chosen"),
-        (384, {"score": "full"}, "score='full' is unknown"),
-        (384, {"align": True}, "align=True is unknown"),
     ]:
         with pytest.raises(InputError, match=message):
             get_recipe("retrieval-2dmse", 6, width, **options)
@@ -201,26 +200,24 @@ def test_retrieval_2dmse_by_name_and_by_option():
 def test_starbucks_is_its_formula():
     pairs = [(1, 8), (2, 8), (3, 16), (4, 32)]
     recipe = get_recipe("starbucks:1,8+2,8+3,16+4,32", L, WIDTH)
-    for kl_weight, built in [(1.0, recipe), (0.5, get_recipe("starbucks", L, WIDTH, pairs=pairs, kl_weight=0.5))]:
-        q, d = inputs()
-        total, tables = built.loss(Batch(q, d))
-        full = reference.scores(q[L - 1], d[L - 1], WIDTH).detach() / 0.05
-        expected = reference.contrastive(q[L - 1], d[L - 1], WIDTH)
-        for layer, dim in pairs[:-1]:
-            expected = expected + reference.contrastive(q[layer - 1], d[layer - 1], dim)
-            student = reference.scores(q[layer - 1], d[layer - 1], dim) / 0.05
-            expected = expected + kl_weight * reference.kl(full, student)
-        assert_same(total, expected, (q, d))
-        assert np.isfinite(tables["kl-scores"]).sum() == 3
+    q, d = inputs()
+    total, tables = recipe.loss(Batch(q, d))
+    full = reference.scores(q[L - 1], d[L - 1], WIDTH).detach() / 0.05
+    expected = reference.contrastive(q[L - 1], d[L - 1], WIDTH)
+    for layer, dim in pairs[:-1]:
+        expected = expected + reference.contrastive(q[layer - 1], d[layer - 1], dim)
+        student = reference.scores(q[layer - 1], d[layer - 1], dim) / 0.05
+        expected = expected + reference.kl(full, student)
+    assert_same(total, expected, (q, d))
+    assert np.isfinite(tables["kl-scores"]).sum() == 3
     assert recipe.name == "starbucks:1,8+2,8+3,16+4,32" and recipe.needs_last_layer
-    assert set(get_recipe("starbucks", L, WIDTH, pairs=pairs, kl_weight=0).weights) == {"main"}
 
 
 def test_the_full_cell_teaches_all_others_as_in_starbucks():
     ours = get_recipe("all-cells+kl-full", L, WIDTH)
-    every = [(layer, dim) for layer in range(1, L + 1) for dim in ours.dims]
+    every = "+".join(f"{layer},{dim}" for layer in range(1, L + 1) for dim in ours.dims)
     q, d = inputs()
-    expected = get_recipe("starbucks", L, WIDTH, pairs=every).loss(Batch(q, d))[0]
+    expected = get_recipe(f"starbucks:{every}", L, WIDTH).loss(Batch(q, d))[0]
     assert_same(ours.loss(Batch(q, d))[0], expected, (q, d))
     assert np.isnan(ours.loss(Batch(q, d))[1]["kl-scores"][-1, -1]) and ours.name == "all-cells+kl-full"
 
@@ -234,7 +231,7 @@ def test_starbucks_pairs_by_geometry():
         cells = [(int(i) + 1, recipe.dims[j]) for i, j in np.argwhere(recipe.weights["main"])]
         assert recipe.name == "starbucks" and cells == expected
         assert [(int(i) + 1, recipe.dims[j]) for i, j in np.argwhere(recipe.weights["kl-scores"])] == expected[:-1]
-    proposed = r"no pairs for 4 layers x 32.*starbucks:1,16\+4,32.*pairs=\[\(1, 16\), \(4, 32\)\]"
+    proposed = r"no cells for 4 layers x 32.*starbucks:1,16\+4,32"
     with pytest.raises(InputError, match=proposed):
         get_recipe("starbucks", L, WIDTH)
     get_recipe("starbucks:1,16+4,32", L, WIDTH)  # what the message proposes works

@@ -22,21 +22,21 @@ ONES = np.ones((6, 7))
         (Recipe("r", {"main": ONES * 0}), "all weights are zero"),
         (Recipe("r", {"mian": ONES}), "unknown term 'mian': did you mean 'main'"),
         (Recipe("r", {"kl-score": ONES}), "did you mean 'kl-scores'"),
-        (Recipe("r", {3: ONES}), "must be a name or a function"),
+        (Recipe("r", {3: ONES}), "unknown term 3: give one of .*, or a function"),
         (Recipe("r", {"main": ONES[:5]}), r"'main' have shape \(5, 7\): expected \(6, 7\)"),
         (Recipe("r", {"main": ONES[0]}), r"shape \(7,\): expected \(6, 7\)"),
-        (Recipe("r", {"main": np.ones((7, 7))}), "a row for layer 7: this model has layers 1 to 6"),
+        (Recipe("r", {"main": np.ones((7, 7))}), r"shape \(7, 7\): expected \(6, 7\), layers \[1, 2, 3, 4, 5, 6\]"),
         (
             Recipe("r", {"main": ONES}, layers=(1, 2, 3, 4, 5, 9)),
             "layer 9 does not exist: this model has layers 1 to 6",
         ),
         (Recipe("r", {"main": ONES}, layers=range(6)), "layer 0 does not exist"),
         (Recipe("r", {"main": ONES}, layers=(1, 2, 3, 4, 6, 5)), "must increase"),
+        (Recipe("r", {"main": ONES}, layers=(1, 0, 2, 3, 4, 5), embeddings=True), "must increase"),
+        (Recipe("r", {"main": ONES}, dims=(8, 8, 32, 64, 128, 256, 384)), "must increase"),
         (Recipe("r", {"main": ONES}, dims=(8, 16, 32, 64, 128, 256, 512)), "dimension 512 does not exist.*384"),
         (Recipe("r", {"main": np.where(np.eye(6, 7) > 0, np.nan, 1)}), r"value nan at index \(0, 0\)"),
         (Recipe("r", {"main": -ONES}), "must be finite and >= 0"),
-        (Recipe("r", {"main": [["a"]]}), "not a grid of numbers"),
-        (Recipe("r", {"main": [[1, 2], [3]]}), "not a grid of numbers"),
         (Recipe("r", {"main": ONES}, options={"align": {}}), "options for 'align', which has no weights"),
         (Recipe("r", {"align": ONES}, options={"align": {"targt": "pca"}}), "no option 'targt': did you mean 'target'"),
         (Recipe("r", {(lambda b, x, y: 0): ONES, (lambda b, x, y: 1): ONES}), "two terms are called '<lambda>'"),
@@ -48,6 +48,12 @@ def test_validation_says_which(recipe, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("grid", [[["a"]], [[1, 2], [3]]])
+def test_weights_that_are_no_numbers_are_said_at_once(grid):
+    with pytest.raises(InputError, match="recipe 'r': weights of 'main' are not a grid of numbers"):
+        Recipe("r", {"main": grid})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -57,7 +63,7 @@ def test_validation_says_which(recipe, message):
         (("separate:9,8", 6, 384), "layer 9 does not exist"),
         (("separate:1,999", 6, 384), "dimension 999 does not exist"),
         (("ese", 6, 64), "ese compresses to 128 dimensions, but this model has 64"),
-        (("2dmse-v1", 1, 64), "2dmse-v1 samples a layer below the last"),
+        (("2dmse-v1", 1, 64), "a layer below the last and a dimension below the width are sampled"),
         (("mrl", 6, 384, (8, 999)), "dimension 999"),
         (("mrl", 6, 384, None, "log"), "no option layer_weights"),
         (("all-cells", 6, 384, None, "lgo"), "unknown layer weights 'lgo': did you mean 'log'"),
@@ -73,8 +79,8 @@ def test_get_recipe_says_what_is_wrong(arguments, message):
 
 def test_a_term_of_the_wrong_shape_is_named():
     q, d = inputs()
-    with pytest.raises(InputError, match="term 'main' returned shape"):
-        get_recipe("mrl", L, WIDTH).loss(Batch(q, d), terms={"main": lambda batch, layers, dims: torch.zeros(3)})
+    with pytest.raises(InputError, match="term '<lambda>' returned shape"):
+        Recipe("r", {lambda batch, layers, dims: torch.zeros(3): np.ones((L, 3))}).loss(Batch(q, d))
     with pytest.raises(InputError, match=r"shape \(2, 2\): expected"):
         get_recipe("mrl", L, WIDTH).loss(Batch(q, d), {"main": np.ones((2, 2))})
     with pytest.raises(InputError, match="unknown term 'other'"):

@@ -11,9 +11,9 @@ import torch
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses import Batch, term
 from mrl_tutorial.recipes import recipe_file
+from mrl_tutorial.recipes.methods import STARBUCKS
 from mrl_tutorial.recipes.recipe_file import RecipeFile, options_on_offer, painted, staircase
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.recipes.two_dimensional import STARBUCKS
 
 L, D, M = 6, 384, 7
 ONES = [[1.0] * M for _ in range(L)]
