@@ -14,8 +14,6 @@ from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.tasks.task import prepared
 
 Progress = Callable[[int, int, str], object]  # progress(done, total, label)
-
-
 KINDS = ("retrieval", "pairs", "sts", "classification", "vectors")
 SIDES = {"queries": "query", "documents": "document"}  # part -> which prompt is put before its texts
 
@@ -43,8 +41,8 @@ def embed_task(
     task, encoder = meant(task, encoder)
     for part, items in task_inputs(prepared(task, split), split).items():
         if isinstance(items, np.ndarray) and (encoder is None or task.kind == "vectors"):
-            vectors = items if items.ndim == 3 else items[None]
-            found[part] = np.asarray(vectors if layers is None else vectors[[i - 1 for i in layers]], dtype=np.float32)
+            rows = slice(None) if layers is None else [layer - 1 for layer in layers]
+            found[part] = np.asarray(items.reshape(-1, *items.shape[-2:])[rows], dtype=np.float32)
             continue
         if encoder is None:
             raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
@@ -61,20 +59,19 @@ def meant(task: Any, encoder: Any) -> tuple[Any, Any]:
     """Task and encoder where their meaning is plain: a name or path of either, a SentenceTransformer, the two swapped.
 
     Raises InputError for anything else."""
-    if _encodes(task) or getattr(encoder, "kind", None) in KINDS:
+
+    def plain(x: Any) -> bool:
+        return type(x).__module__.startswith("sentence_transformers.")
+
+    if plain(task) or hasattr(task, "encode_layers") or getattr(encoder, "kind", None) in KINDS:
         task, encoder = encoder, task
     task = load_task(task) if isinstance(task, (str, Path)) else task
     if getattr(task, "kind", None) is None:
         raise InputError(f"{type(task).__name__} is no task: give one of load_task, its name or a path")
-    if isinstance(encoder, (str, Path)) or (_encodes(encoder) and not hasattr(encoder, "encode_layers")):
-        encoder = Encoder.load(encoder)
-    if encoder is not None and not _encodes(encoder):
+    encoder = Encoder.load(encoder) if isinstance(encoder, (str, Path)) or plain(encoder) else encoder
+    if encoder is not None and not hasattr(encoder, "encode_layers"):
         raise InputError(f"{type(encoder).__name__} is no encoder: give one of Encoder.load, its name or a folder")
     return task, encoder
-
-
-def _encodes(x: Any) -> bool:
-    return hasattr(x, "encode_layers") or type(x).__module__.startswith("sentence_transformers.")
 
 
 def share_cut(task: Any, encoder: Any, split: str = "test") -> float:
@@ -92,10 +89,8 @@ def task_inputs(task: Any, split: str) -> dict[str, Any]:
         check_split(task, split)
         return {"queries": [task.queries[q] for q in task.judged(split)], "documents": list(task.corpus.values())}
     if task.kind == "vectors":
-        rows = np.asarray(task.queries_index)
-        vectors = task.vectors if task.vectors.ndim == 3 else task.vectors[None]
-        rest = np.setdiff1d(np.arange(vectors.shape[1]), rows)
-        return {"queries": vectors[:, rows], "documents": vectors[:, rest]}
+        rest = np.setdiff1d(np.arange(task.vectors.shape[-2]), task.queries_index)
+        return {"queries": task.vectors[..., task.queries_index, :], "documents": task.vectors[..., rest, :]}
     check_split(task, split)
     if task.kind == "sts":
         first, second, _ = task.splits[split]
@@ -130,22 +125,19 @@ def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) ->
     """The parts named in `sizes` as (L, N, D) float32 arrays of one L and D, N as `sizes` says.
 
     Raises InputError naming the part that is missing or of another shape."""
-    checked: dict[str, np.ndarray] = {}
-    for part, n in sizes.items():
+    for part in sizes:
         if part not in embeddings:
             raise InputError(f"embeddings lack {part!r}: give {', '.join(sizes)}, each (layers, items, width)")
-        x = np.asarray(embeddings[part], dtype=np.float32)
+    checked = {part: np.asarray(embeddings[part], dtype=np.float32) for part in sizes}
+    for part, x in checked.items():
         if x.ndim != 3:
             raise InputError(f"embeddings of {part!r} have shape {x.shape}: give (layers, items, width)")
-        if x.shape[1] != n:
-            raise InputError(f"embeddings of {part!r} hold {x.shape[1]} items, the task has {n}: embed the same split")
-        other = next(iter(checked.values()), x)
-        if (x.shape[0], x.shape[2]) != (other.shape[0], other.shape[2]):
-            raise InputError(
-                f"embeddings disagree: {part!r} has {x.shape[0]} layers x {x.shape[2]}, the other part "
-                f"{other.shape[0]} x {other.shape[2]}; encode both with the same model"
-            )
-        checked[part] = x
+        if x.shape[1] != sizes[part]:
+            items = f"{x.shape[1]} items, the task has {sizes[part]}"
+            raise InputError(f"embeddings of {part!r} hold {items}: embed the same split")
+    shapes = {part: f"{x.shape[0]} layers x {x.shape[2]}" for part, x in checked.items()}
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"embeddings disagree: {shapes}; encode all with the same model")
     return checked
 
 

@@ -22,7 +22,7 @@ CHOICES = {"sts": ("spearman",), "classification": ("accuracy", "1nn")}
 NEIGHBORS = 10  # relevant documents of a query where vectors come without judgments
 
 Vectors = Mapping[str, np.ndarray]  # part -> (N, D) of one layer
-Tables = dict[str, np.ndarray]  # metric -> (M, items), or (M,) where a measure has no items
+Tables = dict[str, np.ndarray]  # metric -> (M, items)
 Measure = Callable[[Vectors, Vectors], Tables]  # of one layer's vectors, and those of the last layer
 
 
@@ -74,41 +74,35 @@ def choose_measure(task: Any, names: Sequence[str], dims: Sequence[int], config:
     """
     if config.max_queries is not None and config.max_queries < 1:
         raise InputError(f"max_queries {config.max_queries} leaves nothing to measure: give 1 or more, or None for all")
-    if config.fixed_document and task.kind not in ("retrieval", "vectors"):
+    searched = task.kind in ("retrieval", "vectors")
+    if config.fixed_document and not searched:
         raise InputError(f"fixed_document needs queries and documents, which {task.name!r} ({task.kind}) does not have")
     cosine = bool(config.cosine)
-
-    def ranking(here: Vectors, judged: metrics.Judgments, keep: np.ndarray) -> Tables:
-        ranks = relevant_ranks(here["queries"][keep], here["documents"], dims, judged, cosine=cosine)
-        return {name: metrics.retrieval_metric(name, ranks, judged) for name in names}
-
     if task.kind == "retrieval":
         ids = task.judged(config.split)
-        keep = subsample(ids, config.max_queries, config.seed)
-        judged = metrics.judge([ids[i] for i in keep], list(task.corpus), task.qrels)
-        return lambda here, last: ranking(here, judged, keep)
-    if task.kind == "vectors":
-        keep = subsample([str(i) for i in range(len(task.queries_index))], config.max_queries, config.seed)
-        nearest: metrics.Judgments | None = None  # the same for every layer: found with the first one
+    else:
+        ids = [str(i) for i in range(len(task.queries_index if searched else task_labels(task, config.split)))]
+    keep = subsample(ids, config.max_queries, config.seed)
+    if searched:
+        judged = None  # of vectors: found with the first layer that is measured
+        if task.kind == "retrieval":
+            judged = metrics.judge([ids[i] for i in keep], list(task.corpus), task.qrels)
 
-        def by_neighbors(here: Vectors, last: Vectors) -> Tables:
-            nonlocal nearest
-            nearest = nearest or _neighbors(last["queries"][keep], last["documents"], cosine)
-            return ranking(here, nearest, keep)
+        def by_ranks(here: Vectors, last: Vectors) -> Tables:
+            nonlocal judged
+            judged = judged or _neighbors(last["queries"][keep], last["documents"], cosine)
+            ranks = relevant_ranks(here["queries"][keep], here["documents"], dims, judged, cosine=cosine)
+            return {name: metrics.retrieval_metric(name, ranks, judged) for name in names}
 
-        return by_neighbors
-    labels = task_labels(task, config.split)
-    keep = subsample([str(i) for i in range(len(labels))], config.max_queries, config.seed)
+        return by_ranks
     if task.kind == "sts":
-        gold = labels[keep]
-        metrics.spearman(gold[None], gold)  # refuses a constant before anything is encoded
+        gold = task_labels(task, config.split)[keep]
+        metrics.spearman(gold, gold)  # refuses a constant before anything is encoded
         return lambda here, last: {
-            "spearman": metrics.spearman_items(
-                sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold
-            )
+            "spearman": metrics.spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
         }
-    probe = probes.few_shot(task, config.split, keep, config.samples_per_label, config.n_experiments, config.seed)
-    return lambda here, last: {name: probe(name, here, dims, cosine) for name in names}
+    probe = probes.few_shot(task, keep, names, dims, config)
+    return lambda here, last: probe(here)
 
 
 def subsample(ids: Sequence[str], most: int | None, seed: int = 0) -> np.ndarray:
@@ -127,7 +121,7 @@ def sts_scores(first: np.ndarray, second: np.ndarray, dims: Sequence[int], cosin
 
 
 def _neighbors(queries: np.ndarray, documents: np.ndarray, cosine: bool) -> metrics.Judgments:
-    """The nearest documents of each query as its relevant ones."""
+    """The nearest documents of each query, at the last layer and full width, as its relevant ones."""
     if not len(queries) or not len(documents):
         raise InputError("vectors need at least one query and one document: give more rows")
     ids = [f"{i:012d}" for i in range(len(documents))]

@@ -14,8 +14,6 @@ from scipy.stats import rankdata
 
 from mrl_tutorial.errors import InputError
 
-RETRIEVAL_METRICS = ("ndcg", "mrr", "map", "recall", "precision")  # the last two need a cut-off
-
 
 @dataclass(frozen=True)
 class Judgments:
@@ -31,17 +29,6 @@ class Judgments:
     column: np.ndarray
     gain: np.ndarray
     n_queries: int
-
-    @property
-    def n_relevant(self) -> np.ndarray:
-        """Relevant documents of each query, (n_queries,)."""
-        return np.bincount(self.query, minlength=self.n_queries)
-
-    @property
-    def place(self) -> np.ndarray:
-        """The number of each pair within its query, from 1, (P,)."""
-        before = np.cumsum(self.n_relevant) - self.n_relevant
-        return np.arange(len(self.query)) - before[self.query] + 1
 
 
 def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]) -> Judgments:
@@ -76,11 +63,12 @@ def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[
 
 def parse_metric(name: str) -> tuple[str, int | None]:
     """The kind and the cut-off (or None) of a measure's name. Raises InputError for a measure that does not exist."""
-    match = re.fullmatch(r"([a-z]+)(?:@([1-9]\d*))?", name)
-    if not match or match[1] not in RETRIEVAL_METRICS or (match[1] in RETRIEVAL_METRICS[3:] and not match[2]):
+    match = re.fullmatch(r"(ndcg|mrr|map)(?:@([1-9]\d*))?|(recall|precision)@([1-9]\d*)", name)
+    if not match:
         known = "ndcg@k, mrr@k, map, map@k, recall@k or precision@k"
         raise InputError(f"measure {name!r} is not a retrieval measure: choose {known}")
-    return match[1], int(match[2]) if match[2] else None
+    kind, k = match[1] or match[3], match[2] or match[4]
+    return kind, int(k) if k else None
 
 
 def cutoff(name: str) -> int:
@@ -119,50 +107,45 @@ def retrieval_metric(name: str, ranks: np.ndarray, judgments: Judgments) -> np.n
     (kind, k), j = parse_metric(name), judgments
     if ranks.shape[-1] != len(j.query):
         raise InputError(f"{ranks.shape[-1]} ranks for {len(j.query)} judged pairs: give one rank a pair")
-    last = k or np.inf
-    inside, relevant = ranks <= last, np.maximum(j.n_relevant, 1)
+    present, starts, counts = np.unique(j.query, return_index=True, return_counts=True)
+    place = np.arange(len(j.query)) - np.repeat(starts, counts) + 1  # the number of each pair within its query, (P,)
+
+    def each_query(values: np.ndarray, reduce: np.ufunc = np.add) -> np.ndarray:
+        """(..., P) over each query's pairs: (..., n_queries), 0 where a query has none."""
+        out = np.zeros((*values.shape[:-1], j.n_queries))
+        out[..., present] = reduce.reduceat(values, starts, axis=-1)
+        return out
+
+    last, relevant = k or np.inf, np.maximum(each_query(np.ones(len(j.query))), 1)
+    inside = ranks <= last
     if kind == "ndcg":
         best = j.gain[np.lexsort((-j.gain, j.query))]
-        ideal = _reduce(np.add, np.where(j.place <= last, best / np.log2(j.place + 1.0), 0.0), j)
-        found = _reduce(np.add, np.where(inside, j.gain / np.log2(ranks + 1.0), 0.0), j)
+        ideal = each_query(np.where(place <= last, best / np.log2(place + 1.0), 0.0))
+        found = each_query(np.where(inside, j.gain / np.log2(ranks + 1.0), 0.0))
         return found / np.where(ideal > 0, ideal, 1.0)
     if kind == "mrr":
-        return _reduce(np.maximum, np.where(inside, 1.0 / ranks, 0.0), j)
+        return each_query(np.where(inside, 1.0 / ranks, 0.0), np.maximum)
     if kind == "map":
         # sorting (query, rank) keeps each query's pairs together and puts its relevant documents in ranked order
         span = int(ranks.max(initial=1)) + 1
         ordered = np.sort(ranks + j.query * span, axis=-1) - j.query * span
-        return _reduce(np.add, np.where(ordered <= last, j.place / ordered, 0.0), j) / (k or relevant)
-    return _reduce(np.add, inside.astype(np.float64), j) / (relevant if kind == "recall" else k)
-
-
-def _reduce(ufunc: np.ufunc, values: np.ndarray, j: Judgments) -> np.ndarray:
-    """Reduce (..., P) over each query's pairs to (..., n_queries); 0 where a query has none."""
-    present, starts = np.unique(j.query, return_index=True)
-    out = np.zeros((*values.shape[:-1], j.n_queries))
-    out[..., present] = ufunc.reduceat(values, starts, axis=-1)
-    return out
+        return each_query(np.where(ordered <= last, place / ordered, 0.0)) / (k or relevant)
+    return each_query(inside.astype(np.float64)) / (relevant if kind == "recall" else k)
 
 
 def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of every row of `scores` (..., N) with `gold` (N,), ties at their mean rank.
+    """Spearman's rank correlation of every row of `scores` (..., N) with `gold` (N,), ties at their mean rank, as a
+    mean over the items: (..., N), for a bootstrap that takes each item with its value.
 
-    0 where a row is constant. Raises InputError for fewer than two items or a constant `gold`.
+    A value is the correlation plus the item's influence on it (how much more of that item would move it): through its
+    own two ranks, and through the ranks that it gives to the others. 0 where a row is constant.
+    Raises InputError for fewer than two items or a constant `gold`.
 
-    >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).round(6).tolist()
+    >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).mean(-1).round(6).tolist()
     [1.0, -1.0, 0.0]
     """
     if len(gold) < 2 or np.ptp(gold) == 0:
         raise InputError("the gold scores do not differ: a rank correlation needs at least two unequal ones")
-    return spearman_items(scores, gold).mean(-1)
-
-
-def spearman_items(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """`spearman` as a mean over the items: (..., N), for a bootstrap that takes each item with its value.
-
-    A value is the correlation plus the item's influence on it (how much more of that item would move it): through its
-    own two ranks, and through the ranks that it gives to the others. 0 where a row is constant.
-    """
     a, b = rankdata(scores, axis=-1), rankdata(gold)
     a, b = a - a.mean(-1, keepdims=True), b - b.mean()
     norms = np.sqrt((a * a).mean(-1) * (b * b).mean())[..., None]

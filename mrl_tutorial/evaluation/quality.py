@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from mrl_tutorial.errors import InputError, with_changes
+from mrl_tutorial.errors import with_changes
 from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, check_finite, embed_task, meant, task_inputs
 from mrl_tutorial.evaluation.measures import GridConfig, Measure, Tables, Vectors, check_metrics, choose_measure
 from mrl_tutorial.evaluation.ranks import one_thread
@@ -41,10 +41,9 @@ def evaluate_grid(
     accuracy and 1nn. Default: ndcg@10, recall@10 for vectors, spearman, accuracy.
     config, changes: a `GridConfig`, and its settings by name, as in `evaluate_grid(task, encoder, dims="all")`.
     embeddings: what `embed_task` gives for this split, in place of `encoder`; row 0 is layer 1.
-    progress: called as progress(done, total, label) after each encoded batch and each scored layer.
     Vectors without judgments: the 10 nearest documents at the last layer and full width count as relevant.
-    Raises InputError before any encoding for an unknown setting, metric, split or cell, and for nothing to judge; then
-    for embeddings that are missing, of the wrong shape, or not finite.
+    Raises InputError, before any encoding, for an unknown setting, metric, split or cell, nothing to judge, and
+    embeddings that are missing or of the wrong shape; and for numbers that are not finite.
 
     >>> from mrl_tutorial.tasks.load import load_task
     >>> grid = evaluate_grid(load_task("digits"), metric="1nn", dims=[8, 64])
@@ -59,18 +58,19 @@ def evaluate_grid(
     names = check_metrics(task.kind, metric)
     sizes = {part: _count(items) for part, items in task_inputs(task, config.split).items()}
     given = None if embeddings is None else check_embeddings(embeddings, sizes)
-    n_layers, width = _shape(task, config.split, encoder, given)
-    layers, dims = check_cells(config.layers, config.dims, n_layers, width)
+    if given is None and (encoder is None or task.kind == "vectors"):
+        given = embed_task(task, None, config.split)
+    shape = (encoder.n_layers, encoder.width) if given is None else next(iter(given.values())).shape[::2]
+    layers, dims = check_cells(config.layers, config.dims, *shape)
     config = replace(config, layers=layers, dims=dims)
     measure = choose_measure(task, names, dims, config)
-    uses_last = config.fixed_document or task.kind == "vectors"
-    needed = sorted({*layers, n_layers}) if uses_last else list(layers)
+    needed = sorted({*layers, shape[0]} if config.fixed_document or task.kind == "vectors" else layers)
     seconds, began = {"encode": 0.0}, time.perf_counter()
 
     def compute() -> Tables:
         parts, rows = given, [layer - 1 for layer in needed]
         if parts is None:
-            some = needed if len(needed) < n_layers else None
+            some = needed if len(needed) < shape[0] else None
             found = embed_task(task, encoder, config.split, config.precision, layers=some, progress=progress)
             parts, rows = check_embeddings(found, sizes), list(range(len(needed)))
         by_layer = {layer: {part: x[row] for part, x in parts.items()} for layer, row in zip(needed, rows, strict=True)}
@@ -78,14 +78,19 @@ def evaluate_grid(
         seconds["encode"] = time.perf_counter() - began
         return _fill(by_layer, layers, measure, config.fixed_document, progress)
 
-    cached = _key(task, encoder, given, names, needed, config) if config.cache else None
-    tables = compute() if cached is None else remembered("grids", cached, compute)
+    if config.cache:
+        source = None if embeddings is None else given
+        tables = remembered("grids", _key(task, encoder, source, names, needed, config), compute)
+    else:
+        tables = compute()
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
-    about, grids = _about(task, encoder, config), {}
-    for name in names:
-        items = tables[name] if tables[name].ndim == 3 else None
-        values = tables[name].astype(np.float64) if items is None else items.mean(-1, dtype=np.float64)
+    prompts = dict(getattr(encoder, "prompts", {}))
+    about = what_is_scored(task, config.split, config.max_queries)
+    about |= {"similarity": "cosine" if config.cosine else "dot"} | ({"prompts": prompts} if prompts else {})
+    grids = {}
+    for name, items in tables.items():
+        values = items.mean(-1, dtype=np.float64)
         grids[name] = Grid(task.name, model, name, config.split, layers, dims, values, items, seconds, about)
     return grids[names[0]] if metric is None or isinstance(metric, str) else grids
 
@@ -104,19 +109,13 @@ def what_is_scored(task: Any, split: str, most: int | None = None) -> dict[str, 
     >>> what_is_scored(load_task("pydocs"), "dev")
     {'items': 586, 'documents': 6306, 'dropped': 0, 'split_from': 'as given'}
     """
-    inputs = {part: _count(items) for part, items in task_inputs(task, split).items()}
-    items = next(inputs[part] for part in ("queries", "first", "test") if part in inputs)
+    counts = {part: _count(items) for part, items in task_inputs(task, split).items()}
+    items = next(counts[part] for part in ("queries", "first", "test") if part in counts)
     found: dict[str, Any] = {"items": items if most is None else min(items, most)}
-    if "documents" in inputs:
-        dropped = len(task.splits[split]) - items if task.kind == "retrieval" else 0
-        found |= {"documents": inputs["documents"], "dropped": dropped}
+    if "documents" in counts:
+        found["documents"] = counts["documents"]
+        found["dropped"] = len(task.splits[split]) - items if task.kind == "retrieval" else 0
     return found | {"split_from": getattr(task, "cuts", {}).get(split, "as given")}
-
-
-def _about(task: Any, encoder: Any, config: GridConfig) -> dict[str, Any]:
-    about = what_is_scored(task, config.split, config.max_queries)
-    prompts = dict(getattr(encoder, "prompts", {}))
-    return about | {"similarity": "cosine" if config.cosine else "dot"} | ({"prompts": prompts} if prompts else {})
 
 
 def _count(items: Any) -> int:
@@ -140,29 +139,15 @@ def _fill(
     by_layer: Mapping[int, Vectors], layers: Sequence[int], measure: Measure, fixed_document: bool,
     progress: Progress | None,
 ) -> Tables:  # fmt: skip
-    """The measures of every chosen layer: metric -> (len(layers), M, items) or (len(layers), M)."""
-    last = by_layer[max(by_layer)]
-    tables: Tables = {}
+    """The measures of every chosen layer: metric -> (len(layers), M, items) float32."""
+    last, measured = by_layer[max(by_layer)], []
     for i, layer in enumerate(layers):
         here = {**by_layer[layer], "documents": last["documents"]} if fixed_document else by_layer[layer]
         with one_thread():
-            measured = measure(here, last)
-        for name, table in measured.items():
-            tables.setdefault(name, np.empty((len(layers), *table.shape), dtype=np.float32))[i] = table
+            measured.append({name: table.astype(np.float32) for name, table in measure(here, last).items()})
         if progress is not None:
             progress(i + 1, len(layers), "scoring")
-    return tables
-
-
-def _shape(task: Any, split: str, encoder: Any, given: Mapping[str, np.ndarray] | None) -> tuple[int, int]:
-    """Layers and width of what will be measured."""
-    inputs = task_inputs(task, split) if given is None else given
-    array = next((x for x in inputs.values() if isinstance(x, np.ndarray)), None)
-    if array is not None and (encoder is None or given is not None or task.kind == "vectors"):
-        return (array.shape[0] if array.ndim == 3 else 1), array.shape[-1]
-    if encoder is None:
-        raise InputError(f"task {task.name!r} holds texts: give an encoder, or its embeddings")
-    return encoder.n_layers, encoder.width
+    return {name: np.stack([tables[name] for tables in measured]) for name in measured[0]}
 
 
 def _key(

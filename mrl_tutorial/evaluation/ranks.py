@@ -6,7 +6,7 @@ score, so nothing has to be sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,24 +16,18 @@ from torch import Tensor
 
 from mrl_tutorial.evaluation.metrics import Judgments
 from mrl_tutorial.prefixes import iter_scores
+from mrl_tutorial.topk import on_threads
 
 BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
 SORT_THRESHOLD = 50  # relevant documents per query from which one sort is cheaper than counting for each
-
-ScoresByDim = Iterator[tuple[int, Tensor]]  # (dimension, scores (B, N)), as `iter_scores` yields them
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """PyTorch, NumPy and scikit-learn on one thread inside the block: scoring is thousands of short operations, which
     threads that wait for each other make ten times slower while anything else runs on the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with on_threads(1), threadpool_limits(1):
+        yield
 
 
 def relevant_ranks(
@@ -49,68 +43,53 @@ def relevant_ranks(
     >>> relevant_ranks(np.array([[1.0, 2.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]]), [1, 2], judged).tolist()
     [[2], [1]]
     """
-    j = judgments
-    documents = documents[j.order]
+    j, documents = judgments, documents[judgments.order]
     ranks = np.empty((len(dims), len(j.query)), dtype=np.int32)
     if len(j.query) > SORT_THRESHOLD * len(np.unique(j.query)):
-        for rows, by_dim in score_blocks(queries, documents, dims, cosine=cosine):
+        for rows, m, scores in score_blocks(queries, documents, dims, cosine=cosine):
             pairs = slice(*np.searchsorted(j.query, [rows.start, rows.stop]))
-            for m, (_, scores) in enumerate(by_dim):
-                ranks[m, pairs] = rank_all(scores).numpy()[j.query[pairs] - rows.start, j.column[pairs]]
+            # a stable sort: of equal scores the smaller column, which has the larger id, ranks first
+            every = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1).numpy() + 1
+            ranks[m, pairs] = every[j.query[pairs] - rows.start, j.column[pairs]]
         return ranks
-    # a row for each pair, not for each query, sorted by column: what RankCounter is fast at
+    # a row for each pair, not for each query, sorted by column: what counting is fast at
     order = np.argsort(j.column, kind="stable")
     columns = torch.from_numpy(j.column[order])
-    for rows, by_dim in score_blocks(queries[j.query[order]], documents, dims, cosine=cosine):
-        count = RankCounter(columns[rows], len(documents))
-        for m, (_, scores) in enumerate(by_dim):
-            ranks[m, order[rows]] = count(scores).numpy()
+    for rows, m, scores in score_blocks(queries[j.query[order]], documents, dims, cosine=cosine):
+        if m == 0:
+            count = rank_counter(columns[rows], len(documents))
+        ranks[m, order[rows]] = count(scores).numpy()
     return ranks
 
 
-def rank_all(scores: Tensor) -> Tensor:
-    """Rank (B, N), from 1, of every document in each row of scores (B, N), by one stable sort: for queries with very
-    many relevant documents. Columns are ordered by document id, largest first; of equal scores the smaller column ranks
-    first, as in trec_eval."""
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    ranks = torch.empty_like(order)
-    return ranks.scatter_(1, order, torch.arange(1, scores.shape[1] + 1).expand_as(order).contiguous())
+def rank_counter(columns: Tensor, n_documents: int) -> Callable[[Tensor], Tensor]:
+    """A function of scores (P, N) float32 that gives the rank (P,), from 1, of one document in each row: the one in
+    `columns` (P,) int64. Of equal scores the smaller column ranks first.
 
-
-class RankCounter:
-    """The same rank, of one document in each row only, by counting; for one score matrix after another.
-
-    columns: (P,) int64, the document's column in each row. Fast where they increase: left of all of them a tie ranks
-    better, right of all of them it ranks worse, and only between them must the two be told apart.
+    Left of all `columns` a tie ranks better, right of all it ranks worse, and only between them must the two be told
+    apart: fast where they are close to each other.
     """
+    columns = columns[:, None]
+    low, high = int(columns.min()), int(columns.max()) + 1
+    left = (torch.arange(low, high) < columns).float()  # (P, high - low)
+    # float masks, because a comparison that writes its operands' own type is several times faster than one to bool
+    better, tied = torch.empty(len(columns), n_documents), torch.empty_like(left)
 
-    def __init__(self, columns: Tensor, n_documents: int):
-        self.columns = columns[:, None]
-        self.low, self.high = int(columns.min()), int(columns.max()) + 1
-        self.left = (torch.arange(self.low, self.high) < self.columns).float()  # (P, high - low)
-        # a float mask, because a comparison that writes its operands' own type is several times faster than one to bool
-        self.better = torch.empty(len(columns), n_documents)
-        self.tied = torch.empty_like(self.left)
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        """scores (P, N) float32 -> ranks (P,) int64, from 1."""
-        low, high, better = self.low, self.high, self.better
-        own = scores.gather(1, self.columns)  # (P, 1)
+    def count(scores: Tensor) -> Tensor:
+        own = scores.gather(1, columns)  # (P, 1)
         torch.ge(scores[:, :low], own, out=better[:, :low])
         torch.gt(scores[:, low:], own, out=better[:, low:])
-        torch.eq(scores[:, low:high], own, out=self.tied)
-        better[:, low:high].addcmul_(self.tied, self.left)
-        # sums of ones are exact in float32 up to 2^24
-        ranks = torch.ones(len(better), dtype=torch.int64)
-        for part in better.split(2**24, dim=1):
-            ranks += part.sum(1).long()
-        return ranks
+        torch.eq(scores[:, low:high], own, out=tied)
+        better[:, low:high].addcmul_(tied, left)
+        return better.sum(1).long() + 1  # a sum of ones is exact in float32 up to 2^24
+
+    return count
 
 
 def score_blocks(
     queries: np.ndarray, documents: np.ndarray, dims: Sequence[int], *, cosine: bool
-) -> Iterator[tuple[slice, ScoresByDim]]:
-    """Yield (rows of queries, `iter_scores` of those rows with all documents), about BLOCK scores at a time.
+) -> Iterator[tuple[slice, int, Tensor]]:
+    """Yield (rows of queries, place in dims, the scores of those rows with all documents), about BLOCK at a time.
 
     queries (B, D), documents (N, D) of one layer. The scores (rows, N) are a buffer that the next dimension overwrites.
     """
@@ -122,25 +101,14 @@ def score_blocks(
         # Cosines do not change with a vector's length; with a first coordinate of +1 or -1 they are exact.
         first = columns[0].abs()
         columns /= torch.where(first > 1e-6 * torch.from_numpy(documents).norm(dim=1), first, 1)
-    twins, firsts = repeats(documents)
-    size = max(1, BLOCK // columns.shape[1])
+    seen: dict[bytes, int] = {}
+    firsts = np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(documents)])
+    twins = np.flatnonzero(firsts != np.arange(len(documents)))  # rows that repeat an earlier one bit by bit
+    size = max(1, BLOCK // len(documents))
     for start in range(0, len(queries), size):
         rows = slice(start, start + size)
         part = torch.from_numpy(np.array(queries[rows], dtype=np.float32))
-        yield rows, _tied(iter_scores(part, columns.T, dims, cosine=cosine), twins, firsts)
-
-
-def repeats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of x (N, D) that repeat an earlier row bit by bit, and the first row that each of them repeats."""
-    seen: dict[bytes, int] = {}
-    firsts = np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(x)])
-    twins = np.flatnonzero(firsts != np.arange(len(x)))
-    return twins, firsts[twins]
-
-
-def _tied(by_dim: ScoresByDim, twins: np.ndarray, firsts: np.ndarray) -> ScoresByDim:
-    # a matrix product may round equal columns differently, at its tiles' edges: twins must tie exactly
-    for d, scores in by_dim:
-        if len(twins):
-            scores[:, twins] = scores[:, firsts]
-        yield d, scores
+        for m, (_, scores) in enumerate(iter_scores(part, columns.T, dims, cosine)):
+            if len(twins):  # a matrix product may round equal columns differently, at its tiles' edges
+                scores[:, twins] = scores[:, firsts[twins]]
+            yield rows, m, scores

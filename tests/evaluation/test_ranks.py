@@ -9,16 +9,6 @@ import torch
 from mrl_tutorial.evaluation import ranks
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_repeats_are_rows_equal_bit_by_bit(width):
-    x = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
-    x[[7, 30]], x[20] = x[3], x[11]
-    if width == 3:
-        x[40, :2] = x[3, :2]  # shares two coordinates, not the third
-    rows, firsts = ranks.repeats(x)
-    assert dict(zip(rows, firsts, strict=True)) == {7: 3, 30: 3, 20: 11}
-
-
 def test_the_number_of_threads_is_left_as_it_was():
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError), ranks.one_thread():
@@ -34,11 +24,10 @@ def test_blocks_cover_every_query_and_dimension_with_exact_ties_of_repeats(monke
     for block in (1, 100, 10**6):
         monkeypatch.setattr(ranks, "BLOCK", block)
         seen = np.zeros((23, 6))
-        for rows, by_dim in ranks.score_blocks(queries, documents, range(1, 7), cosine=True):
-            for d, scores in by_dim:
-                seen[rows, d - 1] += 1
-                q, x = queries[rows, :d].astype(np.float64), documents[:, :d].astype(np.float64)
-                expected = q @ x.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(x, axis=1)
-                np.testing.assert_allclose(scores.numpy(), expected, atol=2e-6)
-                assert torch.equal(scores[:, 9], scores[:, 2]) and torch.equal(scores[:, 30], scores[:, 2])
+        for rows, m, scores in ranks.score_blocks(queries, documents, range(1, 7), cosine=True):
+            seen[rows, m] += 1
+            q, x = queries[rows, : m + 1].astype(np.float64), documents[:, : m + 1].astype(np.float64)
+            expected = q @ x.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(x, axis=1)
+            np.testing.assert_allclose(scores.numpy(), expected, atol=2e-6)
+            assert torch.equal(scores[:, 9], scores[:, 2]) and torch.equal(scores[:, 30], scores[:, 2])
         assert (seen == 1).all()
