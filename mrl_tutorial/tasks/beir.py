@@ -7,21 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.formats import (
-    SPLIT_NAMES,
-    Record,
-    dropped,
-    is_number,
-    read_lines,
-    read_records,
-    stem_and_suffix,
-    text_of,
-)
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, dropped, is_number, parts_of, read_lines, read_records, text_of
 from mrl_tutorial.tasks.task import SPLITS
 from mrl_tutorial.tasks.types import RetrievalTask
 
 Qrels = dict[str, dict[str, int]]
-JUDGMENT = "query-id, corpus-id and a whole-number score"
 # names that a judgment's values have in json lines
 NAMES = (
     ("query-id", "query_id", "qid", "query"),
@@ -41,7 +31,7 @@ def read_beir(
     queries = _read_texts(query_files, "query", warnings)
     judged: dict[str, Qrels] = {split: {} for split in SPLITS}
     for path in qrels_files:
-        last_word = re.split(r"[._-]", stem_and_suffix(path)[0].lower())[-1]  # qrels/train.tsv, qrels_train.tsv
+        last_word = re.split(r"[._-]", parts_of(path)[0].lower())[-1]  # qrels/train.tsv, qrels_train.tsv
         judged[SPLIT_NAMES.get(last_word, "test")] |= _read_qrels(path, corpus, queries, warnings)
     qrels: Qrels = {}
     for split in reversed(SPLITS):
@@ -54,21 +44,17 @@ def read_beir(
 
 
 def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[str, str]:
-    """Id -> title and text of each record. Those without text, and repeated ones, are dropped and counted."""
+    """Id -> title and text of each record. Empty and repeated ones are dropped and counted."""
     texts: dict[str, str] = {}
     places: dict[str, str] = {}
     repeated: list[str] = []
     for path in paths:
         for number, row in read_records(path):
             here, place = f"{path}:{number}", f"line {number} of {path.name}"
-            if "_id" not in row:
-                raise InputError(f'{here}: not a json object with "_id" and "text"; correct or remove the line')
             name = text_of(row, "_id", here)
             text = " ".join(text_of(row, part, here).strip() for part in ("title", "text")).strip()
-            if not name:
-                raise InputError(f'{here}: {what} without "_id"; give each its own id')
-            if "text" not in row and "title" not in row:
-                raise InputError(f'{here}: {what} {name!r} has no "text"; add it or remove the line')
+            if not name or not row.keys() & {"title", "text"}:
+                raise InputError(f'{here}: not a {what} with "_id" and "text"; correct or remove the line')
             if texts.setdefault(name, text) != text:
                 raise InputError(f"{here}: {what} id {name!r} is also on {places[name]}; give each its own id")
             if name in places:
@@ -83,53 +69,53 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
 
 
 def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], warnings: list[str]) -> Qrels:
-    """Query id -> document id -> grade. Judgments of unknown ids are dropped and counted; where most ids are unknown,
-    that raises InputError."""
+    """Query id -> document id -> grade. Judgments of unknown ids are dropped and counted, unless they are most."""
     qrels: Qrels = {}
     unknown: list[str] = []
     lost: dict[str, None] = {}
-    total = 0
-    for place, query, document, grade in _judgments(path, queries):
-        total += 1
+    judgments = list(_judgments(path, queries))
+    for place, query, document, grade in judgments:
         if query not in queries or document not in corpus:
             unknown.append(f"line {place}: " + (f"document {document!r}" if query in queries else f"query {query!r}"))
             lost[query] = None
         elif qrels.setdefault(query, {}).setdefault(document, grade) != grade:
             problem = f"query {query!r} and document {document!r} are judged twice, differently"
             raise InputError(f"{path}:{place}: {problem}; keep one")
-    if not total:
+    if not judgments:
         raise InputError(f"{path}: holds no judgments; give query-id, corpus-id, score, separated by tabs")
-    if 2 * len(unknown) > total:
-        problem = f"{len(unknown)} of {total} judgments name ids that corpus and queries do not have ({unknown[0]})"
+    if 2 * len(unknown) > len(judgments):
+        problem = (
+            f"{len(unknown)} of {len(judgments)} judgments name ids that corpus and queries do not have ({unknown[0]})"
+        )
         raise InputError(f"{path}: {problem}; are the three files of one data set?")
     warnings += dropped(path, unknown, "judgment of unknown ids", "judgments of unknown ids")
-    if gone := [query for query in lost if query in queries and query not in qrels]:
-        said = ("query is", "its judgments name") if len(gone) == 1 else ("queries are", "their judgments name")
-        warnings.append(f"{len(gone)} {said[0]} left out (first: {gone[0]!r}): {said[1]} unknown documents alone")
+    gone = [repr(query) for query in lost if query in queries and query not in qrels]
+    why = "whose judgments name unknown documents alone"
+    warnings += dropped(path, gone, f"query {why}", f"queries {why}")
     return qrels
 
 
 def _judgments(path: Path, queries: Collection[str]) -> Iterator[tuple[int, str, str, int]]:
     """(line, query id, document id, grade) of a file of judgments: tsv, trec_eval's, or json lines."""
-    rows: Iterator[tuple[int, list[str]]]
-    if stem_and_suffix(path)[1] == ".jsonl":
-        rows = ((number, _values(row, f"{path}:{number}")) for number, row in read_records(path))
-    else:
-        rows = ((number, line.split("\t") if "\t" in line else line.split()) for number, line in read_lines(path))
-    for number, given in rows:
-        fields = [field.strip() for field in given]
+    in_json = parts_of(path)[1] == ".jsonl"
+    for number, given in _named(path) if in_json else read_lines(path):
+        fields = given.split("\t" if "\t" in given else None) if isinstance(given, str) else given
+        fields = [field.strip() for field in fields]
         header = number == 1 and len(fields) in (3, 4) and not is_number(fields[-1]) and fields[0] not in queries
-        if header or not any(fields):
+        if not any(fields) or (header and not in_json):
             continue
         if len(fields) == 4:
             del fields[1]  # trec_eval's layout: query, iteration, document, grade
         if len(fields) != 3 or not is_number(fields[2]) or not float(fields[2]).is_integer():
-            raise InputError(f"{path}:{number}: {' '.join(given)[:60]!r} is not {JUDGMENT}; correct the line")
+            problem = f"{' '.join(fields)[:60]!r} is not query-id, corpus-id and a whole-number score"
+            raise InputError(f"{path}:{number}: {problem}; correct the line")
         yield number, fields[0], fields[1], int(float(fields[2]))
 
 
-def _values(row: Record, place: str) -> list[str]:
-    """The three values of a judgment as a json object."""
-    if not all(row.keys() & names for names in map(set, NAMES)):
-        raise InputError(f"{place}: names {', '.join(row)}; name the values query-id, corpus-id, score")
-    return [text_of(row, next(name for name in names if name in row), place) for names in NAMES]
+def _named(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, values of a judgment) of a file of json objects."""
+    for number, row in read_records(path):
+        found = [next((name for name in names if name in row), "") for names in NAMES]
+        if "" in found:
+            raise InputError(f"{path}:{number}: names {', '.join(row)}; name the values query-id, corpus-id, score")
+        yield number, [text_of(row, name, f"{path}:{number}") for name in found]

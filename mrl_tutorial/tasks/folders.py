@@ -10,7 +10,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.beir import read_beir
-from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, read_lines, stem_and_suffix
+from mrl_tutorial.tasks.formats import SPLIT_NAMES, TABLES, parts_of, read_lines
 from mrl_tutorial.tasks.tables import Columns, Table, read_table, table_in_memory, table_of
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, VectorsTask
@@ -21,14 +21,14 @@ def task_from_path(
 ) -> Task:
     """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs;
     columns: as for `tables.named`. Raises InputError naming file, line and remedy."""
-    suffix = stem_and_suffix(path)[1]
+    suffix = parts_of(path)[1]
     corpus, queries = (_packed(path / f"{part}.jsonl") for part in ("corpus", "queries"))
     retrieval = corpus.exists() or queries.exists()
     if columns and (retrieval or suffix == ".npy"):
         raise InputError(f"{path}: holds no table: leave columns out")
     if retrieval:
         files = [file for pattern in ("qrels/*", "qrels*") for file in sorted(path.glob(pattern)) if file.is_file()]
-        qrels = [file for file in files if stem_and_suffix(file)[1] in (".tsv", ".jsonl")]
+        qrels = [file for file in files if parts_of(file)[1] in (".tsv", ".jsonl")]
         if not qrels:
             raise InputError(f"{path}: no qrels/*.tsv; give query-id, corpus-id, score, e.g. in qrels/test.tsv")
         return read_beir([corpus], [queries], qrels, name, origin)
@@ -51,7 +51,7 @@ def _task_of_folder(path: Path, name: str, origin: str, limit: int | None, colum
     """The task of the tables in a folder that are named for their splits."""
     found: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
-        stem, suffix = stem_and_suffix(file)
+        stem, suffix = parts_of(file)
         if suffix in TABLES and not file.name.startswith("."):  # what others hide, or have not yet finished
             found.setdefault(SPLIT_NAMES.get(stem.lower().removeprefix("sts-"), ""), []).append(file)
     unread = [f"{file.name} is not read: name it after its split (train, dev, test)" for file in found.pop("", [])]

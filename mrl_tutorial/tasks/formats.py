@@ -30,7 +30,7 @@ Reshape = Callable[[Record], Record | None]
 Row = tuple[int, list[str]]
 
 
-def stem_and_suffix(path: Path) -> tuple[str, str]:
+def parts_of(path: Path) -> tuple[str, str]:
     """The name and the kind of file that it says: ("a", ".csv") for a.csv and for a.CSV.gz."""
     named = Path(path.stem) if path.suffix.lower() == ".gz" else path
     return named.stem, named.suffix.lower()
@@ -54,7 +54,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     """(line or row, object) of a `.jsonl`, `.json` (a list of objects) or `.parquet` file. A line that is a bare list
     stands for {"set": the list}. Raises InputError for what is none of these."""
     found: Iterable[tuple[int, Any]]
-    suffix = stem_and_suffix(path)[1]
+    suffix = parts_of(path)[1]
     if suffix == ".jsonl":
         found = ((number, _parsed(path, number, line)) for number, line in read_lines(path) if line.strip())
     else:
@@ -128,7 +128,7 @@ def rows_of_text(path: Path, fit: Callable[[list[str]], int]) -> list[Row]:
     text = "\n".join(line for _, line in read_lines(path))
     if "\0" in text:
         raise InputError(f"{path}: holds zero bytes, so it is not a text file; export it as UTF-8 csv")
-    own = "\t" if stem_and_suffix(path)[1] == ".tsv" else ","
+    own = "\t" if parts_of(path)[1] == ".tsv" else ","
     first = text.lstrip("\n").partition("\n")[0][:10_000]
     signs = dict.fromkeys([own, *",;\t|", *(sign for sign in first if not sign.isalnum() and sign not in " _-.\"'#\r")])
     # max takes the first of equals

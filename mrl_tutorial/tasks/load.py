@@ -10,23 +10,21 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import hub, pydocs
 from mrl_tutorial.tasks.folders import task_from_memory, task_from_path
-from mrl_tutorial.tasks.formats import stem_and_suffix
+from mrl_tutorial.tasks.formats import parts_of
 from mrl_tutorial.tasks.tables import Columns
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.tasks.types import ClassificationTask
 
 
-@dataclass(frozen=True)
-class TaskInfo:
+class TaskInfo(NamedTuple):
     """One line of the list of tasks; `available` means without a network."""
 
     name: str
@@ -37,13 +35,11 @@ class TaskInfo:
 
 
 # name -> (kind, size)
-EMBEDDED = {
+NAMED = {
     "pydocs": ("retrieval", "6,306 documents and queries"),
     "pydocs:package": ("classification", "6,306 texts, 15 classes"),
     "pydocs:module": ("classification", "6,306 texts, 89 classes"),
     "digits": ("classification", "1,797 images, 10 classes, 5 folds"),
-}
-NAMED = EMBEDDED | {
     "scifact": ("retrieval", "5,183 documents, 300 test queries"),
     "cranfield": ("retrieval", "1,400 documents, 225 queries"),
     "nfcorpus": ("retrieval", "3,633 documents, 323 test queries"),
@@ -66,11 +62,10 @@ def tasks() -> list[TaskInfo]:
     """
     found = []
     for name, (kind, size) in NAMED.items():
-        folder, embedded = _data_folder(name), name in EMBEDDED
-        origin = str(folder) if folder else hub.describe(name)
-        if embedded:
-            origin = f"comes with {'scikit-learn' if name == 'digits' else 'the course'}"
-        found.append(TaskInfo(name, kind, size, origin, bool(embedded or folder or hub.cached(name))))
+        folder = _data_folder(name)
+        package = {"pydocs": "comes with the course", "digits": "comes with scikit-learn"}.get(name.split(":")[0])
+        origin = package or str(folder or hub.describe(name))
+        found.append(TaskInfo(name, kind, size, origin, bool(package or folder or hub.cached(name))))
     return found
 
 
@@ -103,27 +98,22 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
         raise InputError(f"the columns of {name} are known: leave columns out")
     if name == "pydocs":
         return pydocs.load_retrieval()
-    if name.startswith("pydocs:") and name in EMBEDDED:
+    if name in ("pydocs:package", "pydocs:module"):
         return pydocs.load_classification(name.split(":")[1])
     if name == "digits":
-        return _digits()
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        return ClassificationTask.in_folds(name, "scikit-learn", (images / 16).astype(np.float32), labels)
     if name in NAMED:
-        if folder := _data_folder(name):
-            return task_from_path(folder, name, str(folder), limit)
-        return hub.task_from_hub(name, limit)
+        folder = _data_folder(name)
+        return task_from_path(folder, name, str(folder), limit) if folder else hub.task_from_hub(name, limit)
     path = Path(name).expanduser()
     if path.exists():
-        called = path.resolve().name if path.is_dir() else stem_and_suffix(path)[0]
+        called = path.resolve().name if path.is_dir() else parts_of(path)[0]
         return task_from_path(path, called, str(path), limit, columns)
     close = difflib.get_close_matches(name, NAMED, 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         meant = f"of the hub's sets, give load_task(datasets.load_dataset({name!r}, revision=...)); "
     raise InputError(f"no task or path {name!r}; {meant}tasks: {', '.join(NAMED)}")
-
-
-def _digits() -> ClassificationTask:
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    return ClassificationTask.in_folds("digits", "scikit-learn", (images / 16).astype(np.float32), labels)

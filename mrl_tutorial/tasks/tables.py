@@ -8,18 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.formats import (
-    Record,
-    Reshape,
-    Row,
-    dropped,
-    is_number,
-    read_records,
-    records_of,
-    rows_of_records,
-    rows_of_text,
-    stem_and_suffix,
-)
+from mrl_tutorial.tasks import formats
 
 FIRST = {"anchor", "query", "question", "sentence1", "text1", "premise"}
 SECOND = {"positive", "pos", "document", "answer", "sentence2", "text2", "passage"}
@@ -42,7 +31,7 @@ class Table:
     warnings: list[str]
 
 
-def instructed(record: Record, keep: bool = True) -> Record:
+def instructed(record: formats.Record, keep: bool = True) -> formats.Record:
     """A row of MEDI, {"query": ["instruction", "text"], "pos": …, "neg": …} with one or a list of such, as texts that
     begin with their instruction (keep=False: without it); of a list the first. Any other record as it is.
 
@@ -51,7 +40,7 @@ def instructed(record: Record, keep: bool = True) -> Record:
     """
     if not (isinstance(record.get("query"), list) and isinstance(record.get("pos"), list)):
         return record
-    found: Record = {name: record[name] for name in ("query", "pos", "neg") if name in record}
+    found: formats.Record = {name: record[name] for name in ("query", "pos", "neg") if name in record}
     for name, value in found.items():
         while isinstance(value, list) and value and isinstance(value[0], list):
             value = value[0]
@@ -60,32 +49,33 @@ def instructed(record: Record, keep: bool = True) -> Record:
     return found
 
 
-def read_table(path: Path, reshape: Reshape = instructed, columns: Columns | None = None) -> Table:
-    """A file of `formats.TABLES`; its header (or its objects' names) says what the rows are, and a csv or tsv of two
-    columns without a known header holds pairs. Raises InputError naming file and line.
+def read_table(path: Path, reshape: formats.Reshape = instructed, columns: Columns | None = None) -> Table:
+    """A file of `formats.TABLES`; its header (or its objects' names) says what the rows are. Raises InputError naming
+    file and line.
 
     reshape: gives what to read instead of each object, or None to skip it. columns: see `named`.
     """
-    if stem_and_suffix(path)[1] in (".csv", ".tsv"):
+    if formats.parts_of(path)[1] not in (".csv", ".tsv"):
+        objects = ((number, reshape(record)) for number, record in formats.read_records(path))
+        return table_of(path, formats.rows_of_records(objects, str(path)), columns)
 
-        def fit(fields: list[str]) -> int:
-            """How well these fit as a header: whether it is known, or how many of the columns asked for it names."""
-            wanted = {_plain(name) for name in asked(columns)} if columns else set()
-            return len(wanted & {_plain(name) for name in fields}) if columns else bool(of_header(fields)[0])
+    def fit(fields: list[str]) -> int:
+        """How well these fit as a header: whether it is known, or how many of the columns asked for it names."""
+        if not columns:
+            return bool(of_header(fields)[0])
+        return len({_plain(name) for name in asked(columns)} & {_plain(name) for name in fields})
 
-        return table_of(path, rows_of_text(path, fit), columns, headless=True)
-    return table_of(path, rows_of_records(((n, reshape(item)) for n, item in read_records(path)), str(path)), columns)
+    return table_of(path, formats.rows_of_text(path, fit), columns)
 
 
 def table_in_memory(data: Any, place: str, columns: Columns | None = None) -> Table:
     """As `read_table`, for data of a form that `formats.records_of` takes; columns: the names of values without."""
-    records = [instructed(record) for record in records_of(data, place, asked(columns) if columns else None)]
-    return table_of(Path(place), rows_of_records(enumerate(records, start=1), place), columns)
+    records = [instructed(record) for record in formats.records_of(data, place, asked(columns) if columns else None)]
+    return table_of(Path(place), formats.rows_of_records(enumerate(records, start=1), place), columns)
 
 
-def table_of(path: Path, body: list[Row], columns: Columns | None = None, headless: bool = False) -> Table:
-    """The table of (line, fields), the header first; path: how messages name it; headless: two columns may have none.
-    Raises InputError naming the line."""
+def table_of(path: Path, body: list[formats.Row], columns: Columns | None = None) -> Table:
+    """The table of (line, fields), the header first; path: how messages name it. Raises InputError naming the line."""
     if not body:
         raise InputError(f"{path}: is empty; give a header and rows")
     header = body[0][1]
@@ -93,9 +83,6 @@ def table_of(path: Path, body: list[Row], columns: Columns | None = None, headle
     found: list[tuple[Any, ...]] = []
     empty: list[str] = []
     kind, places = named(path, body, columns, warnings) if columns else of_header(header)
-    if not kind and headless and len(header) == 2:
-        kind, places, body = "pairs", [0, 1], [body[0], *body]
-        warnings.append(f"{path.name}: no known header, so the first line is data; read as anchor,positive")
     if not kind:
         raise InputError(
             f"{path}:1: columns {', '.join(header[:6]).lower()} are not known; separate by commas and name them "
@@ -112,7 +99,7 @@ def table_of(path: Path, body: list[Row], columns: Columns | None = None, headle
         values = [fields[place].strip() for place in places]
         if graded:
             values[2] = TRUTH.get(values[2].lower(), values[2])
-            if not is_number(values[2]):
+            if not formats.is_number(values[2]):
                 what = ("score", "correct the line") if kind == "sts" else ("label", "give 1 (a pair), 0 or a score")
                 raise InputError(f"{path}:{number}: {what[0]} {values[2]!r} is not a number; {what[1]}")
         if "" in (values[:2] if kind == "pairs" else values):
@@ -121,7 +108,7 @@ def table_of(path: Path, body: list[Row], columns: Columns | None = None, headle
             found.append((*values[:2], float(values[2])))
         else:
             found.append(tuple(value for value in values if value))
-    warnings += dropped(path, empty, "row with an empty field", "rows with an empty field")
+    warnings += formats.dropped(path, empty, "row with an empty field", "rows with an empty field")
     if not found:
         raise InputError(f"{path}: holds no complete row below its header; give some")
     return Table(kind, found, warnings)
@@ -149,7 +136,7 @@ def of_header(header: Sequence[str]) -> tuple[str, list[int]]:
     return "", []
 
 
-def named(path: Path, body: list[Row], columns: Columns, warnings: list[str]) -> tuple[str, list[int]]:
+def named(path: Path, body: list[formats.Row], columns: Columns, warnings: list[str]) -> tuple[str, list[int]]:
     """What the columns of these names hold, as `of_header`. columns: a mapping from names that are known to those of
     the file, {"text": "body", "label": "topic"}; or names alone: a text, one that belongs to it, and perhaps a score,
     where the third column holds numbers, or else negatives. Raises InputError for a name that is not there."""
@@ -166,7 +153,7 @@ def named(path: Path, body: list[Row], columns: Columns, warnings: list[str]) ->
     if len(places) < 2:
         raise InputError(f"{path}: one column is no task; name two texts that belong together, and perhaps a score")
     third = [fields[places[2]].strip() for _, fields in body[1:] if len(places) == 3 and len(fields) == len(header)]
-    if any(third) and all(is_number(value) for value in third if value):
+    if any(third) and all(formats.is_number(value) for value in third if value):
         return "sts", places
     negatives = f", {len(places) - 2} of negatives" if len(places) > 2 else ""
     warnings.append(f"{path.name}: {names[0]} and {names[1]} are read as texts that belong together{negatives}")

@@ -55,7 +55,7 @@ class RetrievalTask(Task):
         found = [(self.queries[q], self.corpus[d]) for q in self._split(split) for d in self.relevant(q)]
         if not found:
             raise InputError(f"{self.name} has no relevant pairs in {split!r}; use another split or task")
-        return [query for query, _ in found], [document for _, document in found]
+        return [pair[0] for pair in found], [pair[1] for pair in found]
 
     def smaller(self, documents: int) -> RetrievalTask:
         """About `documents` of the documents, evenly spaced, with the queries whose relevant ones are all kept."""
@@ -90,13 +90,13 @@ class PairsTask(Task):
 
     def with_splits(self, *wanted: str) -> PairsTask:
         """As for every task; its train split holds at most `limit` rows, those with the lowest hash."""
-        task = super().with_splits(*wanted) if wanted else self
+        task = super().with_splits(*wanted)
         rows = task.splits.get("train", [])
         if self.limit is None or len(rows) <= self.limit:
             return task
-        lowest = sorted(range(len(rows)), key=lambda row: files.key(rows[row]))[: self.limit]
+        lowest = sorted(sorted(range(len(rows)), key=lambda row: files.key(rows[row]))[: self.limit])
         said = f"train: {self.limit:,} of {len(rows):,} rows, by hash; limit=None takes all"
-        splits = {**task.splits, "train": take(rows, sorted(lowest))}
+        splits = {**task.splits, "train": take(rows, lowest)}
         return replace(task, splits=splits, warnings=[*task.warnings, said])
 
     def pairs(self, split: str = "train") -> tuple[list[str], list[str]]:
@@ -107,15 +107,14 @@ class PairsTask(Task):
     def as_retrieval(self, split: str = "test") -> RetrievalTask:
         """The split as retrieval: an anchor's positives are to be found among all positives and negatives."""
         rows = self._split(split)
-        corpus = {f"d{i}": text for i, text in enumerate(dict.fromkeys(text for row in rows for text in row[1:]))}
-        queries = {f"q{i}": text for i, text in enumerate(dict.fromkeys(row[0] for row in rows))}
-        id_of = {text: name for name, text in corpus.items()}
-        right: dict[str, dict[str, int]] = {text: {} for text in queries.values()}
+        documents = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for row in rows for text in row[1:]))}
+        queries = {text: f"q{i}" for i, text in enumerate(dict.fromkeys(row[0] for row in rows))}
+        qrels: dict[str, dict[str, int]] = {query: {} for query in queries.values()}
         for anchor, positive, *_ in rows:
-            right[anchor][id_of[positive]] = 1
-        qrels, cuts = dict(zip(queries, right.values(), strict=True)), self.with_splits(split).cuts
-        splits, said = {split: list(queries)}, self.warnings
-        return RetrievalTask(self.name, self.origin, corpus, queries, qrels, splits, warnings=said, cuts=cuts)
+            qrels[queries[anchor]][documents[positive]] = 1
+        corpus, texts = ({name: text for text, name in names.items()} for names in (documents, queries))
+        splits, cuts, said = {split: list(texts)}, self.with_splits(split).cuts, self.warnings
+        return RetrievalTask(self.name, self.origin, corpus, texts, qrels, splits, warnings=said, cuts=cuts)
 
 
 @dataclass(frozen=True)

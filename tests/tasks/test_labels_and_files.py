@@ -86,7 +86,7 @@ def test_queries_judged_0_alone_count_as_trec_eval_counts_them(tmp_path):
     assert set(found) == {"q0", "q1", "q2"} and found["q1"]["ndcg_cut_10"] == 0
     assert grid.about["items"] == 3
     np.testing.assert_allclose(grid.values, np.mean([score["ndcg_cut_10"] for score in found.values()]), atol=1e-6)
-    assert "1 query is left out (first: 'q3'): its judgments name unknown documents alone" in " ".join(task.warnings)
+    assert "1 query whose judgments name unknown documents alone (first: 'q3')" in " ".join(task.warnings)
 
 
 @pytest.mark.parametrize("place", ["qrels.jsonl", "qrels/test.jsonl"])

@@ -69,9 +69,9 @@ def test_equal_anchors_stay_in_one_split(tmp_path):
     assert len(where) == 50
 
 
-def test_two_columns_without_header_are_pairs(tmp_path):
-    task = load_task(write(tmp_path / "p.csv", "".join(f"first {i},second {i}\n" for i in range(100))))
-    assert sum(map(len, task.splits.values())) == 100 and "no known header" in task.warnings[0]
+def test_a_header_that_is_missing_is_said_and_not_guessed(tmp_path):
+    with pytest.raises(InputError, match=r"p\.csv:1: columns first 0, second 0 are not known.*say which is which"):
+        load_task(write(tmp_path / "p.csv", "".join(f"first {i},second {i}\n" for i in range(100))))
 
 
 def test_csv_of_labels_and_folder_of_csv(tmp_path):

@@ -82,9 +82,9 @@ def test_what_can_be_dropped_is_dropped_and_counted(tmp_path):
     ("change", "message"),
     [
         ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "b", "te\n'}, r"corpus\.jsonl:2: not a json object"),
-        ({"corpus": '{"id": "a", "text": "x"}\n'}, r"corpus\.jsonl:1: not a json object with \"_id\""),
-        ({"corpus": '["a"]\n'}, r"corpus\.jsonl:1: not a json object"),
-        ({"corpus": '{"_id": "a", "body": "x"}\n'}, r"corpus\.jsonl:1: document 'a' has no \"text\""),
+        ({"corpus": '{"id": "a", "text": "x"}\n'}, r"corpus\.jsonl:1: not a document with \"_id\""),
+        ({"corpus": '["a"]\n'}, r"corpus\.jsonl:1: not a document"),
+        ({"corpus": '{"_id": "a", "body": "x"}\n'}, r"corpus\.jsonl:1: not a document with \"_id\" and \"text\""),
         ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}\n'}, r"corpus\.jsonl:2: .*also on line 1"),
         ({"corpus": "\n"}, r"corpus\.jsonl: holds no document"),
         ({"qrels": {"test.tsv": "q0\td0\n"}}, r"test\.tsv:1: .*not query-id"),
