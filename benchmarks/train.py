@@ -75,7 +75,7 @@ def _show(result: dict, repeats: int) -> None:
 
 def block_parameters(encoder: Encoder) -> int:
     """Weights of the transformer blocks' matrices: the multiply-adds of one token, attention scores left out."""
-    return sum(p.numel() for b in find_blocks(encoder.model)[1] for p in b.parameters() if p.ndim == 2)
+    return sum(p.numel() for b in find_blocks(encoder.model) for p in b.parameters() if p.ndim == 2)
 
 
 def _ours(

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.browser import chromium_page
 from mrl_tutorial import Encoder, GridExplorer, load_task
 from mrl_tutorial.files import whole_file
-from mrl_tutorial.models.pretrained_heads import pretrained_heads
+from mrl_tutorial.models.heads import pretrained_heads
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 
-ACTIVATIONS = {
-    "torch.nn.modules.linear.Identity": nn.Identity,
-    "torch.nn.modules.activation.Tanh": nn.Tanh,
-    "torch.nn.modules.activation.ReLU": nn.ReLU,
-    "torch.nn.modules.activation.GELU": nn.GELU,
-    "torch.nn.modules.activation.SiLU": nn.SiLU,
-    "torch.nn.modules.activation.Sigmoid": nn.Sigmoid,
-}
+IDENTITY, TANH = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Tanh"
+KINDS = (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
+ACTIVATIONS = {f"{kind.__module__}.{kind.__name__}": kind for kind in KINDS}
+#: modules of a sentence-transformers folder that an Encoder does itself
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 
 
 class Dense(nn.Module):
     """activation(A x + b): (..., in) to (..., out). Raises InputError for an activation that is not in `ACTIVATIONS`.
 
-    >>> Dense(8, 2, activation="torch.nn.modules.linear.Identity")(torch.ones(3, 8)).shape
+    >>> import torch
+    >>> Dense(8, 2)(torch.ones(3, 8)).shape
     torch.Size([3, 2])
     """
 
-    def __init__(
-        self, width: int, out: int, bias: bool = True, activation: str = "torch.nn.modules.activation.Tanh"
-    ) -> None:
+    def __init__(self, width: int, out: int, bias: bool = True, activation: str = TANH) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            known = ", ".join(name.rsplit(".", 1)[-1] for name in ACTIVATIONS)
+            known = ", ".join(kind.__name__ for kind in KINDS)
             raise InputError(f"a Dense module with the activation {activation!r} is not read: it has to be {known}")
         self.linear, self.activation = nn.Linear(width, out, bias=bias), activation
         self.act = ACTIVATIONS[activation]()
@@ -43,11 +39,6 @@ class Dense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         return self.act(self.linear(x))
-
-    def settings(self) -> dict[str, Any]:
-        """What config.json says of it in a sentence-transformers folder."""
-        shape = {"in_features": self.linear.in_features, "out_features": self.linear.out_features}
-        return {**shape, "bias": self.linear.bias is not None, "activation_function": self.activation}
 
 
 class Unit(nn.Module):
@@ -58,21 +49,24 @@ class Unit(nn.Module):
         return nn.functional.normalize(x, dim=-1)
 
 
-def read_after(folder: Path, modules: Sequence[dict], settings: Sequence[dict], width: int) -> nn.Sequential | None:
+def read_after(folder: Path, width: int) -> nn.Sequential | None:
     """The modules of a folder between pooling and the last normalization, None where there are none.
 
-    modules, settings: entries of modules.json, and the config.json of each. width: of the pooled vectors. An Encoder
-    normalizes its vectors itself, so a Normalize module at the end is not among them. Raises InputError for a Dense
-    module that cannot be read.
+    width: of the pooled vectors. An Encoder normalizes its vectors itself, so a Normalize module at the end is not
+    among them. Raises InputError for a module that an Encoder cannot stand for, or that cannot be read.
     """
     steps: list[nn.Module] = []
-    for module, config in zip(modules, settings, strict=True):
-        if kind_of(module) == "Normalize":
+    for i, module in enumerate(read_json(folder / "modules.json")):
+        kind = kind_of(module)
+        if kind not in MODULES or (kind == "Dense" and i < 2):
+            raise InputError(
+                f"{folder} has a {kind} module as its number {i + 1}, which is not read here: give a model whose "
+                "modules are Transformer, Pooling, Dense and Normalize, or a folder that this course saved"
+            )
+        if kind == "Normalize":
             steps.append(Unit())
-        elif kind_of(module) == "Dense":
-            dense = _read_dense(folder / module.get("path", ""), config)
-            if dense.linear.in_features != width:
-                raise InputError(f"{folder}: a Dense module takes {dense.linear.in_features} values, {width} come in")
+        elif kind == "Dense":
+            dense = _read_dense(folder / module.get("path", ""), width)
             steps.append(dense)
             width = dense.linear.out_features
     while steps and isinstance(steps[-1], Unit):
@@ -80,7 +74,9 @@ def read_after(folder: Path, modules: Sequence[dict], settings: Sequence[dict], 
     return nn.Sequential(*steps).eval() if steps else None
 
 
-def _read_dense(folder: Path, config: dict) -> Dense:
+def _read_dense(folder: Path, width: int) -> Dense:
+    """The Dense module of a folder, which takes `width` values."""
+    config = read_json(folder / "config.json")
     places = {config.get(name, "sentence_embedding") for name in ("module_input_name", "module_output_name")}
     if config.get("use_residual") or places - {"sentence_embedding", None}:
         remedy = "give a model whose Dense modules are plain"
@@ -88,27 +84,16 @@ def _read_dense(folder: Path, config: dict) -> Dense:
     if not (folder / "model.safetensors").exists():
         remedy = "load the model in sentence-transformers and save it again"
         raise InputError(f"{folder} has no model.safetensors, and pickled weights are not loaded: {remedy}")
-    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
-    dense = Dense(config["in_features"], config["out_features"], config.get("bias", True), activation)
-    tensors = {name: x.float() for name, x in load_file(folder / "model.safetensors").items()}
+    dense = Dense(width, config["out_features"], config.get("bias", True), config.get("activation_function", TANH))
     try:
-        dense.load_state_dict(tensors)
+        dense.load_state_dict({name: x.float() for name, x in load_file(folder / "model.safetensors").items()})
     except RuntimeError as error:
-        raise InputError(f"the weights in {folder} do not fit its config.json: save the model again") from error
+        problem = f"do not fit its config.json or the {width} values that come in"
+        raise InputError(f"the weights in {folder} {problem}: save the model again") from error
     return dense
 
 
-def linear_dense(weight: Tensor, bias: Tensor | None) -> Dense:
-    """weight (out, in) and bias (out,) as a module without an activation."""
-    dense = Dense(weight.shape[1], weight.shape[0], bias is not None, "torch.nn.modules.linear.Identity")
-    with torch.no_grad():
-        dense.linear.weight.copy_(weight)
-        if bias is not None:
-            dense.linear.bias.copy_(bias)
-    return dense
-
-
-def write_modules(folder: Path, pooling: dict, after: Sequence[nn.Module], unit: bool) -> None:
+def write_modules(folder: Path, pooling: dict[str, Any], after: Sequence[nn.Module], unit: bool) -> None:
     """modules.json, the settings of pooling, and a folder for each module after it, in names that sentence-transformers
     2 to 6 all understand. unit: whether a normalization comes last.
     """
@@ -122,12 +107,26 @@ def write_modules(folder: Path, pooling: dict, after: Sequence[nn.Module], unit:
     files.write_json(folder / "modules.json", entries)
     files.write_json(folder / paths[1] / "config.json", pooling)
     for path, step in zip(paths[2:], steps, strict=True):
-        files.write_json(folder / path / "config.json", step.settings() if isinstance(step, Dense) else {})
+        settings: dict[str, Any] = {}
+        if isinstance(step, Dense):
+            settings = {"in_features": step.linear.in_features, "out_features": step.linear.out_features}
+            settings |= {"bias": step.linear.bias is not None, "activation_function": step.activation}
+        files.write_json(folder / path / "config.json", settings)
         if isinstance(step, Dense):
             tensors = {name: x.detach().cpu().contiguous() for name, x in step.state_dict().items()}
             save_file(tensors, folder / path / "model.safetensors", metadata={"format": "pt"})
 
 
-def kind_of(module: dict) -> str:
+def kind_of(module: dict[str, Any]) -> str:
     """The class name of an entry of modules.json."""
     return str(module.get("type", "")).rsplit(".", 1)[-1]
+
+
+def read_json(path: Path) -> Any:
+    """What a json file holds, {} where there is no such file. Raises InputError where it is not json."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno} is not json: correct or delete it") from error

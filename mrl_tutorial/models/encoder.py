@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mrl_tutorial import files
-from mrl_tutorial.errors import InputError, with_changes
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import check_cells, default_dims
 from mrl_tutorial.models import download, encoding, folders
-from mrl_tutorial.models.card import described
-from mrl_tutorial.models.dense import write_modules
+from mrl_tutorial.models.dense import read_after, read_json, write_modules
 from mrl_tutorial.models.encoding import Progress as Progress
-from mrl_tutorial.models.encoding import Reader, listed
-from mrl_tutorial.models.folders import SIDES, Settings, quiet
+from mrl_tutorial.models.encoding import listed
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
-from mrl_tutorial.models.layers import find_blocks, resolve_device, resolve_precision
+from mrl_tutorial.models.layers import find_blocks, pool, resolve_device, resolve_precision
+from mrl_tutorial.progress import Ticker
 
-Texts = str | Iterable[str]
 
-
-class Encoder:
+class Encoder(folders.Settings):
     """A transformer encoder seen as a grid: one embedding per layer, each cut to any dimension.
 
     n_layers L, width D; device: where it computes; after: the Dense modules of its folder, through which every layer's
-    pooled vectors go; the other attributes are those of `folders.Settings`, which are given as one or by name.
+    pooled vectors go; the other attributes are those of `folders.Settings`. Made by `load`.
 
     >>> encoder = Encoder.load()  # all-MiniLM-L6-v2
     >>> encoder
@@ -43,25 +41,15 @@ class Encoder:
     (1, 32)
     """
 
-    name: str
-    pooling: str
-    max_length: int
-    similarity: str
-    prompts: Mapping[str, str]
-    trained_dims: tuple[int, ...]
-    trained_on: tuple[str, ...]
-
-    def __init__(
-        self, model: Any, tokenizer: Any, settings: Settings | None = None, heads: Heads | None = None, **changes: Any
-    ) -> None:
-        vars(self).update(vars(with_changes(settings or Settings(), changes)))
-        self.model, self.tokenizer, self.heads = model.eval(), tokenizer, heads
+    def __init__(self, model: Any, tokenizer: Any, after: Any, settings: folders.Settings) -> None:
+        super().__init__(**vars(settings))
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.after: nn.Sequential | None = after
+        self.n_layers, self.device = len(find_blocks(model)), "cpu"
+        self.width: int = after[-1].linear.out_features if after else model.config.hidden_size
         self.folder: Path | None = None
+        self.heads: Heads | None = None
         self.keeps = True  # whether `encode_layers` may keep embeddings on disk: see `uncached`
-        self.n_layers = len(find_blocks(model)[1])
-        self.device = next(model.parameters()).device.type
-        self.after: nn.Sequential | None = None
-        self.width = self.reader.width
 
     @classmethod
     def load(
@@ -76,20 +64,18 @@ class Encoder:
         name, as in `load(name, prompts={"query": "query: "})`. Raises InputError where it cannot be used.
         """
         if type(source).__module__.startswith("sentence_transformers."):
-            with tempfile.TemporaryDirectory() as place, quiet():
+            with tempfile.TemporaryDirectory() as place, folders.quiet():
                 source.save_pretrained(str(Path(place) / "model"), create_model_card=False)
                 encoder = cls.load(Path(place) / "model", device=device, **changes)
             encoder.folder = None
             return encoder
         device, folder = resolve_device(device), download.locate(source, revision)
         model, tokenizer = folders.read_network(folder)
-        name = Path(source).name if Path(source).is_dir() else str(source).split("/")[-1]
-        settings, kind = folders.read_settings(folder, folders.longest(model), {"name": name}, changes)
-        encoder = cls(model, tokenizer, settings)
-        encoder.folder, encoder.device, encoder.after = folder, device, folders.read_dense(folder, encoder.width)
-        encoder.width = encoder.reader.width
-        if kind:
-            encoder.heads = load_heads(folder / "heads.safetensors", encoder.n_layers, encoder.width, kind)
+        settings = folders.read_settings(folder, Path(source).name, folders.longest(model), changes)
+        encoder = cls(model, tokenizer, read_after(folder, model.config.hidden_size), settings)
+        encoder.folder, encoder.device = folder, device
+        if read_json(folder / folders.NOTES).get("heads"):
+            encoder.heads = load_heads(folder / "heads.safetensors", encoder.n_layers, encoder.width)
         return encoder
 
     def save(self, folder: str | Path) -> Path:
@@ -100,14 +86,13 @@ class Encoder:
         folder = Path(folder)
         folders.check_model_folder(folder)
         with files.whole_folder(folder) as temporary:
-            with quiet():
+            with folders.quiet():
                 self.model.save_pretrained(temporary)
                 self.tokenizer.save_pretrained(temporary)
             if self.after is not None:
                 write_modules(temporary, folders.pooling_settings(self), list(self.after), self.similarity != "dot")
-            kind = self.heads.kind if self.heads else None
             notes = {name: getattr(self, name) for name in folders.NOTED}
-            files.write_json(temporary / folders.NOTES, {**notes, "heads": kind})
+            files.write_json(temporary / folders.NOTES, {**notes, "heads": self.heads.kind if self.heads else None})
             if self.heads:
                 save_heads(self.heads, temporary / "heads.safetensors")
             if (folder / "train.json").exists():
@@ -141,18 +126,20 @@ class Encoder:
         """The same encoder, whose embeddings are not kept on disk: for a model that encodes its texts only once."""
         return self._but(keeps=False)
 
-    @property
-    def reader(self) -> Reader:
-        """What makes vectors of token ids."""
-        return Reader(self.model, self.tokenizer.pad_token_id or 0, self.pooling, self.after, self.device)
-
     def fingerprint(self) -> str:
         """A key of all that shapes `encode_layers`: weights, tokenizer, length, prompts, heads. Takes about 0.1 s."""
         heads = [] if self.heads is None else [t.detach().numpy() for t in self.heads.state_dict().values()]
         return files.key(self._backbone_key(), *heads, *([dict(self.prompts)] if self.prompts else []))
 
     def _backbone_key(self) -> str:
-        return files.key(*self.reader.parts(), encoding.tokenizer_key(self.tokenizer), self.max_length)
+        digest = hashlib.sha256()
+        for module in (self.model, self.after):
+            for name, tensor in module.state_dict().items() if module is not None else ():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        after = "" if self.after is None else str(self.after)
+        parts = [digest.hexdigest(), self.model.config.model_type, self.pooling, after]
+        return files.key(*parts, encoding.tokenizer_key(self.tokenizer), self.max_length)
 
     def encode_layers(
         self,
@@ -184,9 +171,8 @@ class Encoder:
             return np.empty((len(rows), 0, self.width), dtype=np.float32)
 
         def run(start: int, stop: int, tick: Progress) -> np.ndarray:
-            return encoding.encode_tokens(
-                self.reader, self.tokenize(texts[start:stop]), rows, precision, tick, batch_size
-            )
+            ids = self.tokenize(texts[start:stop])
+            return encoding.encode_tokens(self, ids, rows, precision, tick, batch_size)
 
         shape, heads = (len(rows), len(texts), self.width), self.heads
         place = [] if self.device == "cpu" else [self.device]
@@ -202,32 +188,40 @@ class Encoder:
         large = name is not None and len(texts) > encoding.SHARD_TEXTS  # what fits in memory is not kept twice
         return encoding.sharded(files.key(name, self.fingerprint()) if large else None, shape, through, None)
 
-    @overload
-    def encode(self, texts: Texts, *, convert_to_tensor: Literal[False] = False, **options: Any) -> np.ndarray: ...
-    @overload
-    def encode(self, texts: Texts, *, convert_to_tensor: Literal[True], **options: Any) -> Tensor: ...
     def encode(
-        self, texts: Texts, *, layer: int | None = None, dim: int | None = None, normalize: bool | None = None,
-        convert_to_tensor: bool = False, show_progress_bar: bool | None = None, device: str | None = None,
-        prompt_name: str | None = None, **options: Any,
-    ) -> np.ndarray | Tensor:  # fmt: skip
+        self,
+        texts: str | Iterable[str],
+        *,
+        layer: int | None = None,
+        dim: int | None = None,
+        normalize: bool | None = None,
+        convert_to_tensor: bool = False,
+        show_progress_bar: bool | None = None,
+        **options: Any,
+    ) -> Any:
         """Vectors of one cell (default: last layer, full width): (N, dim) float32, or (dim,) of a single string. Runs
         `layer` blocks, no more.
 
         normalize: to unit length; by default unless the model compares by dot product. convert_to_tensor: a torch
         tensor on the CPU, not an array. show_progress_bar: True or False; by default after a second, where someone sees
-        it. device: compute there this time, as in `load`. prompt_name: another name for `prompt`. options: as in
-        `encode_layers` (prompt, batch_size, precision, progress, and cache, False here); InputError for others.
+        it. options: prompt, batch_size, precision, progress as in `encode_layers`, and cache, False here.
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
-        options = encoding.encode_options(show_progress_bar, prompt_name, options)
-        encoder, several = self if device is None else self.on(device), [texts] if isinstance(texts, str) else texts
-        vectors = np.array(encoder.encode_layers(several, layers=[layer], **options)[0, :, :dim])
+        options = {"cache": False, **options}
+        if show_progress_bar is not None:
+            options["progress"] = Ticker(always=True) if show_progress_bar else lambda *_: None
+        several = [texts] if isinstance(texts, str) else texts
+        vectors = np.array(self.encode_layers(several, layers=[layer], embeddings=False, **options)[0, :, :dim])
         if self.similarity != "dot" if normalize is None else normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         vectors = vectors[0] if isinstance(texts, str) else vectors
         return torch.from_numpy(vectors) if convert_to_tensor else vectors
+
+    def pooled(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """Token embeddings (B, T, H) of one layer to text embeddings (B, D), before any head."""
+        pooled = pool(hidden, mask, self.pooling)
+        return pooled if self.after is None else self.after(pooled).float()
 
     def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text, cut to `max_length`, special tokens included. Raises InputError on non-strings."""
@@ -235,9 +229,9 @@ class Encoder:
 
     def prompted(self, texts: Iterable[str], prompt: str | None = None) -> list[str]:
         """The texts as the tokenizer gets them, with one of the model's prompts before each: see `encode_layers`."""
-        if prompt not in (None, "", *SIDES):
+        if prompt not in (None, "", *folders.SIDES):
             own = "for text of your own, load the model with prompts={'query': text}"
-            raise InputError(f"prompt {prompt!r} is unknown: choose one of {', '.join(SIDES)}; {own}")
+            raise InputError(f"prompt {prompt!r} is unknown: choose one of {', '.join(folders.SIDES)}; {own}")
         before = self.prompts.get("default" if prompt is None else prompt, "")
         return [before + text for text in listed(texts)] if before else listed(texts)
 
@@ -247,9 +241,15 @@ class Encoder:
         return sum(len(found) > self.max_length for found in ids) / max(1, len(texts))
 
     @property
+    def pad_id(self) -> int:
+        """The token that fills up a batch."""
+        return self.tokenizer.pad_token_id or 0
+
+    @property
     def intermediate(self) -> int:
         """Width of the blocks' feed-forward part."""
-        return self.reader.intermediate
+        found = (getattr(self.model.config, name, None) for name in ("intermediate_size", "hidden_dim", "d_ff"))
+        return next((int(width) for width in found if width), 4 * int(self.model.config.hidden_size))
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -257,4 +257,8 @@ class Encoder:
         return default_dims(self.width)
 
     def __repr__(self) -> str:
-        return described(self)
+        said = [f"{self.n_layers} layers x {self.width}", f"{self.pooling} pooling"]
+        said += [f"{self.heads.kind} heads"] if self.heads else []
+        said += ["dot product"] if self.similarity == "dot" else []
+        prompts = ", ".join(f"{name} {text!r}" for name, text in self.prompts.items())
+        return f"Encoder({self.name}: {', '.join(said + ([f'prompts: {prompts}'] if prompts else []))})"

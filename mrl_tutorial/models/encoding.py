@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import layers as running
-from mrl_tutorial.models.dense import Dense
 from mrl_tutorial.progress import Ticker
+
+if TYPE_CHECKING:
+    from mrl_tutorial.models.encoder import Encoder
 
 Progress = Callable[[int, int, str], None]
 TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
@@ -29,47 +28,8 @@ CHECKSUM = 4  # bytes
 SHARD_TEXTS, SHARD_BYTES = 2**13, 2**28  # texts that are tokenized and kept together, and what their vectors may take
 
 
-@dataclass(frozen=True)
-class Reader:
-    """What turns token ids into pooled vectors: the network, its pooling, the modules after it, and where it runs."""
-
-    model: Any
-    pad_id: int
-    pooling: str
-    after: nn.Sequential | None = None
-    device: str = "cpu"
-
-    @property
-    def width(self) -> int:
-        """D, the size of the vectors."""
-        last = None if self.after is None else self.after[-1]
-        return last.linear.out_features if isinstance(last, Dense) else int(self.model.config.hidden_size)
-
-    @property
-    def intermediate(self) -> int:
-        """Width of the blocks' feed-forward part."""
-        config = self.model.config
-        found = (getattr(config, name, None) for name in ("intermediate_size", "hidden_dim", "d_ff"))
-        return next((int(width) for width in found if width), 4 * int(config.hidden_size))
-
-    def parts(self) -> list[str]:
-        """Keys of all that shapes its vectors, wherever it runs."""
-        digest = hashlib.sha256()
-        for module in (self.model, self.after):
-            for name, tensor in module.state_dict().items() if module is not None else ():
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        after = "" if self.after is None else str(self.after)
-        return [digest.hexdigest(), self.model.config.model_type, self.pooling, after]
-
-    def texts(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """Token embeddings (B, T, H) of one layer to text embeddings (B, D)."""
-        pooled = running.pool(hidden, mask, self.pooling)
-        return pooled if self.after is None else self.after(pooled).float()
-
-
 def encode_tokens(
-    reader: Reader,
+    encoder: Encoder,
     token_ids: Sequence[Sequence[int]],
     layers: Sequence[int],
     precision: str,
@@ -78,29 +38,26 @@ def encode_tokens(
 ) -> np.ndarray:
     """Vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32.
 
-    batch_size: the most texts in a micro-batch. Raises InputError where it is no whole number from 1 up.
+    batch_size: the most texts in a micro-batch. Raises InputError for one below 1, and for a text without tokens.
     """
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise InputError(f"batch_size {batch_size!r} is impossible: give a whole number from 1 up, or leave it out")
-    if without := [i for i, ids in enumerate(token_ids) if not len(ids)]:
-        raise InputError(f"text {without[0]} has no tokens, so it has no vector: leave it out")
-    out = np.empty((len(layers), len(token_ids), reader.width), dtype=np.float32)
-    for module in (reader.model, reader.after):
-        if module is not None:
-            module.to(reader.device)
-    tokens = TOKENS if reader.device == "cpu" else TOKENS_ON_GPU
-    ticker, done, run = Ticker(progress), 0, running.EarlyExit(reader.model, layers)
-    try:
-        with torch.inference_mode(), running.arithmetic(reader.model, reader.device, precision):
-            for group in running.micro_batches([len(ids) for ids in token_ids], tokens, batch_size):
-                ids, mask = running.pad([token_ids[i] for i in group], reader.pad_id)
-                mask = None if mask is None else mask.to(reader.device)
-                for row, hidden in enumerate(run(ids.to(reader.device), mask)):
-                    out[row, group] = reader.texts(hidden, mask).cpu().numpy()
-                done += len(group)
-                ticker(done, len(token_ids), "encoding")
-    finally:
-        ticker.close()
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size {batch_size} is impossible: give a whole number from 1 up, or leave it out")
+    if [] in token_ids:
+        raise InputError(f"text {token_ids.index([])} has no tokens, so it has no vector: leave it out")
+    out = np.empty((len(layers), len(token_ids), encoder.width), dtype=np.float32)
+    model, device, done = encoder.model.to(encoder.device), encoder.device, 0
+    if encoder.after is not None:
+        encoder.after.to(device)
+    lengths, budget = [len(ids) for ids in token_ids], TOKENS if device == "cpu" else TOKENS_ON_GPU
+    run = running.EarlyExit(model, layers)
+    with closing(Ticker(progress)) as ticker, torch.inference_mode(), running.arithmetic(model, device, precision):
+        for group in running.micro_batches(lengths, budget, batch_size):
+            ids, mask = running.pad([token_ids[i] for i in group], encoder.pad_id)
+            mask = None if mask is None else mask.to(device)
+            for row, hidden in enumerate(run(ids.to(device), mask)):
+                out[row, group] = encoder.pooled(hidden, mask).cpu().numpy()
+            done += len(group)
+            ticker(done, len(token_ids), "encoding")
     return out
 
 
@@ -120,17 +77,6 @@ def tokenizer_key(tokenizer: Any) -> str:
     return files.key({name: rule for name, rule in rules.items() if name not in ("truncation", "padding")})
 
 
-def encode_options(show: bool | None, prompt_name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Encoder.encode` hands on to `encode_layers`. Raises InputError for an option that it does not have."""
-    known = ("prompt", "batch_size", "precision", "progress", "cache")
-    if wrong := sorted(set(given) - set(known)):
-        others = "layer, dim, normalize, convert_to_tensor, show_progress_bar, device, prompt_name"
-        raise InputError(f"encode has no option {wrong[0]!r}: choose from {others}, {', '.join(known)}")
-    named = {} if prompt_name is None else {"prompt": prompt_name}
-    shown = {None: None, True: Ticker(always=True), False: lambda *_: None}
-    return {"cache": False, "progress": shown[show], **given, **named}
-
-
 def sharded(
     name: str | None,
     shape: tuple[int, int, int],
@@ -144,40 +90,34 @@ def sharded(
     """
     rows, count, width = shape
     size = max(1, min(SHARD_TEXTS, SHARD_BYTES // (4 * rows * width)))
-    starts, ticker = range(0, count, size), Ticker(progress)
+    starts, place = range(0, count, size), files.cache_dir("embeddings") if name else Path()
 
     def shard(start: int) -> np.ndarray:
         return run(start, min(start + size, count), lambda done, _, label: ticker(start + done, count, label))
 
     def part(start: int) -> np.ndarray:
         of_part = (rows, min(size, count - start), width)
-        return shard(start) if count <= size else kept(f"{name}-{start}", of_part, lambda: [shard(start)])
+        return shard(start) if count <= size else kept(place / f"{name}-{start}.npy", of_part, lambda: [shard(start)])
 
-    try:
-        if name is not None:
-            found = kept(name, shape, lambda: [part(start) for start in starts])
-        else:
+    with closing(Ticker(progress)) as ticker:
+        if name is None:
             found = np.empty(shape, dtype=np.float32)
             for start in starts:
                 found[:, start : start + size] = shard(start)
-    finally:
-        ticker.close()
-    for start in starts if name and count > size and _place(name).exists() else ():
-        with contextlib.suppress(OSError):
-            _place(f"{name}-{start}").unlink(missing_ok=True)
+            return found
+        found = kept(place / f"{name}.npy", shape, lambda: [part(start) for start in starts])
+    if count > size and isinstance(found, np.memmap):  # the whole is there: its shards are not needed any more
+        with suppress(OSError):
+            for path in place.glob(f"{name}-*.npy"):
+                path.unlink(missing_ok=True)
     return found
 
 
-def kept(name: str, shape: Sequence[int], compute: Callable[[], Sequence[np.ndarray]]) -> np.ndarray:
-    """The array (rows, N, D) of `shape` that `compute()` gives, in parts along N; kept in the cache as `name`, and
+def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.ndarray]]) -> np.ndarray:
+    """The array (rows, N, D) of `shape` that `compute()` gives, in parts along N; kept in the cache as `path`, and
     memory-mapped. A file that is damaged, or of another shape, is made again."""
-    path = _place(name)
-    if path.exists():
-        try:
-            return _sound(path, shape)
-        except Exception:  # damaged, however that shows
-            with contextlib.suppress(OSError):
-                path.unlink()
+    with suppress(Exception):  # not there, or damaged, however that shows
+        return _sound(path, shape)
     parts = compute()
     try:
         with files.whole_file(path) as temporary, open(temporary, "wb") as file:
@@ -192,10 +132,6 @@ def kept(name: str, shape: Sequence[int], compute: Callable[[], Sequence[np.ndar
     except OSError as error:
         warnings.warn(f"embeddings were not cached: {error} as MRL_CACHE", stacklevel=4)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-
-
-def _place(name: str) -> Path:
-    return files.cache_dir("embeddings") / f"{name}.npy"
 
 
 def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:
@@ -214,9 +150,7 @@ def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:
 
 def listed(texts: Iterable[str]) -> list[str]:
     """The texts as a list. Raises InputError for what holds anything but strings."""
-    if isinstance(texts, str):
-        raise InputError("texts is one string: give a list of strings")
-    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes):
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         raise InputError(f"{texts!r:.60} cannot be encoded: give a list of strings")
     found = list(texts)
     for i, text in enumerate(found):

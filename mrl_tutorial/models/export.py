@@ -11,11 +11,34 @@ import torch
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid, check_cells
-from mrl_tutorial.models.card import model_card
-from mrl_tutorial.models.dense import Dense, linear_dense, write_modules
+from mrl_tutorial.models.dense import IDENTITY, Dense, write_modules
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.models.folders import pooling_settings, quiet
 from mrl_tutorial.models.layers import EarlyExit, shortened
+
+CARD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, sentence-similarity, feature-extraction]
+---
+
+# {name}
+
+Layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions of {encoder.name}: the first {layer} blocks,
+{encoder.pooling} pooling{head}, cut to {dim} coordinates{unit}. Texts are cut to
+{encoder.max_length} tokens. The license and the training data of the original model apply here too.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("{name}").{method}(["solve a linear system"])  # (1, {dim})
+```
+{prompts}
+Shorter vectors: `SentenceTransformer(..., truncate_dim=d)` cuts after the normalization, so its vectors are not of
+unit length. Compare them by cosine, or normalize them again: `encode(texts, normalize_embeddings=True)`.
+
+{measured}Written by mrl-tutorial.
+"""
 
 
 def export(
@@ -39,54 +62,73 @@ def export(
     """
     layer, dim = encoder.n_layers if layer is None else layer, encoder.width if dim is None else dim
     check_cells([layer], [dim], encoder.n_layers, encoder.width)
-    folder, after = Path(folder), [*(encoder.after or ()), *_linear(encoder, layer, dim)]
+    folder, network = Path(folder), shortened(encoder.model, layer)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):  # an export never writes over anything
         raise InputError(f"{folder} exists and is not an empty folder: choose a new one")
-    _check_end(encoder, layer)
+    ids = torch.tensor(encoder.tokenize(["a"]), device=network.device)
+    with torch.inference_mode():
+        alone, wanted = network(input_ids=ids).last_hidden_state, EarlyExit(encoder.model, [layer])(ids)[0]
+    if not torch.allclose(alone, wanted, atol=1e-6):
+        problem = f"normalizes once more after its last block, so layer {layer} cannot stand alone"
+        raise InputError(f"{encoder.name} {problem}: export layer {encoder.n_layers}")
     tokenizer = copy.deepcopy(encoder.tokenizer)
     tokenizer.padding_side = "right"  # as Encoder pads: absolute positions start at the first token
     with files.whole_folder(folder) as temporary:
         with quiet():
-            shortened(encoder.model, layer).save_pretrained(temporary)
+            network.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        for path, settings in _settings(encoder).items():
-            files.write_json(temporary / path, settings)
+        for name, settings in _settings(encoder).items():
+            files.write_json(temporary / f"{name}.json", settings)
+        after = [*(encoder.after or ()), *_linear(encoder, layer, dim)]
         write_modules(temporary, pooling_settings(encoder), after, encoder.similarity != "dot")
-        (temporary / "README.md").write_text(model_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
+        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
     return folder
-
-
-@torch.inference_mode()
-def _check_end(encoder: Encoder, layer: int) -> None:
-    ids = torch.tensor(encoder.tokenize(["a"]), device=next(encoder.model.parameters()).device)
-    cut = shortened(encoder.model, layer)(input_ids=ids).last_hidden_state
-    if not torch.allclose(cut, EarlyExit(encoder.model, [layer])(ids)[0], atol=1e-6):
-        raise InputError(
-            f"{encoder.name} normalizes once more after its last block, so layer {layer} cannot stand alone: "
-            f"export layer {encoder.n_layers}"
-        )
 
 
 def _linear(encoder: Encoder, layer: int, dim: int) -> list[Dense]:
     """What stands between the encoder's own modules and normalization: a head, a cut, or nothing."""
-    if encoder.heads is not None:
-        weight, bias = encoder.heads.affine(layer)
-        return [linear_dense(weight[:dim], bias[:dim])]
-    return [] if dim == encoder.width else [linear_dense(torch.eye(encoder.width)[:dim], None)]
+    if encoder.heads is None and dim == encoder.width:
+        return []
+    weight, bias = (torch.eye(encoder.width), None) if encoder.heads is None else encoder.heads.affine(layer)
+    dense = Dense(encoder.width, dim, bias is not None, IDENTITY)
+    dense.linear.weight.data = weight[:dim]
+    if bias is not None:
+        dense.linear.bias.data = bias[:dim]
+    return [dense]
 
 
 def _settings(encoder: Encoder) -> dict[str, Any]:
     """The folder's json files on length, prompts and similarity."""
-    prompts = dict(encoder.prompts)
     # a tokenizer that lowers its texts does so by its own file
     network: dict[str, Any] = {"max_seq_length": encoder.max_length, "do_lower_case": False}
     if getattr(encoder.model, "pooler", "none of that name") is None:
         network["model_args"] = {"add_pooling_layer": False}  # else loading reports random weights for it
-    return {
-        "sentence_bert_config.json": network,
-        "config_sentence_transformers.json": {
-            "prompts": prompts,
-            "default_prompt_name": "default" if "default" in prompts else None,
-            "similarity_fn_name": encoder.similarity,
-        },
+    whole = {
+        "prompts": dict(encoder.prompts),
+        "default_prompt_name": "default" if "default" in encoder.prompts else None,
+        "similarity_fn_name": encoder.similarity,
     }
+    return {"sentence_bert_config": network, "config_sentence_transformers": whole}
+
+
+def _card(encoder: Encoder, name: str, layer: int, dim: int, grid: Grid | None) -> str:
+    """README.md. grid: measured before, with or without this cell."""
+    methods = {"query": "encode_query", "document": "encode_document"}
+    lines = [f"- {side}: {text!r}, by `{methods.get(side, 'encode')}`\n" for side, text in encoder.prompts.items()]
+    measured = ""
+    if grid is not None:
+        here = layer in grid.layers and dim in grid.dims
+        cell = f"This cell: {grid.at(layer, dim):.4f}.\n\n" if here else ""
+        title = f"## Measured: {grid.metric} on {grid.task} ({grid.split})"
+        measured = f"{title}\n\n{cell}```\n{grid.as_text()}\n```\n\n"
+    return CARD.format(
+        encoder=encoder,
+        name=name,
+        layer=layer,
+        dim=dim,
+        measured=measured,
+        head=f" and its {encoder.heads.kind} head" if encoder.heads else "",
+        unit="" if encoder.similarity == "dot" else ", normalized to unit length",
+        method="encode_query" if "query" in encoder.prompts else "encode",
+        prompts="\nIt puts a prompt before each text:\n\n" + "".join(lines) if lines else "",
+    )

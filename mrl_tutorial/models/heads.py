@@ -67,8 +67,7 @@ class Heads(nn.Module):
         """
         own, cross = [], []
         for layer, pair in enumerate(zip(anchors, positives, strict=True)):
-            mean, scale = self.mean[layer].double().numpy(), self.scale[layer].double().numpy()
-            q, p = ((np.asarray(x, dtype=np.float64) - mean) / scale for x in pair)  # (N, D)
+            q, p = (self._standardized(x, layer) for x in pair)  # (N, D)
             q, p = q - q.mean(0), p - p.mean(0)
             own.append((q.T @ q + p.T @ p) / (2 * len(q)))
             cross.append((q.T @ p + p.T @ q) / (2 * len(q)))
@@ -76,9 +75,8 @@ class Heads(nn.Module):
             own, cross = [np.mean(own, 0)], [np.mean(cross, 0)]
         identity = np.eye(self.width)
         for row, (c, k) in enumerate(zip(own, cross, strict=True)):
-            c = c + shrinkage * np.trace(c) / self.width * identity
-            correlation, vectors = scipy.linalg.eigh(k, c)  # increasing
-            full = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))
+            correlation, vectors = scipy.linalg.eigh(k, c + shrinkage * np.trace(c) / self.width * identity)
+            full = vectors[:, ::-1] * np.sqrt(np.clip(correlation[::-1], 0, None))  # eigh: increasing
             self.weight[row] = torch.from_numpy(full - identity)
         return self
 
@@ -116,11 +114,14 @@ class Heads(nn.Module):
         target = self.apply_to(embeddings[-1:], [self.n_layers])[0].astype(np.float64)
         self.standardize_on(embeddings[:-1])
         for layer, x in enumerate(embeddings[:-1]):
-            z = (np.asarray(x, dtype=np.float64) - self.mean[layer].numpy()) / self.scale[layer].numpy()
+            z = self._standardized(x, layer)
             ridge = shrinkage * len(z) * np.eye(self.width)  # each coordinate has variance 1
             found = scipy.linalg.solve(z.T @ z + ridge, z.T @ target, assume_a="pos")
             self.weight[layer] = torch.from_numpy(found - np.eye(self.width))
         return self
+
+    def _standardized(self, x: np.ndarray, layer: int) -> np.ndarray:
+        return (np.asarray(x, dtype=np.float64) - self.mean[layer].numpy()) / self.scale[layer].numpy()
 
     def forward(self, x: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """(L, B, D) to (L, B, D); `layers` (1-based) names the rows when they are not all of them, in order."""
@@ -157,7 +158,7 @@ def whitening(covariance: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarra
     return directions[..., ::-1] / np.sqrt(variances[..., None, ::-1])  # eigh: increasing
 
 
-def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, shrinkage: float = SHRINKAGE) -> Encoder:
+def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray) -> Encoder:
     """The encoder with whitening heads fitted on `texts`, a few thousand without labels: see `Heads.whiten_on`.
 
     texts: or what the encoder without heads makes of them, (L, N, D). The control for every trained model: what
@@ -165,29 +166,36 @@ def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, shrinkage: flo
     """
     plain = encoder.with_heads(None)
     embeddings = texts if isinstance(texts, np.ndarray) else plain.encode_layers(list(texts))
-    return plain.with_heads(Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(embeddings, shrinkage))
+    return plain.with_heads(Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(embeddings))
 
 
 def save_heads(heads: Heads, path: str | Path) -> None:
     """Write heads as safetensors, whole or not at all."""
     with files.whole_file(path) as temporary:
-        save_file({k: v.contiguous() for k, v in heads.state_dict().items()}, temporary, metadata={"kind": heads.kind})
+        save_file(heads.state_dict(), temporary, metadata={"kind": heads.kind})
 
 
-def load_heads(path: str | Path, n_layers: int, width: int, kind: str | None = None) -> Heads:
-    """Read heads written by `save_heads`. Raises InputError where they are missing or of another shape."""
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"no heads at {path}: train some (what='heads'), or give the file that save wrote")
+def load_heads(path: str | Path, n_layers: int, width: int) -> Heads:
+    """Read heads written by `save_heads`. Raises InputError where they are missing, damaged or of another shape."""
     try:
         tensors = load_file(path)
-        heads = Heads(n_layers, width, kind or ("shared" if len(tensors["weight"]) == 1 else "per-layer"))
-    except (SafetensorError, KeyError, OSError) as error:
-        raise InputError(f"heads in {path} could not be read ({error}): train them again, or copy the file") from error
+        heads = Heads(n_layers, width, "shared" if len(tensors["weight"]) == 1 else "per-layer")
+        heads.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except (SafetensorError, KeyError, OSError, RuntimeError) as error:
+        problem = f"could not be read or do not fit {n_layers} layers x {width} ({' '.join(str(error).split())})"
+        raise InputError(f"heads in {path} {problem}: train them again, or copy the file") from error
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"heads in {path} hold NaN or infinity: train them again with a lower learning rate")
-    try:
-        heads.load_state_dict({k: v.float() for k, v in tensors.items()})
-    except RuntimeError as error:
-        raise InputError(f"heads in {path} do not fit {n_layers} layers x {width}: {error}") from error
     return heads
+
+
+def pretrained_heads(encoder: Encoder) -> Encoder:
+    """`encoder` (all-MiniLM-L6-v2) with per-layer heads that `tools/train_pretrained_heads.py` trained on pydocs, for
+    machines on which even a minute of training is too long. Raises InputError for an encoder of another size.
+
+    >>> from mrl_tutorial.models.encoder import Encoder
+    >>> pretrained_heads(Encoder.load())
+    Encoder(all-MiniLM-L6-v2 + pretrained heads: 6 layers x 384, mean pooling, per-layer heads)
+    """
+    heads = load_heads(files.data_file("heads/pydocs-per-layer.safetensors"), encoder.n_layers, encoder.width)
+    return encoder.with_heads(heads, name=f"{encoder.name} + pretrained heads", trained_dims=encoder.dims)

@@ -29,12 +29,11 @@ from torch.nn.utils.rnn import pad_sequence
 from mrl_tutorial.errors import InputError
 
 POOLINGS = ("mean", "cls", "last", "max")
-FP32 = ("deberta",)
-DEVICES = ("auto", "cpu", "cuda", "mps")
+FP32 = ("deberta",)  # families whose code overflows in bf16
 
 
-def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The model's transformer blocks, and the dotted name under which it holds them.
+def find_blocks(model: nn.Module) -> nn.ModuleList:
+    """The model's transformer blocks.
 
     Raises InputError for a model without exactly one list of `num_hidden_layers` blocks (an encoder-decoder, say).
     """
@@ -42,13 +41,11 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         what = "works on with a convolution after its first block, which no layer here has"
         raise InputError(f"{type(model).__name__} {what}: give a model without one, such as DeBERTa-v3")
     n = getattr(model.config, "num_hidden_layers", None)
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n]
-    top = [(name, m) for name, m in found if not any(name.startswith(other + ".") for other, _ in found)]
+    found = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n}
+    top = [m for name, m in found.items() if not any(name.startswith(f"{other}.") for other in found)]
     if len(top) != 1:
-        raise InputError(
-            f"{type(model).__name__} has no single stack of transformer blocks: "
-            "give an encoder such as BERT, RoBERTa, MPNet or DistilBERT"
-        )
+        remedy = "give an encoder such as BERT, RoBERTa, MPNet or DistilBERT"
+        raise InputError(f"{type(model).__name__} has no single stack of transformer blocks: {remedy}")
     return top[0]
 
 
@@ -57,23 +54,17 @@ def shortened(model: nn.Module, n_blocks: int) -> Any:
 
     It shares every parameter with `model`, which is left as it is; so are the blocks' parts, but not the blocks.
     """
-    path, blocks = find_blocks(model)
-    config: Any = copy.deepcopy(model.config)
-    config.num_hidden_layers = n_blocks
-    if config.model_type == "albert":
-        config.num_hidden_groups = n_blocks
-    kinds = getattr(config, "layer_types", None)  # a model whose blocks differ names the kind of each
-    if kinds is not None:
-        config.layer_types = list(kinds)[:n_blocks]
-    part: Any = nn.ModuleList(_twin(block) for block in list(blocks)[:n_blocks])
-    while path:  # from the blocks outwards, every module that contains them
-        path, _, name = path.rpartition(".")
-        parent = _twin(model.get_submodule(path))
-        setattr(parent, name, part)
-        if getattr(parent, "config", None) is model.config:
-            parent.config = config
-        part = parent
-    return part
+    blocks = list(find_blocks(model))
+    parts = [part for block in blocks for part in block.children()]
+    shared = (*model.parameters(), *model.buffers(), *parts, *blocks[n_blocks:])
+    view: Any = copy.deepcopy(model, {id(one): one for one in shared})
+    del find_blocks(view)[n_blocks:]
+    view.config.num_hidden_layers = n_blocks
+    if view.config.model_type == "albert":
+        view.config.num_hidden_groups = n_blocks
+    if getattr(view.config, "layer_types", None):  # a model whose blocks differ names the kind of each
+        view.config.layer_types = list(view.config.layer_types)[:n_blocks]
+    return view
 
 
 def unshare(model: Any) -> None:
@@ -83,12 +74,6 @@ def unshare(model: Any) -> None:
     blocks = [copy.deepcopy(groups[int(i / layers_of_group)]) for i in range(config.num_hidden_layers)]
     model.encoder.albert_layer_groups = nn.ModuleList(blocks)
     config.num_hidden_groups = len(blocks)
-
-
-def _twin(module: nn.Module) -> Any:
-    """Another module of the same children, parameters and buffers (the same objects, not copies)."""
-    shared = [*module.children(), *module.parameters(), *module.buffers(), getattr(module, "config", None)]
-    return copy.deepcopy(module, {id(part): part for part in shared})
 
 
 class EarlyExit:
@@ -105,14 +90,14 @@ class EarlyExit:
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[int]) -> None:
-        depth = len(find_blocks(model)[1])
+        depth = len(find_blocks(model))
         self.layers, deepest = tuple(layers), max(1, *layers)
         self._model = shortened(model, deepest)
         # A model that normalizes once more after its last block does so for layer L only. What that would make of an
         # earlier block's output is not that layer's embedding, however far the forward pass goes.
         self._end = depth if deepest == depth else None
         self._kept: dict[int, Tensor] = {}
-        blocks = find_blocks(self._model)[1]
+        blocks = find_blocks(self._model)
         for layer in self.layers:
             if layer == 0:
                 blocks[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
@@ -140,17 +125,13 @@ def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
     real token, or each coordinate's largest value.
     """
     hidden = hidden.float()
+    weights = hidden.new_ones(*hidden.shape[:2], 1) if mask is None else mask.unsqueeze(-1).float()  # (B, T, 1)
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
-        rows = torch.arange(len(hidden), device=hidden.device)
-        return hidden[:, -1] if mask is None else hidden[rows, mask.sum(1) - 1]
+        return hidden[torch.arange(len(hidden)), weights.sum((1, 2)).long() - 1]
     if pooling == "max":
-        seen = hidden if mask is None else hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf)
-        return seen.amax(1)
-    if mask is None:
-        return hidden.mean(1)
-    weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+        return hidden.masked_fill(weights == 0, -torch.inf).amax(1)
     return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
@@ -158,13 +139,11 @@ def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int | 
     """Index arrays of texts of like length, longest first, each at most `budget` padded tokens (or one text), and at
     most `most` texts.
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    groups, start = [], 0
-    while start < len(order):
-        size = max(1, budget // max(1, int(lengths[order[start]])))
-        size = min(size, most or size)
-        groups.append(order[start : start + size])
-        start += size
+    order, groups = np.argsort(-np.asarray(lengths), kind="stable"), []
+    while len(order):
+        size = max(1, min(budget // max(1, int(lengths[order[0]])), most or len(order)))
+        groups.append(order[:size])
+        order = order[size:]
     return groups
 
 
@@ -194,40 +173,34 @@ def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor
     """Token ids of unequal length to input_ids (B, T) and mask (B, T); the mask is None where nothing was padded."""
     rows = [torch.tensor(tokens, dtype=torch.long) for tokens in token_ids]
     ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
-    lengths = torch.tensor([len(row) for row in rows])
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     return ids, None if mask.all() else mask
 
 
 def resolve_device(device: str) -> str:
-    """ "auto" to "cuda" where this machine has it, else "mps", else "cpu". Raises InputError for a device that is not
-    there, and for any other word.
+    """ "auto" to "cuda" where this machine has it, else "mps", else "cpu". Raises InputError for any other device, and
+    for one that is not there.
     """
-    if device not in DEVICES:
-        raise InputError(f"device {device!r} is unknown: choose one of {', '.join(DEVICES)}")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, is_there in there.items() if is_there)
-    if not there[device]:
-        raise InputError(f"device {device!r} is not there: choose auto or cpu, or install a PyTorch that supports it")
-    return device
+    chosen = next(name for name in there if there[name]) if device == "auto" else device
+    if not there.get(chosen):
+        remedy = "choose auto or cpu, or cuda or mps where PyTorch supports it"
+        raise InputError(f"device {device!r} is not there: {remedy}")
+    return chosen
 
 
 def bf16_is_fast(device: str = "cpu") -> bool:
-    """Whether this device multiplies bfloat16 natively, so that bf16 pays: a processor with AVX512-BF16 or AMX, or an
-    NVIDIA GPU from Ampere on.
-    """
+    """Whether bf16 pays on this device: a processor with AMX, or an NVIDIA GPU from Ampere on. With AVX512-BF16 alone a
+    linear layer takes nearly twice as long in bf16 as in fp32."""
     if device == "cuda":
-        return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
-    if device != "cpu":
-        return False
+        return torch.cuda.get_device_capability() >= (8, 0)
     # PyTorch versions that cannot tell compute in float32
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)() if device == "cpu" else {}
+    return bool(capabilities.get("amx_bf16"))
 
 
 def arithmetic(model: Any, device: str, precision: str) -> torch.autocast:
-    """The context in which `model` computes at a precision; fp32 for families whose code overflows in bf16."""
+    """The context in which `model` computes at a precision."""
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16" and model.config.model_type not in FP32)
 
 
@@ -237,11 +210,10 @@ def resolve_precision(precision: str, device: str = "cpu") -> str:
 
     The variable is for machines that are not all alike: what one has cached, another finds only at the same precision.
     """
-    given = os.environ.get("MRL_PRECISION") or "auto"
-    for name, value in (("precision", precision), ("$MRL_PRECISION", given)):
-        if value not in ("auto", "fp32", "bf16"):
-            raise InputError(f"{name} {value!r} is unknown: choose auto, fp32 or bf16")
-    precision = given if precision == "auto" else precision
     if precision == "auto":
-        return "bf16" if bf16_is_fast(device) else "fp32"
+        precision = os.environ.get("MRL_PRECISION") or "auto"
+    if precision == "auto":
+        precision = "bf16" if bf16_is_fast(device) else "fp32"
+    if precision not in ("fp32", "bf16"):
+        raise InputError(f"precision or $MRL_PRECISION {precision!r} is unknown: choose auto, fp32 or bf16")
     return precision

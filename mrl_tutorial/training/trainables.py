@@ -114,10 +114,10 @@ class FullBackbone:
 
     def _group(self, ids: list[list[int]], entry: Tensor | None = None) -> Tensor:
         """One micro-batch: (L, b, D)."""
-        padded, mask = running.pad(ids, self.encoder.tokenizer.pad_token_id or 0)
+        padded, mask = running.pad(ids, self.encoder.pad_id)
         mask = None if mask is None else mask.to(self.device)
-        reader = self.encoder.reader
-        return torch.stack([reader.texts(hidden, mask) for hidden in self._run(padded.to(self.device), mask)]).cpu()
+        found = self._run(padded.to(self.device), mask)
+        return torch.stack([self.encoder.pooled(hidden, mask) for hidden in found]).cpu()
 
     def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
         """The trained copy."""

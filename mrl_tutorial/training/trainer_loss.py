@@ -47,7 +47,7 @@ class RecipeLoss(nn.Module):
         width = (
             getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
         )  # its older name
-        self.recipe = recipe.validate(len(running.find_blocks(network)[1]), width())
+        self.recipe = recipe.validate(len(running.find_blocks(network)), width())
         deepest = network.config.num_hidden_layers if self.recipe.needs_last_layer else self.recipe.deepest_layer
         self.layers = tuple(range(0 if self.recipe.embeddings else 1, deepest + 1))
         self.weights = self.recipe.layer_weights()  # trained along, where the recipe learns them

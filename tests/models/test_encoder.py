@@ -56,7 +56,7 @@ def test_encode_is_a_cell_of_encode_layers_and_runs_no_further_block(folder):
     encoder = Encoder.load(folder)
     layers = encoder.encode_layers(SENTENCES, precision="fp32")
     calls = []
-    _, blocks = bb.find_blocks(encoder.model)
+    blocks = bb.find_blocks(encoder.model)
     hooks = [b.register_forward_hook(lambda *a, i=i: calls.append(i)) for i, b in enumerate(blocks, 1)]
     got = encoder.encode(SENTENCES, layer=2, dim=5, precision="fp32")
     for hook in hooks:
@@ -65,14 +65,14 @@ def test_encode_is_a_cell_of_encode_layers_and_runs_no_further_block(folder):
     np.testing.assert_allclose(got, want, atol=1e-6)
     assert set(calls) == {1, 2}
     assert all(not b._forward_hooks for b in blocks)  # nothing of ours stays behind
-    assert len(bb.find_blocks(encoder.model)[1]) == 3
+    assert len(bb.find_blocks(encoder.model)) == 3
 
 
 def test_hooks_are_removed_when_the_forward_pass_fails(bert):
     encoder = Encoder.load(bert)
     with pytest.raises(IndexError):
         bb.EarlyExit(encoder.model, [1, 2, 3])(torch.full((1, 3), 10_000))
-    _, blocks = bb.find_blocks(encoder.model)
+    blocks = bb.find_blocks(encoder.model)
     assert not any(b._forward_hooks or b._forward_pre_hooks for b in blocks)
 
 
@@ -160,7 +160,7 @@ def test_save_leaves_a_folder_alone_that_is_not_a_model(bert, tmp_path):
         Encoder.load(bert).save(tmp_path / "notes.txt")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("keep me")
-    with pytest.raises(InputError, match="not a saved model"):
+    with pytest.raises(InputError, match="what is not a saved model"):
         Encoder.load(bert).save(tmp_path / "letters")
     assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
 
@@ -226,7 +226,7 @@ def test_bad_input_is_told(bert, tmp_path):
         (lambda: encoder.encode_layers("a text"), "list of strings"),
         (lambda: encoder.encode({"text": "a"}), "cannot be encoded: give a list"),
         (lambda: encoder.encode(["a"], batch_size=0), "batch_size 0 is impossible"),
-        (lambda: encoder.encode(["a"], device="gpu"), "device 'gpu' is unknown: choose one of auto, cpu"),
+        (lambda: encoder.on("gpu"), "device 'gpu' is not there: choose auto or cpu"),
         (lambda: encoder.encode(["a", None]), "text 1 is NoneType"),
         (lambda: encoder.encode(["a"], precision="fp8"), "fp8.*choose"),
         (lambda: Encoder.load(bert, pooling="median"), "median.*choose"),

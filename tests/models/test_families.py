@@ -84,7 +84,7 @@ def test_the_whole_model_trains(family):
     encoder = Encoder.load(family[2])
     trained = train(encoder, TASK, "all-cells", what="full", **TRAINING).encoder
     changed = []
-    for before, after in zip(find_blocks(encoder.model)[1], find_blocks(trained.model)[1], strict=True):
+    for before, after in zip(find_blocks(encoder.model), find_blocks(trained.model), strict=True):
         pairs = zip(before.parameters(), after.parameters(), strict=True)
         changed.append(any(not torch.equal(p, q) for p, q in pairs))
     assert changed == [True] * 3

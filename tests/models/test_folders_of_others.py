@@ -155,7 +155,7 @@ def test_an_export_keeps_prompts_and_similarity(bert, tmp_path, similarity):
 
 def test_a_similarity_that_is_not_there_is_refused_unless_lengths_are_one(bert, tmp_path):
     _, folder = saved(bert, tmp_path / "m", similarity_fn_name="euclidean")
-    with pytest.raises(InputError, match=r"compares by euclidean.*similarity="):
+    with pytest.raises(InputError, match=r"similarity 'euclidean' is unknown.*similarity="):
         Encoder.load(folder)
     assert Encoder.load(folder, similarity="cosine").similarity == "cosine"
     for similarity in ("euclidean", "dot"):  # of unit vectors: the order of cosine

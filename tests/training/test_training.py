@@ -174,8 +174,8 @@ def test_first_step_loss_is_the_recipe_on_plain_embeddings(encoder):
 
 def test_separate_runs_and_trains_no_deeper_block(encoder):
     result = train(encoder, pairs_task(), "separate:2,16", what="full", cache=False, **OPTIONS)
-    _, before = bb.find_blocks(encoder.model)
-    _, after = bb.find_blocks(result.encoder.model)
+    before = bb.find_blocks(encoder.model)
+    after = bb.find_blocks(result.encoder.model)
     changed = [
         any(not torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
         for a, b in zip(before, after, strict=True)
