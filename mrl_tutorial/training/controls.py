@@ -4,71 +4,60 @@ closed form. What training gives beyond these is what it is for."""
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.measures import subsample
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.models.heads import Heads, whitened
+from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.training.examples import examples
 
 PLAIN = "plain"  # the model as it is
+NAMES = re.compile(r"(plain|closed-form|whitened(?::(\d+))?)(\+mapped|\+fixed-doc)?")
 
 
-class Control(NamedTuple):
-    """A model without training. kind: "plain", "whitened" or "closed-form". texts: the most to whiten on, 0 for all.
-    mapped: the heads of the lower layers lead to the last one (`Heads.map_to_last`). fixed: so that they search
-    documents of the last layer."""
+def is_control(name: str) -> bool:
+    """Whether a sweep's candidate is a control, not a recipe.
 
-    kind: str
-    texts: int = 0
-    mapped: bool = False
-    fixed: bool = False
-
-
-def control(name: str) -> Control | None:
-    """The control of that name, as a sweep's list of recipes has it; None for a recipe.
-
-    >>> control("whitened:200"), control("closed-form+fixed-doc").fixed, control("mrl")
-    (Control(kind='whitened', texts=200, mapped=False, fixed=False), True, None)
+    >>> is_control("whitened:200"), is_control("closed-form+fixed-doc"), is_control("mrl")
+    (True, True, False)
     """
-    found = re.fullmatch(r"(plain|whitened(?::(\d+))?|closed-form)(\+mapped|\+fixed-doc)?", name)
-    if not found:
-        return None
-    return Control(found[1].split(":")[0], int(found[2] or 0), bool(found[3]), found[3] == "+fixed-doc")
+    return NAMES.fullmatch(name) is not None
 
 
-def build(encoder: Encoder, task: Any, wanted: Control, split: str = "test", precision: str = "auto") -> Encoder:
+def build(encoder: Encoder, task: Any, name: str, split: str = "test", precision: str = "auto") -> Encoder:
     """The encoder with the heads of a control, fitted on `task`.
 
-    Whitening reads texts without labels: the documents that no query of `split` asks for, or, where there are none, the
-    training texts. Heads in closed form read pairs that belong together: `closed_form`. Raises InputError where the
-    task has too few of them.
+    Whitening reads texts without labels, at most as many as "whitened:N" says: the documents that no query of `split`
+    asks for, or, where there are none, the training texts. Heads in closed form (`Heads.fit_pairs`) read pairs that
+    belong together. "+mapped" and "+fixed-doc" lead the heads of the lower layers to the last one
+    (`Heads.map_to_last`). Raises InputError where the task has too few texts or pairs.
     """
-    if wanted.kind == PLAIN:
+    found = NAMES.fullmatch(name)
+    if found is None:
+        raise InputError(f"{name!r} is no control: choose plain, whitened or closed-form")
+    kind, most, more = found.groups()
+    if kind == PLAIN:
         return encoder
-    if wanted.kind == "whitened":
-        vectors = _unlabeled(encoder, task, split, precision)
-        rows = subsample(list(map(str, range(vectors.shape[1]))), wanted.texts or None)
-        found = whitened(encoder, vectors[:, rows])
-    else:
+    heads = Heads(encoder.n_layers, encoder.width, "per-layer")
+    if kind == "closed-form":
         anchors, positives = _pairs(encoder, task, precision)
         vectors = np.concatenate([anchors, positives], 1)
-        heads = Heads(encoder.n_layers, encoder.width, "per-layer").standardize_on(vectors)
-        found = encoder.with_heads(heads.fit_pairs(anchors, positives))
-    if wanted.mapped and found.heads is not None:
-        found.heads.map_to_last(vectors)
-    return found
+        heads.standardize_on(vectors).fit_pairs(anchors, positives)
+    else:
+        vectors = _unlabeled(encoder, task, split, precision)
+        heads.whiten_on(vectors[:, subsample(list(map(str, range(vectors.shape[1]))), int(most or 0) or None)])
+    return encoder.with_heads(heads.map_to_last(vectors) if more else heads)
 
 
 def _unlabeled(encoder: Encoder, task: Any, split: str, precision: str) -> np.ndarray:
     """(L, N, D) of the texts to whiten on."""
     if task.kind != "retrieval":
-        sides = examples(task).with_prompts(encoder)
-        texts = dict.fromkeys([*sides.anchors, *(sides.positives or ())])
-        return encoder.encode_layers(list(texts), prompt="", precision=precision)
+        texts = replace(examples(task).with_prompts(encoder), negatives=None).texts()
+        return encoder.encode_layers(texts, prompt="", precision=precision)
     asked = {document for query in task.judged(split) for document in task.qrels[query]}
     rows = [row for row, document in enumerate(task.corpus) if document not in asked]
     if len(rows) < 2:
@@ -85,7 +74,7 @@ def _pairs(encoder: Encoder, task: Any, precision: str) -> tuple[np.ndarray, np.
         documents = _documents(encoder, task, precision)[:, [row[text] for text in data.positives or ()]]
         return encoder.encode_layers(data.anchors, prompt="query", precision=precision), documents
     data = data.with_prompts(encoder)
-    first, second = np.arange(len(data)), np.arange(len(data))
+    first = second = np.arange(len(data))
     if data.classes:
         labels = np.asarray(data.labels)
         order = np.argsort(labels, kind="stable")

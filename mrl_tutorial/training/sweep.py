@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,29 +18,28 @@ from mrl_tutorial.errors import with_changes
 from mrl_tutorial.evaluation.quality import check_metrics, evaluate_grid, in_words, what_is_scored
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import prepared
-from mrl_tutorial.training.controls import PLAIN, Control, build, control
+from mrl_tutorial.training.controls import PLAIN, build, is_control
 from mrl_tutorial.training.loop import Curve, NonFiniteLoss, train
 from mrl_tutorial.training.sweep_config import Cells, SweepConfig, check_sweep, expand
-from mrl_tutorial.training.sweep_file import COLUMNS, one_line, read_sweep, resume, write, write_items
+from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep, resume, write, write_items
 
 Rows = list[dict[str, Any]]
 MOST = 2000  # about as many documents are searched where a learning rate is chosen
 
 
 class Outcome(NamedTuple):
-    """A trained model and the seconds that it took. problem: why there is none (then it is the plain one). fixed:
-    whether its queries are compared with documents of the last layer. history: the loss of each step. curve: the mean
-    on dev of the cells that are trained, (step, mean)."""
+    """A trained model, its learning rate and the seconds that it took. problem: why there is none (then it is the plain
+    one). fixed: whether its queries are compared with documents of the last layer. course: "loss" of each step, and
+    "curve", (points, 2): step, mean on dev of the cells that are trained."""
 
     encoder: Encoder
+    lr: float = math.nan
     seconds: float = 0.0
     problem: str = ""
     fixed: bool = False
-    history: Sequence[float] = ()
-    curve: Sequence[tuple[int, float]] = ()
+    course: Mapping[str, np.ndarray] = {"loss": np.zeros(0, np.float32)}
 
 
 def sweep(
@@ -65,89 +65,156 @@ def sweep(
     finite gets rows without a value. report(line) is called after each run. Raises InputError, before any training,
     for a recipe, task, metric, split or cell that does not fit, and for a file that is no sweep or another one.
     """
-    config, out = with_changes(config or SweepConfig(), changes), Path(out)
-    cells = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
-    candidates = expand(recipes, cells)
-    needed = ["train"] if any(control(name) is None for name in candidates) else []
-    needed += ["dev"] if needed and len(config.rates) > 1 else []
+    config = with_changes(config or SweepConfig(), changes)
+    candidates = expand(recipes, check_cells(config.layers, config.dims, encoder.n_layers, encoder.width))
+    needed = ["train"] if not all(map(is_control, candidates)) else []
+    needed += ["dev"] if needed and (len(config.rates) > 1 or config.curve) else []
     given, task = task, prepared(task, *needed)
     scored = [
         prepared(task if t is given else t, *(needed if t is given else []), config.split)
         for t in eval_tasks or [given]
     ]
     metrics = check_sweep(encoder, task, scored, candidates, config)
-    settings = _settings(encoder, task, scored, metrics, recipes, config)
-    sheet = Sheet(out, settings, config)
-    runs = [(name, seed) for seed in range(config.seeds) for name in candidates if seed == 0 or control(name) is None]
+    sheet = Sheet(encoder, task, config, Path(out))
+    sheet.open(recipes, scored, metrics)
+    runs = [(name, seed) for seed in range(config.seeds) for name in candidates if seed == 0 or not is_control(name)]
     for number, (name, seed) in enumerate(runs, 1):
         if len(sheet.rows(name, config.split, seed)):
             continue
-        rate, held = sheet.choose(encoder, task, name) if control(name) is None else (math.nan, None)
-        outcome = held if held is not None and seed == 0 else _train(encoder, task, name, seed, rate, config)
-        rows, items = [], _course(outcome)
+        outcome = sheet.run(name, seed)
+        rows, items = [], dict(outcome.course)
         for where, names in zip(scored, metrics, strict=True):
             new, values = score(where, outcome, names, candidates[name], config)
             rows += new
             items |= values
         # the values first: a run's rows appear together, when everything of it is there
-        write_items(out, name, seed, items)
-        sheet.add(rows, name, config.split, seed, rate, outcome.seconds)
-        run = f"{name}, seed {seed}"
+        write_items(sheet.path, name, seed, items)
+        sheet.add(rows, name, config.split, seed, outcome)
         if report is not None:
-            came = "no value: " + outcome.problem if outcome.problem else _said(rows[-1])
-            report(f"{number}/{len(runs)} {run}: {outcome.seconds:.0f} s, {came}")
+            last = "{metric} {value:.4f} ({task}, layer {layer}, dimension {dim})".format(**rows[-1])
+            came = f"no value: {outcome.problem}" if outcome.problem else last
+            report(f"{number}/{len(runs)} {name}, seed {seed}: {outcome.seconds:.0f} s, {came}")
         elif outcome.problem:
-            warnings.warn(f"{run}: {outcome.problem}", stacklevel=2)
+            warnings.warn(f"{name}, seed {seed}: {outcome.problem}", stacklevel=2)
     return read_sweep(out)[0]
 
 
 class Sheet:
-    """The file of a sweep while it is filled. Raises InputError where it is that of another."""
+    """What is trained, and the file that is filled."""
 
-    def __init__(self, path: Path, settings: dict[str, str], config: SweepConfig) -> None:
-        self.path, self.config = path, config
-        self.header, self.frame = resume(path, settings, config.command)
+    def __init__(self, encoder: Encoder, task: Any, config: SweepConfig, path: Path) -> None:
+        self.encoder, self.task, self.config, self.path = encoder, task, config, path
+
+    def open(self, recipes: Sequence[str], scored: Sequence[Any], metrics: Sequence[Sequence[str]]) -> None:
+        """Go on with the file where there is one. Raises InputError where its header is that of another sweep."""
+        encoder, task, config = self.encoder, self.task, self.config
+        layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
+        header = {
+            "model": f"{encoder.name} {encoder.fingerprint()}",
+            "task": f"{task.name} {task.fingerprint()}",
+            "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored),
+            "split": config.split,
+            "metric": "; ".join(", ".join(names) for names in metrics),
+            "recipes": ", ".join(dict.fromkeys([PLAIN, *recipes])),
+            "what": config.what,
+            "heads": config.heads if config.what == "heads" else "none",
+            "seeds": config.seeds,
+            "steps": config.steps,
+            "batch size": config.batch_size,
+            "lr": ", ".join(map(str, config.rates)),
+            "layers": ", ".join(map(str, layers)),
+            "dims": ", ".join(map(str, dims)),
+            "precision": config.training(config.rates[0]).with_defaults("", encoder.device).precision,
+        }
+        header |= {} if config.start == PLAIN else {"start": config.start}
+        measured = [t.as_retrieval(config.split) if t.kind == "pairs" else t for t in scored]
+        said = [f"{t.name}: {in_words(what_is_scored(t, config.split), config.split)}" for t in measured]
+        self.header, self.frame = resume(self.path, header | {"scored": ". ".join(said)}, config.command)
 
     def rows(self, name: str, split: str, seed: int = 0) -> pd.DataFrame:
         """What is there of a run."""
         frame = self.frame
         return frame[(frame.recipe == name) & (frame.split == split) & (frame.seed == seed)]
 
-    def add(self, rows: Iterable[dict], name: str, split: str, seed: int, rate: float, seconds: float) -> None:
+    def add(self, rows: Iterable[dict], name: str, split: str, seed: int, outcome: Outcome) -> None:
         """Add a run's rows and write the file whole."""
-        config, untrained = self.config, control(name)
-        given = {"recipe": name, "split": split, "seed": seed, "lr": rate, "seconds": round(seconds, 2)}
-        given |= {"what": config.what, "heads": config.heads if config.what == "heads" else "none"}
-        given |= {"steps": config.steps, "batch_size": config.batch_size}
-        if untrained:
-            kind = "none" if untrained.kind == PLAIN else "per-layer"
-            given |= {"what": "none", "heads": kind, "steps": 0, "batch_size": 0}
+        config = self.config
+        given = {"recipe": name, "split": split, "seed": seed, "lr": outcome.lr, "seconds": round(outcome.seconds, 2)}
+        if is_control(name):
+            heads = "none" if name.startswith(PLAIN) else "per-layer"
+            given |= {"what": "none", "heads": heads, "steps": 0, "batch_size": 0}
+        else:
+            heads = config.heads if config.what == "heads" else "none"
+            given |= {"what": config.what, "heads": heads, "steps": config.steps, "batch_size": config.batch_size}
         new = pd.DataFrame([{**given, **row} for row in rows], columns=COLUMNS)
         self.frame = pd.concat([self.frame, new]) if len(self.frame) else new
         write(self.path, self.header, self.frame)
 
-    def choose(self, encoder: Encoder, task: Any, name: str) -> tuple[float, Outcome | None]:
-        """The learning rate that is best on dev, with seed 0, in the cells that the recipe trains; and what it trained
-        where that is at hand."""
-        rates = self.config.rates
-        held: dict[float, Outcome] = {}
-        if len(rates) == 1:
-            return rates[0], None
-        recipe = get_recipe(name, encoder.n_layers, encoder.width)
-        small, metric = _for_choosing(task)
-        for rate in rates:
-            if (self.rows(name, "dev").lr == rate).any():
-                continue
-            outcome = _train(encoder, task, name, 0, rate, self.config)
-            rows, _ = score(small, outcome, metric, _trained_cells(recipe), self.config, "dev")
-            write_items(self.path, f"{name} {rate}", 0, _course(outcome))
-            self.add(rows, name, "dev", 0, rate, outcome.seconds)
-            held = {rate: outcome} if rate == self._best(name) else held
-        return self._best(name), held.get(self._best(name))
+    def run(self, name: str, seed: int) -> Outcome:
+        """A control, or a recipe trained with the learning rate that is best on dev, with seed 0."""
+        config, best = self.config, None
+        if is_control(name):
+            built = build(self.encoder, self.task, name, config.split, config.precision)
+            return Outcome(built, fixed=name.endswith("+fixed-doc"))
+        if len(config.rates) == 1:
+            return self.train(name, seed, config.rates[0])
+        for rate in config.rates:
+            if not (self.rows(name, "dev").lr == rate).any():
+                outcome = self.train(name, 0, rate)
+                write_items(self.path, f"{name} {rate}", 0, outcome.course)
+                self.add(self.on_dev(name, outcome), name, "dev", 0, outcome)
+                best = outcome if rate == self._best_rate(name) else best
+        return best if best is not None and seed == 0 else self.train(name, seed, self._best_rate(name))
 
-    def _best(self, name: str) -> float:
+    def _best_rate(self, name: str) -> float:
         means = self.rows(name, "dev").groupby("lr").value.mean().fillna(-math.inf)
         return float(means.idxmax())
+
+    def train(self, name: str, seed: int, rate: float) -> Outcome:
+        """A recipe trained once."""
+        config = self.config
+        recipe = get_recipe(name, self.encoder.n_layers, self.encoder.width)
+        begun = build(self.encoder, self.task, config.start, config.split, config.precision)
+
+        def mean_on_dev(trained: Encoder) -> float:
+            return float(np.mean([row["value"] for row in self.on_dev(name, Outcome(self._lasting(trained)))]))
+
+        curve = Curve(max(1, config.steps // config.curve), mean_on_dev) if config.curve else None
+        try:
+            result = train(begun, self.task, recipe, config.training(rate), seed=seed, curve=curve)
+        except NonFiniteLoss as error:
+            return Outcome(self.encoder, rate, problem=str(error))
+        # a recipe that trains against last-layer documents is made to be searched with them
+        fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
+        course = {"loss": np.array(result.history, np.float32)}
+        course |= {"curve": np.array(curve.points)} if curve is not None and curve.points else {}
+        return Outcome(self._lasting(result.encoder), rate, result.seconds, fixed=fixed, course=course)
+
+    def _lasting(self, trained: Encoder) -> Encoder:
+        """Heads share the plain model's embeddings on disk; those of a trained backbone are of no further use."""
+        return trained if self.config.what == "heads" else trained.uncached()
+
+    def on_dev(self, name: str, outcome: Outcome) -> Rows:
+        """The cells that a recipe has a main loss in, on dev."""
+        recipe = get_recipe(name, self.encoder.n_layers, self.encoder.width)
+        weighted = np.asarray(recipe.weights["main"]) != 0
+        layers = tuple(layer for layer, on in zip(recipe.layers, weighted.any(1), strict=True) if on and layer > 0)
+        dims = tuple(dim for dim, on in zip(recipe.dims, weighted.any(0), strict=True) if on)
+        task, metric = self._dev
+        return score(task, outcome, metric, (layers, dims), self.config, "dev")[0]
+
+    @cached_property
+    def _dev(self) -> tuple[Any, list[str]]:
+        """What a learning rate is chosen by: the task under another name, of a large corpus only what its dev queries
+        ask for and some of the rest, and its own metric."""
+        task = self.task
+        metric = check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)
+        if task.kind != "retrieval" or len(task.corpus) <= MOST:
+            return replace(task, name=f"{task.name} (dev)"), metric
+        asked = {document for query in task.judged("dev") for document in task.qrels[query]}
+        step = math.ceil(len(task.corpus) / MOST)
+        corpus = {key: text for i, (key, text) in enumerate(task.corpus.items()) if key in asked or i % step == 0}
+        return replace(task, name=f"{task.name} (dev, {len(corpus):,} documents)", corpus=corpus, labels={}), metric
 
 
 def score(
@@ -157,114 +224,12 @@ def score(
     failed), and "task metric" -> the values of the items, (layers, dims, items) float16, where there are such."""
     grids = {}
     if not outcome.problem:
-        grids = evaluate_grid(
-            task,
-            outcome.encoder,
-            metric=list(metrics),
-            split=split or config.split,
-            layers=cells[0],
-            dims=cells[1],
-            precision=config.precision,
-            fixed_document=outcome.fixed and task.kind in ("retrieval", "pairs"),
-        )
+        given: dict[str, Any] = {"split": split or config.split, "layers": cells[0], "dims": cells[1]}
+        given |= {"fixed_document": outcome.fixed and task.kind in ("retrieval", "pairs")}
+        grids = evaluate_grid(task, outcome.encoder, metric=list(metrics), precision=config.precision, **given)
     rows = []
     for name, layer, dim in product(metrics, *cells):
         value = round(grids[name].at(layer, dim), 6) if grids else math.nan
         rows.append({"task": task.name, "metric": name, "layer": layer, "dim": dim, "value": value})
     items = {name: grid.per_item for name, grid in grids.items()}
     return rows, {f"{task.name} {name}": x.astype(np.float16) for name, x in items.items() if x is not None}
-
-
-def _train(encoder: Encoder, task: Any, name: str, seed: int, rate: float, config: SweepConfig) -> Outcome:
-    untrained = control(name)
-    if untrained:
-        return Outcome(build(encoder, task, untrained, config.split, config.precision), fixed=untrained.fixed)
-    recipe = get_recipe(name, encoder.n_layers, encoder.width)
-    begun = build(encoder, task, Control(config.start), config.split, config.precision)
-    curve = _curve(task, recipe, config) if config.curve else None
-    try:
-        result = train(begun, task, recipe, config.training(rate), seed=seed, curve=curve)
-    except NonFiniteLoss as error:
-        return Outcome(encoder, problem=str(error))
-    # plain and heads share the frozen backbone's embeddings; a trained backbone's are of no further use
-    trained = result.encoder if config.what == "heads" else result.encoder.uncached()
-    # a recipe that trains against last-layer documents is made to be searched with them
-    fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
-    points = curve.points if curve is not None else ()
-    return Outcome(trained, result.seconds, fixed=fixed, history=result.history, curve=points)
-
-
-def _curve(task: Any, recipe: Recipe, config: SweepConfig) -> Curve:
-    """The mean on dev of the cells that a recipe trains, as a learning rate is chosen by it, on the way."""
-    small, metric = _for_choosing(task)
-
-    def mean(encoder: Encoder) -> float:
-        encoder = encoder if config.what == "heads" else encoder.uncached()
-        rows, _ = score(small, Outcome(encoder), metric, _trained_cells(recipe), config, "dev")
-        return float(np.mean([row["value"] for row in rows]))
-
-    return Curve(max(1, config.steps // config.curve), mean)
-
-
-def _course(outcome: Outcome) -> dict[str, np.ndarray]:
-    """The loss of each step, and the learning curve where there is one, (points, 2): step, mean on dev."""
-    found = {"loss": np.array(outcome.history, np.float32)}
-    return found | ({"curve": np.array(outcome.curve)} if outcome.curve else {})
-
-
-def _trained_cells(recipe: Recipe) -> Cells:
-    """The layers and dimensions that have a main loss."""
-    rows, columns = np.nonzero(np.asarray(recipe.weights["main"]))
-    layers, dims = ({int(x) for x in np.take(*of)} for of in ((recipe.layers, rows), (recipe.dims, columns)))
-    return tuple(sorted(layers - {0})), tuple(sorted(dims))
-
-
-def _for_choosing(task: Any) -> tuple[Any, list[str]]:
-    """What a learning rate is chosen by: the task's own metric, and the task under another name, of a large corpus only
-    what its dev queries ask for and some of the rest."""
-    metric = check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)
-    if task.kind != "retrieval" or len(task.corpus) <= MOST:
-        return replace(task, name=f"{task.name} (dev)"), metric
-    asked = {document for query in task.judged("dev") for document in task.qrels[query]}
-    step = math.ceil(len(task.corpus) / MOST)
-    corpus = {key: text for i, (key, text) in enumerate(task.corpus.items()) if key in asked or i % step == 0}
-    return replace(task, name=f"{task.name} (dev, {len(corpus):,} documents)", corpus=corpus, labels={}), metric
-
-
-def _said(row: dict[str, Any]) -> str:
-    return f"{row['metric']} {row['value']:.4f} ({row['task']}, layer {row['layer']}, dimension {row['dim']})"
-
-
-def _settings(
-    encoder: Encoder,
-    task: Any,
-    scored: Sequence[Any],
-    metrics: Sequence[Sequence[str]],
-    recipes: Sequence[str],
-    config: SweepConfig,
-) -> dict[str, str]:
-    """The header's lines that have to agree where a sweep goes on."""
-    training = config.training(config.rates[0]).with_defaults("", encoder.device)
-    layers, dims = check_cells(config.layers, config.dims, encoder.n_layers, encoder.width)
-    split = config.split
-    as_measured = [t.as_retrieval(split) if t.kind == "pairs" else t for t in scored]
-    found = {
-        "model": f"{encoder.name} {encoder.fingerprint()}",
-        "task": f"{task.name} {task.fingerprint()}",
-        "eval tasks": ", ".join(f"{t.name} {t.fingerprint()}" for t in scored),
-        "split": config.split,
-        "metric": "; ".join(", ".join(names) for names in metrics),
-        "recipes": ", ".join(dict.fromkeys([PLAIN, *recipes])),
-        "what": config.what,
-        "heads": config.heads if config.what == "heads" else "none",
-        "seeds": config.seeds,
-        "steps": config.steps,
-        "batch size": config.batch_size,
-        "lr": ", ".join(map(str, config.rates)),
-        "layers": ", ".join(map(str, layers)),
-        "dims": ", ".join(map(str, dims)),
-        "precision": training.precision,
-    }
-    found |= {} if config.start == PLAIN else {"start": config.start}
-    found["scored"] = ". ".join(f"{t.name}: {in_words(what_is_scored(t, split), split)}" for t in as_measured)
-    return {name: one_line(value) for name, value in found.items()}

@@ -16,7 +16,7 @@ from mrl_tutorial.evaluation.quality import check_metrics
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.config import TrainConfig
-from mrl_tutorial.training.controls import PLAIN, control
+from mrl_tutorial.training.controls import PLAIN, is_control
 from mrl_tutorial.training.examples import examples
 from mrl_tutorial.training.loop import check_recipe
 
@@ -77,54 +77,46 @@ class SweepConfig:
         return TrainConfig(**{name: getattr(self, name) for name in names}, lr=lr)
 
 
-def expand(recipes: Sequence[str], cells: Cells) -> dict[str, Cells]:
+def expand(recipes: Iterable[str], cells: Cells) -> dict[str, Cells]:
     """Each recipe's name and the cells that it is scored in, without repeats, "plain" first; separate:* becomes one
     recipe for each of layers x dims, scored in that cell alone.
 
     >>> list(expand(["mrl", "separate:*"], ((1, 2), (8,))))
     ['plain', 'mrl', 'separate:1,8', 'separate:2,8']
     """
-    found = {PLAIN: cells}
+    found: dict[str, Cells] = {PLAIN: cells}
     for name in recipes:
-        separate = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
-        chosen = list(product(*cells)) if name == "separate:*" else []
-        if separate:
-            chosen = [(int(separate[1]), int(separate[2]))]
-        for layer, dim in chosen:
-            found[f"separate:{layer},{dim}"] = (layer,), (dim,)
-        if not chosen:
-            found[name] = cells
+        alone = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
+        own = [(int(alone[1]), int(alone[2]))] if alone else []
+        own = list(product(*cells)) if name == "separate:*" else own
+        found |= {f"separate:{layer},{dim}": ((layer,), (dim,)) for layer, dim in own} if own else {name: cells}
     return found
 
 
 def check_sweep(
     encoder: Encoder, task: Any, scored: Sequence[Any], candidates: Iterable[str], config: SweepConfig
 ) -> list[list[str]]:
-    """The metrics of each scored task. Raises InputError for everything that would stop a later run."""
+    """The metrics of each scored task: those of `config` that suit it, else its own. Raises InputError for everything
+    that would stop a later run."""
     if encoder.heads is not None:
         raise InputError(f"{encoder.name} has heads: a sweep starts from a model without (encoder.with_heads(None))")
     for name in candidates:
-        if control(name) is None:
+        if not is_control(name):
             check_recipe(get_recipe(name, encoder.n_layers, encoder.width), config.what, examples(task), task.name)
     if len({t.name for t in scored}) < len(scored):
         raise InputError(f"two tasks to score are called alike ({', '.join(t.name for t in scored)}): rename one")
+    scored = [t.as_retrieval(config.split) if t.kind == "pairs" else t for t in scored]
     for where in scored:
-        inputs = task_inputs(where.as_retrieval(config.split) if where.kind == "pairs" else where, config.split)
-        if any(isinstance(x, np.ndarray) for x in inputs.values()):
+        if any(isinstance(x, np.ndarray) for x in task_inputs(where, config.split).values()):
             raise InputError(f"{where.name} holds vectors, which no encoder makes: score tasks with texts")
-    return _metrics(["retrieval" if t.kind == "pairs" else t.kind for t in scored], config.metric or [])
-
-
-def _metrics(kinds: Sequence[str], wanted: Sequence[str]) -> list[list[str]]:
-    """For each kind of task the metrics that suit it, or its own. Raises InputError for one that suits none."""
-    found: list[list[str]] = [[] for _ in kinds]
-    for name in wanted:
+    found: list[list[str]] = [[] for _ in scored]
+    for name in config.metric or ():
         errors = []
-        for names, kind in zip(found, kinds, strict=True):
+        for where, names in zip(scored, found, strict=True):
             try:
-                names += [x for x in check_metrics(kind, name) if x not in names]
+                names += [x for x in check_metrics(where.kind, name) if x not in names]
             except InputError as error:
                 errors.append(error)
-        if len(errors) == len(kinds):
+        if len(errors) == len(scored):
             raise errors[0]
-    return [names or check_metrics(kind, None) for names, kind in zip(found, kinds, strict=True)]
+    return [names or check_metrics(where.kind, None) for where, names in zip(scored, found, strict=True)]

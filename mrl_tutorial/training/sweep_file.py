@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import re
@@ -18,46 +17,68 @@ import torch
 from mrl_tutorial import __version__, files
 from mrl_tutorial.errors import InputError
 
-COLUMNS = [
-    "recipe",
-    "what",
-    "heads",
-    "seed",
-    "task",
-    "split",
-    "metric",
-    "layer",
-    "dim",
-    "value",
-    "steps",
-    "batch_size",
-    "lr",
-    "seconds",
-]
-KEY = ["recipe", "what", "heads", "task", "split", "metric", "layer", "dim"]
+KEY = ["recipe", "what", "heads", "seed", "task", "split", "metric", "layer", "dim"]
+COLUMNS = [*KEY, "value", "steps", "batch_size", "lr", "seconds"]
+TYPES: dict[str, type] = dict.fromkeys(COLUMNS, str) | dict.fromkeys(("value", "lr", "seconds"), float)
+TYPES |= dict.fromkeys(("seed", "layer", "dim", "steps", "batch_size"), int)
 FIRST = "# mrl-tutorial sweep"  # how every file of this kind begins
 
 
 def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """The rows of a sweep's file and its header: command, settings, environment. Raises InputError for another file."""
-    path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}): give a file that mrl-tutorial sweep wrote") from None
     n = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    if not lines or not lines[0].startswith(FIRST) or n == len(lines) or lines[n].strip() != ",".join(COLUMNS):
+    if not lines or not lines[0].startswith(FIRST) or lines[n : n + 1] != [",".join(COLUMNS)]:
         raise InputError(f"{path} is no sweep: give a file that mrl-tutorial sweep wrote")
-    header = dict(line[2:].rstrip("\n").split(": ", 1) for line in lines[1:n] if ": " in line)
-    whole = ("seed", "layer", "dim", "steps", "batch_size")
-    numbers = dict.fromkeys(("value", "lr", "seconds"), float) | dict.fromkeys(whole, int)
+    header = dict(line[2:].split(": ", 1) for line in lines[1:n] if ": " in line)
+    # only an empty number is missing: a task may well be called "null"
+    missing: dict[str, Any] = {"keep_default_na": False, "na_values": {"value": [""], "lr": [""]}}
     try:
-        # only an empty number is missing: a task may well be called "null"
-        frame = pd.read_csv(io.StringIO("".join(lines[n:])), keep_default_na=False, dtype=str)
-        frame = frame.replace({"value": {"": "nan"}, "lr": {"": "nan"}}).astype(numbers)
+        return pd.read_csv(path, skiprows=n, dtype=TYPES, float_precision="round_trip", **missing), header
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): correct the row, or delete the file") from None
-    return frame, header
+
+
+def write(path: Path, header: dict[str, str], frame: pd.DataFrame) -> None:
+    """Header and rows as one file, whole or not at all."""
+    lines = [f"{FIRST}: one row for each cell\n", *(f"# {name}: {value}\n" for name, value in header.items())]
+    with files.whole_file(path) as temporary:
+        temporary.write_text("".join(lines) + frame.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
+
+
+def resume(path: Path, settings: Mapping[str, Any], command: str) -> tuple[dict[str, str], pd.DataFrame]:
+    """Header and rows to go on from. Raises InputError where the file is that of another sweep."""
+    given = {"command": command or "mrl_tutorial.training.sweep.sweep in Python", **settings}
+    given = {name: " ".join(str(value).split()) for name, value in given.items()}  # a line each
+    here = environment()
+    if not path.exists():
+        return given | here, pd.DataFrame(columns=COLUMNS)
+    frame, header = read_sweep(path)
+    for name in settings:
+        if (before := header.get(name, "")) != given[name]:
+            what = f"{path} holds a sweep with {name} {before!r}, this one has {given[name]!r}"
+            raise InputError(f"{what}: write to another file")
+    for name, value in here.items():
+        if value not in header.get(name, "").split(" | "):  # rows from two environments are no secret
+            header[name] = f"{header.get(name, '')} | {value}"
+    return header, frame
+
+
+def environment() -> dict[str, str]:
+    """Versions, threads and processor of this machine, as a sweep's header says them."""
+    said = [f"mrl-tutorial {__version__}", f"python {platform.python_version()}"]
+    said += [f"{package} {version(package)}" for package in ("torch", "transformers", "numpy", "scikit-learn")]
+    about = Path("/proc/cpuinfo")  # Linux alone has it
+    found = re.search(r"^model name\s*:(.*)$", about.read_text("utf-8") if about.exists() else "", re.MULTILINE)
+    processor = found[1].strip() if found else platform.processor() or platform.machine()
+    return {
+        "versions": ", ".join(said),
+        "threads": str(torch.get_num_threads()),
+        "processor": f"{processor}, {os.cpu_count()} cores, {platform.system()}",
+    }
 
 
 def write_items(path: Path, recipe: str, seed: int, items: Mapping[str, Any]) -> None:
@@ -81,9 +102,8 @@ def read_items(path: str | Path, recipe: str, task: str, metric: str) -> np.ndar
             with np.load(_items_file(Path(path), recipe, seed)) as stored:
                 found.append(stored[f"{task} {metric}"].astype(np.float32))
         except (OSError, KeyError):
-            raise InputError(
-                f"{path} lacks the values of {recipe}, seed {seed}: delete its rows and run it again"
-            ) from None
+            what = f"{path} lacks the values of {recipe}, seed {seed}"
+            raise InputError(f"{what}: delete its rows and run it again") from None
     if not found:
         raise InputError(f"{recipe!r} on {task!r} by {metric} is not in {path}: run the sweep further")
     return np.stack(found)
@@ -106,56 +126,6 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     (0.2, 0.14, 2)
     """
     frame = frame.assign(recipe=frame.recipe.str.replace(r"^separate:.*", "separate", regex=True))
-    groups = frame.groupby(KEY, sort=False)["value"]
+    groups = frame.groupby([name for name in KEY if name != "seed"], sort=False)["value"]
     table = groups.agg(mean="mean", spread="std", seeds="count", diverged=lambda x: int(x.isna().sum()))
     return table.reset_index()
-
-
-def environment() -> dict[str, str]:
-    """Versions, threads and processor of this machine, as a sweep's header says them."""
-    own = [f"mrl-tutorial {__version__}", f"python {platform.python_version()}"]
-    others = [f"{package} {version(package)}" for package in ("torch", "transformers", "numpy", "scikit-learn")]
-    return {
-        "versions": ", ".join([*own, *others]),
-        "threads": str(torch.get_num_threads()),
-        "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def resume(path: Path, settings: dict[str, str], command: str) -> tuple[dict[str, str], pd.DataFrame]:
-    """Header and rows to go on from. Raises InputError where the file is that of another sweep."""
-    here = environment()
-    if not path.exists():
-        header = {"command": one_line(command or "mrl_tutorial.training.sweep.sweep in Python"), **settings, **here}
-        return header, pd.DataFrame(columns=COLUMNS)
-    frame, header = read_sweep(path)
-    for name, value in settings.items():
-        if header.get(name) != value:
-            other = header.get(name, "")
-            raise InputError(
-                f"{path} holds a sweep with {name} {other!r}, this one has {value!r}: write to another file"
-            )
-    for name, value in here.items():
-        if value not in header.get(name, "").split(" | "):  # rows from two environments are no secret
-            header[name] = f"{header.get(name, '')} | {value}"
-    return header, frame
-
-
-def write(path: Path, header: dict[str, str], frame: pd.DataFrame) -> None:
-    """Header and rows as one file, whole or not at all."""
-    lines = [f"{FIRST}: one row for each cell\n", *(f"# {name}: {value}\n" for name, value in header.items())]
-    with files.whole_file(path) as temporary:
-        temporary.write_text("".join(lines) + frame.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
-
-
-def one_line(value: object) -> str:
-    """`value` without line breaks."""
-    return " ".join(str(value).split())

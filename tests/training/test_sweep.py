@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrl_tutorial.cli import parser
+from mrl_tutorial.cli import arguments, parser
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import check_cells
@@ -111,18 +111,18 @@ def test_names_become_candidates():
     ],
 )
 def test_commas_inside_a_recipe_stay(text, found):
-    assert parser.recipe_names(text) == found
+    assert arguments.recipe_names(text) == found
 
 
 def test_a_stopped_sweep_goes_on_and_repeats_nothing(encoder, tmp_path, monkeypatch):
     whole = sweep(encoder, retrieval(), ["mrl", "all-cells"], out=tmp_path / "whole.csv", cache=False, **BUDGET)
     started = []
 
-    def stops(given, task, recipe, config, seed):
+    def stops(given, task, recipe, config, seed, **more):
         started.append((recipe.name, seed))
         if len(started) == 3:
             raise KeyboardInterrupt
-        return train(given, task, recipe, config, seed=seed)
+        return train(given, task, recipe, config, seed=seed, **more)
 
     monkeypatch.setattr(room, "train", stops)
     out = tmp_path / "s.csv"
@@ -235,10 +235,10 @@ def test_a_model_with_heads_and_vectors_are_refused(encoder, tmp_path):
 
 
 def test_a_run_that_diverges_keeps_its_place_without_a_value(encoder, tmp_path, monkeypatch):
-    def diverges(given, task, recipe, config, seed):
+    def diverges(given, task, recipe, config, seed, **more):
         if seed == 1:
             raise NonFiniteLoss("step 2: term 'main' is inf")
-        return train(given, task, recipe, config, seed=seed)
+        return train(given, task, recipe, config, seed=seed, **more)
 
     monkeypatch.setattr(room, "train", diverges)
     said: list[str] = []
@@ -309,10 +309,10 @@ def test_trained_backbones_leave_no_embeddings_behind(encoder, tmp_path):
 
 
 def test_the_command_writes_a_file_that_says_how(encoder, tmp_path, capsys, monkeypatch):
-    import mrl_tutorial.tasks.load
+    import mrl_tutorial
 
     toys = {"toy": retrieval(), "graded": graded()}
-    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", lambda name, columns=None: toys[name])
+    monkeypatch.setattr(mrl_tutorial, "load_task", lambda name, columns=None: toys[name])
     out = str(tmp_path / "my sweep.csv")
     argv = [
         "sweep", "--recipes", "mrl,separate:1,8", "--task", "toy", "--eval-tasks", "toy,graded",
@@ -351,10 +351,10 @@ def test_a_recipe_with_fixed_documents_is_scored_with_them(encoder):
 
 
 def test_fewer_documents_to_score(encoder, tmp_path, monkeypatch):
-    import mrl_tutorial.tasks.load
+    import mrl_tutorial
 
     toys = {"toy": retrieval(), "graded": graded()}
-    monkeypatch.setattr(mrl_tutorial.tasks.load, "load_task", lambda name, columns=None: toys[name])
+    monkeypatch.setattr(mrl_tutorial, "load_task", lambda name, columns=None: toys[name])
     out = str(tmp_path / "s.csv")
     argv = [
         "sweep",
