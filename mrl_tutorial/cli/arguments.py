@@ -1,10 +1,11 @@
-"""The words of the command line: a parser that says in one line what to type instead, and the kinds of values."""
+"""The words of the command line: a parser that says in one line what to type instead, kinds of values, the options."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import re
+from functools import partial
 from typing import Any, NoReturn
 
 
@@ -40,16 +41,6 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def cells(text: str) -> list[int] | str:
-    """`all`, or whole numbers from 1 separated by commas."""
-    if text == "all":
-        return text
-    try:
-        return [whole_number(x.strip()) for x in text.split(",")]
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6") from None
-
-
 def whole_number(text: str, least: int = 1) -> int:
     """A whole number from `least`."""
     if not text.isdecimal() or int(text) < least:
@@ -57,12 +48,7 @@ def whole_number(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def seed(text: str) -> int:
-    """A whole number from 0."""
-    return whole_number(text, 0)
-
-
-def learning_rate(text: str, what: str = "learning rate", example: str = "2e-5") -> float:
+def positive(text: str, what: str, example: str) -> float:
     """A number above 0."""
     try:
         value = float(text)
@@ -73,9 +59,21 @@ def learning_rate(text: str, what: str = "learning rate", example: str = "2e-5")
     return value
 
 
-def temperature(text: str) -> float:
-    """A number above 0."""
-    return learning_rate(text, "temperature", "0.05")
+def names(text: str, what: str = "names: write e.g. pydocs,scifact", comma: str = ",") -> list[str]:
+    """Names separated by commas."""
+    found = [x.strip() for x in re.split(comma, text)]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
+    return found
+
+
+seed = partial(whole_number, least=0)
+learning_rate = partial(positive, what="learning rate", example="2e-5")
+temperature = partial(positive, what="temperature", example="0.05")
+# a comma before a bare number belongs to a recipe's name: separate:3,128
+recipe_names = partial(
+    names, what="recipes: write e.g. full-size,mrl,separate:3,128", comma=r",(?!\s*\d+\s*(?:[,+]|$))"
+)
 
 
 def rows(text: str) -> int | None:
@@ -83,14 +81,19 @@ def rows(text: str) -> int | None:
     return None if text == "all" else whole_number(text)
 
 
+def cells(text: str) -> list[int] | str:
+    """`all`, or whole numbers from 1 separated by commas."""
+    if text == "all":
+        return text
+    try:
+        return [whole_number(x.strip()) for x in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6") from None
+
+
 def learning_rates(text: str) -> list[float]:
     """Numbers above 0, separated by commas."""
     return [learning_rate(x) for x in text.split(",")]
-
-
-def names(text: str) -> list[str]:
-    """Names separated by commas."""
-    return _filled(text, text.split(","), "names: write e.g. pydocs,scifact")
 
 
 def columns(text: str) -> list[str] | dict[str, str]:
@@ -104,14 +107,58 @@ def columns(text: str) -> list[str] | dict[str, str]:
     return known
 
 
-def recipe_names(text: str) -> list[str]:
-    """Recipes separated by commas; a comma before a bare number belongs to a name: separate:3,128."""
-    parts = re.split(r",(?!\s*\d+\s*(?:[,+]|$))", text)
-    return _filled(text, parts, "recipes: write e.g. full-size,mrl,separate:3,128")
-
-
-def _filled(text: str, parts: list[str], what: str) -> list[str]:
-    found = [x.strip() for x in parts]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
-    return found
+BENCHMARKS = ("loss", "grid", "encode", "train", "panels", "retrieval")
+COUNT = {"type": whole_number, "metavar": "N"}
+# what argparse is told of each option, unless a verb says otherwise
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--task": {"required": True, "metavar": "NAME|PATH", "help": "a task of mrl-tutorial tasks, or a path to data"},
+    "--columns": {"type": columns, "metavar": "NAMES",
+                  "help": "columns of a table to read, where their names are others: text_a,text_b,similarity or "
+                  "text=body,label=topic"},
+    "--model": {"metavar": "NAME|PATH", "help": "encoder: a name, or a folder (default: all-MiniLM-L6-v2)"},
+    "--query-prompt": {"metavar": "TEXT", "help": "put before each query (default: as the model's folder says)"},
+    "--document-prompt": {"metavar": "TEXT", "help": "put before each document (default: as the model's folder says)"},
+    "--similarity": {"choices": ("cosine", "dot"), "help": "how vectors are compared (default: as the folder says)"},
+    "--max-length": {**COUNT, "help": "tokens that are read of a text (default: as the model's folder says)"},
+    "--layers": {"type": cells, "default": "all", "help": "layers to score: all, or e.g. 1,3 (default: all)"},
+    "--dims": {"type": cells, "help": "all, or e.g. 8,16,64 (default: powers of two and the full width)"},
+    "--layer": {**COUNT, "help": "layer, from 1 (default: the last)"},
+    "--dim": {**COUNT, "help": "dimension, from 1 (default: the full width)"},
+    "--metric": {"help": "e.g. ndcg@10, mrr@10, map, recall@100, spearman, accuracy, 1nn (default: by task)"},
+    "--split": {"default": "test", "help": "train, dev, test, or all (default: test)"},
+    "--precision": {"choices": ("auto", "fp32", "bf16"), "default": "auto", "help": "arithmetic (default: auto)"},
+    "--json": {"metavar": "FILE", "help": "write the figures here as well"},
+    "--recipe": {"required": True, "metavar": "NAME",
+                 "help": "what to train for: see mrl-tutorial recipes; or a recipe file of the loss lab, NAME.json, "
+                 "with the settings in it"},
+    "--recipes": {"required": True, "type": recipe_names, "metavar": "NAMES",
+                  "help": "e.g. mrl,ese,separate:3,128; separate:* is one run for every cell, scored there alone; "
+                  "plain, the untrained model, is always among them; whitened, whitened:200, closed-form: controls"},
+    "--what": {"choices": ("heads", "full"), "help": "small heads (seconds), or the whole model"},
+    "--heads": {"choices": ("shared", "per-layer"), "default": "shared", "help": "one head, or one per layer"},
+    "--steps": {**COUNT, "default": 150, "help": "optimizer steps (default: 150)"},
+    "--batch-size": {**COUNT, "default": 64, "help": "pairs in a step (default: 64)"},
+    "--lr": {"type": learning_rate, "metavar": "X", "help": "learning rate (default: by what is trained)"},
+    "--rows": {"type": rows, "default": 100_000, "metavar": "N|all",
+               "help": "training pairs to read, chosen by hash (default: at most 100,000)"},
+    "--max-tokens": {**COUNT, "default": 64, "help": "tokens that full training reads of a text (default: 64)"},
+    "--temperature": {"type": temperature, "default": 0.05, "metavar": "X", "help": "of the scores (default: 0.05)"},
+    "--pooling": {"choices": ("mean", "cls", "last", "max"), "help": "tokens to text (default: as the folder says)"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "seed of order and initial weights (default: 0)"},
+    "--start": {"choices": ("plain", "whitened", "closed-form"), "default": "plain", "help": "what is trained further"},
+    "--seeds": {**COUNT, "default": 3, "help": "runs of each recipe (default: 3)"},
+    "--eval-tasks": {"type": names, "metavar": "NAMES", "help": "tasks to score (default: the one trained on)"},
+    "--documents": {**COUNT, "help": "score about N documents of each, and their queries"},
+    "--curve": {"type": int, "default": 0, "metavar": "N", "help": "points of each run's learning curve on dev"},
+    "--no-cache": {"action": "store_true", "help": "keep no trained models (they are large)"},
+    "--out": {"required": True, "metavar": "DIR"},
+    "--query": {"required": True, "metavar": "TEXT", "help": "what to look for"},
+    "--queries": {**COUNT, "default": 24, "help": "how many queries can be looked at (default: 24)"},
+    "-k": {**COUNT, "default": 10, "help": "how many documents (default: 10)"},
+    "--compare": {"action": "store_true", "help": "show each document's rank with the full model too"},
+    "--id": {"type": names, "metavar": "IDS", "help": "only these claims, e.g. M1,R3, and what their numbers rest on"},
+    "--markdown": {"metavar": "FILE", "help": "write the whole ledger here as a page for people"},
+    "--readme": {"metavar": "FILE", "help": "bring five of the claims into this README"},
+    "name": {"choices": BENCHMARKS, "help": "what to time"},
+    "--quick": {"action": "store_true", "help": "a small run, to see that it works"},
+}  # fmt: skip

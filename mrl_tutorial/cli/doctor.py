@@ -9,9 +9,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
@@ -47,7 +46,11 @@ def packages() -> Iterator[Finding]:
         yield Finding("packages", "fix", "mrl-tutorial is not installed", "make lab, or pip install -e .")
         return
     for extra, state in (("", "fix"), ("notebooks", "fix"), ("ann", "note"), ("milvus", "note")):
-        mine = [w for w in wanted if (w.marker is None) == (not extra) and _asked(w, extra)]
+        mine = [
+            w
+            for w in wanted
+            if (w.marker.evaluate({"extra": extra}) if w.marker and extra else not (w.marker or extra))
+        ]
         missing = [f"{w.name}{w.specifier}" for w in mine if not _fits(w)]
         name = f"packages [{extra}]" if extra else "packages"
         remedy = f'pip install "mrl-tutorial[{extra}]"' if extra else "make lab, or pip install -e ."
@@ -59,33 +62,20 @@ def packages() -> Iterator[Finding]:
 
 def memory() -> Finding:
     """Memory that a program may use: what is free, or the limit of a container where that is lower."""
-    free = available_gb()
-    if free is None:
+    from mrl_tutorial.training.memory import memory_left
+
+    left = memory_left()
+    if left is None:
         return Finding("memory", "note", "this system does not say")
-    remedy = "" if free >= MEMORY_GB else "close other kernels; train with a smaller --batch-size"
-    return Finding("memory", "fix" if remedy else "ok", f"{free:.1f} GB free", remedy)
-
-
-def available_gb() -> float | None:
-    """GB of memory that are free, within a container's limit; None where the system does not tell."""
-    found = []
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) / 1e6)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            found.append((int(limit) - used) / 1e9)
-    except (OSError, KeyError, ValueError):
-        pass
-    return min(found) if found else None
+    remedy = "" if left >= MEMORY_GB * 1e9 else "close other kernels; train with a smaller --batch-size"
+    return Finding("memory", "fix" if remedy else "ok", f"{left / 1e9:.1f} GB free", remedy)
 
 
 def threads() -> Finding:
     """Processor cores, and the threads that PyTorch uses."""
     import torch
 
-    cores, used = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     used = torch.get_num_threads()
     remedy = f"unset OMP_NUM_THREADS, or set it to {cores}" if used < (cores or 1) // 2 else ""
     return Finding("threads", "note" if remedy else "ok", f"{cores} cores, PyTorch uses {used}", remedy)
@@ -151,21 +141,12 @@ def widgets() -> Finding:
     return Finding("panels", "ok", f"a panel was made, {size / 1000:.1f} kB of tables")
 
 
-CHECKS: tuple[Callable[[], Finding | Iterator[Finding]], ...] = (
-    python,
-    packages,
-    memory,
-    threads,
-    device,
-    cache,
-    model,
-    widgets,
-    hub,
-)
+CHECKS: Sequence[Callable[[], Finding | Iterator[Finding]]]
+CHECKS = (python, packages, memory, threads, device, cache, model, widgets, hub)
 
 
 def doctor(args: argparse.Namespace) -> None:
-    """Print a line for each finding. Raises InputError where something must be fixed."""
+    """Look at this machine, and say what to fix before the course runs here."""
     broken = 0
     for check in CHECKS:
         found = check()
@@ -177,10 +158,6 @@ def doctor(args: argparse.Namespace) -> None:
     if broken:
         raise InputError(f"{broken} {'thing' if broken == 1 else 'things'} to fix: see the lines that begin with fix")
     print("the course runs here")
-
-
-def _asked(requirement: Requirement, extra: str) -> bool:
-    return not extra or (requirement.marker is not None and requirement.marker.evaluate({"extra": extra}))
 
 
 def _fits(requirement: Requirement) -> bool:

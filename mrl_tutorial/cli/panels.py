@@ -1,16 +1,18 @@
-"""`mrl-tutorial panel`: one panel of the course as a page for a projector. Names of `mrl` are loaded when used."""
+"""The verbs that make pages of panels, and what makes them open at once. Names of `mrl` are loaded when used."""
 
 from __future__ import annotations
 
 import argparse
+import time
+from pathlib import Path
 from typing import Any
 
 import mrl_tutorial as mrl
-from mrl_tutorial.cli.support import writable
+from mrl_tutorial.cli.support import read_encoder, say_warnings, writable
 
 
 def panel(args: argparse.Namespace) -> None:
-    """Write the panel's page, and say how large it is."""
+    """Write any panel as one html file, for a projector."""
     writable(args.out)
     title, make = (TEXTS | DIGITS)[args.name]
     texts = (mrl.load_task(args.task).with_splits("dev"), mrl.Encoder.load(args.model)) if args.name in TEXTS else ()
@@ -18,10 +20,34 @@ def panel(args: argparse.Namespace) -> None:
     print(f"{args.out}: {title}; opens by double click, in full screen with F11")
 
 
-def _explorer(task: Any, encoder: mrl.Encoder) -> mrl.GridExplorer:
-    from mrl_tutorial.training.controls import Control, build
+def page(args: argparse.Namespace) -> None:
+    """Write the grid explorer as one html file that needs no kernel and loads nothing."""
+    writable(args.out)
+    wanted = {name if name == "plain" else Path(name).name: name for name in args.model or ["plain"]}
+    encoders = {name: mrl.Encoder.load(*([] if given == "plain" else [given])) for name, given in wanted.items()}
+    task = mrl.load_task(args.task, columns=args.columns)
+    made = mrl.GridExplorer(task, encoders, split=args.split, examples=args.queries)
+    say_warnings(task)
+    made.save_page(args.out, title=f"{task.name}: every layer, every dimension")
+    size = Path(args.out).stat().st_size / 1e6
+    print(f"{args.out}: {', '.join(encoders)} on {task.name}, {made.model.items}; {size:.2f} MB, opens by double click")
 
-    whitened = build(encoder, task, Control("whitened"), "dev")
+
+def prepare(args: argparse.Namespace) -> None:
+    """Read and embed the texts that the lessons share, so that they open at once."""
+    began = time.perf_counter()
+    task, encoder = mrl.load_task("pydocs"), read_encoder(args)
+    mrl.GridExplorer(task, encoder)
+    for split in ("dev", "test"):
+        mrl.evaluate_grid(task, encoder, split=split)
+    mrl.train(encoder, task, "all-cells", steps=1, batch_size=2, cache=False)  # embeds the training pairs
+    print(f"{task.name} and {encoder.name} are in the cache, {time.perf_counter() - began:.0f} s")
+
+
+def _explorer(task: Any, encoder: mrl.Encoder) -> mrl.GridExplorer:
+    from mrl_tutorial.training.controls import build
+
+    whitened = build(encoder, task, "whitened", "dev")
     return mrl.GridExplorer(task, {"plain": encoder, "whitened": whitened}, examples=24)
 
 

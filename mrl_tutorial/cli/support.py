@@ -1,28 +1,18 @@
-"""What several commands need: checks before any work, tables, warnings, scores of one query."""
+"""What several commands need: places that can be written, the encoder and the task, warnings."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import mrl_tutorial as mrl
 from mrl_tutorial.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from mrl_tutorial.grid import Grid
     from mrl_tutorial.tasks.task import Task
-
-COLUMNS = 14  # dimensions that a table shows side by side
-
-
-def say_warnings(task: Task) -> None:
-    """What was dropped or decided when the task was read, one line each, on stderr, apart from the results."""
-    for warning in task.warnings:
-        print(f"{task.name}: {warning}", file=sys.stderr)
 
 
 def writable(path: str | None, *, folder: bool = False) -> None:
@@ -41,26 +31,47 @@ def writable(path: str | None, *, folder: bool = False) -> None:
     elif not parent.is_dir():
         raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
     try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
+        tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
         raise InputError(f"cannot write in {parent}: {error.strerror}; give another place") from None
 
 
-def table(grid: Grid) -> str:
-    """The grid as text, in blocks of at most `COLUMNS` dimensions."""
-    starts = range(0, len(grid.dims), COLUMNS)
-    blocks = (
-        replace(grid, dims=grid.dims[i : i + COLUMNS], values=grid.values[:, i : i + COLUMNS], per_item=None)
-        for i in starts
-    )
-    return "\n".join(block.as_text() for block in blocks)
+def say_warnings(task: Task) -> None:
+    """What was dropped or decided when the task was read, one line each, on stderr, apart from the results."""
+    for warning in task.warnings:
+        print(f"{task.name}: {warning}", file=sys.stderr)
 
 
-def score(query: np.ndarray, documents: np.ndarray, dim: int, cosine: bool) -> np.ndarray:
-    """Scores of one query (1, D) with documents (N, D), both cut to `dim`: (N,). Zero vectors score 0."""
-    import torch
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Some of the options, as a function takes them."""
+    return {name: getattr(args, name) for name in names}
 
-    from mrl_tutorial.prefixes import nested_scores
 
-    return nested_scores(torch.from_numpy(query), torch.from_numpy(documents), [dim], cosine)[0, 0].numpy()
+def read_task(args: argparse.Namespace) -> tuple[Any, mrl.Encoder | None]:
+    """The task, and the encoder unless the task holds vectors already."""
+    task = mrl.load_task(args.task, columns=args.columns)
+    if not holds_vectors(task):
+        return task, read_encoder(args)
+    if args.model:
+        raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
+    return task, None
+
+
+def read_encoder(args: argparse.Namespace) -> mrl.Encoder:
+    """The encoder with what was typed of it."""
+    from mrl_tutorial.models.download import DEFAULT_MODEL
+
+    changes: dict[str, Any] = {name: getattr(args, name, None) for name in ("similarity", "max_length", "pooling")}
+    encoder = mrl.Encoder.load(args.model or DEFAULT_MODEL, **changes)
+    for side in ("query", "document"):
+        if (prompt := getattr(args, f"{side}_prompt", None)) is not None:
+            encoder.prompts = {**encoder.prompts, side: prompt}
+    return encoder
+
+
+def holds_vectors(task: Any) -> bool:
+    """Whether there is nothing to encode in the task."""
+    if task.kind == "classification":
+        inputs, _ = next(iter(task.splits.values()))
+        return not isinstance(inputs, list)
+    return task.kind == "vectors"

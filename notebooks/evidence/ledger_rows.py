@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from mrl_tutorial import InputError, files
-from mrl_tutorial.cli.ledger import COLUMNS, Row, Rows, read
+from mrl_tutorial.cli.ledger import COLUMNS, MARKS, Row, read
 from mrl_tutorial.evaluation.statistics import CANNOT_TELL, MARGIN, VERDICTS, Difference
 
 
@@ -48,6 +49,24 @@ class Measured:
 
 
 NOTHING = Measured("", ("", ""), ("", ""), "")
+
+
+class Rows(list[Row]):
+    """Several rows; in a notebook they show as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self)) or "no claims settled yet"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th style='text-align:left'>{x}</th>" for x in ("", "claim", "verdict", "in a sentence"))
+        body = ""
+        for row in self:
+            e = {k: html.escape(v) for k, v in row.items()}
+            cells = (f"<b>{e['id']}</b>", e["claim"], f"{MARKS[row['verdict']]} <b>{e['verdict']}</b>", e["sentence"])
+            body += (
+                "<tr>" + "".join(f"<td style='text-align:left;vertical-align:top'>{x}</td>" for x in cells) + "</tr>"
+            )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 @cache

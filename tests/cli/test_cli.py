@@ -11,6 +11,7 @@ import types
 import numpy as np
 import pytest
 
+import mrl_tutorial
 from mrl_tutorial.cli import commands, parser, support
 from mrl_tutorial.errors import InputError
 
@@ -114,8 +115,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
 
 
 def test_exported_names_resolve():
-    import mrl_tutorial
-
     for name in mrl_tutorial.__all__:
         assert getattr(mrl_tutorial, name) is not None
     assert set(mrl_tutorial.__all__) <= set(dir(mrl_tutorial))
@@ -230,7 +229,7 @@ def test_all_dimensions_are_shown_in_blocks():
     from mrl_tutorial.grid import Grid
 
     grid = Grid("t", "m", "ndcg@10", "test", (1, 2), tuple(range(1, 33)), np.arange(64).reshape(2, 32) / 64)
-    shown = support.table(grid).splitlines()
+    shown = commands.in_blocks(grid.as_text()).splitlines()
     assert [int(x) for line in shown if line.startswith("layer") for x in line.split()[3:]] == list(grid.dims)
     assert [float(x) for line in shown if line.split()[0] == "2" for x in line.split()[1:]] == pytest.approx(
         grid.values[1], abs=1e-4
@@ -259,9 +258,7 @@ def test_train_writes_a_folder_that_evaluate_reads(capsys, tmp_path, tiny, beir)
 
 
 def test_train_refuses_before_it_trains(capsys, monkeypatch, tmp_path, tiny, beir):
-    import mrl_tutorial.training.loop
-
-    monkeypatch.setattr(mrl_tutorial.training.loop, "train", lambda *a, **k: pytest.fail("it trained first"))
+    monkeypatch.setattr(mrl_tutorial, "train", lambda *a, **k: pytest.fail("it trained first"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.tex").write_text("mine")
     np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32))

@@ -46,9 +46,9 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch, c
     assert "2 things to fix" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("free, state", [(1.0, "fix"), (2.0, "ok"), (None, "note")])
+@pytest.mark.parametrize("free, state", [(1e9, "fix"), (2e9, "ok"), (None, "note")])
 def test_memory(monkeypatch, free, state):
-    monkeypatch.setattr(doctor, "available_gb", lambda: free)
+    monkeypatch.setattr("mrl_tutorial.training.memory.memory_left", lambda: free)
     assert doctor.memory().state == state
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import mrl_tutorial as mrl
 from mrl_tutorial.cli import panels, parser
-from mrl_tutorial.panels import prefix_map_layout
+from mrl_tutorial.panels import prefix_map
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.tiny import WORDS, save_tiny
 
@@ -34,10 +34,10 @@ def written(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", [*panels.TEXTS, *panels.DIGITS])
 def test_a_panel_is_one_file(written, monkeypatch, name):
-    def first_two(prefixes, seed, path, progress):  # UMAP takes a while
-        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+    def first_two(prefixes):  # UMAP takes a while
+        return np.stack([x[:, :2] for x in prefixes])
 
-    monkeypatch.setattr(prefix_map_layout, "compute_places", first_two)
+    monkeypatch.setattr(prefix_map, "compute_places", first_two)
     page, said = written(name)
     title = (panels.TEXTS | panels.DIGITS)[name][0]
     assert page.count("<script") == 1 and f"standalone({name}, " in page and f"<title>{title}" in page

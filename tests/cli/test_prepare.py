@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import mrl_tutorial
 from mrl_tutorial import Encoder, GridExplorer, evaluate_grid, train
 from mrl_tutorial.cli import parser
-from mrl_tutorial.tasks import load
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.tiny import WORDS, save_tiny
 
@@ -19,7 +19,7 @@ def test_prepare_leaves_nothing_to_encode(tmp_path, monkeypatch, capsys):
     queries = {f"q{i}": " ".join(rng.choice(WORDS, 4)) for i in range(40)}
     splits = {"dev": [f"q{i}" for i in range(9)], "test": ["q9", "q10"], "train": [f"q{i}" for i in range(11, 40)]}
     task = RetrievalTask("pydocs", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(40)}, splits)
-    monkeypatch.setattr(load, "load_task", lambda name: task if name == "pydocs" else pytest.fail(name))
+    monkeypatch.setattr(mrl_tutorial, "load_task", lambda name: task if name == "pydocs" else pytest.fail(name))
     folder = save_tiny(tmp_path / "model", layers=2)
     assert parser.main(["prepare", "--model", str(folder)]) == 0
     assert "are in the cache" in capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_page_is_one_file_with_every_model(tmp_path, monkeypatch, capsys):
     queries = {f"q{i}": " ".join(corpus[f"d{i}"].split()[:4]) for i in range(30)}
     splits = {"dev": list(queries)[:10], "test": list(queries)[10:]}
     task = RetrievalTask("toy", "here", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(30)}, splits)
-    monkeypatch.setattr(load, "load_task", lambda name, **_: task)
+    monkeypatch.setattr(mrl_tutorial, "load_task", lambda name, **_: task)
     one, other = (save_tiny(tmp_path / name, layers=2, seed=i) for i, name in enumerate(("one", "other")))
     out = tmp_path / "explorer.html"
     command = ["page", "--task", "toy", "--model", str(one), "--model", str(other), "--queries", "3", "--out", str(out)]

@@ -15,6 +15,7 @@ from mrl_tutorial import InputError
 from mrl_tutorial.cli import ledger
 from mrl_tutorial.evaluation.statistics import Difference
 from tools import build_notebooks as build
+from tools import ledger_pages
 
 ROOT = Path(__file__).parents[2]
 EVIDENCE = [source for source in build.sources(evidence=True) if source.stem.startswith("E")]
@@ -88,7 +89,7 @@ def test_page_for_people(tmp_path):
     Ledger("E3").settle("R8", "wrong by definition", "It falls.", None)
     for notebook in ("E1", "E3"):
         ledger_rows.collect(notebook, tmp_path / "l.csv")
-    ledger.write_markdown(tmp_path / "page.md", ledger.read(tmp_path / "l.csv"))
+    ledger_pages.write_markdown(tmp_path / "page.md", ledger.read(tmp_path / "l.csv"))
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| ✔ | holds | 1 |" in text and "| ≠ | wrong by definition | 1 |" in text and "| ✘ | refuted | 0 |" in text
     assert text.count("<details") == text.count("</details>") == 2 and text.count("\n## ") == 2
@@ -134,7 +135,7 @@ def test_evidence_agrees_with_its_source(source):
 
 def test_the_page_shows_the_ledger_as_it_is():
     text = (ROOT / "LEDGER.md").read_text(encoding="utf-8")
-    assert text == ledger.markdown(committed()), "mrl-tutorial ledger --markdown LEDGER.md"
+    assert text == ledger_pages.markdown(committed()), "mrl-tutorial ledger --markdown LEDGER.md"
     assert "(LEDGER.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

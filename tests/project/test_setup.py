@@ -23,7 +23,7 @@ import mrl_tutorial
 from mrl_tutorial.cli import ledger, parser
 from mrl_tutorial.errors import InputError
 from tools import build_notebooks as build
-from tools import preflight
+from tools import ledger_pages, preflight
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -217,7 +217,7 @@ def test_links_lead_somewhere(name):
 
 def test_readme_tells_five_claims_as_the_ledger_has_them(tmp_path):
     (tmp_path / "README.md").write_text(README)
-    ledger.into_readme(tmp_path / "README.md", ledger.read())
+    ledger_pages.into_readme(tmp_path / "README.md", ledger.read())
     assert (tmp_path / "README.md").read_text() == README, "mrl-tutorial ledger --readme README.md"
     rows = {row["id"]: row for row in ledger.read()}
     told = README.split("<!-- ledger: begin")[1].splitlines()[3:-1]
@@ -228,7 +228,7 @@ def test_readme_tells_five_claims_as_the_ledger_has_them(tmp_path):
 def test_a_readme_without_a_place_for_the_ledger_stays_as_it_is(tmp_path):
     (tmp_path / "README.md").write_text("# Mine\n")
     with pytest.raises(InputError, match="no place for the ledger"):
-        ledger.into_readme(tmp_path / "README.md", ledger.read())
+        ledger_pages.into_readme(tmp_path / "README.md", ledger.read())
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
