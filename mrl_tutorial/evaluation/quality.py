@@ -41,9 +41,9 @@ def evaluate_grid(
     accuracy and 1nn. Default: ndcg@10, recall@10 for vectors, spearman, accuracy.
     config, changes: a `GridConfig`, and its settings by name, as in `evaluate_grid(task, encoder, dims="all")`.
     embeddings: what `embed_task` gives for this split, in place of `encoder`; row 0 is layer 1.
-    Vectors without judgments: the 10 nearest documents at the last layer and full width count as relevant.
-    Raises InputError, before any encoding, for an unknown setting, metric, split or cell, nothing to judge, and
-    embeddings that are missing or of the wrong shape; and for numbers that are not finite.
+    Vectors without judgments: their 10 nearest at the last layer and full width count as relevant.
+    Raises InputError, before any encoding, for an unknown setting, metric, split or cell, for nothing to judge and
+    embeddings of the wrong shape; then for NaN.
 
     >>> from mrl_tutorial.tasks.load import load_task
     >>> grid = evaluate_grid(load_task("digits"), metric="1nn", dims=[8, 64])
@@ -68,19 +68,17 @@ def evaluate_grid(
     seconds, began = {"encode": 0.0}, time.perf_counter()
 
     def compute() -> Tables:
-        parts, rows = given, [layer - 1 for layer in needed]
+        parts, known = given, list(range(1, shape[0] + 1))
         if parts is None:
             some = needed if len(needed) < shape[0] else None
             found = embed_task(task, encoder, config.split, config.precision, layers=some, progress=progress)
-            parts, rows = check_embeddings(found, sizes), list(range(len(needed)))
-        by_layer = {layer: {part: x[row] for part, x in parts.items()} for layer, row in zip(needed, rows, strict=True)}
-        check_finite(by_layer)
+            parts, known = check_embeddings(found, sizes), needed
+        by_layer = {layer: {part: x[known.index(layer)] for part, x in parts.items()} for layer in needed}
         seconds["encode"] = time.perf_counter() - began
         return _fill(by_layer, layers, measure, config.fixed_document, progress)
 
     if config.cache:
-        source = None if embeddings is None else given
-        tables = remembered("grids", _key(task, encoder, source, names, needed, config), compute)
+        tables = remembered("grids", _key(task, encoder, embeddings and given, names, needed, config), compute)
     else:
         tables = compute()
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
@@ -140,6 +138,7 @@ def _fill(
     progress: Progress | None,
 ) -> Tables:  # fmt: skip
     """The measures of every chosen layer: metric -> (len(layers), M, items) float32."""
+    check_finite(by_layer)
     last, measured = by_layer[max(by_layer)], []
     for i, layer in enumerate(layers):
         here = {**by_layer[layer], "documents": last["documents"]} if fixed_document else by_layer[layer]

@@ -9,9 +9,8 @@ l2    -|q^ - x^|^2        normalize, then cut, then Euclidean distance; at full 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from mrl_tutorial.topk import top_columns, unit
 WAYS = ("cut", "late", "raw", "l2")
 METRICS = ("ndcg@10", "recall@10")
 BINS = 50  # of the histogram of lengths, from 0 to 1
-Relevant = Sequence[Iterable[int]] | Mapping[int, Iterable[int] | Mapping[int, int]]
+Relevant = Sequence[Collection[int]]  # for each query the rows of its relevant documents
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,14 @@ class Truncation:
         """D."""
         return self.documents.shape[1]
 
-    @cached_property
-    def units(self) -> np.ndarray:
-        """The documents (N, D) at length 1."""
-        return unit(self.documents)
-
-    def check(self, d: int) -> None:
-        """Raises InputError for a dimension that does not exist."""
-        _check("cut", d, self.width)
-
-    def top(self, way: str, query: int, d: int, k: int = 5) -> np.ndarray:
-        """Rows of the k best documents for a query, best first, equal scores in the order of `ties`."""
-        found = scores(way, self.queries[query], self.documents, d, self.units)
-        # sorting the few that reach the k-th score is enough
-        near = np.flatnonzero(found >= np.partition(found, -k)[-k]) if k < len(found) else np.arange(len(found))
-        return near[np.lexsort((self.ties[near], -found[near]))][:k]
-
     def tops(self, queries: Sequence[int], k: int = 5) -> np.ndarray:
-        """What `top` gives for some queries by every way at every dimension, in one pass: (len(queries), 4, D, k)."""
+        """Rows of the k best documents for some queries by every way at every dimension, best first, equal scores in
+        the order of `ties`: (len(queries), 4, D, k)."""
         order = np.argsort(self.ties)
         found = np.empty((len(queries), len(WAYS), self.width, min(k, len(order))), dtype=np.int64)
         for i, way in enumerate(WAYS):
             early = way in ("late", "l2")
-            x = np.array((self.units if early else self.documents)[order].T, np.float64, order="C")  # (D, N)
+            x = np.array((unit(self.documents) if early else self.documents)[order].T, np.float64, order="C")  # (D, N)
             squares = np.cumsum(x * x, axis=0)
             for j, query in enumerate(queries):
                 q = unit(self.queries[query]) if early else self.queries[query]
@@ -94,25 +78,21 @@ def measure_truncation(
     progress: Callable[[int, int, str], object] = lambda done, total, label: None,
 ) -> Truncation:
     """Every way at every dimension 1 ... D. queries (Q, D), documents (N, D), not normalized where `raw` is to mean
-    something. relevant: for each query the rows of its relevant documents, as a list of sets or a dict by query row,
-    whose values may also be {row: grade}. A query without a relevant document is left out.
+    something. relevant: for each query the rows of its relevant documents; a query without any is left out.
 
     Raises InputError for shapes or rows that do not fit. Equal scores, as cosines of single coordinates are, rank in a
     random order: in the order of rows, relevant documents that come first would win.
 
     >>> found = measure_truncation(np.eye(2), np.array([[2.0, 1.0], [0.0, 1.0]]), [{0}, {1}])
-    >>> found.values["recall@10"].shape, found.top("cut", 1, 2).tolist()
+    >>> found.values["recall@10"].shape, found.tops([1], 2)[0, WAYS.index("cut"), 1].tolist()
     ((4, 2), [1, 0])
     """
-    queries, documents = _vectors("queries", queries), _vectors("documents", documents)
-    if queries.shape[1] != documents.shape[1]:
-        raise InputError(f"queries of width {queries.shape[1]}, documents of {documents.shape[1]}: encode both alike")
-    graded = _graded(relevant, len(queries), len(documents))
-    rows, width = sorted(graded), documents.shape[1]
+    queries, documents = _checked(queries, documents, relevant)
+    rows, width = [row for row, good in enumerate(relevant) if good], documents.shape[1]
     ties = np.random.default_rng(0).permutation(len(documents))
     # ids fall as places grow, because among equal scores the larger id ranks first
     ids = [f"{len(ties) - place:09d}" for place in ties]
-    qrels = {str(q): {ids[row]: grade for row, grade in graded[q].items()} for q in rows}
+    qrels = {str(row): {ids[i]: 1 for i in relevant[row]} for row in rows}
     queries, judged = queries[rows], judge(list(qrels), ids, qrels)
     each: dict[str, list[np.ndarray]] = {m: [] for m in METRICS}  # of each way, (D, Q)
     for i, way in enumerate(WAYS):
@@ -123,34 +103,18 @@ def measure_truncation(
         for m in METRICS:
             each[m].append(retrieval_metric(m, ranks, judged))
     progress(len(WAYS), len(WAYS), "done")
-    usual = np.array(default_dims(width)) - 1
-    lengths = prefix_lengths(documents)
+    lengths = np.sqrt(np.minimum(np.cumsum(np.square(unit(documents), dtype=np.float64), axis=1), 1))  # (N, D)
     return Truncation(
         queries,
         documents,
         tuple(rows),
-        relevant=tuple(frozenset(row for row, grade in graded[q].items() if grade > 0) for q in rows),
+        relevant=tuple(frozenset(relevant[row]) for row in rows),
         values={m: np.stack(found).mean(-1) for m, found in each.items()},
         ties=ties,
-        contrast=np.ptp(np.stack(each[METRICS[0]])[:, usual], axis=0).mean(0),
-        lengths=histogram(lengths),
+        contrast=np.ptp(np.stack(each[METRICS[0]])[:, np.array(default_dims(width)) - 1], axis=0).mean(0),
+        lengths=np.stack([np.histogram(column, BINS, (0, 1))[0] for column in lengths.T]) / len(lengths),
         spread=np.quantile(lengths, [0.05, 0.5, 0.95], axis=0).T,
     )
-
-
-def scores(way: str, query: np.ndarray, documents: np.ndarray, d: int, units: np.ndarray | None = None) -> np.ndarray:
-    """Scores (N,) of one query (D,) with documents (N, D) by a way of `WAYS` at dimension d; higher is better.
-
-    units (N, D): the documents at length 1, if already computed. Raises InputError for an unknown way or dimension.
-    """
-    _check(way, d, documents.shape[1])
-    if way in ("late", "l2"):
-        query, documents = unit(query), unit(documents) if units is None else units
-    # in float64 and row by row in the same order: documents that are equal up to d score equally
-    q, x = query[:d].astype(np.float64), documents[:, :d].astype(np.float64)
-    if way == "l2":
-        return -np.square(x - q).sum(1)
-    return (unit(x) * unit(q)).sum(1) if way == "cut" else (x * q).sum(1)
 
 
 def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -170,46 +134,19 @@ def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.n
     return pairs_q.reshape(len(q), -1), pairs_x.reshape(len(x), -1), 2
 
 
-def prefix_lengths(documents: np.ndarray) -> np.ndarray:
-    """Length of the first d coordinates of the unit vectors of documents (N, D), at every d: (N, D)."""
-    return np.sqrt(np.minimum(np.cumsum(np.square(unit(documents), dtype=np.float64), axis=1), 1))
-
-
-def histogram(lengths: np.ndarray) -> np.ndarray:
-    """lengths (N, D) from 0 to 1 -> share of the N in each of `BINS` bins, (D, BINS)."""
-    return np.stack([np.histogram(column, BINS, (0, 1))[0] for column in lengths.T]) / len(lengths)
-
-
-def _check(way: str, d: int, width: int) -> None:
-    if way not in WAYS:
-        raise InputError(f"way {way!r} is unknown: choose one of {', '.join(WAYS)}")
-    if not 1 <= d <= width:
-        raise InputError(f"dimension {d} does not exist: choose 1 to {width}")
-
-
-def _vectors(name: str, x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x)
-    if x.ndim != 2 or not x.size or x.dtype.kind not in "fiu":
-        raise InputError(f"{name} of shape {x.shape} are no table of numbers: give one row of coordinates each")
-    if not np.isfinite(x).all():
-        raise InputError(f"{name} hold NaN or infinity: leave those rows out")
-    return np.ascontiguousarray(x, dtype=np.float32)
-
-
-def _graded(relevant: Relevant, n_queries: int, n_documents: int) -> dict[int, dict[int, int]]:
-    """Query row -> {document row: grade}, for the queries that have a relevant document."""
-    if not isinstance(relevant, Mapping) and len(relevant) != n_queries:
-        raise InputError(f"{len(relevant)} sets of relevant documents for {n_queries} queries: give one per query")
-    graded: dict[int, dict[int, int]] = {}
-    for query, found in relevant.items() if isinstance(relevant, Mapping) else enumerate(relevant):
-        grades = {int(r): int(g) for r, g in found.items()} if isinstance(found, Mapping) else dict.fromkeys(found, 1)
-        if not 0 <= query < n_queries:
-            raise InputError(f"query {query} does not exist: rows are 0 to {n_queries - 1}")
-        for row in grades:
-            if not 0 <= row < n_documents:
-                raise InputError(f"query {query} names document {row}: rows are 0 to {n_documents - 1}")
-        if max(grades.values(), default=0) > 0:
-            graded[query] = grades
-    if not graded:
+def _checked(queries: np.ndarray, documents: np.ndarray, relevant: Relevant) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float32 tables. Raises InputError for what does not fit together."""
+    for name, x in (("queries", np.asarray(queries)), ("documents", np.asarray(documents))):
+        if x.ndim != 2 or not x.size or not np.isfinite(x).all():
+            raise InputError(f"{name} of shape {x.shape} are no table of numbers, or hold NaN: give a row for each")
+    widths = np.shape(queries)[1], np.shape(documents)[1]
+    if widths[0] != widths[1]:
+        raise InputError(f"queries of width {widths[0]}, documents of {widths[1]}: encode both alike")
+    if len(relevant) != len(queries):
+        raise InputError(f"{len(relevant)} sets of relevant documents for {len(queries)} queries: give one per query")
+    named = {row for good in relevant for row in good}
+    if not named:
         raise InputError("no query has a relevant document: nothing can be scored")
-    return graded
+    for row in named - set(range(len(documents))):
+        raise InputError(f"document {row} is relevant, but rows are 0 to {len(documents) - 1}")
+    return np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(documents, np.float32)

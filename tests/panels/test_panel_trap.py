@@ -59,7 +59,7 @@ def test_every_state_shows_what_the_model_holds(panel):
         unequal = f"lengths of {fixed(low, 2)} to {fixed(high, 2)}: {fixed(high / low, 2)} times apart"
         assert (unequal in text) == (d < 16)
         for name, column in zip(WAYS, got["ranked"], strict=True):
-            best = model.top(name, now["query"], d, 5).tolist()
+            best = model.tops([now["query"]], 5)[0, WAYS.index(name), d - 1].tolist()
             assert [hit["document"] for hit in column] == best
             assert [hit["text"] for hit in column] == [f"<i>page</i> {row}." for row in best]
             assert [hit["relevant"] for hit in column] == [row in model.relevant[now["query"]] for row in best]
@@ -91,9 +91,9 @@ def test_without_texts_there_are_no_documents():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"dim": 17}, "dimension 17"),
+        ({"dim": 17}, "dim cannot be 17"),
         ({"query_texts": ["a"]}, "1 query_texts for 15"),
-        ({"dim": 0}, "choose 1 to 16"),
+        ({"dim": 0}, "dim cannot be 0: choose from 1, 2"),
         ({"way": "late cut"}, "way cannot be 'late cut'"),
         ({"query": 0}, "no control 'query'"),
     ],
