@@ -41,15 +41,16 @@ panel = GridExplorer(load_task("pydocs"), Encoder.load(), layer=4, dim=128)
 """
 SPECTRUM = """
 import numpy as np
-from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.panels.spectrum_tables import DIMS, WAYS, SpectrumData
+from mrl_tutorial import SpectrumExplorer
+from mrl_tutorial.tasks.types import RetrievalTask
 rng = np.random.default_rng(0)
-variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
-quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
-coordinates = rng.exponential(size=variances.shape)
-panel = SpectrumExplorer.of(
-    SpectrumData(("plain", "MRL"), (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev")
-)
+documents = rng.normal(size=(2, 6, 400, 384)).astype(np.float32)
+queries = (documents[:, :, :20] + rng.normal(size=(2, 6, 20, 384))).astype(np.float32)
+models = {n: {"queries": q, "documents": x} for n, q, x in zip(("plain", "MRL"), queries, documents)}
+ids = [f"q{i}" for i in range(20)]
+task = RetrievalTask("random", "", {f"d{i}": "" for i in range(400)}, {q: f"query {q}" for q in ids},
+                     {q: {f"d{q[1:]}": 1} for q in ids}, {"dev": ids})
+panel = SpectrumExplorer(task, models)
 """
 TERMS = """
 import torch
@@ -82,12 +83,12 @@ panel = TruncationTrap(queries, documents, [{i} for i in range(200)], texts[:200
 MAP = """
 import numpy as np
 from mrl_tutorial import PrefixMap
-from mrl_tutorial.panels import prefix_map_layout
+from mrl_tutorial.panels import prefix_map
 
-def first_two(prefixes, seed, path, progress):
-    np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+def first_two(prefixes):
+    return np.stack([x[:, :2] for x in prefixes])
 
-prefix_map_layout.compute_places = first_two
+prefix_map.compute_places = first_two
 vectors, labels = np.random.default_rng(0).normal(size=(1500, 384)), np.arange(1500) % 12
 panel = PrefixMap(vectors, labels, [f"text {i} with some words in it" for i in range(1500)])
 """

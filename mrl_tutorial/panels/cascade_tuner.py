@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,29 +14,6 @@ from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.panels.panel import Panel, slider, switch
 
 GRID = np.arange(102) / 100  # of thresholds; 1.01 is reached by no confidence
-
-
-class Landmarks(NamedTuple):
-    """What the reader's cascade is compared with: the best of the shared thresholds, the paper's rule, the oracle.
-
-    shared (S,): thresholds, in step with curve. greedy (M - 1,): the thresholds of the rule.
-    """
-
-    answers: Answers
-    shared: np.ndarray
-    curve: list[Outcome]
-    greedy: np.ndarray
-    paper: Outcome
-    oracle: Outcome
-
-
-def landmarks(answers: Answers) -> Landmarks:
-    """The landmarks of one classifier's answers, with thresholds of `GRID` up to 1."""
-    grid = GRID[:-1]
-    greedy, curve = cascade.greedy_thresholds(answers, grid), cascade.shared_curve(answers, grid)
-    front = pareto([o.final for o in curve], [o.accuracy for o in curve])
-    best = [curve[i] for i in front]
-    return Landmarks(answers, grid[front], best, greedy, cascade.run(answers, greedy), cascade.oracle(answers))
 
 
 class CascadeTuner(Panel):
@@ -58,8 +35,7 @@ class CascadeTuner(Panel):
         if len(sizes) != 1 or len(next(iter(sizes))) < 2:
             found = sorted(map(list, sizes))
             raise InputError(f"cases with sizes {found}: give one case or more, all with the same two sizes or more")
-        self.marks = {name: landmarks(answers) for name, answers in cases.items()}
-        self.dims = next(iter(sizes))
+        (self.dims,) = sizes
         grid, words = GRID.tolist(), [f"{t:.2f}" for t in GRID]
         each = [slider(f"t{d}", f"stop at {d} from", grid, words) for d in self.dims[:-1]]
         controls = [[slider("all", "all sizes", grid, words)], each]
@@ -67,7 +43,7 @@ class CascadeTuner(Panel):
         if len(cases) > 1:
             controls.insert(0, [switch("case", "classifier", list(cases))])
             first["case"] = next(iter(cases))
-        tables = {"dims": self.dims, "grid": grid, "cases": {name: _table(m) for name, m in self.marks.items()}}
+        tables = {"dims": self.dims, "grid": grid, "cases": {name: _table(a) for name, a in cases.items()}}
         super().__init__(controls, first | self._spread(state), **tables)
 
     @property
@@ -85,24 +61,27 @@ class CascadeTuner(Panel):
         return {name: x if isinstance(x, str) else round(float(x), 9) for name, x in (every | changes).items()}
 
 
-def _table(marks: Landmarks) -> dict[str, Any]:
-    """reached, right (M, N): how many thresholds of `GRID` an item's confidence reaches, so that the browser decides as
-    `cascade.stops` does without the confidence in double precision; whether the size is right. The rest: landmarks."""
-    a = marks.answers
-    reached = sum(((a.confidence >= t).astype(np.uint8) for t in GRID), np.zeros(a.confidence.shape, np.uint8))
+def _table(a: Answers) -> dict[str, Any]:
+    """What the browser decides by, and landmarks: the best of the shared thresholds, the paper's rule, the oracle.
+
+    reached (M, N): how many thresholds of `GRID` a confidence reaches, so that the browser decides as `cascade.stops`
+    does without the confidence in double precision."""
+    grid = GRID[:-1]
+    rule, curve = cascade.greedy_thresholds(a, grid), cascade.shared_curve(a, grid)
+    front = pareto([o.final for o in curve], [o.accuracy for o in curve])
     return {
-        "reached": reached,
+        "reached": np.searchsorted(GRID, a.confidence, side="right"),
         "right": a.right,
         "classes": a.n_classes,
         "single": a.accuracy,
         "hopeless": cascade.hopeless(a),
-        "shared": marks.shared,
-        "rule": marks.greedy.tolist(),
-        "curve": _points(marks.curve),
-        "paper": _points([marks.paper]),
-        "oracle": _points([marks.oracle]),
+        "shared": grid[front],
+        "rule": rule.tolist(),
+        "curve": _points(*(curve[i] for i in front)),
+        "paper": _points(cascade.run(a, rule)),
+        "oracle": _points(cascade.oracle(a)),
     }
 
 
-def _points(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
-    return {"final": np.array([o.final for o in outcomes]), "accuracy": np.array([o.accuracy for o in outcomes])}
+def _points(*outcomes: Outcome) -> dict[str, np.ndarray]:
+    return {key: np.array([getattr(o, key) for o in outcomes]) for key in ("final", "accuracy")}

@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.embeddings import Progress
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
-from mrl_tutorial.panels.job import Job, Report
+from mrl_tutorial.panels.job import Report, WorkingPanel, in_words
 from mrl_tutorial.panels.packing import pack
-from mrl_tutorial.panels.panel import Control, Panel, button, field, menu, slider, switch
+from mrl_tutorial.panels.panel import Control, button, field, menu, slider, switch
 from mrl_tutorial.panels.plots import metric_title
-from mrl_tutorial.panels.trainer import train_for
+from mrl_tutorial.training.config import TrainConfig
+from mrl_tutorial.training.loop import train
+from mrl_tutorial.training.trainables import Known
 
 HERE = "trained here"
 CODE = """vectors = encoder.encode(texts, layer={layer})[:, :{dim}]  # the first {dim} coordinates after layer {layer}
 vectors = mrl.normalize(vectors)  # cut first, then normalize
 scores = mrl.normalize(encoder.encode(queries, layer={layer})[:, :{dim}]) @ vectors.T"""
+BATCH = 128
+TRIAL = 6  # steps that are timed first
 
 
-class GridExplorer(Panel):
+class GridExplorer(WorkingPanel):
     """Slide over every layer and dimension of one or several encoders on a task: quality, results and price follow.
 
     models: an Encoder, or name -> Encoder (all of one size). Quality is measured on `split` (dev: choose on dev, report
@@ -43,17 +46,13 @@ class GridExplorer(Panel):
         max_queries: int = 300,
         recipes: Sequence[str] = ("all-cells", "mrl", "full-size"),
         examples: int = 8,
-        progress: Progress | None = None,
         **state: Any,
     ) -> None:
         self.model = model = ExplorerTables(task, models, split=split, max_queries=max_queries)
         self._task, self._recipes = task, tuple(recipes)
-        self._job: Job | None = None
-        self._answers: dict[str, tuple[Encoder, dict[str, Any]]] = {}  # of the examples, which take seconds a model
         self._fresh: dict[str, Any] = {}  # what a thread has measured; widgets change in the kernel's thread alone
-        self._drawn = self._fresh  # what of it is shown
         for name in model.encoders:
-            model.measure(name, progress=progress)
+            model.measure(name)
         self._examples = model.examples(examples)
         start = {"model": next(iter(model.encoders)), "metric": model.metrics[0], "layer": model.layers[-1]}
         start |= {"dim": model.width, "pin": ""}
@@ -62,18 +61,12 @@ class GridExplorer(Panel):
             start |= {"recipe": self._recipes[0], "heads": "per-layer", "seconds": 10}
         super().__init__(self._controls(), start | state, **self._tables())
 
-    # -- what the browser gets -----------------------------------------------------------------------------------
     def _controls(self) -> list[list[Control]]:
         m = self.model
-        measured = [name for name in m.encoders if name in m.tables[m.metrics[0]]]
-        rows = [
-            [switch("model", "model", measured), menu("metric", "measure", m.metrics, [*map(metric_title, m.metrics)])],
-            [
-                slider("layer", "layer", m.layers, play=True),
-                slider("dim", "dimension", range(1, m.width + 1), play=True),
-            ],
-            [field("hidden", "pin")],
-        ]
+        measures = menu("metric", "measure", m.metrics, [*map(metric_title, m.metrics)])
+        dims = slider("dim", "dimension", range(1, m.width + 1), play=True)
+        rows = [[switch("model", "model", list(m.encoders)), measures]]
+        rows += [[slider("layer", "layer", m.layers, play=True), dims], [field("hidden", "pin")]]
         if m.ranks:
             query = field("text", "query", "query", kernel=True)
             rows.append([menu("query", "example", self._examples, free=True), query])
@@ -84,32 +77,26 @@ class GridExplorer(Panel):
 
     def _tables(self) -> dict[str, Any]:
         m = self.model
-        quality = {
-            metric: {name: _packed(table) for name, table in tables.items()} for metric, tables in m.tables.items()
-        }
         found = {
-            "quality": quality,
+            "quality": self._quality(m.encoders),
             "dims": m.dims,
             "every": list(range(1, m.width + 1)),
             "layers": len(m.layers),
             "width": m.width,
             "items": m.items,
-            "trained": m.trained,
+            "trained": {name: encoder.trained_dims for name, encoder in m.encoders.items()},
             "price": m.price(),
             "code": CODE,
         }
         if m.ranks:
-            answers = {name: self._answered(name) for name in m.encoders}
+            answers = {name: {query: m.answer(name, query) for query in self._examples} for name in m.encoders}
             shown = m.snippets(answer for found in answers.values() for answer in found.values())
             found |= {"n": len(self._task.corpus), "answers": answers, "documents": shown}
         return found
 
-    def _answered(self, name: str) -> dict[str, Any]:
-        """The examples in every cell of a model, looked up once."""
-        encoder = self.model.encoders[name]
-        if name not in self._answers or self._answers[name][0] is not encoder:
-            self._answers[name] = encoder, {query: self.model.answer(name, query) for query in self._examples}
-        return self._answers[name][1]
+    def _quality(self, names: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+        tables = self.model.tables
+        return {metric: {name: found[name].astype(np.float32) for name in names} for metric, found in tables.items()}
 
     # -- what the kernel is asked for ----------------------------------------------------------------------------
     def on_query(self, model: str, text: str) -> None:
@@ -122,31 +109,27 @@ class GridExplorer(Panel):
         self.more = {**here, **recent, f"{model}: {text}": pack(found)}
 
     def on_train(self, state: dict[str, Any]) -> None:
-        """The Train button: train in a thread, so that the kernel stays free."""
-        if self._job is None or not self._job.running:
+        """The Train button: train in a thread, so that the kernel stays free; what Cancel leaves is kept."""
+        if not self.busy:
             self.status = {"share": 0.0, "label": "starting"}
-            self._job = Job(
-                lambda report: self._train(state, report),
-                on_progress=lambda share, label: self._report(share, label),
-                on_done=self._ended,
-                on_error=lambda error: setattr(self, "status", {"error": _in_words(error)}),
-            ).start()
+            self.begin(lambda report: self._train(state, report), self._ended)
 
-    def on_cancel(self) -> None:
-        """The Cancel button: what has been trained so far is kept."""
-        if self._job is not None:
-            self._job.cancel()
+    def train(self, **settings: Any) -> None:
+        """What the Train button does, but in the foreground, for a cell of a notebook: returns when it is done.
 
-    def train(self, recipe: str | None = None, heads: str | None = None, seconds: int | None = None) -> None:
-        """What the Train button does, but in the foreground, for a cell of a notebook: returns when it is done."""
-        if self._job is not None and self._job.running:
+        settings: recipe, heads and seconds, where they are to be others than those on show."""
+        if self.busy:
             raise InputError("the Train button is still at work: wait for it, or cancel it")
-        given = {"recipe": recipe, "heads": heads, "seconds": seconds}
-        self.set(**{key: value for key, value in given.items() if value is not None})
+        self.set(**settings)
         started, s = time.perf_counter(), self.state
-        self._ended(self._train(s, lambda share, label: self._report(share, label)))
-        seconds_taken = time.perf_counter() - started
-        print(f"{s['recipe']}, {s['heads']} heads: trained and measured in {seconds_taken:.0f} s")
+
+        def report(share: float, label: str) -> bool:
+            self.progress(share, label)
+            return True
+
+        self._ended(self._train(s, report))
+        seconds = time.perf_counter() - started
+        print(f"{s['recipe']}, {s['heads']} heads: trained and measured in {seconds:.0f} s")
 
     def add(self, name: str, encoder: Encoder) -> None:
         """Show another model in the panel, or replace the one of that name."""
@@ -154,54 +137,77 @@ class GridExplorer(Panel):
         self.model.measure(name)
         self._show(name)
 
-    def _report(self, share: float, label: str) -> bool:
-        if self._fresh is not self._drawn:
-            self._drawn = self._fresh
-            self.more = {**self.more, HERE: pack(self._drawn)}
+    def progress(self, share: float, label: str) -> None:
+        """As for every panel; what has been measured of a model in training is shown on the way."""
+        fresh, self._fresh = self._fresh, {}
+        if fresh:
+            self.more = {**self.more, HERE: pack(fresh)}
             self.controls["model"]["values"] = list(self.model.encoders)
             if self.state["model"] != HERE:
                 self.set(model=HERE)
-        self.status = {"share": min(1.0, max(0.0, share)), "label": label}
-        return True
+        super().progress(share, label)
 
     def _train(self, state: Mapping[str, Any], report: Report) -> str | None:
         encoder, known = self.model.frozen()
-        settings = state["recipe"], state["heads"], state["seconds"]
-        trained = train_for(encoder, self._task, *settings, report, known)
+        trained = train_for(encoder, self._task, state["recipe"], state["heads"], state["seconds"], report, known)
         if trained is None:
             return None
         self.model.add(HERE, trained)
 
-        def measured(done: int, total: int, label: str) -> bool:
+        def measured(share: float, label: str) -> None:
             # canceling ends training; the measuring that shows its result is short and goes on
-            tables = {metric: {HERE: _packed(found[HERE])} for metric, found in self.model.tables.items()}
             if np.isfinite(self.model.tables[self.model.metrics[0]][HERE]).any():
-                self._fresh = {"quality": tables, "controls": self._controls()}
-            report(done / total, label)
-            return True
+                self._fresh = {"quality": self._quality([HERE]), "controls": self._controls()}
+            report(share, label)
 
-        self.model.measure(HERE, first=state["layer"], progress=measured)
-        self.model.embedded(HERE)
-        if self.model.ranks:
-            report(1.0, "looking up the examples")
-            self._answered(HERE)
+        self.model.measure(HERE, first=state["layer"], report=measured)
+        report(1.0, "looking up the examples")
+        for query in self._examples:
+            self.model.answer(HERE, query)
         return HERE
 
-    def _ended(self, name: str | None) -> None:
-        try:
-            if name is not None:
-                self._show(name)
-        finally:
-            self.status = {"label": "canceled before anything was trained"} if name is None else {}
+    def _ended(self, found: str | Exception | None) -> None:
+        if isinstance(found, str):
+            self._show(found)
+        canceled = {"label": "canceled before anything was trained"} if found is None else {}
+        self.status = {"error": in_words(found)} if isinstance(found, Exception) else canceled
 
     def _show(self, name: str) -> None:
         self.publish(controls=self._controls(), **self._tables())
         self.set(model=name)
 
 
-def _packed(table: np.ndarray) -> np.ndarray:
-    return table.astype(np.float32)
+class _Canceled(Exception):
+    """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
-def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, InputError) else f"training failed: {type(error).__name__}: {error}"
+def train_for(
+    encoder: Encoder, task: Any, recipe: str, heads: str, seconds: float, report: Report, known: Known | None = None
+) -> Encoder | None:
+    """Train `heads` ("shared" or "per-layer") on the task's training split for about `seconds`, encoding excluded: how
+    many steps fit is measured, so that the learning rate comes down just as time runs out.
+
+    report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. known: as in
+    `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as in `train`.
+    """
+
+    def encoding(done: int, total: int, label: str) -> None:
+        if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
+            raise _Canceled
+
+    config = TrainConfig(heads=heads, batch_size=BATCH, cache=False)
+    try:
+        trial = train(encoder, task, recipe, config, known=known, progress=encoding, steps=TRIAL)
+    except _Canceled:
+        return None
+    steps = max(10, round(seconds / (trial.seconds / TRIAL)))
+    began = time.monotonic()
+
+    def on_step(step: int, total: int, loss: float) -> bool:
+        passed = time.monotonic() - began
+        left = passed / step * (total - step)
+        going = report(step / total, f"training: step {step} of {total}, loss {loss:.2f}, {left:.0f} s left")
+        return going and passed < 2 * seconds
+
+    result = train(encoder, task, recipe, config, known=known, progress=lambda *_: None, on_step=on_step, steps=steps)
+    return result.encoder

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -13,12 +11,11 @@ import torch
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.embeddings import Progress, embed_task
+from mrl_tutorial.evaluation.embeddings import embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.panels.packing import fitting
-from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.costs import cell_price
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
 METRICS = {
@@ -30,6 +27,7 @@ METRICS = {
 MAX_QUERY = 2000  # characters; an encoder reads a few hundred words at most
 TOP = 10  # documents that are ranked in every cell
 SNIPPET = 160  # characters of a document that are shown
+PRICED = 10**7  # documents
 VERSION = 2  # of what is cached: to be raised when quality is measured in another way
 
 
@@ -49,26 +47,21 @@ class ExplorerTables:
         self.task = task.as_retrieval(split) if task.kind == "pairs" else task
         self.split, self.max_queries = split, max_queries
         first = next(iter(named.values()))
-        self.layers = tuple(range(1, first.n_layers + 1))
-        self.width = first.width
-        self.dims = default_dims(self.width)
-        self.metrics = METRICS[self.task.kind]
+        self.layers, self.width = tuple(range(1, first.n_layers + 1)), first.width
+        self.dims, self.metrics = default_dims(self.width), METRICS[self.task.kind]
         self.encoders: dict[str, Encoder] = {}
         self.tables: dict[str, dict[str, np.ndarray]] = {metric: {} for metric in self.metrics}  # -> model -> (L, D)
-        self.trained: dict[str, tuple[int, ...]] = {}
         self._embedded: dict[str, dict[str, np.ndarray]] = {}
+        self._answers: dict[str, dict[str, Any]] = {}  # model -> query -> answer
+        self.ranks = self.task.kind == "retrieval"  # whether there are documents to rank
+        self._judged: dict[str, tuple[int, list[int]]] = {}  # query -> its row, and those of its relevant documents
         if self.ranks:
-            self._ids, self._texts = list(self.task.corpus), list(self.task.corpus.values())
-            self._place = {d: i for i, d in enumerate(self._ids)}
-            self._judged = {_plain(self.task.queries[q]): self.task.qrels[q] for q in self.task.judged(split)}
-            self._row = {_plain(self.task.queries[q]): i for i, q in enumerate(self.task.judged(split))}
+            place = {document: i for i, document in enumerate(self.task.corpus)}
+            for i, q in enumerate(self.task.judged(split)):
+                relevant = [place[document] for document, grade in self.task.qrels[q].items() if grade > 0]
+                self._judged[_plain(self.task.queries[q])] = i, relevant
         for name, encoder in named.items():
             self.add(name, encoder)
-
-    @property
-    def ranks(self) -> bool:
-        """Whether the task has documents to rank."""
-        return self.task.kind == "retrieval"
 
     @property
     def items(self) -> str:
@@ -86,40 +79,42 @@ class ExplorerTables:
                 f"model {name!r} has {encoder.n_layers} layers x {encoder.width}, the others {len(self.layers)} x "
                 f"{self.width}: explore models of one size"
             )
-        self.encoders[name], self.trained[name] = encoder, tuple(encoder.trained_dims)
+        self.encoders[name] = encoder
         self._embedded.pop(name, None)
-        blank = np.full((len(self.layers), self.width), np.nan)
-        self._set(name, dict.fromkeys(self.metrics, blank))
+        self._answers[name] = {}
+        self._set(name, dict.fromkeys(self.metrics, np.full((len(self.layers), self.width), np.nan)))
 
-    def measure(self, name: str, *, first: int | None = None, progress: Progress | None = None) -> None:
+    def measure(
+        self, name: str, *, first: int | None = None, report: Callable[[float, str], object] = lambda share, label: None
+    ) -> None:
         """Quality of `name` in every cell: the heat map's columns at all layers, then all dimensions layer by layer,
-        beginning with layer `first`. What was measured before is read from the cache.
+        beginning with layer `first`. What was measured before is read from the cache. report(share, label): before
+        every stage."""
 
-        progress(done, total, label) after every stage; where it returns False the rest is left unmeasured.
-        """
-        path = self._path(name)
-        if path.exists():
-            self._set(name, dict(np.load(path)))
-            return
-        report = progress or (lambda done, total, label: None)
-        total = len(self.layers) + 2
-        if report(0, total, f"encoding {self.task.name}") is False:
-            return
-        self.embedded(name)
-        if report(1, total, "measuring the heat map") is False:
-            return
-        self._measure(name, None, self.dims)
-        for done, layer in enumerate(sorted(self.layers, key=lambda layer: layer != first)):
-            if report(2 + done, total, f"measuring layer {layer} at every dimension") is False:
-                return
-            self._measure(name, [layer], range(1, self.width + 1))
-        found: Any = {metric: self.tables[metric][name] for metric in self.metrics}
-        try:
-            with files.whole_file(path) as temporary:
-                np.savez(temporary, **found)
-        except files.NotWritten as error:  # a cache may be there to be read alone
-            warnings.warn(f"the explorer's tables were not cached: {error}", stacklevel=2)
-        report(total, total, "measured")
+        def fill(layers: list[int] | None, dims: Sequence[int]) -> None:
+            settings: dict[str, Any] = {"split": self.split, "max_queries": self.max_queries, "layers": layers}
+            settings |= {"embeddings": self.embedded(name), "progress": lambda *_: None}  # the panel shows its own
+            grids = evaluate_grid(self.task, metric=list(self.metrics), dims=list(dims), **settings)
+            tables = {metric: self.tables[metric][name].copy() for metric in grids}
+            for metric, grid in grids.items():
+                tables[metric][np.ix_(np.array(grid.layers) - 1, np.array(grid.dims) - 1)] = grid.values
+            self._set(name, tables)
+
+        def measured() -> dict[str, np.ndarray]:
+            total = len(self.layers) + 2
+            report(0, f"encoding {self.task.name}")
+            self.embedded(name)
+            report(1 / total, "measuring the heat map")
+            fill(None, self.dims)
+            for done, layer in enumerate(sorted(self.layers, key=lambda layer: layer != first), start=2):
+                report(done / total, f"measuring layer {layer} at every dimension")
+                fill([layer], range(1, self.width + 1))
+            report(1, "measured")
+            return {metric: self.tables[metric][name] for metric in self.metrics}
+
+        parts = [VERSION, self.task.fingerprint(), self.encoders[name].fingerprint(), self.split]
+        key = files.key(*parts, self.max_queries, self.metrics)
+        self._set(name, files.remembered("explorer", key, measured))
 
     def embedded(self, name: str) -> dict[str, np.ndarray]:
         """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept."""
@@ -128,38 +123,43 @@ class ExplorerTables:
         return self._embedded[name]
 
     def answer(self, name: str, query: str) -> dict[str, Any]:
-        """One query (a text, or the id of a judged one) in every cell, packed for the browser: see `ranked_cells`.
+        """One query (a text, or the id of a judged one) in every cell: see `ranked_cells`; kept.
 
         Keys: ids, ranks, full, relevant (rows). Raises InputError for an empty or endless query.
         """
-        text, judged = self._query(query)
-        relevant = [self._place[d] for d, grade in (judged or {}).items() if grade > 0]
-        documents = self.embedded(name)["documents"]
-        ids, ranks, full = ranked_cells(documents, self._vector(name, text), relevant)
-        return {"ids": fitting(ids), "ranks": fitting(ranks), "full": fitting(full), "relevant": relevant}
+        text = _plain(self.task.queries.get(query, query))
+        if not text:
+            raise InputError("the query is empty: type a few words, or choose an example")
+        if len(text) > MAX_QUERY:
+            raise InputError(f"the query has {len(text):,} characters: give {MAX_QUERY:,} at most")
+        if text not in self._answers[name]:
+            row, relevant = self._judged.get(text, (None, []))
+            if row is None:
+                vector = self.encoders[name].encode_layers([text], prompt="query", cache=False)[:, 0]
+            else:
+                vector = self.embedded(name)["queries"][:, row]
+            ids, ranks, full = ranked_cells(self.embedded(name)["documents"], vector, relevant)
+            self._answers[name][text] = {"ids": ids, "ranks": ranks, "full": full, "relevant": relevant}
+        return self._answers[name][text]
 
     def snippets(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
         """The documents that some answers show: row -> [name, beginning of the text]."""
-        rows = {int(row) for answer in answers for row in np.unique(answer["ids"])}
-        return {
-            str(row): [self._ids[row], shorten(self._texts[row], SNIPPET, placeholder=" …")] for row in sorted(rows)
-        }
+        documents = list(self.task.corpus.items())
+        rows = sorted({int(row) for answer in answers for row in np.unique(answer["ids"])})
+        shown = {str(row): documents[row] for row in rows}
+        return {row: [name, shorten(text, SNIPPET, placeholder=" …")] for row, (name, text) in shown.items()}
 
     def examples(self, n: int = 8) -> list[str]:
         """Queries of the split to try, spread over it: some that the full model answers at rank 1, where there are
         enough of them, since these have something to lose."""
         if not self.ranks:
             return []
-        name, judged = next(iter(self.encoders)), self.task.judged(self.split)
-        queries, documents = (self.embedded(name)[part][-1] for part in ("queries", "documents"))
-        solved = []
-        inverse = inverse_lengths(documents)
-        for i in range(0, len(judged), max(1, len(judged) // (6 * n))):
-            best = self._ids[int((documents @ queries[i] * inverse).argmax())]
-            if self.task.qrels[judged[i]].get(best, 0) > 0:
-                solved.append(self.task.queries[judged[i]])
-        chosen = solved if len(solved) >= n else [self.task.queries[q] for q in judged]
-        return [_plain(text) for text in chosen[:: max(1, len(chosen) // n)][:n]]
+        queries, documents = (self.embedded(next(iter(self.encoders)))[part][-1] for part in ("queries", "documents"))
+        inverse, every = inverse_lengths(documents), list(self._judged.items())
+        tried = every[:: max(1, len(every) // (6 * n))]
+        solved = [text for text, (i, rows) in tried if int((documents @ queries[i] * inverse).argmax()) in rows]
+        chosen = solved if len(solved) >= n else list(self._judged)
+        return chosen[:: max(1, len(chosen) // n)][:n]
 
     def frozen(self) -> tuple[Encoder, dict[str, np.ndarray]]:
         """What heads are trained on: the first model without heads, and what its documents are known to be embedded as,
@@ -170,50 +170,19 @@ class ExplorerTables:
         documents = self.embedded(name)["documents"]
         return encoder, {text: documents[:, i] for i, text in enumerate(self.task.corpus.values())}
 
-    def price(self, documents: int = 10**7, tokens: int = 128) -> dict[str, Any]:
+    def price(self) -> dict[str, Any]:
         """What every layer and dimension costs, as `costs.cell_price` says: bytes, gb and search (D,), encode (L,)."""
         encoder = next(iter(self.encoders.values()))
-        dims = [costs.cell_price(encoder, 1, d, documents, tokens) for d in range(1, self.width + 1)]
-        layers = [costs.cell_price(encoder, layer, 1, documents, tokens) for layer in self.layers]
+        dims = [cell_price(encoder, 1, d, PRICED) for d in range(1, self.width + 1)]
+        layers = [cell_price(encoder, layer, 1, PRICED) for layer in self.layers]
         keys = {"bytes": "bytes", "gb": "corpus_gb", "search": "search_flops"}
         found: dict[str, Any] = {ours: np.array([one[key] for one in dims], float) for ours, key in keys.items()}
-        return {**found, "encode": np.array([one["encode_flops"] for one in layers], float), "documents": documents}
-
-    def _query(self, query: str) -> tuple[str, Mapping[str, int] | None]:
-        text = _plain(self.task.queries.get(query, query))
-        if not text:
-            raise InputError("the query is empty: type a few words, or choose an example")
-        if len(text) > MAX_QUERY:
-            raise InputError(f"the query has {len(text):,} characters: give {MAX_QUERY:,} at most")
-        return text, self._judged.get(text)
-
-    def _vector(self, name: str, text: str) -> np.ndarray:
-        """A query through `name`, (L, D); a judged one is embedded already."""
-        if text in self._row:
-            return self.embedded(name)["queries"][:, self._row[text]]
-        return self.encoders[name].encode_layers([text], prompt="query", cache=False)[:, 0]
-
-    def _measure(self, name: str, layers: Sequence[int] | None, dims: Sequence[int]) -> None:
-        """Fill these cells of all tables of `name`."""
-        settings: dict[str, Any] = {"split": self.split, "max_queries": self.max_queries}
-        settings |= {"layers": layers, "dims": list(dims)}
-        parts, quiet = self.embedded(name), lambda done, total, label: None  # the panel shows its own progress
-        metrics = list(self.metrics)
-        grids = evaluate_grid(self.task, metric=metrics, embeddings=parts, progress=quiet, **settings)
-        tables = {}
-        for metric, grid in grids.items():
-            tables[metric] = self.tables[metric][name].copy()
-            tables[metric][np.ix_(np.array(grid.layers) - 1, np.array(grid.dims) - 1)] = grid.values
-        self._set(name, tables)
+        return {**found, "encode": np.array([one["encode_flops"] for one in layers], float), "documents": PRICED}
 
     def _set(self, name: str, tables: Mapping[str, np.ndarray]) -> None:
         # new dicts, since this may run in a thread: a picture sees either all of the old tables or all of the new
         for metric, table in tables.items():
             self.tables[metric] = {**self.tables[metric], name: table}
-
-    def _path(self, name: str) -> Path:
-        parts = [VERSION, self.task.fingerprint(), self.encoders[name].fingerprint(), self.split]
-        return files.cache_dir("explorer") / f"{files.key(*parts, self.max_queries, self.metrics)}.npz"
 
 
 def _plain(text: str) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.classification.weighted import Trained, Weights, train_with
-from mrl_tutorial.errors import InputError
-from mrl_tutorial.panels.job import Job
-from mrl_tutorial.panels.panel import Panel, button, slider
+from mrl_tutorial.panels.job import WorkingPanel, in_words
+from mrl_tutorial.panels.panel import button, slider
 from mrl_tutorial.tasks.load import load_task
 
 CHOICES = {"0": 0.0, "1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0, "16": 16.0}
@@ -21,7 +18,7 @@ REST = 0.3  # seconds: training waits for a pause between slides, which it would
 ZERO = "all weights are 0, so nothing would be learned: give at least one size a weight"
 
 
-class ImportanceWeights(Panel):
+class ImportanceWeights(WorkingPanel):
     """Sliders c_m, one for each nested size; networks on `data` (default: digits, 5 folds) follow in seconds.
 
     A slide shows the new weights at once; training runs in a thread, can be canceled, and ends when the weights
@@ -38,17 +35,16 @@ class ImportanceWeights(Panel):
         base = train_with(self.data, config, [1.0] * len(config.dims), seed=seed)
         assert base is not None  # without a report nobody can cancel
         self.base, self.known = base, {base.weights: base}
-        self._job: Job | None = None
         self._wanted: Weights | None = None  # what is still to be trained
         self._training: Weights | None = None
         self._parting: dict[str, Any] = {}  # the status that is left when nothing trains
         equal = {f"c{m}": 1.0 for m in config.dims}
-        first = f"c{config.dims[0]}"
         sliders = [slider(f"c{m}", f"weight c{m}", list(CHOICES.values()), list(CHOICES)) for m in config.dims]
-        buttons = [button("All 1", set=equal), button(f"Boost size {config.dims[0]}", set={**equal, first: 4.0})]
+        boost = button(f"Boost size {config.dims[0]}", set={**equal, f"c{config.dims[0]}": 4.0})
         about = {"dims": config.dims, "items": len(self.data.tested), "name": self.data.name}
         about |= {"folds": len(self.data.rounds)}
-        super().__init__([sliders, buttons], equal | state, **about, **self._results(base))
+        controls = [sliders, [button("All 1", set=equal), boost]]
+        super().__init__(controls, equal | state, **about, **self._results(base))
 
     @property
     def weights(self) -> Weights:
@@ -59,9 +55,7 @@ class ImportanceWeights(Panel):
         """Move sliders, as in `train(c2=4.0)`, and train at once, in the foreground: returns when it is done."""
         self.set(**weights)
         if self.weights not in self.known:
-            found = train_with(self.data, self.config, self.weights, self.base, None, self.seed)
-            assert found is not None  # as above
-            self._keep(found)
+            self._keep(train_with(self.data, self.config, self.weights, self.base, None, self.seed))
         return self.known[self.weights]
 
     def on_train(self, weights: Sequence[float]) -> None:
@@ -75,51 +69,47 @@ class ImportanceWeights(Panel):
         self._parting = {"label": "canceled: the weights before stay on show, drawn pale"}
         self._want(None)
 
+    def progress(self, share: float, label: str = "") -> None:
+        """As for every panel; the label of an epoch says nothing to a reader."""
+        super().progress(share, "training …")
+
     def _want(self, weights: Weights | None) -> None:
         self._wanted = weights
-        if self._job is None or not self._job.running:
-            self._begin()
+        if not self.busy:
+            self._next()
         elif weights != self._training:
-            self._job.cancel()  # _ended begins the next one
+            super().on_cancel()  # _ended begins the next one
 
-    def _begin(self) -> None:
+    def _next(self) -> None:
         weights = self._training = self._wanted
-        self.status = self._parting if weights is None else {"share": 0.0, "label": "training …"}
-        if weights is not None:
-            self._job = Job(
-                lambda report: train_with(self.data, self.config, weights, self.base, report, self.seed),
-                on_progress=lambda share, label: self.set_trait("status", {"share": share, "label": "training …"}),
-                on_done=self._ended,
-                on_error=self._failed,
-                rest=REST,
-            ).start()
+        if weights is None:
+            self.status = self._parting
+            return
+        self.progress(0.0)
+        given = (self.data, self.config, weights, self.base)
+        self.begin(lambda report: train_with(*given, report, self.seed), self._ended, REST)
 
-    def _ended(self, found: Trained | None) -> None:
-        if found is not None:
-            self._keep(found)
+    def _ended(self, found: Trained | Exception | None) -> None:
+        if isinstance(found, Exception):
+            self._wanted, self.status = None, {"error": f"training failed: {in_words(found)}"}
+            return
+        self._keep(found)
         self._wanted = None if self._wanted in self.known else self._wanted
-        self._begin()
+        self._next()
 
-    def _failed(self, error: Exception) -> None:
-        words = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        self._wanted, self.status = None, {"error": f"training failed: {words}"}
-
-    def _keep(self, found: Trained) -> None:
-        self.known[found.weights] = found
-        self.publish(**self._results(found))
+    def _keep(self, found: Trained | None) -> None:
+        if found is not None:
+            self.known[found.weights] = found
+            self.publish(**self._results(found))
 
     def _results(self, last: Trained) -> dict[str, Any]:
         """What is known, by weights written as the browser writes them, and which of it came last."""
-        known = {
-            _written(weights): {"accuracy": _short(t.accuracy), "gain": _short(100 * t.gain), "seconds": t.seconds}
-            for weights, t in self.known.items()
-        }
-        return {"results": known, "last": _written(last.weights)}
+        known = {}
+        for t in self.known.values():
+            accuracy, gain = t.accuracy.astype("f4"), (100 * t.gain).astype("f4")
+            known[_written(t)] = {"accuracy": accuracy, "gain": gain, "seconds": t.seconds}
+        return {"results": known, "last": _written(last)}
 
 
-def _written(weights: Weights) -> str:
-    return ",".join(f"{c:g}" for c in weights)
-
-
-def _short(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32)
+def _written(trained: Trained) -> str:
+    return ",".join(f"{c:g}" for c in trained.weights)

@@ -3,90 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from mrl_tutorial.errors import InputError
+from mrl_tutorial.panels.panel import Panel
+
 Report = Callable[[float, str], bool]
+Work = Callable[[Report], Any]
 
 
-class Job:
+class Job(threading.Thread):
     """Runs `work(report)` in a thread. report(share, label) -> False once the job was canceled.
 
-    rest: seconds to wait before the work begins; the result of a job that is canceled meanwhile is None.
-    on_progress(share, label), on_done(result) and on_error(exception) are called on the kernel's event loop where there
-    is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's thread.
-
-    >>> found = []
-    >>> Job(lambda report: 6 * 7, on_progress=print, on_done=found.append, on_error=print).start().wait(5), found
-    (True, [42])
+    show(share, label) tells how far it is. ended(found) gets what work returned, the exception that it raised, or None
+    where the job was canceled while it still rested, for `rest` seconds. Both are called on the kernel's event loop
+    where there is one (a notebook), so that widgets change on one thread only; else (a script, a test) on the worker's.
     """
 
     def __init__(
-        self,
-        work: Callable[[Report], Any],
-        *,
-        on_progress: Callable[[float, str], object],
-        on_done: Callable[[Any], object],
-        on_error: Callable[[Exception], object],
-        rest: float = 0.0,
+        self, work: Work, show: Callable[[float, str], object], ended: Callable[[Any], object], rest: float = 0.0
     ) -> None:
-        self._rest = rest
-        self._work, self._on_progress, self._on_done, self._on_error = work, on_progress, on_done, on_error
-        self._stop = threading.Event()
-        self._ended = threading.Event()
-        self._loop = running_loop()
-        self._waiting: tuple[float, str] | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name="mrl-job")
-
-    def start(self) -> Job:
-        """Begin; returns itself."""
-        self._thread.start()
-        return self
+        super().__init__(daemon=True, name="mrl-job")
+        self._work, self._show, self._ended, self._rest = work, show, ended, rest
+        self._canceled = threading.Event()
+        self._newest: tuple[float, str] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):  # of a plain script
+            self._loop = asyncio.get_running_loop()
+        self.running = True
 
     def cancel(self) -> None:
         """Ask the work to end at its next report; a job that still rests does not begin."""
-        self._stop.set()
+        self._canceled.set()
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._stop.is_set()
-
-    @property
-    def running(self) -> bool:
-        """Whether the job has been started and its last callback is still to come."""
-        return self._thread.ident is not None and not self._ended.is_set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Block until the work ended (not from a notebook's cell: its callbacks need the event loop)."""
-        return self._ended.wait(seconds)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """What the thread does."""
         try:
-            result = None if self._stop.wait(self._rest) else self._work(self._report)
-        except Exception as error:  # shown in the panel by on_error: a thread has nobody above it to raise to
-            self._post(self._finish, self._on_error, error)
-        else:
-            self._post(self._finish, self._on_done, result)
+            found = None if self._canceled.wait(self._rest) else self._work(self._report)
+        except Exception as error:  # a thread has nobody above it to raise to
+            found = error
+        self._post(self._finish, found)
 
-    def _finish(self, callback: Callable[[Any], object], value: Any) -> None:
+    def _finish(self, found: Any) -> None:
         try:
-            callback(value)
+            self._ended(found)
         finally:
-            self._ended.set()
+            self.running = False
 
     def _report(self, share: float, label: str) -> bool:
-        fresh = self._waiting is None
-        self._waiting = (share, label)
-        if fresh:  # one message under way at a time: a busy kernel gets the newest state, not a queue of old ones
-            self._post(self._show)
-        return not self._stop.is_set()
+        idle, self._newest = self._newest is None, (share, label)
+        if idle:  # one message under way at a time: a busy kernel gets the newest state, not a queue of old ones
+            self._post(self._show_newest)
+        return not self._canceled.is_set()
 
-    def _show(self) -> None:
-        state, self._waiting = self._waiting, None
-        if state is not None:
-            self._on_progress(*state)
+    def _show_newest(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self._show(*newest)
 
     def _post(self, call: Callable[..., object], *args: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -95,9 +71,31 @@ class Job:
             call(*args)
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs this code (the kernel's, in a notebook), None in a plain script."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+class WorkingPanel(Panel):
+    """A panel that has one job at a time, and a Cancel button."""
+
+    _job: Job | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None and self._job.running
+
+    def begin(self, work: Work, ended: Callable[[Any], object], rest: float = 0.0) -> None:
+        """Start a `Job`, whose progress becomes the status."""
+        self._job = Job(work, self.progress, ended, rest)
+        self._job.start()  # a short one may have ended when this returns
+
+    def progress(self, share: float, label: str) -> None:
+        """Show how far the job is."""
+        self.status = {"share": share, "label": label}
+
+    def on_cancel(self) -> None:
+        """The Cancel button."""
+        if self._job is not None:
+            self._job.cancel()
+
+
+def in_words(error: Exception) -> str:
+    """What a reader is told of an error."""
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"

@@ -13,8 +13,10 @@ from mrl_tutorial.evaluation.leaderboard import envelope, leaderboard
 from mrl_tutorial.evaluation.measures import check_metrics
 from mrl_tutorial.evaluation.statistics import paired_cells
 from mrl_tutorial.losses import TERMS as KNOWN
-from mrl_tutorial.losses import Term, needs_documents, term_name
+from mrl_tutorial.losses import Term
+from mrl_tutorial.losses.term import term_name
 from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels.panel import Control, button, field, menu, switch
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Learned, layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
 from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
@@ -23,6 +25,8 @@ from mrl_tutorial.training.lab import LabRun
 PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "retrieval-2dmse", "all-cells+kl-full")
 TERMS = ("main", "kl-scores", "kl-features", "score-align", "align")
 START = "whitened start"
+BRUSHES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
+WAYS = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
 CODE = """recipe = mrl.RecipeFile.read("{file}")
 model = mrl.train_recipe(mrl.Encoder.load(), mrl.load_task("{task}"), recipe).encoder
 print(mrl.evaluate_grid(mrl.load_task("{task}"), model, split="{split}").as_text())"""
@@ -58,10 +62,9 @@ def defined(name: str, given: Mapping[str, Term]) -> Term:
     """A term by its name: one that the panel was given, or one that the notebook defines (the newest definition).
 
     Raises InputError where there is none, with the names of those that look like terms."""
-    here = {
-        term_name(x): x for key, x in vars(sys.modules["__main__"]).items() if hasattr(x, "term_name") and callable(x)
-    }
-    found = here.get(name) or vars(sys.modules["__main__"]).get(name) or given.get(name)
+    notebook = vars(sys.modules["__main__"])
+    here = {term_name(x): x for x in notebook.values() if hasattr(x, "term_name") and callable(x)}
+    found = here.get(name) or notebook.get(name) or given.get(name)
     if found is None:
         known = sorted({*here, *given} - set(KNOWN))
         hint = f"there are {', '.join(known)}" if known else 'run a cell with @mrl.term("' + name + '") first'
@@ -69,29 +72,49 @@ def defined(name: str, given: Mapping[str, Term]) -> Term:
     return found
 
 
-def fixed_tables(encoder: Encoder, task: Any, own: Sequence[str]) -> dict[str, Any]:
+def controls(runs: Sequence[str], presets: Sequence[str]) -> list[list[Control]]:
+    """The lab's controls: painting, training, comparing; and the parts of its state that the picture sets."""
+    preset = menu("preset", "start from", presets, free=True)
+    weights = menu("layers", "layer weights", ["", *WAYS], ["as painted", *WAYS], free=True)
+    brush = switch("brush", "brush", BRUSHES, ["erase", *(f"{x:g}" for x in BRUSHES[1:])])
+    settings = [field("text", "name", "name of the run"), field("number", "steps", "steps", min=1, max=5000)]
+    settings += [field("number", "seed", "seed", min=0, max=2**31), menu("heads", "heads", ("shared", "per-layer"))]
+    asks = [button("Show test", ask="test"), button("Confirm by full training", ask="confirm")]
+    asks = [one | {"queues": True} for one in asks]
+    asks += [button("Delete this run", ask="delete"), button("Read runs again", ask="reload")]
+    price = switch("price", "quality against", ("bytes", "encoding"), ["bytes of a vector", "encoding a query"])
+    return [
+        [preset, weights, brush, field("text", "own", "your own term", kernel=True)],
+        [*(one | {"kernel": True} for one in settings), button("Train", ask="train") | {"queues": True}],
+        [menu("run", "run", runs), menu("against", "against", runs), *asks, price],
+        [field("hidden", name) for name in ("recipe", "past", "term", "layer", "dim")],
+    ]
+
+
+def fixed_tables(encoder: Encoder, task: Any, painted_ones: Mapping[str, Any]) -> dict[str, Any]:
     """What does not change with the runs. Terms that compare documents are left out where the task has none."""
     documents = task.kind in ("retrieval", "pairs", "sts")
-    terms = [t for t in TERMS if t == "main" or documents or not needs_documents(KNOWN[t], None)]
-    ways = {name: how for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)}
+    terms = [t for t in TERMS if t == "main" or documents or not vars(KNOWN[t])["needs_documents"]]
     return {
         "layers": encoder.n_layers,
         "dims": encoder.dims,
         "bytes": [bytes_per_vector(d) for d in encoder.dims],
         "encoding": [100 * cell_price(encoder, n + 1, 1)["encode_share"] for n in range(encoder.n_layers)],
-        "presets": presets(encoder),
-        "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in ways},
-        "offers": {**{t: options_on_offer(t) for t in terms}, **{name: {} for name in own}},
+        "presets": painted_ones,
+        "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in WAYS},
+        "offers": {term: options_on_offer(term) for term in terms},
         "samplers": SAMPLERS,
         "metric": check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)[0],
     }
 
 
-def run_tables(runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray], about: Mapping[str, Any]) -> Any:
+def run_tables(
+    runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray], encoder: Encoder, task: Any, split: str
+) -> dict[str, Any]:
     """Every run's numbers and the leaderboard. pairs: differences that are known already, which grows."""
-    dims, found = about["dims"], {}
+    grids, found = {run.name: run.dev.mean(-1) for run in runs}, {}
     for run in runs:
-        grid, file = run.dev.mean(-1), f"{run.name}.json"
+        grid, file = grids[run.name], f"{run.name}.json"
         found[run.name] = {
             "quality": grid.astype("f4"),
             "lines": {"bytes": envelope(grid).astype("f4"), "encoding": envelope(grid.T).astype("f4")},
@@ -100,25 +123,21 @@ def run_tables(runs: Sequence[LabRun], pairs: dict[tuple[str, str], np.ndarray],
             "test": None if run.test is None else round(float(run.test.mean()), 4),
             "file": file,
             "json": run.recipe.text() if run.recipe.terms else "",
-            "code": CODE.format(file=file, **{key: about[key] for key in ("task", "split")}),
+            "code": CODE.format(file=file, task=task.name, split=split),
             "against": {other.name: _difference(run, other, pairs) for other in runs if other is not run},
         }
-    board = leaderboard({run.name: run.dev.mean(-1) for run in runs}, dims)
-    lines = [{**one._asdict(), "mean": round(one.mean, 6), "area": round(one.area, 6)} for one in board]
-    limits = [
-        float(min(0, *(run.dev.mean(-1).min() for run in runs))),
-        max(float(run.dev.mean(-1).max()) for run in runs),
-    ]
+    board = [one._asdict() for one in leaderboard(grids, encoder.dims)]
+    every = np.stack(list(grids.values()))
     return {
         "runs": found,
-        "board": lines,
-        "limits": limits,
-        "items": f"{runs[0].dev.shape[-1]:,} {about['split']} {'items' if about['kind'] == 'sts' else 'queries'}",
+        "board": [{**one, "mean": round(one["mean"], 6), "area": round(one["area"], 6)} for one in board],
+        "limits": [min(0.0, every.min()), every.max()],
+        "items": f"{runs[0].dev.shape[-1]:,} {split} {'items' if task.kind == 'sts' else 'queries'}",
     }
 
 
 def _difference(run: LabRun, other: LabRun, pairs: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
-    """run - other: cells (L, M, 3) with intervals, mark (L, M) 1 better, -1 worse, 0 neither, whole: the mean over all
+    """run - other: cells (L, M) with intervals, mark (L, M) 1 better, -1 worse, 0 neither, whole: the mean over all
     cells with its interval."""
     if (run.key, other.key) not in pairs:
         cells = paired_cells(run.dev, other.dev)
@@ -126,10 +145,8 @@ def _difference(run: LabRun, other: LabRun, pairs: dict[tuple[str, str], np.ndar
         both = np.concatenate([cells.reshape(-1, 3), whole.reshape(-1, 3)])
         pairs[run.key, other.key], pairs[other.key, run.key] = both, -both[:, [0, 2, 1]]
     both = pairs[run.key, other.key]
-    cells = both[:-1].reshape(*run.dev.shape[:2], 3)
-    mark = (cells[..., 1] > 0).astype("i2") - (cells[..., 2] < 0).astype("i2")
-    return {
-        "mean": cells[..., 0].astype("f4"), "low": cells[..., 1].astype("f4"), "high": cells[..., 2].astype("f4"),
-        "mark": mark, "better": int((mark > 0).sum()), "worse": int((mark < 0).sum()),
-        "whole": [round(float(x), 5) for x in both[-1]],
-    }  # fmt: skip
+    mean, low, high = np.moveaxis(both[:-1].reshape(*run.dev.shape[:2], 3), -1, 0)
+    mark = (low > 0).astype(int) - (high < 0)
+    found = {"mean": mean.astype("f4"), "low": low.astype("f4"), "high": high.astype("f4"), "mark": mark}
+    counts = {"better": int((mark > 0).sum()), "worse": int((mark < 0).sum())}
+    return {**found, **counts, "whole": [round(float(x), 5) for x in both[-1]]}

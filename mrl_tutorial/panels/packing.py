@@ -13,47 +13,35 @@ from typing import Any
 
 import numpy as np
 
-KINDS = ("f4", "f8", "i2", "i4", "u1", "u2", "u4")
+WHOLE = ("u1", "u2", "u4", "i2", "i4")  # the kinds of whole numbers, smallest first
 
 
 def pack(value: Any) -> bytes:
-    """Dicts, lists, numbers, words and arrays as bytes. Raises TypeError for an array of another kind than `KINDS`,
-    and for whole numbers beyond 32 bits.
+    """Dicts, lists, numbers, words and arrays as bytes; whole numbers in the smallest kind that holds them all.
+
+    Raises TypeError for an array of another kind than `WHOLE`, bool, float32 and float64, or with larger numbers.
 
     >>> unpack(pack({"layers": 6, "quality": np.zeros((2, 3), np.float32)}))["quality"].shape
     (2, 3)
     """
-    arrays: list[bytes] = []
-    size = 0
+    arrays = bytearray()
 
-    def plain(x: Any) -> Any:
-        nonlocal size
-        if isinstance(x, dict):
-            return {str(key): plain(item) for key, item in x.items()}
-        if isinstance(x, list | tuple):
-            return [plain(item) for item in x]
+    def as_json(x: Any) -> Any:
         if not isinstance(x, np.ndarray):
-            return x.item() if isinstance(x, np.generic) else x
-        kind = {"b1": "u1", "i8": "i4"}.get(x.dtype.str[1:], x.dtype.str[1:])
-        if kind not in KINDS:
-            raise TypeError(f"an array of {x.dtype} cannot be packed: make it one of {', '.join(KINDS)}")
-        if x.dtype.kind == "i" and x.size and not -(2**31) <= x.min() <= x.max() < 2**31:
-            raise TypeError(f"whole numbers from {x.min()} to {x.max()} cannot be packed: make them float64")
-        data = np.ascontiguousarray(x).astype(f"<{kind}").tobytes()
-        start, size = size, size + _whole(len(data))
-        arrays.append(data.ljust(_whole(len(data)), b"\0"))
-        return {"$": [kind, list(x.shape), start]}
+            return x.item()  # a number of numpy
+        kind, start = _kind(x), len(arrays)
+        arrays.extend(_padded(np.ascontiguousarray(x, f"<{kind}").tobytes()))
+        return {"$": [kind, x.shape, start]}
 
-    words = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    head = struct.pack("<I", len(words)) + words
-    return gzip.compress(b"".join([head.ljust(_whole(len(head)), b"\0"), *arrays]), 6, mtime=0)
+    text = json.dumps(value, default=as_json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return gzip.compress(_padded(struct.pack("<I", len(text)) + text) + arrays, 6, mtime=0)
 
 
 def unpack(packed: bytes) -> Any:
     """What was packed, as `web/tables.js` reads it."""
     raw = gzip.decompress(packed)
     (length,) = struct.unpack_from("<I", raw)
-    start = _whole(4 + length)
+    start = 4 + length + -(4 + length) % 8
 
     def read(item: dict[str, Any]) -> Any:
         if set(item) != {"$"}:
@@ -64,11 +52,17 @@ def unpack(packed: bytes) -> Any:
     return json.loads(raw[4 : 4 + length], object_hook=read)
 
 
-def fitting(rows: np.ndarray) -> np.ndarray:
-    """Whole numbers in the smallest unsigned kind that holds them."""
-    top = int(rows.max(initial=0))
-    return rows.astype(np.uint8 if top < 2**8 else np.uint16 if top < 2**16 else np.uint32)
+def _kind(x: np.ndarray) -> str:
+    if x.dtype in (np.float32, np.float64):
+        return x.dtype.str[1:]
+    if x.dtype.kind not in "biu":
+        raise TypeError(f"an array of {x.dtype} cannot be packed: make it float32, float64 or whole numbers")
+    low, high = int(x.min(initial=0)), int(x.max(initial=0))
+    for kind in WHOLE:
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    raise TypeError(f"whole numbers from {low} to {high} cannot be packed: make them float64")
 
 
-def _whole(size: int) -> int:
-    return -(-size // 8) * 8
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,7 +73,7 @@ class Panel(anywidget.AnyWidget):
         for name in state:
             if name not in self.controls:
                 raise InputError(f"this panel has no control {name!r}: there are {', '.join(self.controls)}")
-        return {name: _possible(self.controls[name], _plain(value)) for name, value in state.items()}
+        return {name: _possible(self.controls[name], value) for name, value in state.items()}
 
     def _receive(self, message: dict[str, Any]) -> None:
         answer = getattr(self, f"on_{message.pop('ask', None)}", None)
@@ -101,7 +101,7 @@ def _named(controls: Sequence[Sequence[Control]]) -> dict[str, Control]:
 
 def _possible(control: Control, value: Any) -> Any:
     """The value as the control has it. Raises InputError where it has none."""
-    name, values = control["name"], control.get("values")
+    value, name, values = _plain(value), control["name"], control.get("values")
     if values is not None and not control.get("free"):
         if value not in values:
             some = ", ".join(map(str, values[:12])) + (" …" if len(values) > 12 else "")
@@ -120,26 +120,20 @@ def _plain(value: Any) -> Any:
 
 def _merged(data: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """The tables with what came later, as the browser merges them."""
-    pairs = {key: (data.get(key), x) for key, x in more.items()}
-    both = {key: _merged(a, b) for key, (a, b) in pairs.items() if isinstance(a, dict) and isinstance(b, dict)}
-    return {**data, **more, **both}
+    both = {key for key, x in more.items() if isinstance(x, dict) and isinstance(data.get(key), dict)}
+    return {**data, **more, **{key: _merged(data[key], more[key]) for key in both}}
 
 
-def slider(
-    name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, play: bool = False
+def choice(
+    kind: str, name: str, label: str, values: Sequence, words: Sequence[str] | None = None, **options: Any
 ) -> Control:
-    """A slider over given values. play: with a button that sweeps over them."""
-    return _control("slider", name, label, values, words) | ({"play": True} if play else {})
+    """A control over given values, and how they are called: a "slider" (play=True: with a button that sweeps over
+    them), a "switch" of buttons, or a "menu" (free=True: another control may set values that are not in it)."""
+    control = {"kind": kind, "name": name, "label": label, "values": [*map(_plain, values)], **options}
+    return control if words is None else {**control, "words": list(words)}
 
 
-def switch(name: str, label: str, values: Sequence, words: Sequence[str] | None = None) -> Control:
-    """Buttons of which one is pressed."""
-    return _control("switch", name, label, values, words)
-
-
-def menu(name: str, label: str, values: Sequence, words: Sequence[str] | None = None, *, free: bool = False) -> Control:
-    """A menu. free: another control may set values that are not in it."""
-    return _control("menu", name, label, values, words) | ({"free": True} if free else {})
+slider, switch, menu = (partial(choice, kind) for kind in ("slider", "switch", "menu"))
 
 
 def field(kind: str, name: str, label: str = "", **options: Any) -> Control:
@@ -150,8 +144,3 @@ def field(kind: str, name: str, label: str = "", **options: Any) -> Control:
 def button(label: str, *, set: dict[str, Any] | None = None, ask: str = "") -> Control:
     """A button that sets controls, or asks the kernel."""
     return {"kind": "button", "name": "", "label": label, "set": set or {}} | ({"ask": {"ask": ask}} if ask else {})
-
-
-def _control(kind: str, name: str, label: str, values: Sequence, words: Sequence[str] | None) -> Control:
-    found = {"kind": kind, "name": name, "label": label, "values": [*map(_plain, values)]}
-    return found | ({"words": list(words)} if words is not None else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,6 @@ from mrl_tutorial.recipes.registry import get_recipe
 RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
 OWN = "as the recipe has them"
 STRENGTHS = (0, 0.01, 0.1, 0.3, 1, 3, 10, 100, 1000)
-
-
-def recipe_patterns(anatomy: Anatomy) -> dict[str, dict[str, np.ndarray]]:
-    """recipe -> term -> (L, M): the weights of each recipe that fits the anatomy's grid and batch."""
-    found = {}
-    for name in RECIPES:
-        try:
-            found[name] = recipe_parts(get_recipe(name, len(anatomy.layers), anatomy.dims[-1]), anatomy)
-        except InputError:
-            continue
-    return found
 
 
 def term_weights(
@@ -64,15 +53,20 @@ class TermExplorer(Panel):
     view = "terms"
 
     def __init__(self, anatomy: Anatomy, recipe: str = "2dmse-v1", **state: Any) -> None:
-        self.anatomy, self.patterns = anatomy, recipe_patterns(anatomy)
+        self.anatomy, self.patterns = anatomy, {}
+        for name in RECIPES:
+            try:
+                found = get_recipe(name, len(anatomy.layers), anatomy.dims[-1])
+                self.patterns[name] = recipe_parts(found, anatomy)
+            except InputError:  # it does not fit the anatomy's grid and batch
+                continue
         if recipe not in self.patterns:
-            fitting = ", ".join(self.patterns) or "none"
-            raise InputError(f"recipe {recipe!r} does not fit this batch: there are {fitting}")
+            there = ", ".join(self.patterns) or "none"
+            raise InputError(f"recipe {recipe!r} does not fit this batch: there are {there}")
         known = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
-        words = [f"× {x:g}" for x in STRENGTHS]
         controls = [
             [menu("recipe", "recipe", list(self.patterns)), menu("layers", "layer weights", [OWN, *known])],
-            [slider(f"s{i}", term, STRENGTHS, words) for i, term in enumerate(anatomy.terms)],
+            [slider(f"s{i}", t, STRENGTHS, [f"× {x:g}" for x in STRENGTHS]) for i, t in enumerate(anatomy.terms)],
             [slider("layer", "layer", anatomy.layers), slider("dim", "dimension", anatomy.dims)],
         ]
         cell = {"layer": anatomy.layers[(len(anatomy.layers) - 1) // 2], "dim": anatomy.dims[-2:][0]}
@@ -96,21 +90,21 @@ class TermExplorer(Panel):
 
     def _tables(self, known: list[str]) -> dict[str, Any]:
         a = self.anatomy
-        whole = dict.fromkeys(a.terms, 1.0)
-        grids = {name: term_weights(a, pattern, whole, OWN) for name, pattern in self.patterns.items()}
+        ones = dict.fromkeys(a.terms, 1.0)
+        grids = {name: term_weights(a, pattern, ones, OWN).values() for name, pattern in self.patterns.items()}
         return {
             "terms": a.terms,
             "layers": a.layers,
             "dims": a.dims,
             "start": {name: self._start(name) for name in grids},
-            "patterns": {name: _stacked(grid.values()) for name, grid in grids.items()},
-            "down": {name: layer_weights(name, len(a.layers)).astype(np.float32) for name in known},
-            "values": a.values.astype(np.float32),
+            "patterns": {name: _stacked(grid) for name, grid in grids.items()},
+            "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in known},
+            "values": a.values.astype("f4"),
             "alone": _stacked(map(a.cell_gradients, a.terms)),
-            "landing": [where.astype(np.uint16) for where in a.landing],
-            "grams": [gram.astype(np.float32) for gram in a.grams],
+            "landing": list(a.landing),
+            "grams": [gram.astype("f4") for gram in a.grams],
         }
 
 
-def _stacked(grids: Any) -> np.ndarray:
-    return np.stack(list(grids)).astype(np.float32)
+def _stacked(grids: Iterable[np.ndarray]) -> np.ndarray:
+    return np.stack(list(grids)).astype("f4")

@@ -7,21 +7,21 @@ import re
 import numpy as np
 import pytest
 
-from mrl_tutorial.panels import prefix_map_layout
+from mrl_tutorial.panels import prefix_map
 from mrl_tutorial.panels.prefix_map import PrefixMap
 from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    def first_two(prefixes, seed, path, progress):
-        np.savez(path, places=np.stack([x[:, :2] for x in prefixes]))
+    def first_two(prefixes):
+        return np.stack([x[:, :2] for x in prefixes])
 
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 10
     vectors = 2 * rng.normal(size=(10, 32))[labels] + rng.normal(size=(300, 32))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefix_map_layout, "compute_places", first_two)
+        patch.setattr(prefix_map, "compute_places", first_two)
         patch.setenv("MRL_CACHE", str(tmp_path_factory.mktemp("cache")))
         panel = PrefixMap(vectors, labels, [f"text {i}" for i in range(300)], (4, 8, 16, 32), most=200)
     with opened(panel, tmp_path_factory.mktemp("map")) as page:

@@ -6,18 +6,26 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.panels.spectrum_tables import DIMS, WAYS, SpectrumData
+from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.browser import check_look, drawn, headline, opened, slide
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     rng = np.random.default_rng(0)
-    variances = np.sort(rng.exponential(size=(2, 6, 384)), -1)[..., ::-1]
-    quality = {way: np.sort(rng.uniform(size=(2, 6, 13)), -1) for way in WAYS}
-    coordinates, models = rng.exponential(size=(2, 6, 384)), ("plain", "trained")
-    data = SpectrumData(models, (*DIMS, 384), variances, coordinates, quality, "ndcg@10", "dev")
-    with opened(SpectrumExplorer.of(data), tmp_path_factory.mktemp("spectrum")) as page:
+    documents = (rng.normal(size=(2, 6, 400, 384)) * np.geomspace(1, 0.1, 384)).astype(np.float32)
+    queries = (documents[:, :, :20] + 0.5 * rng.normal(size=(2, 6, 20, 384))).astype(np.float32)
+    models = {
+        name: {"queries": q, "documents": x}
+        for name, q, x in zip(("plain", "trained"), queries, documents, strict=True)
+    }
+    ids = [f"q{i}" for i in range(20)]
+    corpus, qrels = {f"d{i:03d}": "" for i in range(400)}, {f"q{i}": {f"d{i:03d}": 1} for i in range(20)}
+    task = RetrievalTask("toy", "made up", corpus, dict.fromkeys(ids, "?"), qrels, {"dev": ids})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        panel = SpectrumExplorer(task, models)
+    with opened(panel, tmp_path_factory.mktemp("spectrum")) as page:
         yield page
 
 

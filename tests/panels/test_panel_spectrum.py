@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import effective_rank, pca, random_dims
-from mrl_tutorial.panels.spectrum_explorer import SpectrumExplorer
-from mrl_tutorial.panels.spectrum_tables import WAYS, SpectrumData, spectrum_data
+from mrl_tutorial.panels.packing import unpack
+from mrl_tutorial.panels.spectrum_explorer import WAYS, SpectrumExplorer
 from mrl_tutorial.tasks.types import RetrievalTask
 from tests.helpers.web import random_states, shown
 
@@ -29,94 +29,101 @@ TASK = RetrievalTask(
 OTHER = {part: x[..., ::-1].copy() for part, x in PARTS.items()}
 
 
+MODELS = {"plain": PARTS, "other": OTHER}
+
+
+def explorer(models=MODELS, **options):
+    return SpectrumExplorer(TASK, models, **{"dims": (4, 8, 16), **options})
+
+
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def panel(tmp_path, monkeypatch):
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
-    return spectrum_data(TASK, {"plain": PARTS, "other": OTHER}, dims=(4, 8, 16))
+    return explorer()
 
 
-def test_data_are_those_of_the_functions_below(data):
-    assert (data.models, data.dims, data.n_layers, data.width) == (("plain", "other"), (4, 8, 16, 24), LAYERS, D)
+def test_tables_are_those_of_the_functions_below(panel):
+    data = unpack(panel.tables)
+    assert (data["models"], data["dims"], data["width"]) == (["plain", "other"], [4, 8, 16, 24], D)
     want = PCA().fit(DOCUMENTS[1])
-    np.testing.assert_allclose(data.explained("plain", 2), want.explained_variance_ratio_.cumsum(), rtol=1e-4)
+    np.testing.assert_allclose(data["variances"][0, 1], want.explained_variance_, rtol=1e-4)
+    np.testing.assert_allclose(data["shares"]["PCA"][0, 1], want.explained_variance_ratio_.cumsum(), rtol=1e-4)
     shares = DOCUMENTS[1].var(0) / DOCUMENTS[1].var(0).sum()
-    np.testing.assert_allclose(data.in_prefix("plain", 2), shares.cumsum(), rtol=1e-4)
-    np.testing.assert_allclose(data.in_prefix("other", 2), shares[::-1].cumsum(), rtol=1e-4)
-    assert data.effective_rank("plain", 3) == pytest.approx(float(effective_rank(DOCUMENTS[2])))
+    np.testing.assert_allclose(data["shares"]["prefix"][0, 1], shares.cumsum(), rtol=1e-4)
+    np.testing.assert_allclose(data["shares"]["prefix"][1, 1], shares[::-1].cumsum(), rtol=1e-4)
+    assert data["rank"][0, 2] == pytest.approx(float(effective_rank(DOCUMENTS[2])))
     here = {part: x[1:2] for part, x in PARTS.items()}
     ways = {"PCA": [pca(DOCUMENTS[1])], "random coordinates": [random_dims(D, s) for s in range(2)]}
     for way, reductions in ways.items():
         grids = [
-            evaluate_grid(TASK, embeddings=r.apply_to(here), split="dev", dims=data.dims).values[0] for r in reductions
+            evaluate_grid(TASK, embeddings=r.apply_to(here), split="dev", dims=data["dims"]).values[0]
+            for r in reductions
         ]
-        np.testing.assert_allclose(data.quality[way][0, 1], np.mean(grids, 0), atol=1e-6)
-    plain = evaluate_grid(TASK, embeddings=PARTS, split="dev", dims=data.dims).values
-    np.testing.assert_allclose(data.quality["prefix"][0], plain, atol=1e-6)
+        np.testing.assert_allclose(data["quality"][way][0, 1], np.mean(grids, 0), atol=1e-6)
+    plain = evaluate_grid(TASK, embeddings=PARTS, split="dev", dims=data["dims"]).values
+    np.testing.assert_allclose(data["quality"]["prefix"][0], plain, atol=1e-6)
 
 
-def test_measured_once(data, monkeypatch):
+def test_measured_once(panel, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("measured twice")
 
-    monkeypatch.setattr("mrl_tutorial.panels.spectrum_tables.evaluate_grid", refuse)
-    again = spectrum_data(TASK, {"plain": PARTS, "other": OTHER}, dims=(4, 8, 16))
-    np.testing.assert_array_equal(again.quality["PCA"], data.quality["PCA"])
+    monkeypatch.setattr("mrl_tutorial.panels.spectrum_explorer.evaluate_grid", refuse)
+    assert explorer().tables == panel.tables
     with pytest.raises(AssertionError, match="twice"):
-        spectrum_data(TASK, {"plain": PARTS}, dims=(4, 8))
+        explorer({"plain": PARTS}, dims=(4, 8))
     with pytest.raises(AssertionError, match="twice"):
-        spectrum_data(TASK, {"plain": PARTS}, dims=(4, 8, 16), split="test")
+        explorer({"plain": PARTS}, split="test")
 
 
-def test_the_browser_shows_the_data(data):
-    panel = SpectrumExplorer.of(data)
+def test_the_browser_shows_the_tables(panel):
+    data = unpack(panel.tables)
     states = random_states(panel, 60) + [
-        {"model": m, "layer": layer, "dim": dim} for m in data.models for layer in (1, LAYERS) for dim in (4, D)
+        {"model": m, "layer": layer, "dim": dim} for m in MODELS for layer in (1, LAYERS) for dim in (4, D)
     ]
     for state, found in zip(states, shown(panel, states), strict=True):
-        model, layer, dim = state["model"], state["layer"], state["dim"]
-        cell = data.models.index(model), layer - 1, data.dims.index(dim)
-        full = data.quality["prefix"][cell[0], layer - 1, -1]
-        kept = {"PCA": data.explained(model, layer)[dim - 1], "prefix": data.in_prefix(model, layer)[dim - 1]}
+        model, layer, dim = data["models"].index(state["model"]), state["layer"], state["dim"]
+        cell = model, layer - 1, data["dims"].index(dim)
+        full = data["quality"]["prefix"][model, layer - 1, -1]
+        kept = {way: share[model, layer - 1, dim - 1] for way, share in data["shares"].items()}
         assert [way["name"] for way in found["shown"]["ways"]] == list(WAYS)
         for way in found["shown"]["ways"]:
-            assert way["value"] == pytest.approx(data.quality[way["name"]][cell], abs=1e-6)
-            np.testing.assert_allclose(way["values"], data.quality[way["name"]][cell[:2]], atol=1e-6)
+            assert way["value"] == pytest.approx(data["quality"][way["name"]][cell], abs=1e-6)
+            np.testing.assert_allclose(way["values"], data["quality"][way["name"]][cell[:2]], atol=1e-6)
             assert way["share"] == pytest.approx(kept.get(way["name"]), abs=1e-6)
             row = [way["name"], in_percent(kept[way["name"]]) if way["name"] in kept else "", f"{way['value']:.3f}"]
             assert "".join([*row, in_percent(way["value"] / full)]) in found["text"].replace("\n", "")
         assert f"Layer {layer}, {dim} of {D} dimensions: " in found["shown"]["headline"]
         assert f"keeps {in_percent(kept['PCA'])}" in found["shown"]["headline"]
-        assert f"uses ≈ {data.effective_rank(model, layer):.0f} directions" in found["text"]
-        np.testing.assert_allclose(found["shown"]["spectrum"], data.variances[cell[:2]], rtol=1e-6)
+        assert f"uses ≈ {data['rank'][model, layer - 1]:.0f} directions" in found["text"]
+        np.testing.assert_allclose(found["shown"]["spectrum"], data["variances"][cell[:2]], rtol=1e-6)
 
 
 def in_percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.0995 or share == 0 else f"{100 * share:.1f} %"
 
 
-def test_it_opens_where_it_is_told(data):
-    assert SpectrumExplorer.of(data, dim=9).state == {"model": "plain", "layer": LAYERS, "dim": 8}
-    panel = SpectrumExplorer(TASK, {"plain": PARTS, "other": OTHER}, dims=(4, 8, 16), layer=2, dim=16, model="other")
-    assert panel.state == {"model": "other", "layer": 2, "dim": 16} and panel.data.dims == data.dims
+def test_it_opens_where_it_is_told(panel):
+    assert panel.state == {"model": "plain", "layer": LAYERS, "dim": D}
+    panel = explorer(layer=2, dim=16, model="other")
+    assert panel.state == {"model": "other", "layer": 2, "dim": 16}
     panel.set(dim=4)
     assert panel.state["dim"] == 4
 
 
-def test_refusals(data):
-    with pytest.raises(InputError, match="no model"):
-        spectrum_data(TASK, {})
+def test_refusals(panel):
+    with pytest.raises(InputError, match="0 sizes"):
+        explorer({})
     with pytest.raises(InputError, match="2 sizes"):
-        spectrum_data(TASK, {"a": PARTS, "b": {part: x[:1] for part, x in PARTS.items()}})
+        explorer({"a": PARTS, "b": {part: x[:1] for part, x in PARTS.items()}})
     with pytest.raises(InputError, match="'sts'"):
-        spectrum_data(type("Other", (), {"kind": "sts"})(), {"a": PARTS})
+        SpectrumExplorer(type("Other", (), {"kind": "sts"})(), {"a": PARTS})
     with pytest.raises(InputError, match="layer cannot be 9"):
-        SpectrumExplorer.of(data, layer=9)
+        explorer(layer=9)
     with pytest.raises(InputError, match="dim cannot be 5"):
-        SpectrumExplorer.of(data).set(dim=5)
+        panel.set(dim=5)
 
 
-def test_vectors_of_one_coordinate_have_a_spectrum():
-    one, quality = np.ones((1, 2, 1)), {way: np.full((1, 2, 1), 0.5) for way in WAYS}
-    panel = SpectrumExplorer.of(SpectrumData(("plain",), (1,), one, one, quality, "ndcg@10", "dev"))
-    (found,) = shown(panel, [{}])
-    assert found["shown"]["low"] == 1 and found["shown"]["top"] == 1
+def test_vectors_of_one_coordinate_have_a_spectrum(panel):
+    (found,) = shown(explorer({"plain": {part: x[:2, :, :1] for part, x in PARTS.items()}}), [{}])
+    assert 0 < found["shown"]["low"] <= found["shown"]["spectrum"][0] <= found["shown"]["top"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.panels.term_explorer import OWN, RECIPES, STRENGTHS, TermExplorer, term_weights
 from mrl_tutorial.recipes.anatomy import dissect, recipe_parts
 from mrl_tutorial.recipes.registry import get_recipe

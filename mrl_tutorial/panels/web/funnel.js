@@ -2,29 +2,28 @@
  * The funnel designer: a path of search over the grid, what it finds, what it costs, and where it loses a document.
  *
  * @import { Tree } from "./tree.js"
- * @import { Numbers, Table } from "./tables.js"
- * @import { Act, State, View } from "./panel.js"
+ * @import { View } from "./panel.js"
  * @typedef {{layer: number, dim: number, from: number, to: number, kept: number, place: number, best: {name: string, relevant: boolean}[]}} Stop
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { MARK, chart, heatmap, kept, label, limitsOf, pathOf, scale, table } from "./plots.js";
-import { percent, quality, shorten, three, whole } from "./words.js";
+import { MARK, box, chart, circle, figure, halves, heatmap, kept, label, limitsOf, lineOf, scale, table, tens } from "./plots.js";
+import { percent, quality, shorten, tenths, three, whole } from "./words.js";
 
 const BLUE = "var(--mrl-blue)";
 const NEAR = 16; // pixels between a click and the dot that it means
 
-/** The last stage of a path, -1 where the path makes no sense. @param {any} data @param {State} s */
+/** What a control may be set to. */
+const valuesOf = (data, name) => data.controls.flat().find((c) => c.name === name).values;
+
+/** The last stage of a path, -1 where the path makes no sense. */
 function endOf(data, s) {
-  const { ends, dims, depths } = data;
-  return at(ends, s.layer - 1, dims.indexOf(s.dim), depths.indexOf(s.depth), dims.indexOf(s.rerank), s.between);
+  const { ends, dims } = data;
+  return at(ends, s.layer - 1, dims.indexOf(s.dim), valuesOf(data, "depth").indexOf(s.depth), dims.indexOf(s.rerank), s.between);
 }
 
-/** The control's values under a short name, beside the tables. */
-const withDepths = kept((/** @type {any} */ data) => {
-  const values = (/** @type {string} */ name) => data.controls.flat().find((/** @type {any} */ c) => c.name === name).values;
-  return { ...data, depths: values("depth"), sizes: values("size") };
-});
+/** A plain search of one cell. */
+const plainOf = (data, layer, dim) => endOf(data, { layer, dim, depth: valuesOf(data, "depth")[0], rerank: dim, between: 0 });
 
 /** Everything up to a stage, first to last. @param {any} data @param {any} model @param {number} end @param {number} query place among the followed @returns {Stop[]} */
 function stopsOf(data, model, end, query) {
@@ -41,55 +40,46 @@ function stopsOf(data, model, end, query) {
 }
 
 /** All paths of two stages: what to set to get them, their MFLOPs and what they find. */
-const cloudOf = kept((/** @type {any} */ data, /** @type {any} */ model, /** @type {number} */ size) => {
-  /** @type {State[]} */
-  const choices = [];
-  const [layers, dims, depths] = data.ends.shape;
-  for (let i = 0; i < layers * dims * depths * dims; i++) {
-    const [l, d, k, r] = [Math.floor(i / (dims * depths * dims)), Math.floor(i / (depths * dims)) % dims, Math.floor(i / dims) % depths, i % dims];
-    const node = at(data.ends, l, d, k, r, 0);
-    if (node >= 0 && at(data.before, node) >= 0) choices.push({ layer: l + 1, dim: data.dims[d], depth: data.depths[k], rerank: data.dims[r], between: 0 });
-  }
+const cloudOf = kept((data, model, size) => {
+  const { ends, dims } = data;
+  const depths = valuesOf(data, "depth");
+  const choices = Array.from({ length: ends.shape[0] }, (_, l) => dims.flatMap((dim) => depths.flatMap((depth) => dims.map((rerank) =>
+    ({ layer: l + 1, dim, depth, rerank, between: 0 }))))).flat().filter((choice) => at(data.before, endOf(data, choice)) >= 0);
   const nodes = choices.map((choice) => endOf(data, choice));
-  const plain = data.dims.map((/** @type {number} */ d) => endOf(data, { layer: layers, dim: d, depth: data.depths[0], rerank: d, between: 0 }));
-  const xs = (/** @type {number[]} */ list) => Float32Array.from(list, (node) => at(data.mflops, node, size));
-  const ys = (/** @type {number[]} */ list) => Float32Array.from(list, (node) => at(model.recall, node));
-  return { choices: () => choices, xs: xs(nodes), ys: ys(nodes), plain: [xs(plain), ys(plain)] };
+  const plain = dims.map((dim) => plainOf(data, data.layers, dim));
+  const xs = (list) => Float32Array.from(list, (node) => at(data.mflops, node, size));
+  const ys = (list) => Float32Array.from(list, (node) => at(model.recall, node));
+  return { choices, xs: xs(nodes), ys: ys(nodes), plain: [xs(plain), ys(plain)] };
 });
 
-/** @param {State} state @param {any} tables */
-function view(state, tables) {
-  const data = withDepths(tables);
+function view(state, data) {
   const model = data.models[state.model];
-  const [size, query] = [data.sizes.indexOf(state.size), data.follow.indexOf(state.query)];
-  const sum = (/** @type {number} */ node) => ({
+  const [size, query] = [valuesOf(data, "size").indexOf(state.size), data.follow.indexOf(state.query)];
+  const sum = (node) => ({
     recall: at(model.recall, node), ndcg: at(model.ndcg, node), mflops: at(data.mflops, node, size), ms: at(data.ms, node, size), gb: at(data.gb, node, size),
   });
   const end = endOf(data, state);
-  const whole_ = endOf(data, { layer: data.layers, dim: data.width, depth: data.depths[0], rerank: data.width, between: 0 });
-  const [path, full] = [end < 0 ? null : sum(end), sum(whole_)];
+  const all = plainOf(data, data.layers, data.width);
+  const [path, full] = [end < 0 ? null : sum(end), sum(all)];
   return {
-    headline: !path ? refusal(state, data.layers) : end === whole_ ? `The full search: nDCG@10 ${quality(full.ndcg)} for ${three(full.mflops)} MFLOPs a query` : finding(path, full),
+    headline: !path ? refusal(state, data.layers) : end === all ? `The full search: nDCG@10 ${quality(full.ndcg)} for ${three(full.mflops)} MFLOPs a query` : finding(path, full),
     path, full, stages: end < 0 ? [] : stopsOf(data, model, end, query), encode: data.encode, n: state.size, held: data.n, text: data.texts[query],
     model: state.model, grid: model.grid.values, limits: limitsOf([model.grid.values]), dims: data.dims, layers: data.layers, cloud: cloudOf(data, model, size),
   };
 }
 
-/** @param {State} s @param {number} layers */
 function refusal(s, layers) {
   if (s.depth < 10) return `A shortlist of ${s.depth} cannot give 10 documents: hand on 10 or more`;
   return `Reranking at layer ${layers}, ${s.rerank} dimensions what layer ${s.layer}, ${s.dim} dimensions found adds nothing: rerank at more, or begin with fewer`;
 }
 
-/** @param {any} path @param {any} full */
 function finding(path, full) {
-  return `Finds ${(100 * path.recall).toFixed(1)} % of the full model's ten with ${times(full.mflops / path.mflops, "fewer", "more")} multiply-adds, in ${three(path.ms)} ms against ${three(full.ms)}; nDCG@10 ${quality(path.ndcg)} against ${quality(full.ndcg)}`;
+  return `Finds ${tenths(path.recall)} of the full model's ten with ${times(full.mflops / path.mflops, "fewer", "more")} multiply-adds, in ${three(path.ms)} ms against ${three(full.ms)}; nDCG@10 ${quality(path.ndcg)} against ${quality(full.ndcg)}`;
 }
 
-/** @param {number} ratio @param {string} less @param {string} more */
 const times = (ratio, less, more) => (ratio >= 1 ? `${ratio.toFixed(1)} times ${less}` : `${(1 / ratio).toFixed(1)} times ${more}`);
 
-/** A click on a cell moves the path's start, or in the top row its end. @param {State} next @param {State} changes @param {any} data @returns {State} */
+/** A click on a cell moves the path's start, or in the top row its end. */
 function adjust(next, changes, data) {
   if (!("cell" in changes)) return next;
   const { cell, ...state } = next;
@@ -98,20 +88,16 @@ function adjust(next, changes, data) {
   return { ...state, ...(end ? { rerank: dim } : { layer, dim }) };
 }
 
-const picking = kept((/** @type {Act} */ act) => (/** @type {any} */ cell) => act({ cell: [cell.layer, cell.dim] }));
-
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
-  const wide = width >= 820;
-  const [left, right] = wide ? [width * 0.52 - 30, width * 0.48 - 30] : [width - 30, width - 30];
+  const [left, right] = halves(width, 0.52);
   const { dims, layers, limits, grid } = shown;
   const heat = heatmap({
-    name: "nDCG@10 of a search of each cell alone, and the path", values: grid, dims, layers, width: left, limits, pick: picking(act), over: stops(shown, (left - 50) / dims.length),
+    name: "nDCG@10 of a search of each cell alone, and the path", values: grid, dims, layers, width: left, limits, pick: ({ layer, dim }) => act({ cell: [layer, dim] }), over: stops(shown, (left - 50) / dims.length),
   });
   return [
     h("div", { class: "side" },
-      h("figure", { style: `width:${left}px` }, h("figcaption", {}, "The path (nDCG@10 of each cell alone)"), heat),
-      h("figure", { style: `width:${right}px` }, h("figcaption", {}, `What it finds and costs: ${whole(shown.n)} documents`), scatter(shown, act, right, Math.max(240, layers * 44 + 44)))),
+      figure("The path (nDCG@10 of each cell alone)", left, heat),
+      figure(`What it finds and costs: ${whole(shown.n)} documents`, right, scatter(shown, act, right, Math.max(240, layers * 44 + 44)))),
     h("p", { class: "note" }, "Click a cell to begin the path there; in the top row, to end it there. Click a dot to take that path."),
     ...(shown.path ? [costs(shown), ...survivors(shown)] : []),
   ];
@@ -120,19 +106,18 @@ function draw(shown, act, width) {
 /** The path on the heat map: a line and numbered dots, beside the cells' numbers. @param {any} shown @param {number} w width of a cell @returns {Tree[]} */
 function stops(shown, w) {
   /** @type {[number, number][]} */
-  const places = shown.stages.map((/** @type {Stop} */ s) => [shown.dims.indexOf(s.dim) * w + 11, (shown.layers - s.layer) * 44 + 11]);
+  const places = shown.stages.map((s) => [shown.dims.indexOf(s.dim) * w + 11, (shown.layers - s.layer) * 44 + 11]);
   const line = h("polyline", { points: places.map(([x, y]) => `${x.toFixed(1)},${y}`).join(" "), class: "line", stroke: MARK, "stroke-width": 3 });
-  const dots = places.map(([x, y]) => h("circle", { cx: x.toFixed(1), cy: y, r: 9.5, fill: "var(--mrl-paper)", stroke: MARK, "stroke-width": 2.5 }));
+  const dots = places.map(([x, y]) => circle(x, y, 9.5, { fill: "var(--mrl-paper)", stroke: MARK, "stroke-width": 2.5 }));
   return [h("g", { style: "pointer-events:none" }, line, dots, places.map(([x, y], i) => label(x, y + 5, i + 1, { class: "middle", "font-weight": 700 })))];
 }
 
-/** @param {any} shown @param {Act} act @param {number} width @param {number} height */
 function scatter(shown, act, width, height) {
   const { cloud, path, full } = shown;
   const domain = [cloud.plain[0][0] / 2, 2 * full.mflops];
   const x = scale("log", domain, [64, width - 12]);
   const y = scale("linear", [0, 1.05], [height - 52, 8]);
-  const choose = (/** @type {any} */ event) => {
+  const choose = (event) => {
     const box = event.currentTarget.ownerSVGElement.getBoundingClientRect();
     const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     let [best, least] = [-1, NEAR * NEAR];
@@ -140,7 +125,7 @@ function scatter(shown, act, width, height) {
       const away = (x(cloud.xs[i]) - px) ** 2 + (y(cloud.ys[i]) - py) ** 2;
       if (away < least) [best, least] = [i, away];
     }
-    if (best >= 0) act(cloud.choices()[best]);
+    if (best >= 0) act(cloud.choices[best]);
   };
   const here = path && h("path", { d: `M${x(path.mflops).toFixed(1)},${(y(path.recall) - 11).toFixed(1)}l11,11l-11,11l-11,-11z`, fill: MARK, stroke: "var(--mrl-ink)", "stroke-width": 2 });
   return chart(
@@ -150,23 +135,21 @@ function scatter(shown, act, width, height) {
   );
 }
 
-const behind = kept((/** @type {any} */ cloud, /** @type {string} */ ends, /** @type {number} */ width, /** @type {number} */ height) => {
+const behind = kept((cloud, ends, width, height) => {
   const x = scale("log", ends.split(",").map(Number), [64, width - 12]);
   const y = scale("linear", [0, 1.05], [height - 52, 8]);
-  const tens = Array.from({ length: 16 }, (_, i) => 10 ** (i - 4)).filter((v) => v >= x.domain[0] && v <= x.domain[1]);
   let dots = "";
-  cloud.xs.forEach((/** @type {number} */ v, /** @type {number} */ i) => (dots += `M${x(v).toFixed(1)},${y(cloud.ys[i]).toFixed(1)}h.01`));
+  cloud.xs.forEach((v, i) => (dots += `M${x(v).toFixed(1)},${y(cloud.ys[i]).toFixed(1)}h.01`));
   const [xs, ys] = cloud.plain;
   const [right, foot] = [width - 26, height - 52];
-  const key = (/** @type {number} */ up, /** @type {string} */ words, /** @type {Tree} */ sample) => [label(right - 24, foot - up + 5, words, { class: "end" }), sample];
+  const key = (up, words, sample) => [label(right - 24, foot - up + 5, words, { class: "end" }), sample];
   return chart(
     {
-      name: "two-stage paths", width, height, x, y, xTicks: tens.map((v) => [v, v < 1 ? `${v}` : whole(v)]), yTicks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((v) => [v, percent(v)]),
+      name: "two-stage paths", width, height, x, y, xTicks: tens(x.domain).map((v) => [v, v < 1 ? `${v}` : whole(v)]), yTicks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((v) => [v, percent(v)]),
       xLabel: "MFLOPs a query (log scale)", yLabel: "of the full model's ten",
     },
     h("path", { d: dots, stroke: "var(--mrl-soft)", "stroke-opacity": 0.3, "stroke-width": 6, "stroke-linecap": "round", class: "line" }),
-    h("path", { d: pathOf(xs, ys, x, y), stroke: BLUE, "stroke-width": 3, class: "line" }),
-    Array.from(xs, (v, i) => h("circle", { cx: x(v).toFixed(1), cy: y(ys[i]).toFixed(1), r: 5, fill: BLUE, class: "dot" })),
+    lineOf(xs, ys, x, y, { color: BLUE }), Array.from(xs, (v, i) => circle(x(v), y(ys[i]), 5, { fill: BLUE, class: "dot" })),
     h("rect", { x: right - 206, y: foot - 76, width: 216, height: 68, fill: "var(--mrl-paper)", opacity: 0.85 }),
     key(60, "shortlist, then rerank", h("circle", { cx: right - 8, cy: foot - 60, r: 4, fill: "var(--mrl-soft)", opacity: 0.6 })),
     key(40, "plain search, one width", h("path", { d: `M${right - 18},${foot - 40}h20`, stroke: BLUE, "stroke-width": 3 })),
@@ -174,11 +157,10 @@ const behind = kept((/** @type {any} */ cloud, /** @type {string} */ ends, /** @
   );
 });
 
-/** @param {any} shown */
 function costs(shown) {
   const { path, full, n, held, encode } = shown;
-  const line = (/** @type {string} */ title, /** @type {any} */ c) => ({
-    cells: [title, `${(100 * c.recall).toFixed(1)} %`, quality(c.ndcg), three(c.mflops), encode === null ? "–" : whole(encode), three(c.ms), three(c.gb)],
+  const line = (title, c) => ({
+    cells: [title, tenths(c.recall), quality(c.ndcg), three(c.mflops), encode === null ? "–" : whole(encode), three(c.ms), three(c.gb)],
   });
   const heads = [
     { title: `for ${whole(n)} documents`, width: 236 }, ...["of the ten", "nDCG@10", "MFLOPs", "to encode", "ms", "GB held"].map((title) => ({ title, number: true })),
@@ -189,9 +171,9 @@ function costs(shown) {
     h("p", { class: "note" }, `The search takes ${times(full.ms / path.ms, "less", "more")} time. ms: one query alone on one thread, from searches that were timed on the machine that made this panel. To encode: MFLOPs of the query's way through the model.${note}`));
 }
 
-/** What each stage leaves, and where it puts the relevant document of one query. @param {any} shown @returns {Tree[]} */
+/** What each stage leaves, and where it puts the relevant document of one query. */
 function survivors(shown) {
-  const rows = shown.stages.map((/** @type {Stop} */ s, /** @type {number} */ i) => ({
+  const rows = shown.stages.map((s, i) => ({
     cells: [
       `${i + 1}`, `layer ${s.layer}, ${s.dim} dims`, `${whole(s.from)} → ${whole(s.to)}`, s.place ? h("mark", {}, `✔ at ${s.place}`) : h("b", { class: "down" }, "✘ lost"), percent(s.kept),
       s.best.map(({ name, relevant }, j) => [j ? ", " : "", h(relevant ? "b" : "span", { title: name }, (relevant ? "✔ " : "") + short(name))]),
@@ -204,7 +186,7 @@ function survivors(shown) {
   return [h("p", {}, "Where the relevant document stands (kept: the share of all queries' relevant documents that is left). Query: ", h("b", {}, shorten(shown.text, 140))), table(heads, rows, "stages wrap")];
 }
 
-/** The end of a dotted name: its last two parts, or one. @param {string} name */
+/** The end of a dotted name: its last two parts, or one. */
 function short(name) {
   const parts = name.split(".");
   const two = parts.slice(-2).join(".");

@@ -1,12 +1,12 @@
 /**
  * The loss lab: weights that are painted on the grid, what a training with them gave in each cell, and who leads.
  *
- * @import { Act, State, View } from "./panel.js"
+ * @import { State, View } from "./panel.js"
  * @typedef {{term: string, weights: number[][], options: Record<string, any>}} Term
  * @typedef {{terms: Term[], sampler: string}} Painting
  */
-import { h } from "./tree.js";
-import { COLORS, DASHES, curves, heatmap, table } from "./plots.js";
+import { button, h, menu } from "./tree.js";
+import { COLORS, DASHES, box, curves, figure, heatmap, surface, table } from "./plots.js";
 import { metricTitle, quality, signed } from "./words.js";
 
 const MOST = 30; // steps that can be undone
@@ -17,7 +17,7 @@ const AGAINST = {
   encoding: { title: "quality against encoding a query, the best width after each layer", xLabel: "multiply-adds of encoding, % of all layers", kind: "linear" },
 };
 
-/** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting @param {string} term @param {number[][]} cells @param {number} weight @param {number[]} shape @returns {Painting} */
+/** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting */
 export function paint(painting, term, cells, weight, shape) {
   const known = painting.terms.find((one) => one.term === term);
   const blank = Array.from({ length: shape[0] }, () => Array(shape[1]).fill(0));
@@ -31,32 +31,31 @@ function changed(now, next) {
   return { recipe: next, past: [...now.past, now.painting].slice(-MOST), preset: "painted", layers: "painted" };
 }
 
-/** A preset brings its painting, layer weights go over every painted row. @param {State} state @param {State} changes @param {any} data */
+/** A preset brings its painting, layer weights go over every painted row. */
 function adjust(state, changes, data) {
   if ("recipe" in changes) return state;
   const now = { painting: state.recipe, past: state.past };
   if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
   const down = data.down[changes.layers];
   if (!down) return state;
-  const terms = state.recipe.terms.map((/** @type {Term} */ one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => w && down[i])) }));
+  const terms = state.recipe.terms.map((one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => w && down[i])) }));
   return { ...state, ...changed(now, { ...state.recipe, terms }), preset: "painted", layers: changes.layers };
 }
 
-/** A term of the reader's own that the kernel has yet to find. @param {State} state @param {any} data */
+/** A term of the reader's own that the kernel has yet to find. */
 function missing(state, data) {
   const name = state.own.trim();
   return name && !data.owned.includes(name) ? { ask: "own", name } : null;
 }
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const { runs, dims, layers, live, offers } = data;
   const [name, other, run, painting] = [state.run, state.against, runs[state.run], state.recipe];
   const against = name === other ? null : run.against[other];
-  const used = (/** @type {string} */ term) => painting.terms.find((/** @type {Term} */ one) => one.term === term);
-  const rows = [...Object.keys(offers), ...painting.terms.map((/** @type {Term} */ one) => one.term).filter((/** @type {string} */ t) => !offers[t])].map((term) => {
+  const used = (term) => painting.terms.find((one) => one.term === term);
+  const rows = [...Object.keys(offers), ...painting.terms.map((one) => one.term).filter((t) => !offers[t])].map((term) => {
     const one = used(term);
-    const cells = one ? one.weights.flat().filter((/** @type {number} */ w) => w > 0) : [];
+    const cells = one ? one.weights.flat().filter((w) => w > 0) : [];
     return { term, on: !!one, cells: cells.length, options: one?.options ?? {}, offers: offers[term] ?? {} };
   });
   const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].lines[state.price].values }));
@@ -68,9 +67,8 @@ function view(state, data) {
   };
 }
 
-/** @param {string} name @param {any} run @param {string} other @param {any} against @param {any} data */
 function said(name, run, other, against, data) {
-  const mean = data.board.find((/** @type {any} */ one) => one.name === name).mean;
+  const mean = data.board.find((one) => one.name === name).mean;
   const start = `${name}: ${metricTitle(data.metric)} ${quality(mean)}, the mean over all cells and ${data.items}`;
   if (!against) return start;
   const [change, low, high] = against.whole;
@@ -78,48 +76,41 @@ function said(name, run, other, against, data) {
   return `${start}; ${signed(change)} [${signed(low)}, ${signed(high)}] against ${other}${sure}`;
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
   const part = width >= 1100 ? Math.floor((width - 50) / 2) : width - 32;
   return [
     h("div", { class: "side" },
-      h("figure", { style: `width:${part}px` }, h("figcaption", {}, `1. Paint: the loss weights of “${shown.term}”`), painter(shown, act, part),
-        tools(shown, act), terms(shown, act)),
+      figure(`1. Paint: the loss weights of “${shown.term}”`, part, painter(shown, act, part), tools(shown, act), terms(shown, act)),
       h("figure", { style: `width:${part}px` }, ...(shown.live ? living(shown, part) : result(shown, part)))),
     ...(shown.live ? [] : [
       h("div", { class: "side" },
-        h("figure", { style: `width:${part}px` }, h("figcaption", {}, `3. Compare: ${AGAINST[shown.price].title}`), prices(shown, part)),
-        h("figure", { style: `width:${part}px` }, h("figcaption", {}, "Leaderboard on dev"), board(shown, act))),
+        figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
         + "The preview trains small heads; claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
       code(shown, act)]),
   ];
 }
 
-/** The grid that is painted on, by pointer and by keys. @param {any} shown @param {Act} act @param {number} width */
+/** The grid that is painted on, by pointer and by keys. */
 function painter(shown, act, width) {
   const { layers, dims, term, brush, painting, weights } = shown;
   const shape = [layers, dims.length];
   const [w, rowHeight, foot] = [(width - LEFT - 4) / dims.length, 34, layers * 34];
-  const all = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => i);
-  const put = (/** @type {number[][]} */ cells, /** @type {State} */ more = {}) => act({ ...changed(shown, paint(painting, term, cells, brush, shape)), ...more });
-  const stroke = (/** @type {any} */ event) => {
-    const [box, surface] = [event.currentTarget.getBoundingClientRect(), event.currentTarget];
-    const held = (/** @type {number} */ x, /** @type {number} */ n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
-    const cell = [layers - 1 - held((event.clientY - box.top) / rowHeight, layers), held((event.clientX - box.left) / w, dims.length)];
-    const begins = event.type === "pointerdown";
-    if (begins) surface.setPointerCapture(event.pointerId);
-    else if (!event.buttons || !surface.stroke) return;
+  const all = (n) => Array.from({ length: n }, (_, i) => i);
+  const put = (cells, more = {}) => act({ ...changed(shown, paint(painting, term, cells, brush, shape)), ...more });
+  const held = (x, n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
+  const stroke = (x, y, { type, currentTarget: canvas }) => {
+    const cell = [layers - 1 - held(y / rowHeight, layers), held(x / w, dims.length)];
+    if (type === "pointerdown") canvas.stroke = { cell, made: painting, before: changed(shown, painting) }; // a stroke is undone whole
+    if (!canvas.stroke) return;
     // of a fast hand the browser tells only some places: the cells between two of them are painted too
-    const from = begins ? cell : surface.stroke.cell;
+    const { cell: from, made, before } = canvas.stroke;
     const n = Math.max(1, Math.abs(cell[0] - from[0]), Math.abs(cell[1] - from[1]));
     const cells = all(n + 1).map((k) => [0, 1].map((a) => Math.round(from[a] + (k / n) * (cell[a] - from[a]))));
-    const before = begins ? changed(shown, painting) : surface.stroke.before; // a stroke is undone whole
-    const made = paint(begins ? painting : surface.stroke.made, term, cells, brush, shape);
-    surface.stroke = { cell, made, before };
-    act({ ...before, recipe: made, layer: cell[0] + 1, dim: dims[cell[1]] });
+    canvas.stroke = { cell, made: paint(made, term, cells, brush, shape), before };
+    act({ ...before, recipe: canvas.stroke.made, layer: cell[0] + 1, dim: dims[cell[1]] });
   };
-  const key = (/** @type {any} */ event) => {
+  const key = (event) => {
     const here = [shown.layer - 1, dims.indexOf(shown.dim)];
     /** @type {Record<string, () => void>} */
     const keys = {
@@ -134,60 +125,58 @@ function painter(shown, act, width) {
   };
   const bare = { fill: "transparent", style: "cursor: cell; touch-action: none" };
   const over = [
-    h("rect", { ...bare, class: "paint", x: 0, y: 0, width: (w * dims.length).toFixed(1), height: foot, onpointerdown: stroke, onpointermove: stroke }),
-    ...all(layers).map((i) => h("rect", { ...bare, class: "row", x: 0 - LEFT, y: foot - (i + 1) * rowHeight, width: LEFT, height: rowHeight, onclick: () => put(all(dims.length).map((j) => [i, j])) })),
-    ...all(dims.length).map((j) => h("rect", { ...bare, class: "column", x: (j * w).toFixed(1), y: foot, width: w.toFixed(1), height: 26, onclick: () => put(all(layers).map((i) => [i, j])) })),
+    surface([0, 0, w * dims.length, foot], stroke, { ...bare, class: "paint" }),
+    ...all(layers).map((i) => box(-LEFT, foot - (i + 1) * rowHeight, LEFT, rowHeight, { ...bare, class: "row", onclick: () => put(all(dims.length).map((j) => [i, j])) })),
+    ...all(dims.length).map((j) => box(j * w, foot, w, 26, { ...bare, class: "column", onclick: () => put(all(layers).map((i) => [i, j])) })),
   ];
   const map = heatmap({
-    name: `weights of ${term}`, values: weights.map((/** @type {number} */ v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write: (v) => `${Number(v.toPrecision(2))}`, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
+    name: `weights of ${term}`, values: weights.map((v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write: (v) => `${Number(v.toPrecision(2))}`, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
   });
   const help = "weights to paint: arrow keys move, space paints the cell, r its row, c its column, z undoes";
   return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
 }
 
-/** @param {any} shown @param {Act} act */
 const undo = (shown, act) => shown.past.length && act({ recipe: shown.past.at(-1), past: shown.past.slice(0, -1), preset: "painted", layers: "painted" });
 
-/** @param {any} shown @param {Act} act */
 function tools(shown, act) {
   const { painting, samplers } = shown;
   const names = Object.keys(samplers);
-  const choose = (/** @type {any} */ event) => act(changed(shown, { ...painting, sampler: names[event.target.value] }));
+  const choose = (place) => act(changed(shown, { ...painting, sampler: names[place] }));
   return h("div", { class: "controls" },
-    h("button", { type: "button", disabled: !shown.past.length, onclick: () => undo(shown, act) }, "Undo"),
-    h("label", {}, h("span", {}, "each step trains"), h("select", { onchange: choose, style: "max-width:100%", value: `${names.indexOf(painting.sampler)}` }, names.map((n, i) => h("option", { value: i }, samplers[n])))),
+    button("Undo", () => undo(shown, act), { disabled: !shown.past.length }),
+    h("label", {}, h("span", {}, "each step trains"), menu(names.map((n) => samplers[n]), names.indexOf(painting.sampler), choose, { style: "max-width:100%" })),
     h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column.",
       shown.alone && " Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
 }
 
-/** Which terms are on, and how they are set. @param {any} shown @param {Act} act */
+/** Which terms are on, and how they are set. */
 function terms(shown, act) {
   const { painting, dims, layers, brush } = shown;
-  const rows = shown.rows.map((/** @type {any} */ one) => {
-    const main = painting.terms.find((/** @type {Term} */ t) => t.term === "main")?.weights;
+  const rows = shown.rows.map((one) => {
+    const main = painting.terms.find((t) => t.term === "main")?.weights;
     const all = Array.from({ length: layers * dims.length }, (_, i) => [Math.floor(i / dims.length), i % dims.length]);
     // a new term lies where the main loss does, but not on the full model, which is what others learn from
     const cells = all.slice(0, -1).filter(([i, j]) => !main || main[i][j] > 0);
     const flip = () => act({
-      ...changed(shown, one.on ? { ...painting, terms: painting.terms.filter((/** @type {Term} */ t) => t.term !== one.term) } : paint(painting, one.term, cells, brush || 1, [layers, dims.length])),
+      ...changed(shown, one.on ? { ...painting, terms: painting.terms.filter((t) => t.term !== one.term) } : paint(painting, one.term, cells, brush || 1, [layers, dims.length])),
       term: one.on ? shown.term : one.term,
     });
     const options = !one.on ? [] : Object.entries(one.offers).map(([name, values]) => {
       const place = Math.max(0, values.indexOf(one.options[name] ?? values[0]));
-      const choose = (/** @type {any} */ event) => {
-        const made = { ...one.options, [name]: values[event.target.value] };
-        act(changed(shown, { ...painting, terms: painting.terms.map((/** @type {Term} */ t) => (t.term === one.term ? { ...t, options: made } : t)) }));
+      const choose = (picked) => {
+        const made = { ...one.options, [name]: values[picked] };
+        act(changed(shown, { ...painting, terms: painting.terms.map((t) => (t.term === one.term ? { ...t, options: made } : t)) }));
       };
-      const words = (/** @type {any} */ v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
-      return h("label", { class: "option" }, `${name.replace("_", " ")} `, h("select", { onchange: choose, value: `${place}` }, values.map((/** @type {any} */ v, /** @type {number} */ i) => h("option", { value: i }, words(v)))), " ");
+      const words = (v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
+      return h("label", { class: "option" }, `${name.replace("_", " ")} `, menu(values.map(words), place, choose), " ");
     });
-    const pick = h("button", { type: "button", "aria-pressed": `${one.term === shown.term}`, onclick: () => act({ term: one.term }) }, one.term);
+    const pick = button(one.term, () => act({ term: one.term }), { "aria-pressed": `${one.term === shown.term}` });
     return { cells: [h("input", { type: "checkbox", checked: one.on, onchange: flip, "aria-label": `term ${one.term}` }), pick, one.on ? one.cells : "–", options] };
   });
   return table([{ title: "on", width: 36 }, { title: "term (press to paint it)", width: 190 }, { title: "cells", number: true, width: 54 }, { title: "options" }], rows, "wrap lossterms");
 }
 
-/** While it trains. @param {any} shown @param {number} width */
+/** While it trains. */
 function living(shown, width) {
   const { losses, quality: grid, stride } = shown.live;
   const entries = Object.entries(losses);
@@ -203,24 +192,23 @@ function living(shown, width) {
   ];
 }
 
-/** A run's quality, and what it differs by. @param {any} shown @param {number} width */
+/** A run's quality, and what it differs by. */
 function result(shown, width) {
   const { run, name, other, against, dims, layers, limits } = shown;
   const look = { dims, layers, width, rowHeight: 30 };
   const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
   if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
   const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
-  const write = (/** @type {number} */ v, /** @type {number} */ place) => ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
+  const write = (v, place) => ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
   return [
     ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
     heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write }),
   ];
 }
 
-/** @param {any} shown @param {number} width */
 function prices(shown, width) {
   const { title, xLabel, kind } = AGAINST[shown.price];
-  const tops = shown.lines.flatMap((/** @type {any} */ line) => Array.from(line.values));
+  const tops = shown.lines.flatMap((line) => Array.from(line.values));
   const [low, high] = [Math.min(...tops), Math.max(...tops)];
   return curves({
     name: title, xs: shown.costs, xTicks: kind === "linear" ? shown.costs : undefined, kind, lines: shown.lines, range: [Math.max(0, low - 0.1 * (high - low)), high + 0.1 * (high - low)], width, height: 270,
@@ -228,21 +216,20 @@ function prices(shown, width) {
   });
 }
 
-/** @param {any} shown @param {Act} act */
 function board(shown, act) {
   const heads = [
     { title: "run" }, { title: "mean of cells", number: true, width: 90 }, { title: "cells won", number: true, width: 64 },
     { title: "area under bytes", number: true, width: 96 }, { title: "seconds", number: true, width: 74 }, { title: "test, once", number: true, width: 72 },
   ];
-  const rows = shown.board.map((/** @type {any} */ one) => {
+  const rows = shown.board.map((one) => {
     const run = shown.runs[one.name];
-    const pick = one.name === shown.name ? one.name : h("button", { type: "button", onclick: () => act({ run: one.name }) }, one.name);
+    const pick = one.name === shown.name ? one.name : button(one.name, () => act({ run: one.name }));
     return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds ? run.seconds.toFixed(1) : "–", run.test === null ? "–" : quality(run.test)] };
   });
   return table(heads, rows, "wrap board");
 }
 
-/** What takes a run out of the lab. @param {any} shown @param {Act} act */
+/** What takes a run out of the lab. */
 function code(shown, act) {
   const { run, name } = shown;
   if (!run.json) return h("p", { class: "note" }, "Train something to take it with you: as Python, as a recipe file for the command line, or for sentence-transformers.");

@@ -1,13 +1,12 @@
 /**
  * The prefix map: the same points at every size, a marked one with its nearest neighbor, and how often the two share a label.
  *
- * @import { Act, State, View } from "./panel.js"
- * @import { Tree } from "./tree.js"
+ * @import { View } from "./panel.js"
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, curves, drawing, kept, label, scale } from "./plots.js";
-import { shortName, whole } from "./words.js";
+import { COLORS, circle, curves, drawing, figure, label, nearest, scale } from "./plots.js";
+import { shortName, tenths, whole } from "./words.js";
 
 /** A color and a shape for each label, so that they can be told apart without colors too. */
 const HUES = [...COLORS, "var(--mrl-ink)", "#A88F00"];
@@ -21,51 +20,39 @@ const REACH = 10; // pixels from the pointer to a point that it points at
 const EDGE = 14; // pixels between the outermost points and the frame
 
 /** The points of every colored label, and first those of the others. */
-const groupsOf = kept((/** @type {any} */ data) => {
-  const groups = data.colored.map((/** @type {number} */ label, /** @type {number} */ i) => ({ name: data.names[label], color: HUES[i], shape: SHAPES[i], points: [] }));
-  const rest = { name: "", ...OTHER, points: /** @type {number[]} */ ([]) };
-  Array.from(data.label.values, (label, i) => (groups[data.colored.indexOf(label)] ?? rest).points.push(i));
+function groupsOf(data) {
+  const groups = data.colored.map((label, i) => ({ name: data.names[label], color: HUES[i], shape: SHAPES[i], points: [] }));
   const others = data.names.length - groups.length;
-  return [{ ...rest, name: `${others} other label${others === 1 ? "" : "s"}` }, ...groups];
-});
+  const rest = { name: `${others} other label${others === 1 ? "" : "s"}`, ...OTHER, points: [] };
+  data.label.values.forEach((label, i) => (groups[data.colored.indexOf(label)] ?? rest).points.push(i));
+  return [rest, ...groups];
+}
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const place = data.dims.indexOf(state.dim);
   const [n, last] = [data.label.values.length, data.dims.length - 1];
   const [here, full] = [at(data.accuracy, place), at(data.accuracy, last)];
   const point = state.point >= 0 && state.point < n ? state.point : -1;
-  const told = (/** @type {number} */ i) => ({
+  const told = (i) => ({
     point: i, label: data.names[at(data.label, i)], text: data.texts?.[i] ?? "", x: at(data.places, place, i, 0), y: at(data.places, place, i, 1),
   });
-  const longest = place === last ? "" : ` (${share(full)} at ${data.dims[last]})`;
+  const longest = place === last ? "" : ` (${tenths(full)} at ${data.dims[last]})`;
   return {
-    headline: `${state.dim} of ${data.width} dimensions: ${share(here)} of nearest neighbors share the label${longest}`,
+    headline: `${state.dim} of ${data.width} dimensions: ${tenths(here)} of nearest neighbors share the label${longest}`,
     dim: state.dim, dims: data.dims, place, n, total: data.total, accuracy: here, curve: row(data.accuracy), groups: groupsOf(data),
     places: row(data.places, place), low: data.low, high: data.high,
     marked: point < 0 ? null : { ...told(point), nearest: told(at(data.nearest, place, point)) },
   };
 }
 
-/** @param {number} x */
-const share = (x) => `${(100 * x).toFixed(1)} %`;
-
-/** Where the map's corners lie on the page. */
-const mapScales = kept((/** @type {number[]} */ low, /** @type {number[]} */ high, /** @type {number} */ width, /** @type {number} */ height) => ({
-  x: scale("linear", [low[0], high[0]], [EDGE, width - EDGE]), y: scale("linear", [low[1], high[1]], [height - EDGE, EDGE]),
-}));
-
 /** All points of a size, a path for each label: 600 elements would take half a frame to move. One without a place is not drawn. */
-const mapPoints = kept((/** @type {any} */ groups, /** @type {any} */ places, /** @type {any} */ scales) => h("g", { class: "points" }, groups.map((/** @type {any} */ group) => {
-  let path = "";
-  for (const i of group.points) {
-    const [x, y] = [scales.x(places[2 * i]), scales.y(places[2 * i + 1])];
-    if (Number.isFinite(x + y)) path += `M${x.toFixed(1)},${y.toFixed(1)}${group.shape}`;
-  }
-  return h("path", { d: path, fill: group.color });
-})));
+function mapPoints(groups, places, scales) {
+  const point = (i) => [scales.x(places[2 * i]), scales.y(places[2 * i + 1])];
+  const path = ({ points, shape }) => points.map(point).filter(([x, y]) => Number.isFinite(x + y)).map(([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}${shape}`);
+  return h("g", { class: "points" }, groups.map((group) => h("path", { d: path(group).join(""), fill: group.color })));
+}
 
-/** The point at a place of the page, -1 for none. @param {any} places @param {any} scales @param {number} x @param {number} y */
+/** The point at a place of the page, -1 for none. */
 export function pointAt(places, scales, x, y) {
   let [best, least] = [-1, REACH ** 2];
   for (let i = 0; i < places.length / 2; i++) {
@@ -75,49 +62,48 @@ export function pointAt(places, scales, x, y) {
   return best;
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
   const wide = width >= 820;
   const left = wide ? Math.floor((width - 52) * 0.62) : width - 32;
   const right = wide ? width - 52 - left : width - 32;
   const height = Math.min(560, Math.round(left * 0.85));
   const { dims, n, total, groups } = shown;
-  const scales = mapScales(shown.low, shown.high, left, height);
-  const slide = (/** @type {number} */ value) => {
-    const far = (/** @type {number} */ d) => Math.abs(Math.log(d / Math.max(1e-9, value)));
-    act({ dim: dims.reduce((/** @type {number} */ a, /** @type {number} */ b) => (far(b) < far(a) ? b : a)) });
+  const scales = {
+    x: scale("linear", [shown.low[0], shown.high[0]], [EDGE, left - EDGE]), y: scale("linear", [shown.low[1], shown.high[1]], [height - EDGE, EDGE]),
   };
-  const point = (/** @type {any} */ event) => {
+  const point = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
     const found = pointAt(shown.places, scales, event.clientX - box.left + 1, event.clientY - box.top + 1);
     if (found >= 0 || event.type === "pointerdown") act({ point: found }); // a click beside all points marks none
   };
-  const surface = h("rect", { x: 1, y: 1, width: left - 2, height: height - 2, class: "map", onpointermove: point, onpointerdown: point });
+  const under = h("rect", { x: 1, y: 1, width: left - 2, height: height - 2, class: "map", onpointermove: point, onpointerdown: point });
   const curve = curves({
     name: "1-NN label accuracy at every size", xs: dims, lines: [{ name: "", color: COLORS[0], values: shown.curve }], at: shown.dim, range: [0, 1.05],
-    width: right, height: 290, yLabel: "1-NN label accuracy", drag: slide,
-    over: (x, y) => dims.map((/** @type {number} */ d, /** @type {number} */ i) => h("circle", { cx: x(d).toFixed(1), cy: y(shown.curve[i]).toFixed(1), r: 4, fill: COLORS[0] })),
+    width: right, height: 290, yLabel: "1-NN label accuracy", drag: (value) => act({ dim: nearest(dims, value) }),
+    over: (x, y) => dims.map((d, i) => circle(x(d), y(shown.curve[i]), 4, { fill: COLORS[0] })),
   });
   return [
     h("div", { class: "side" },
       h("figure", { style: "position:relative" },
         h("figcaption", {}, `${whole(n)} points cut to ${shown.dim} dimensions (aligned UMAP)`),
-        drawing(`map of ${n} points`, left, height, mapPoints(groups, shown.places, scales), surface, mapMark(shown.marked, scales)), mapTip(shown.marked, scales, left, height)),
-      h("figure", {}, h("figcaption", {}, "How often neighbors share a label"), curve, mapLegend(groups, right))),
+        drawing(`map of ${n} points`, left, height, mapPoints(groups, shown.places, scales), under, mapMark(shown.marked, scales)), mapTip(shown.marked, scales, left, height)),
+      figure("How often neighbors share a label", right, curve, mapLegend(groups, right))),
     h("p", { class: "note" }, n < total ? `${whole(n)} of ${whole(total)} points, every label in proportion. ` : "",
       "Point at a point: its text appears, and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),
   ];
 }
 
-/** A ring around the marked point, and a line to its neighbor. @param {any} marked @param {any} scales @returns {Tree} */
+/** A ring around the marked point, and a line to its neighbor. */
 function mapMark(marked, scales) {
   if (!marked || !Number.isFinite(marked.x)) return h("g", {});
-  const [a, b] = [marked, marked.nearest].map((one) => ({ x: scales.x(one.x).toFixed(1), y: scales.y(one.y).toFixed(1) }));
-  const line = Number.isFinite(marked.nearest.x) && h("path", { d: `M${a.x},${a.y}L${b.x},${b.y}`, class: "near" });
-  return h("g", { class: "marked" }, line, line && h("circle", { cx: b.x, cy: b.y, r: 8, class: "near" }), h("circle", { cx: a.x, cy: a.y, r: 10, class: "here" }));
+  const [[ax, ay], [bx, by]] = [marked, marked.nearest].map((one) => [scales.x(one.x), scales.y(one.y)]);
+  const known = Number.isFinite(bx);
+  return h("g", { class: "marked" },
+    known && h("path", { d: `M${ax.toFixed(1)},${ay.toFixed(1)}L${bx.toFixed(1)},${by.toFixed(1)}`, class: "near" }),
+    known && circle(bx, by, 8, { class: "near" }), circle(ax, ay, 10, { class: "here" }));
 }
 
-/** What the marked point is, beside it. @param {any} marked @param {any} scales @param {number} width @param {number} height @returns {Tree | false} */
+/** What the marked point is, beside it. */
 function mapTip(marked, scales, width, height) {
   if (!marked || !Number.isFinite(marked.x)) return false;
   const [x, y] = [scales.x(marked.x), scales.y(marked.y)];
@@ -131,13 +117,13 @@ function mapTip(marked, scales, width, height) {
 }
 
 /** The labels with their colors and shapes. */
-const mapLegend = kept((/** @type {any[]} */ groups, /** @type {number} */ width) => {
+function mapLegend(groups, width) {
   const named = [...groups.slice(1), groups[0]].filter((group) => group.points.length);
   return drawing("labels of the points", width, named.length * 25 + 4, named.map((group, i) => [
     h("path", { d: `M0,0${group.shape}`, fill: group.color, transform: `translate(72,${14 + 25 * i}) scale(1.3)` }),
     label(90, 19 + 25 * i, shortName(group.name, 26)), label(width - 16, 19 + 25 * i, whole(group.points.length), { class: "end axis" }),
   ]));
-});
+}
 
 /** @type {View} */
 export const map = { view, draw };

@@ -18,30 +18,22 @@
  * @property {((message: Record<string, any>) => void) | null} send null where no kernel runs
  * @property {(name: string, call: () => void) => () => void} on returns what undoes it
  */
-import { h, patch } from "./tree.js";
+import { button, h, menu, patch } from "./tree.js";
 import { unpack } from "./tables.js";
 
 const REST = 300; // milliseconds without a change before the kernel hears of the state
 const LEAST = 200; // pixels; a tab that is not laid out yet has fewer
 const SWEEP = 5000; // milliseconds that a sweep takes
 
-/**
- * Show a panel in `root` until the function that is returned is called.
- *
- * @param {View} view
- * @param {Host} host
- * @param {HTMLElement} root
- */
+/** Show a panel in `root` until the function that is returned is called. @param {View} view @param {Host} host @param {HTMLElement} root */
 export function mount(view, host, root) {
   /** @type {State} */
   let state = host.get("state");
   /** @type {State} what the reader has changed since the kernel last heard */
   let mine = {};
-  /** @type {any} */
-  let data = null;
-  /** @type {Tree[]} */
-  let before = [];
+  let [data, before] = /** @type {[any, Tree[]]} */ ([null, []]);
   let [frame, timer, pressed, width, asked, sweeping] = [0, 0, false, root.clientWidth > LEAST ? root.clientWidth : 900, "", ""];
+  let first = { packed: null, tables: Promise.resolve() };
   let [load, loaded, blamed] = [0, 0, ""]; // tables that came, and were unpacked; the question that an error answers
   const missing = () => JSON.stringify(view.missing?.(state, data) ?? null);
 
@@ -76,7 +68,7 @@ export function mount(view, host, root) {
     }, REST);
   };
   /** @type {Act} */
-  const act = Object.assign((/** @type {State} */ changes) => {
+  const act = Object.assign((changes) => {
     if (Object.keys(changes).every((name) => changes[name] === state[name])) return;
     const next = { ...state, ...changes };
     const made = view.adjust?.(next, changes, data) ?? next;
@@ -84,15 +76,15 @@ export function mount(view, host, root) {
     state = made;
     schedule();
     rest();
-  }, { ask: (/** @type {Record<string, any>} */ message) => host.send?.("state" in message ? { ...message, state } : message) });
+  }, { ask: (message) => host.send?.("state" in message ? { ...message, state } : message) });
   /** What the host says counts, but what the reader does now counts more. */
   const adopt = () => {
     state = possible({ ...host.get("state"), ...mine }, host.get("start") ?? state, view, data);
   };
-  const sweep = (/** @type {Control} */ control) => {
+  const sweep = (control) => {
     sweeping = sweeping ? "" : control.name;
     const start = performance.now();
-    const step = (/** @type {number} */ now) => {
+    const step = (now) => {
       if (sweeping !== control.name) return;
       const share = Math.min(1, (now - start) / SWEEP);
       const i = control.values.length > 40 ? control.values.length ** share - 1 : share * (control.values.length - 1);
@@ -105,14 +97,14 @@ export function mount(view, host, root) {
     schedule();
   };
 
-  const unpacked = once(unpack); // the tables are large, and often only `more` comes
   const arrive = async () => {
-    const turn = ++load;
-    const arriving = Promise.all([unpacked(host.get("tables")), ...Object.values(host.get("more") ?? {}).map(unpack)]);
+    const [turn, packed] = [++load, host.get("tables")];
+    if (first.packed !== packed) first = { packed, tables: unpack(packed) }; // they are large, and often only `more` comes
+    const arriving = Promise.all([first.tables, ...Object.values(host.get("more") ?? {}).map(unpack)]);
     const found = await arriving.catch((error) => patch(root, before, before = [h("p", { class: "error", role: "alert" }, `${error.message}`)]));
     if (turn !== load || !found) return; // newer ones are on their way, or the panel is gone
     loaded = turn;
-    data = found.slice(1).reduce(merge, found[0]);
+    data = found.reduce(merge);
     adopt();
     asked = "";
     blamed ||= missing();
@@ -130,16 +122,16 @@ export function mount(view, host, root) {
       schedule();
     }),
   ];
-  const press = (/** @type {Event} */ event) => {
+  const press = (event) => {
     const held = pressed;
     pressed = event.type === "pointerdown" || event.type === "keydown";
     if (held && !pressed && data && missing() !== "null") schedule();
   };
-  const chosen = (/** @type {any} */ event) => {
+  const chosen = (event) => {
     if (event.target.localName === "select") pressed = false; // the pointer came up in the menu's own window
   };
-  const presses = ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"];
-  presses.forEach((name) => root.ownerDocument.addEventListener(name, press, true));
+  const [end, presses] = [new AbortController(), ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"]];
+  presses.forEach((name) => root.ownerDocument.addEventListener(name, press, { capture: true, signal: end.signal }));
   const size = new ResizeObserver(() => {
     if (root.clientWidth > LEAST && Math.abs(root.clientWidth - width) > 2) {
       width = root.clientWidth;
@@ -148,15 +140,12 @@ export function mount(view, host, root) {
   });
   size.observe(root);
   root.classList.add("mrl");
-  const own = (/** @type {Event} */ event) => event.stopPropagation();
-  root.addEventListener("keydown", own); // else JupyterLab keeps the arrow keys for itself
-  root.addEventListener("change", chosen);
+  root.addEventListener("keydown", (event) => event.stopPropagation(), end); // else JupyterLab keeps the arrow keys for itself
+  root.addEventListener("change", chosen, end);
   arrive();
   return () => {
     undo.forEach((call) => call());
-    presses.forEach((name) => root.ownerDocument.removeEventListener(name, press, true));
-    root.removeEventListener("keydown", own);
-    root.removeEventListener("change", chosen);
+    end.abort();
     size.disconnect();
     cancelAnimationFrame(frame);
     clearTimeout(timer);
@@ -164,13 +153,6 @@ export function mount(view, host, root) {
     [load, sweeping] = [load + 1, ""];
     patch(root, before, []);
   };
-}
-
-/** The last answer is kept for the same question. @template Q @template A @param {(q: Q) => A} make @returns {(q: Q) => A} */
-function once(make) {
-  /** @type {{q: Q, a: A} | null} */
-  let last = null;
-  return (q) => (last?.q === q ? last : (last = { q, a: make(q) })).a;
 }
 
 /**
@@ -188,7 +170,7 @@ export function possible(state, start, view, data) {
 
 /** Add what came later to the tables: objects are merged, all else is replaced. @param {any} data @param {any} more */
 export function merge(data, more) {
-  const plain = (/** @type {any} */ x) => x && typeof x === "object" && !Array.isArray(x) && !x.values;
+  const plain = (x) => x && typeof x === "object" && !Array.isArray(x) && !x.values;
   const made = { ...data };
   for (const key in more) made[key] = plain(more[key]) && plain(made[key]) ? merge(made[key], more[key]) : more[key];
   return made;
@@ -198,16 +180,16 @@ export function merge(data, more) {
 function page(view, now, act, sweep) {
   const { state, data, width, status, live } = now;
   const shown = view.view(state, data);
-  const rows = data.controls.map((/** @type {Control[]} */ row) =>
+  const rows = data.controls.map((row) =>
     h("div", { class: "controls" }, row.filter((c) => c.kind !== "hidden" && (live || !(c.kernel || c.ask))).map((c) => control(c, now, act, sweep))));
   const busy = status.share !== undefined && h(
     "div", { class: "busy" }, h("progress", { max: 1, value: status.share, "aria-label": "progress" }),
     h("span", { role: "status" }, status.label ?? ""),
-    live && h("button", { type: "button", onclick: () => act.ask({ ask: "cancel" }) }, "Cancel"),
+    live && button("Cancel", () => act.ask({ ask: "cancel" })),
   );
   const code = data.code && h(
     "details", { class: "code" }, h("summary", {}, "This cell in Python"), h("pre", {}, h("code", {}, fill(data.code, state))),
-    h("button", { type: "button", onclick: () => navigator.clipboard?.writeText(fill(data.code, state)) }, "Copy"),
+    button("Copy", () => navigator.clipboard?.writeText(fill(data.code, state))),
   );
   return [ // each in a place of its own: what comes and goes above would else make all that is below anew, with its focus
     h("div", {}, rows),
@@ -228,40 +210,35 @@ export function fill(text, state) {
 /** @param {Control} c @param {any} now @param {Act} act @param {(control: Control) => void} sweep @returns {Tree} */
 function control(c, now, act, sweep) {
   const value = now.state[c.name];
-  const words = (/** @type {number} */ i) => c.words?.[i] ?? `${c.values[i]}`;
+  const words = (i) => c.words?.[i] ?? `${c.values[i]}`;
   const place = c.values?.indexOf(value) ?? 0;
   if (c.kind === "button") {
     const press = () => (c.ask ? act.ask({ ...c.ask, state: now.state }) : act(c.set ?? {}));
-    return h("button", { type: "button", onclick: press, disabled: !!c.ask && !c.queues && now.status.share !== undefined }, c.label);
+    return button(c.label, press, { disabled: !!c.ask && !c.queues && now.status.share !== undefined });
   }
   if (c.kind === "switch") {
-    const choices = c.values.map((v, i) => h("button", {
-      type: "button", "aria-pressed": v === value ? "true" : "false", onclick: () => act({ [c.name]: v }),
-    }, words(i)));
+    const choices = c.values.map((v, i) => button(words(i), () => act({ [c.name]: v }), { "aria-pressed": `${v === value}` }));
     return h("div", { class: "switch", role: "group", "aria-label": c.label }, h("span", { class: "name" }, c.label), choices);
   }
   const name = h("span", { class: "name" }, c.label);
   if (c.kind === "menu") {
-    const known = place >= 0 ? [] : [h("option", { value: -1 }, "your own")];
-    const options = [...known, ...c.values.map((_, i) => h("option", { value: i }, words(i)))];
-    const choose = (/** @type {any} */ event) => event.target.value >= 0 && act({ [c.name]: c.values[event.target.value] });
-    return h("label", { class: "menu" }, name, h("select", { onchange: choose, value: `${place}` }, options));
+    const own = place < 0 ? ["your own"] : []; // what is typed elsewhere comes after those that can be chosen
+    const choose = (picked) => picked < c.values.length && act({ [c.name]: c.values[picked] });
+    return h("label", { class: "menu" }, name, menu([...c.values.map((_, i) => words(i)), ...own], place < 0 ? c.values.length : place, choose));
   }
   if (c.kind === "slider") {
-    const slide = (/** @type {any} */ event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
+    const slide = (event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
     const range = h("input", {
       type: "range", min: 0, max: c.values.length - 1, step: 1, value: `${place}`, oninput: slide,
       "aria-valuetext": words(place), "aria-label": c.label,
     });
     const sweeps = now.sweeping === c.name;
-    const play = c.play && h("button", {
-      type: "button", class: "play", onclick: () => sweep(c), "aria-label": `${sweeps ? "stop" : "play"}: sweep ${c.label}`,
-    }, sweeps ? "■" : "▶");
+    const play = c.play && button(sweeps ? "■" : "▶", () => sweep(c), { class: "play", "aria-label": `${sweeps ? "stop" : "play"}: sweep ${c.label}` });
     return h("label", { class: "slider" }, name, range, h("output", {}, words(place)), play);
   }
   const [low, high] = [c.min ?? -Infinity, c.max ?? Infinity];
-  const held = (/** @type {number} */ x) => Math.min(high, Math.max(low, Number.isFinite(x) ? x : Number.isFinite(low) ? low : 0));
-  const read = (/** @type {any} */ event) => {
+  const held = (x) => Math.min(high, Math.max(low, Number.isFinite(x) ? x : Number.isFinite(low) ? low : 0));
+  const read = (event) => {
     const given = c.kind === "number" ? held(event.target.valueAsNumber) : event.target.value;
     event.target.value = `${given}`;
     act({ [c.name]: given });
@@ -273,7 +250,7 @@ function control(c, now, act, sweep) {
 /** The notebook's side: what anywidget calls. @param {View} view */
 export function widget(view) {
   return {
-    render: (/** @type {{model: any, el: HTMLElement}} */ { model, el }) => mount(view, {
+    render: ({ model, el }) => mount(view, {
       get: (name) => model.get(name),
       save: (state) => {
         model.set("state", state);

@@ -1,8 +1,7 @@
 /**
  * Heat maps, curves, bars and tables as trees of SVG and html: data in, pictures out.
  *
- * @import { Tree, Element_ } from "./tree.js"
- * @import { Numbers } from "./tables.js"
+ * @import { Tree } from "./tree.js"
  * @typedef {{(value: number): number, invert: (place: number) => number, kind: string, domain: number[]}} Scale
  * @typedef {{name: string, color: string, values: ArrayLike<number>, dash?: string, width?: number}} Line
  * @typedef {(changes: Record<string, any>) => void} Pick
@@ -26,18 +25,15 @@ export function heatColor(share) {
 }
 
 /**
- * Where values lie on the page.
+ * Where values lie on the page; range: the places of the domain's two ends, in pixels.
  *
- * @param {"linear" | "log"} kind
- * @param {number[]} domain its two ends
- * @param {number[]} range the places of the two ends, in pixels
- * @returns {Scale}
+ * @param {"linear" | "log"} kind @param {number[]} domain @param {number[]} range @returns {Scale}
  */
 export function scale(kind, domain, range) {
-  const [to, from] = kind === "log" ? [Math.log2, (/** @type {number} */ x) => 2 ** x] : [Number, Number];
+  const [to, from] = kind === "log" ? [Math.log2, (x) => 2 ** x] : [Number, Number];
   const [a, b] = domain.map(to);
-  const place = (/** @type {number} */ value) => range[0] + ((to(value) - a) / (b - a || 1)) * (range[1] - range[0]);
-  const invert = (/** @type {number} */ x) => from(a + ((x - range[0]) / (range[1] - range[0])) * (b - a));
+  const place = (value) => range[0] + ((to(value) - a) / (b - a || 1)) * (range[1] - range[0]);
+  const invert = (x) => from(a + ((x - range[0]) / (range[1] - range[0])) * (b - a));
   return Object.assign(place, { invert, kind, domain });
 }
 
@@ -63,6 +59,11 @@ export function ticks(domain, n = 5) {
   return found;
 }
 
+/** The powers of ten between two ends. @param {number[]} domain */
+export function tens([low, high]) {
+  return Array.from({ length: 40 }, (_, i) => Number(`1e${i - 15}`)).filter((v) => v >= low && v <= high);
+}
+
 /** The place of a dimension among columns 0 … M − 1, on a logarithmic scale between two of them. @param {number} dim @param {number[]} dims */
 export function column(dim, dims) {
   const last = dims.length - 1;
@@ -72,7 +73,7 @@ export function column(dim, dims) {
   return i - 1 + Math.log2(dim / dims[i - 1]) / Math.log2(dims[i] / dims[i - 1]);
 }
 
-/** The tree of the last call is kept while the arguments stay the same. @template {any[]} A @template T @param {(...args: A) => T} make @returns {(...args: A) => T} */
+/** The result of a call is kept while its arguments stay the same. @template {any[]} A @template T @param {(...args: A) => T} make @returns {(...args: A) => T} */
 export function kept(make) {
   /** @type {{args: any[], made: T}[]} */
   const last = [];
@@ -83,6 +84,22 @@ export function kept(make) {
     if (last.length > 24) last.pop();
     return last[0].made;
   };
+}
+
+/** Of some values the one nearest to `value`, by ratio. @param {ArrayLike<number>} values @param {number} value */
+export function nearest(values, value) {
+  const far = (v) => Math.abs(Math.log(v / Math.max(1e-9, value)));
+  return Array.from(values).reduce((a, b) => (far(b) < far(a) ? b : a));
+}
+
+/** The widths of two pictures side by side, or one below the other where there is no room. @param {number} width @param {number} share of the first */
+export function halves(width, share) {
+  return width >= 820 ? [width * share - 30, width * (1 - share) - 30] : [width - 30, width - 30];
+}
+
+/** A picture below its title. @param {any} title @param {number} width @param {...any} inside */
+export function figure(title, width, ...inside) {
+  return h("figure", { style: `width:${width.toFixed(0)}px` }, h("figcaption", {}, title), ...inside);
 }
 
 /** A drawing of a given size, named for screen readers. @param {string} name @param {number} width @param {number} height @param {...any} children */
@@ -100,58 +117,68 @@ export function rule(x1, y1, x2, y2, look = "rule") {
   return h("line", { x1: x1.toFixed(1), y1: y1.toFixed(1), x2: x2.toFixed(1), y2: y2.toFixed(1), class: look });
 }
 
-const cells = kept((
-  /** @type {Numbers} */ values, /** @type {string} */ columns, /** @type {number} */ n,
-  /** @type {number} */ low, /** @type {number} */ high, /** @type {number} */ w, /** @type {number} */ hh,
-  /** @type {Pick | undefined} */ pick, /** @type {string} */ names, /** @type {((v: number, place: number) => string) | undefined} */ write,
-) => {
-  const dims = columns.split(",").map(Number);
-  const [layerName, dimName] = names.split(",");
-  const made = [];
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < dims.length; j++) {
-      const value = values[i * dims.length + j];
-      const [x, y] = [j * w, (n - 1 - i) * hh];
-      const share = (value - low) / (high - low || 1);
-      const fill = Number.isFinite(value) ? heatColor(share) : "var(--mrl-none)";
-      const words = !Number.isFinite(value) ? "" : write ? write(value, i * dims.length + j) : value.toFixed(2);
-      made.push(h("rect", { x: x + 1, y: y + 1, width: w - 2, height: hh - 2, fill, class: pick ? "pick" : "" }));
-      made.push(label(x + w / 2, y + hh / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }));
-    }
-  }
-  const choose = pick && ((/** @type {any} */ event) => { // one listener for all cells, which alternate with their words
-    const place = Array.from(event.currentTarget.children).indexOf(event.target) / 2;
-    if (Number.isInteger(place) && place >= 0) pick({ [layerName]: Math.floor(place / dims.length) + 1, [dimName]: dims[place % dims.length] });
-  });
-  return h("g", { onclick: choose }, made);
-});
+/** A circle. @param {number} x @param {number} y @param {number} r @param {Record<string, any>} attrs */
+export function circle(x, y, r, attrs) {
+  return h("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r, ...attrs });
+}
+
+/** A rectangle. @param {number} x @param {number} y @param {number} width @param {number} height @param {Record<string, any>} attrs */
+export function box(x, y, width, height, attrs) {
+  return h("rect", { x: x.toFixed(1), y: y.toFixed(1), width: width.toFixed(1), height: height.toFixed(1), ...attrs });
+}
+
+/**
+ * A place to press and to drag on; `call` is told where the hand is, from the place's own corner.
+ *
+ * @param {number[]} place x, y, width, height @param {(x: number, y: number, event: any) => void} call @param {Record<string, any>} [attrs]
+ */
+export function surface([x, y, width, height], call, attrs = { class: "surface" }) {
+  const point = (event) => {
+    if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
+    else if (!event.buttons) return;
+    const { left, top } = event.currentTarget.getBoundingClientRect();
+    call(event.clientX - left, event.clientY - top, event);
+  };
+  return box(x, y, width, height, { ...attrs, onpointerdown: point, onpointermove: point });
+}
 
 /**
  * A heat map of layers (rows, layer 1 at the foot) and dimensions (columns), every value printed, a cell framed.
  *
- * @param {{name: string, values: Numbers, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
- *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, names?: string, over?: Tree[], write?: (v: number, place: number) => string,
+ * @param {{name: string, values: ArrayLike<number>, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
+ *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, over?: Tree[], write?: (v: number, place: number) => string,
  *   xLabel?: string}} o
  */
 export function heatmap(o) {
-  const [left, rowHeight] = [46, o.rowHeight ?? 44];
-  const w = (o.width - left - 4) / o.dims.length;
-  const foot = o.layers * rowHeight;
-  const frames = (o.frame ?? []).map(({ layer, dim, look }) => {
-    const x = column(dim, o.dims);
-    const [a, b] = [Math.floor(x), Math.ceil(x)];
-    const y = (o.layers - layer) * rowHeight;
-    const tick = rule((x + 0.5) * w, y + rowHeight, (x + 0.5) * w, y + rowHeight * 0.76, `mark ${look ?? ""}`);
-    const box = { x: (a * w).toFixed(1), y, width: ((b - a + 1) * w).toFixed(1), height: rowHeight };
-    return [h("rect", { ...box, class: `frame ${look ?? ""}` }), tick];
+  const { dims, layers, rowHeight = 44, pick, write = (v) => v.toFixed(2) } = o;
+  const [left, foot, [low, high]] = [46, layers * rowHeight, o.limits];
+  const w = (o.width - left - 4) / dims.length;
+  const cells = Array.from(o.values, (value, place) => {
+    const [x, y] = [(place % dims.length) * w, foot - (Math.floor(place / dims.length) + 1) * rowHeight];
+    const share = (value - low) / (high - low || 1);
+    const fill = Number.isFinite(value) ? heatColor(share) : "var(--mrl-none)";
+    const words = Number.isFinite(value) ? write(value, place) : "";
+    return [
+      h("rect", { x: x + 1, y: y + 1, width: w - 2, height: rowHeight - 2, fill, class: pick ? "pick" : "" }),
+      label(x + w / 2, y + rowHeight / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }),
+    ];
   });
-  const rows = Array.from({ length: o.layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, i + 1, { class: "end" }));
-  const columns = o.dims.map((d, j) => label(left + (j + 0.5) * w, foot + 19, d, { class: "middle" }));
-  const [low, high] = o.limits;
-  const inside = cells(o.values, o.dims.join(","), o.layers, low, high, w, rowHeight, o.pick, o.names ?? "layer,dim", o.write);
+  const choose = pick && ((event) => { // one listener for all cells, which alternate with their words
+    const place = Array.from(event.currentTarget.children).indexOf(event.target) / 2;
+    if (Number.isInteger(place) && place >= 0) pick({ layer: Math.floor(place / dims.length) + 1, dim: dims[place % dims.length] });
+  });
+  const frames = (o.frame ?? []).map(({ layer, dim, look = "" }) => {
+    const x = column(dim, dims);
+    const [a, b] = [Math.floor(x), Math.ceil(x)];
+    const y = (layers - layer) * rowHeight;
+    const tick = rule((x + 0.5) * w, y + rowHeight, (x + 0.5) * w, y + rowHeight * 0.76, `mark ${look}`);
+    return [box(a * w, y, (b - a + 1) * w, rowHeight, { class: `frame ${look}` }), tick];
+  });
+  const rows = Array.from({ length: layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, i + 1, { class: "end" }));
+  const columns = dims.map((d, j) => label(left + (j + 0.5) * w, foot + 19, d, { class: "middle" }));
   return drawing(
-    o.name, o.width, foot + 44, h("g", { transform: `translate(${left},0)` }, inside, ...frames, o.over ?? []),
-    ...rows, ...columns, label(left + (o.width - left) / 2, foot + 40, o.xLabel ?? "dimension", { class: "middle axis" }),
+    o.name, o.width, foot + 44, h("g", { transform: `translate(${left},0)` }, h("g", { onclick: choose }, cells), frames, o.over),
+    rows, columns, label(left + (o.width - left) / 2, foot + 40, o.xLabel ?? "dimension", { class: "middle axis" }),
     label(14, foot / 2, "layer", { class: "middle axis", transform: `rotate(-90 14 ${foot / 2})` }),
   );
 }
@@ -160,35 +187,29 @@ export function heatmap(o) {
  * Room for a chart: axes, grid lines and labels around what is inside.
  *
  * @param {{name: string, width: number, height: number, x: Scale, y: Scale, xTicks: [number, string][], yTicks: [number, string][],
- *   xLabel?: string, yLabel?: string, left?: number, drag?: (value: number) => void}} o x and y in the drawing's pixels
+ *   xLabel?: string, yLabel?: string, drag?: (value: number) => void}} o x and y in the drawing's pixels
  * @param {...any} inside
  */
 export function chart(o, ...inside) {
-  const [x0, x1] = o.x.domain.map(o.x);
-  const [y0, y1] = o.y.domain.map(o.y);
-  const grid = o.yTicks.map(([value]) => rule(x0, o.y(value), x1, o.y(value), "grid"));
-  const names = o.yTicks.map(([value, words]) => label(x0 - 8, o.y(value) + 5, words, { class: "end" }));
-  const below = o.xTicks.map(([value, words]) => label(o.x(value), y0 + 20, words, { class: "middle" }));
-  const marks = o.xTicks.map(([value]) => rule(o.x(value), y0, o.x(value), y0 + 5, "axis"));
-  const axis = [rule(x0, y0, x1, y0, "axis"), ...marks];
+  const { x, y } = o;
+  const [[x0, x1], [y0, y1]] = [x.domain.map(x), y.domain.map(y)];
+  const across = o.yTicks.map(([v, words]) => [rule(x0, y(v), x1, y(v), "grid"), label(x0 - 8, y(v) + 5, words, { class: "end" })]);
+  const below = o.xTicks.map(([v, words]) => [rule(x(v), y0, x(v), y0 + 5, "axis"), label(x(v), y0 + 20, words, { class: "middle" })]);
   const titles = [
     o.xLabel && label((x0 + x1) / 2, y0 + 42, o.xLabel, { class: "middle axis" }),
     o.yLabel && label(14, (y0 + y1) / 2, o.yLabel, { class: "middle axis", transform: `rotate(-90 14 ${(y0 + y1) / 2})` }),
   ];
-  const drag = o.drag && ((/** @type {any} */ event) => {
-    if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
-    else if (!event.buttons) return;
-    const box = event.currentTarget.getBoundingClientRect();
-    o.drag?.(o.x.invert(x0 + event.clientX - box.left));
-  });
-  const surface = drag && h("rect", {
-    x: x0, y: y1, width: x1 - x0, height: y0 - y1, class: "surface", onpointerdown: drag, onpointermove: drag,
-  });
+  const drag = o.drag && surface([x0, y1, x1 - x0, y0 - y1], (place) => o.drag?.(x.invert(x0 + place)));
   // the surface keeps its place among the children, so that a drag goes on whatever is drawn
-  return drawing(o.name, o.width, o.height, h("g", {}, ...grid, ...axis, ...names, ...below, ...titles, ...inside), surface);
+  return drawing(o.name, o.width, o.height, h("g", {}, across, rule(x0, y0, x1, y0, "axis"), below, titles, ...inside), drag);
 }
 
-/** A line through points, as an SVG path; it breaks where there is no value. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y */
+/** A line through points; it breaks where there is no value. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y @param {{color: string, width?: number, dash?: string}} look */
+export function lineOf(xs, ys, x, y, { color, width = 3, dash }) {
+  return h("path", { d: pathOf(xs, ys, x, y), stroke: color, "stroke-dasharray": dash, "stroke-width": width, class: "line" });
+}
+
+/** The same as an SVG path. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y */
 export function pathOf(xs, ys, x, y) {
   let [path, on] = ["", false];
   for (let i = 0; i < xs.length; i++) {
@@ -199,43 +220,31 @@ export function pathOf(xs, ys, x, y) {
   return path;
 }
 
-const paths = kept((
-  /** @type {ArrayLike<number>} */ xs, /** @type {ArrayLike<number>} */ ys, /** @type {string} */ kind,
-  /** @type {string} */ ends, /** @type {string} */ color, /** @type {string} */ dash, /** @type {number} */ width,
-) => {
-  const [a, b, p, q, c, d, r, s] = ends.split(",").map(Number);
-  const path = pathOf(xs, ys, scale(/** @type {any} */ (kind), [a, b], [p, q]), scale("linear", [c, d], [r, s]));
-  return h("path", { d: path, stroke: color, "stroke-dasharray": dash, "stroke-width": width, class: "line" });
-});
-
 /**
  * Lines over dimensions on a logarithmic axis, or over what `kind` says, with their names above, a rule at `at` and a dot on every line there.
  *
  * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string, kind?: "log" | "linear",
- *   xLabel?: string, xTicks?: number[], right?: number, drag?: (value: number) => void, write?: (v: number) => string,
- *   over?: (x: Scale, y: Scale) => Tree[]}} o
+ *   yKind?: "log" | "linear", xLabel?: string, xTicks?: number[], yTicks?: number[], right?: number, drag?: (value: number) => void,
+ *   write?: (v: number) => string, over?: (x: Scale, y: Scale) => Tree[]}} o
  */
 export function curves(o) {
-  const kind = o.kind ?? "log";
-  const x = scale(kind, [o.xs[0], o.xs[o.xs.length - 1]], [64, o.width - (o.right ?? 16)]);
-  const above = 20 * (placed(o.lines, 64, o.width).rows - 1); // many names take more than one row
+  const { xs, lines, at, kind = "log", write = (v) => `${Number(v.toFixed(2))}` } = o;
+  const last = xs[xs.length - 1];
+  const above = 20 * (placed(lines, 64, o.width).rows - 1); // many names take more than one row
   const height = o.height + above;
-  const y = scale("linear", o.range, [height - 52, 34 + above]);
-  const room = (o.width - 80) / 46;
-  const wanted = o.xTicks ?? powers(o.xs[0], o.xs[o.xs.length - 1], room);
-  const ends = [x, y].flatMap((s) => [...s.domain, ...s.domain.map(s)]).join(",");
-  const drawn = o.lines.map((line) => paths(o.xs, line.values, kind, ends, line.color, line.dash ?? "", line.width ?? 3));
-  const place = o.at === undefined ? -1 : o.xs.indexOf(o.at);
-  const dots = place < 0 ? [] : o.lines.filter((line) => Number.isFinite(line.values[place])).map((line) =>
-    h("circle", { cx: x(o.xs[place]).toFixed(1), cy: y(line.values[place]).toFixed(1), r: 6, fill: line.color, class: "dot" }));
-  const upright = o.at === undefined ? [] : [rule(x(o.at), height - 52, x(o.at), 30 + above, "here")];
-  const write = o.write ?? ((v) => `${Number(v.toFixed(2))}`);
+  const x = scale(kind, [xs[0], last], [64, o.width - (o.right ?? 16)]);
+  const y = scale(o.yKind ?? "linear", o.range, [height - 52, 34 + above]);
+  const wanted = o.xTicks ?? powers(xs[0], last, (o.width - 80) / 46);
+  const values = lines.map((line) => line.values[at === undefined ? -1 : xs.indexOf(at)]);
   return chart(
     {
-      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${kind === "log" ? d : Math.round(d)}`]), yTicks: ticks(o.range).map((v) => [v, write(v)]),
-      xLabel: o.xLabel ?? "dimension (log scale)",
+      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${kind === "log" ? d : Math.round(d)}`]),
+      yTicks: (o.yTicks ?? ticks(o.range)).map((v) => [v, write(v)]), xLabel: o.xLabel ?? "dimension (log scale)",
     },
-    ...upright, ...drawn, ...(o.over?.(x, y) ?? []), ...dots, legend(o.lines, 64, 14, o.width),
+    at !== undefined && rule(x(at), height - 52, x(at), 30 + above, "here"),
+    lines.map((line) => lineOf(xs, line.values, x, y, line)), o.over?.(x, y),
+    lines.map(({ color }, i) => Number.isFinite(values[i]) && circle(x(at ?? 0), y(values[i]), 6, { fill: color, class: "dot" })),
+    legend(lines, 64, 14, o.width),
   );
 }
 
@@ -272,16 +281,20 @@ export function legend(lines, x, y, width) {
   }));
 }
 
+/** The names alone, above several charts that share them. @param {{name: string, color: string, dash?: string}[]} lines @param {number} width */
+export function sharedLegend(lines, width) {
+  const height = 4 + 20 * placed(lines, 4, width).rows;
+  return h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, legend(lines, 4, 17, width));
+}
+
 /**
- * A table. The cells are words or trees; a row with `marked` stands out.
+ * A table. The cells are words or trees; a row with `marked` stands out; name: css class.
  *
- * @param {{title: any, number?: boolean, width?: number}[]} heads
- * @param {{cells: any[], marked?: boolean}[]} rows
- * @param {string} [name] css class
+ * @param {{title: any, number?: boolean, width?: number}[]} heads @param {{cells: any[], marked?: boolean}[]} rows @param {string} [name]
  */
 export function table(heads, rows, name = "") {
-  const kind = (/** @type {number} */ i) => (heads[i].number ? "number" : "");
-  const width = (/** @type {number} */ i) => (heads[i].width ? `width:${heads[i].width}px` : null);
+  const kind = (i) => (heads[i].number ? "number" : "");
+  const width = (i) => (heads[i].width ? `width:${heads[i].width}px` : null);
   return h(
     "table", { class: name },
     h("thead", {}, h("tr", {}, heads.map((head, i) => h("th", { class: kind(i), style: width(i), scope: "col" }, head.title)))),

@@ -1,20 +1,20 @@
 /**
  * The term explorer: weights of loss terms in every cell, what they make of the loss, and where its gradient lands.
  *
- * @import { Act, State, View } from "./panel.js"
+ * @import { View } from "./panel.js"
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { heatmap, kept, table } from "./plots.js";
+import { figure, heatmap, table } from "./plots.js";
 
-/** A number in at most five characters, as in a table. @param {number} value */
+/** A number in at most five characters, as in a table. */
 export function short(value) {
   if (Math.abs(value) < 0.001) return value ? "<.001" : "0";
   const size = Math.abs(value);
   return value.toFixed(size < 0.1 ? 3 : size < 1 ? 2 : size < 100 ? 1 : 0);
 }
 
-/** A number in at most four characters: ".067", "≈0" for less than a thousandth, "1.2k". @param {number} value */
+/** A number in at most four characters: ".067", "≈0" for less than a thousandth, "1.2k". */
 export function tiny(value) {
   if (value >= 9.95e5) return `${Number((value / 1e6).toPrecision(2))}M`;
   if (value >= 999.5) return `${Number((value / 1e3).toPrecision(2))}k`;
@@ -24,14 +24,15 @@ export function tiny(value) {
 /**
  * The weighted sums of the present state. The strengths have too many combinations to be looked up, so the browser
  * adds up here: what it adds is the reader's own weights times the loss and the gradients' inner products that Python
- * measured in every cell (`Anatomy.loss` and `Anatomy.gradient` are the same sums). No quality is computed.
+ * measured in every cell (`tests/helpers/anatomy.py` has the same sums). No quality is computed.
+ *
+ * @param {any} data @param {string} recipe @param {string} layers @param {number[]} strengths
  */
-const weighed = kept((/** @type {any} */ data, /** @type {string} */ recipe, /** @type {string} */ layers, /** @type {string} */ given) => {
-  const strengths = given.split(",").map(Number);
+function weighed(data, recipe, layers, strengths) {
   const [rows, columns] = [data.layers.length, data.dims.length];
   const down = data.down[layers]?.values;
   const cells = rows * columns;
-  const weights = Float64Array.from(data.patterns[recipe].values, (/** @type {number} */ p, /** @type {number} */ i) => strengths[Math.floor(i / cells)] * (down && p > 0 ? down[Math.floor((i % cells) / columns)] : p));
+  const weights = Float64Array.from(data.patterns[recipe].values, (p, i) => strengths[Math.floor(i / cells)] * (down && p > 0 ? down[Math.floor((i % cells) / columns)] : p));
   const [weight, loss, gradient] = [new Float64Array(cells), new Float64Array(cells), new Float64Array(cells)];
   weights.forEach((w, i) => {
     weight[i % cells] += w;
@@ -52,7 +53,7 @@ const weighed = kept((/** @type {any} */ data, /** @type {string} */ recipe, /**
     }
   }
   return { weights, weight, loss, gradient };
-});
+}
 
 /** @param {ArrayLike<number>} values */
 const total = (values) => Array.from(values).reduce((a, b) => a + b, 0);
@@ -60,18 +61,17 @@ const total = (values) => Array.from(values).reduce((a, b) => a + b, 0);
 /** @param {ArrayLike<number>} values */
 const length = (values) => Math.sqrt(total(Array.from(values, (v) => v * v)));
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const { recipe, layer, dim } = state;
   const { terms, layers, dims } = data;
-  const sums = weighed(data, recipe, state.layers, terms.map((/** @type {string} */ _, /** @type {number} */ i) => state[`s${i}`]).join(","));
+  const sums = weighed(data, recipe, state.layers, terms.map((_, i) => state[`s${i}`]));
   const cell = [layers.indexOf(layer), dims.indexOf(dim)];
-  const rows = terms.map((/** @type {string} */ term, /** @type {number} */ t) => {
+  const rows = terms.map((term, t) => {
     const weight = sums.weights[(t * layers.length + cell[0]) * dims.length + cell[1]];
     const alone = at(data.alone, t, ...cell);
     return { term, weight, loss: at(data.values, t, ...cell), alone, pushes: weight * alone };
   });
-  const pushed = layers.map((/** @type {number} */ _, /** @type {number} */ i) => length(sums.gradient.subarray(i * dims.length, (i + 1) * dims.length)));
+  const pushed = layers.map((_, i) => length(sums.gradient.subarray(i * dims.length, (i + 1) * dims.length)));
   const start = data.start[recipe];
   const own = Object.keys(start).every((name) => start[name] === state[name]);
   return {
@@ -81,7 +81,6 @@ function view(state, data) {
   };
 }
 
-/** @param {string} name @param {number} loss @param {number} gradient @param {number[]} pushed @param {number[]} layers */
 function said(name, loss, gradient, pushed, layers) {
   if (!gradient) return `${name}: no term is on, so there is nothing to learn`;
   const most = pushed.indexOf(Math.max(...pushed));
@@ -90,21 +89,20 @@ function said(name, loss, gradient, pushed, layers) {
   return `${name}: a loss of ${short(loss)} pushes layer ${layers[most]} hardest (gradient ${short(pushed[most])}, in all ${short(gradient)})${none}`;
 }
 
-/** A new recipe sets the strengths that it has. @param {State} state @param {State} changes @param {any} data */
+/** A new recipe sets the strengths that it has. */
 function adjust(state, changes, data) {
   return "recipe" in changes ? { ...state, ...data.start[changes.recipe], ...changes } : state;
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
   const wide = width >= 960;
   const { layer, dim, layers, dims } = shown;
   const part = wide ? Math.floor((width - 72) / 3) : width - 32;
   const frame = [{ layer, dim }]; // recipes are for layers 1 … L, so a layer is its row
-  const map = (/** @type {string} */ title, /** @type {Float64Array} */ values, /** @type {string} */ xLabel) => {
+  const map = (title, values, xLabel) => {
     const limits = [0, values.reduce((a, b) => Math.max(a, b), 1e-6)];
     const look = { name: title, values, dims, layers: layers.length, width: part, rowHeight: wide ? 40 : 30, xLabel, write: tiny };
-    return h("figure", {}, h("figcaption", {}, title), heatmap({ ...look, limits, frame, pick: act }));
+    return figure(title, part, heatmap({ ...look, limits, frame, pick: act }));
   };
   const [weight, loss, gradient] = shown.sums.map(short);
   return [
@@ -116,13 +114,12 @@ function draw(shown, act, width) {
   ];
 }
 
-/** @param {any} shown */
 function readCell(shown) {
   const heads = [
     { title: "term" }, { title: "weight", number: true }, { title: "loss", number: true },
     { title: "gradient, weight 1", number: true }, { title: "weight × gradient", number: true },
   ];
-  const rows = shown.rows.map((/** @type {any} */ one) => ({
+  const rows = shown.rows.map((one) => ({
     marked: one.weight > 0, cells: [one.term, ...[one.weight, one.loss, one.alone, one.pushes].map(short)],
   }));
   return table(heads, rows, "terms");

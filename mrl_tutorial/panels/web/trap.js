@@ -1,27 +1,24 @@
 /**
  * The truncation trap: quality of four ways to score a prefix, the lengths that a cut leaves, and one query's documents.
  *
- * @import { Tree } from "./tree.js"
  * @import { Numbers } from "./tables.js"
- * @import { Act, State, View } from "./panel.js"
+ * @import { View } from "./panel.js"
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, DASHES, chart, curves, kept, label, legend, limitsOf, placed, powers, rule, scale, table } from "./plots.js";
+import { COLORS, DASHES, box, chart, curves, figure, halves, label, limitsOf, powers, rule, scale, sharedLegend, table } from "./plots.js";
 import { metricTitle, percent, quality, shorten, signed } from "./words.js";
 
 const HEIGHT = 360;
-const dimensions = kept((/** @type {number} */ n) => Array.from({ length: n }, (_, i) => i + 1));
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const { dim, way, metric } = state;
   const table = data.quality[metric];
   const width = table.shape[1];
-  const ways = data.ways.map((/** @type {any} */ one, /** @type {number} */ i) => ({
+  const ways = data.ways.map((one, i) => ({
     ...one, color: COLORS[i], dash: DASHES[i], chosen: one.way === way, values: row(table, i), value: at(table, i, dim - 1),
   }));
-  const chosen = ways.find((/** @type {any} */ one) => one.chosen);
+  const chosen = ways.find((one) => one.chosen);
   const other = ways[way === ways[0].way ? 1 : 0];
   const difference = chosen.value - other.value;
   const against = Math.abs(difference) < 0.0005 ? `as much as by “${other.name}”` : `${signed(difference)} against “${other.name}”`;
@@ -32,44 +29,35 @@ function view(state, data) {
     dim, metric, width, ways, formula: chosen.formula, meaning: chosen.meaning, top: limitsOf([table.values])[1] * 1.08,
     low, middle, high, lengths: row(data.lengths, dim - 1),
     apart: dim === width ? "" : low > 0.005 ? `${(high / low).toFixed(2)} times` : "many times",
-    ranked: example < 0 ? null : ways.map((/** @type {any} */ _, /** @type {number} */ i) =>
+    ranked: example < 0 ? null : ways.map((_, i) =>
       Array.from(row(data.top, example, i, dim - 1), (document) => ({
         document, text: data.documents[document], relevant: data.relevant[example].includes(document),
       }))),
   };
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
   const { dim, metric, low, high } = shown;
-  const wide = width >= 820;
-  const [left, right] = wide ? [width * 0.6 - 30, width * 0.4 - 30] : [width - 30, width - 30];
+  const [left, right] = halves(width, 0.6);
   const lines = curves({
-    name: `${metricTitle(metric)} of four ways at every dimension`, xs: dimensions(shown.width), at: dim, range: [0, shown.top],
-    lines: shown.ways.map((/** @type {any} */ way) => ({ ...way, name: "", width: way.chosen ? 5 : 2.5 })),
+    name: `${metricTitle(metric)} of four ways at every dimension`, xs: Array.from({ length: shown.width }, (_, i) => i + 1), at: dim, range: [0, shown.top],
+    lines: shown.ways.map((way) => ({ ...way, name: "", width: way.chosen ? 5 : 2.5 })),
     width: left, height: HEIGHT, xTicks: powers(1, shown.width, (left - 80) / 46), yLabel: metricTitle(metric),
     drag: (x) => act({ dim: Math.min(shown.width, Math.max(1, Math.round(x))) }),
   });
   const keeps = shown.apart ? `Lengths that are left: ${low.toFixed(2)} to ${high.toFixed(2)}` : "Uncut, every unit vector has length 1";
   const unequal = shown.apart && `At d = ${dim} the middle 90 % of the unit vectors keep lengths of ${low.toFixed(2)} to ${high.toFixed(2)}: ${shown.apart} apart.`;
   return [
-    trapLegend(shown.ways, Math.floor(width - 30)),
+    sharedLegend(shown.ways, Math.floor(width - 30)),
     h("div", { class: "side" },
-      h("figure", { style: `width:${left.toFixed(0)}px` }, h("figcaption", {}, `${metricTitle(metric)} of the four ways: drag to cut`), lines),
-      h("figure", { style: `width:${right.toFixed(0)}px` }, h("figcaption", {}, keeps), lengths(shown, right))),
+      figure(`${metricTitle(metric)} of the four ways: drag to cut`, left, lines), figure(keeps, right, lengths(shown, right))),
     h("p", {}, "score = ", h("b", {}, shown.formula)),
     h("p", { class: "note" }, `${shown.meaning[0].toUpperCase()}${shown.meaning.slice(1)}. ${unequal}`),
     ...(shown.ranked ? documents(shown) : []),
   ];
 }
 
-/** @param {any[]} ways @param {number} width */
-function trapLegend(ways, width) {
-  const height = 4 + 20 * placed(ways, 4, width).rows;
-  return h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, legend(ways, 4, 17, width));
-}
-
-/** How long the documents' unit vectors are after the cut. @param {any} shown @param {number} width */
+/** How long the documents' unit vectors are after the cut. */
 function lengths(shown, width) {
   const { low, middle, high } = shown;
   const largest = Math.max(...shown.lengths);
@@ -83,21 +71,21 @@ function lengths(shown, width) {
       xTicks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((v) => [v, `${v}`]), yTicks: (top === 1 ? [0, 0.2, 0.4, 0.6, 0.8, 1] : [0, top / 3, (2 * top) / 3, top]).map((v) => [v, percent(v)]),
       xLabel: "length of the cut unit vector", yLabel: "share of the documents",
     },
-    h("rect", { x: x(low).toFixed(1), y: 34, width: Math.max(1, x(high) - x(low)).toFixed(1), height: HEIGHT - 86, fill: "var(--mrl-warm)" }),
+    box(x(low), 34, Math.max(1, x(high) - x(low)), HEIGHT - 86, { fill: "var(--mrl-warm)" }),
     h("path", { d: `M${x(0)},${y(0)}${steps.join("")}V${y(0)}Z`, fill: COLORS[5] }),
     rule(x(middle), HEIGHT - 52, x(middle), 34, "here"),
     label(Math.min(width - 60, Math.max(100, x((low + high) / 2))), 26, "middle 90 %", { class: "middle" }),
   );
 }
 
-/** One query's best documents by every way. @param {any} shown @returns {Tree[]} */
+/** One query's best documents by every way. */
 function documents(shown) {
-  const heads = shown.ways.map((/** @type {any} */ way) => {
+  const heads = shown.ways.map((way) => {
     const name = h("span", { style: `border-bottom:3px solid ${way.color}` }, way.name);
     return { title: way.chosen ? h("mark", {}, name) : name };
   });
   const rows = Array.from({ length: shown.ranked[0].length }, (_, i) => ({
-    cells: [`${i + 1}`, ...shown.ranked.map((/** @type {any[]} */ list) => {
+    cells: [`${i + 1}`, ...shown.ranked.map((list) => {
       const { text, relevant } = list[i];
       const words = h("span", { title: text }, shorten(text, 60));
       return relevant ? h("mark", {}, "✔ ", words) : words;

@@ -9,25 +9,28 @@ const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "open"]);
 
 /**
- * One element of a tree. Children that are null, undefined or false are left out; numbers become text.
+ * One element of a tree. An attribute such as "onclick" holds a handler. Children are trees, lists of them, or numbers;
+ * those that are null, undefined or false are left out.
  *
- * @param {string} tag
- * @param {Record<string, any> | null} [attrs] attributes; a function under a name such as "onclick" is a handler
- * @param {...any} children trees, or lists of trees
- * @returns {Element_}
+ * @param {string} tag @param {Record<string, any> | null} [attrs] @param {...any} children @returns {Element_}
  */
 export function h(tag, attrs, ...children) {
   const kept = children.flat(3).filter((child) => child !== null && child !== undefined && child !== false);
   return { tag, attrs: attrs ?? {}, children: kept.map((child) => (typeof child === "number" ? `${child}` : child)) };
 }
 
-/**
- * Make the children of `parent`, which show the trees `before`, show the trees `after`.
- *
- * @param {Element} parent
- * @param {Tree[]} before
- * @param {Tree[]} after
- */
+/** A button. @param {any} words @param {() => void} press @param {Record<string, any>} [attrs] */
+export function button(words, press, attrs) {
+  return h("button", { type: "button", onclick: press, ...attrs }, words);
+}
+
+/** A menu; `choose` is told the place of what is picked. @param {any[]} words @param {number} place @param {(place: number) => void} choose @param {Record<string, any>} [attrs] */
+export function menu(words, place, choose, attrs) {
+  const options = words.map((word, i) => h("option", { value: i }, word));
+  return h("select", { onchange: (event) => choose(Number(event.target.value)), value: `${place}`, ...attrs }, options);
+}
+
+/** Make the children of `parent`, which show the trees `before`, show the trees `after`. @param {Element} parent @param {Tree[]} before @param {Tree[]} after */
 export function patch(parent, before, after) {
   for (let i = 0; i < after.length; i++) {
     const [a, b] = [before[i], after[i]];
@@ -77,12 +80,7 @@ function typed(element) {
   return (element.type === "text" || element.type === "number") && element.matches(":focus");
 }
 
-/**
- * The text of a tree, for tests and for screen readers.
- *
- * @param {Tree | Tree[]} tree
- * @returns {string}
- */
+/** The text of a tree, for tests and for screen readers. @param {Tree | Tree[]} tree @returns {string} */
 export function textOf(tree) {
   if (typeof tree === "string") return tree;
   return (Array.isArray(tree) ? tree : tree.children).map(textOf).join(Array.isArray(tree) ? "\n" : "");

@@ -1,32 +1,28 @@
 /**
  * Importance weights: a weight for every nested size, and what networks trained with them gain and lose at each size.
  *
- * @import { Tree } from "./tree.js"
- * @import { Numbers } from "./tables.js"
- * @import { Act, State, View } from "./panel.js"
- * @import { Scale } from "./plots.js"
+ * @import { View } from "./panel.js"
  */
 import { h } from "./tree.js";
 import { row } from "./tables.js";
-import { chart, curves, drawing, kept, label, rule, scale, ticks } from "./plots.js";
+import { box, chart, circle, curves, drawing, figure, halves, label, rule, scale, surface, ticks } from "./plots.js";
 import { quality, signed, whole } from "./words.js";
 
 const BLUE = "var(--mrl-blue)";
 const PALE = "color-mix(in srgb, var(--mrl-blue) 35%, transparent)";
 const [LEFT, TOP] = [64, 12];
 
-/** The weights that the sliders say. @param {State} state @param {any} data @returns {number[]} */
-const chosenOf = (state, data) => data.dims.map((/** @type {number} */ m) => state[`c${m}`]);
+/** The weights that the sliders say. */
+const chosenOf = (state, data) => data.dims.map((m) => state[`c${m}`]);
 
-/** @param {State} state @param {any} data */
 function view(state, data) {
   const { dims, results, last, controls } = data;
   const { values, words } = controls[0][0];
   const chosen = chosenOf(state, data);
   const known = results[chosen.join(",")];
   const now = known ?? results[last];
-  const write = (/** @type {number} */ c) => words[values.indexOf(c)] ?? `${c}`;
-  const gain = dims.map((/** @type {number} */ _, /** @type {number} */ i) => Array.from(row(now.gain, i)));
+  const write = (c) => words[values.indexOf(c)] ?? `${c}`;
+  const gain = dims.map((_, i) => Array.from(row(now.gain, i)));
   const before = last.split(",").map(Number).map(write).join(", ");
   return {
     headline: !chosen.some((c) => c > 0) ? "All weights are 0, so nothing would be learned: give at least one size a weight"
@@ -37,7 +33,7 @@ function view(state, data) {
   };
 }
 
-/** The largest change, in a sentence. @param {number[]} dims @param {number[]} chosen @param {number[][]} gain @param {Numbers} accuracy */
+/** The largest change, in a sentence. */
 function finding(dims, chosen, gain, accuracy) {
   if (chosen.every((c) => c === chosen[0])) {
     const all = `All weights ${chosen[0] === 1 ? "1" : "equal"}: accuracy ${quality(accuracy[0])} with ${dims[0]} dimensions`;
@@ -54,96 +50,79 @@ function finding(dims, chosen, gain, accuracy) {
   return start + sure + between;
 }
 
-/** The kernel hears of every choice, of known ones too: these end a training that nobody waits for. @param {State} state @param {any} data */
+/** The kernel hears of every choice, of known ones too: these end a training that nobody waits for. */
 function missing(state, data) {
   return { ask: "train", weights: chosenOf(state, data) };
 }
 
-/** @param {any} shown @param {Act} act @param {number} width */
 function draw(shown, act, width) {
-  const wide = width >= 820;
-  const [left, right] = wide ? [width * 0.42 - 30, width * 0.58 - 30] : [width - 30, width - 30];
+  const [left, right] = halves(width, 0.42);
   const { dims, trained } = shown;
   const x = scale("linear", [-0.5, dims.length - 0.5], [LEFT, right - 10]);
   const state = trained ? `trained in ${shown.seconds.toFixed(1)} s` : "pale: from other weights";
   return [
     h("div", { class: "side" },
-      h("figure", { style: `width:${left}px` }, h("figcaption", {}, `Accuracy of each size, ${shown.items} (${state})`), accuracies(dims, shown.equal, shown.accuracy, trained, left)),
-      h("figure", {},
-        h("figcaption", {}, "The weights you choose …"), weightsChart(shown, act, x, right),
+      figure(`Accuracy of each size, ${shown.items} (${state})`, left, accuracies(shown, left)),
+      figure("The weights you choose …", right, weightsChart(shown, act, x, right),
         h("figcaption", {}, "… and what they change, in points of accuracy"), gainsChart(shown, x, right))),
     h("p", { class: "note" }, "Drag the weights, by slider or in the chart. Whiskers and brackets: 95 % intervals over the tested items, paired with equal weights. Weight 0 takes a size out of the loss."),
   ];
 }
 
-const accuracies = kept((
-  /** @type {number[]} */ dims, /** @type {Numbers} */ equal, /** @type {Numbers} */ mine, /** @type {boolean} */ trained, /** @type {number} */ width,
-) => {
+function accuracies({ dims, equal, accuracy, trained }, width) {
   const lines = [
     { name: "all weights 1", color: "var(--mrl-soft)", dash: "7 5", width: 2, values: equal },
-    { name: "your weights", color: trained ? BLUE : PALE, width: 4, values: mine },
+    { name: "your weights", color: trained ? BLUE : PALE, width: 4, values: accuracy },
   ];
-  const least = Math.min(...[...equal, ...mine].filter(Number.isFinite));
-  const dots = (/** @type {Scale} */ x, /** @type {Scale} */ y) => lines.flatMap((line) => dims.filter((_, i) => Number.isFinite(line.values[i])).map((m) =>
-    h("circle", { cx: x(m).toFixed(1), cy: y(line.values[dims.indexOf(m)]).toFixed(1), r: line.width + 1, fill: line.color })));
+  const least = Math.min(...[...equal, ...accuracy].filter(Number.isFinite));
+  const dots = (x, y) => lines.flatMap((line) => dims.map((m, i) =>
+    Number.isFinite(line.values[i]) && circle(x(m), y(line.values[i]), line.width + 1, { fill: line.color })));
   return curves({
     name: "accuracy of each size's own classifier", xs: dims, lines, range: [Math.min(0.8, Math.floor(20 * least) / 20), 1.001], width, height: 450, xTicks: dims,
     xLabel: "size m (dimensions kept, log scale)", yLabel: "accuracy", over: dots,
   });
-});
-
-/** Handles that are dragged up and down. @param {any} shown @param {Act} act @param {Scale} x @param {number} width */
-function weightsChart(shown, act, x, width) {
-  const { dims, chosen, choices, names } = shown;
-  const height = 170;
-  const y = scale("linear", [-0.6, choices.length - 1], [height - 28, TOP + 6]);
-  const neutral = choices.indexOf(1);
-  const handles = chosen.map((/** @type {number} */ c, /** @type {number} */ i) => [
-    rule(x(i), y(neutral), x(i), y(choices.indexOf(c)), "mark"),
-    h("circle", { cx: x(i).toFixed(1), cy: y(choices.indexOf(c)).toFixed(1), r: 9, fill: "var(--mrl-mark)", class: "dot" }),
-    label(x(i) + 12, y(choices.indexOf(c)) - 6, names[i]),
-  ]);
-  const drag = (/** @type {any} */ event) => {
-    if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
-    else if (!event.buttons) return;
-    const box = event.currentTarget.getBoundingClientRect();
-    const held = (/** @type {number} */ place, /** @type {number} */ most) => Math.min(most, Math.max(0, Math.round(place)));
-    const i = held(x.invert(LEFT + event.clientX - box.left), dims.length - 1);
-    act({ [`c${dims[i]}`]: choices[held(y.invert(event.clientY - box.top), choices.length - 1)] });
-  };
-  const surface = h("rect", { x: LEFT, y: 0, width: width - 10 - LEFT, height: height - 20, class: "surface", onpointerdown: drag, onpointermove: drag });
-  return drawing("weight of each size, to drag", width, height, weightsFrame(dims, shown.choices, shown.words, width), ...handles, surface);
 }
 
-const weightsFrame = kept((/** @type {number[]} */ dims, /** @type {number[]} */ choices, /** @type {string[]} */ words, /** @type {number} */ width) => {
-  const x = scale("linear", [-0.5, dims.length - 0.5], [LEFT, width - 10]);
-  const y = scale("linear", [-0.6, choices.length - 1], [142, TOP + 6]);
-  const shown = choices.map((_, i) => i).filter((i) => i % 2 === 0);
-  return chart({
-    name: "weights", width, height: 170, x, y, xTicks: dims.map((m, i) => [i, `${m}`]), yTicks: shown.map((i) => [i, words[i]]), yLabel: "weight",
-  }, rule(x(-0.5), y(choices.indexOf(1)), x(dims.length - 0.5), y(choices.indexOf(1)), "rule"));
-});
+/** Handles that are dragged up and down. */
+function weightsChart(shown, act, x, width) {
+  const { dims, chosen, choices, names, words } = shown;
+  const height = 170;
+  const y = scale("linear", [-0.6, choices.length - 1], [height - 28, TOP + 6]);
+  const neutral = y(choices.indexOf(1));
+  const handles = chosen.map((c, i) => {
+    const place = y(choices.indexOf(c));
+    return [
+      rule(x(i), neutral, x(i), place, "mark"), circle(x(i), place, 9, { fill: "var(--mrl-mark)", class: "dot" }), label(x(i) + 12, place - 6, names[i]),
+    ];
+  });
+  const held = (place, most) => Math.min(most, Math.max(0, Math.round(place)));
+  const drag = (px, py) => act({ [`c${dims[held(x.invert(LEFT + px), dims.length - 1)]}`]: choices[held(y.invert(py), choices.length - 1)] });
+  const shownTicks = choices.map((_, i) => [i, words[i]]).filter(([i]) => i % 2 === 0);
+  const frame = chart({
+    name: "weights", width, height, x, y, xTicks: dims.map((m, i) => [i, `${m}`]), yTicks: shownTicks, yLabel: "weight",
+  }, rule(x(-0.5), neutral, x(dims.length - 0.5), neutral, "rule"), handles);
+  return drawing("weight of each size, to drag", width, height, frame, surface([LEFT, 0, width - 10 - LEFT, height - 20], drag));
+}
 
-/** @param {any} shown @param {Scale} x @param {number} width */
 function gainsChart(shown, x, width) {
   const { dims, gain, trained } = shown;
   const all = gain.flat().filter(Number.isFinite);
   const [low, high] = [Math.min(-1, ...all), Math.max(1, ...all)];
   const room = 0.18 * (high - low); // for the numbers beyond the whiskers
   const y = scale("linear", [low - room, high + room], [188, TOP]);
-  const bars = gain.flatMap((/** @type {number[]} */ one, /** @type {number} */ i) => {
+  const bars = gain.flatMap((one, i) => {
     const [change, low, high] = one;
     if (!Number.isFinite(change)) return [label(x(i), y(0) - 6, "not trained", { class: "middle axis" })];
     const w = Math.min(46, (x(1) - x(0)) * 0.5);
     const above = change < 0 ? y(low) + 17 : y(high) - 6;
     return [
-      h("rect", { x: (x(i) - w / 2).toFixed(1), y: Math.min(y(0), y(change)).toFixed(1), width: w.toFixed(1), height: Math.abs(y(change) - y(0)).toFixed(1), fill: BLUE }),
+      box(x(i) - w / 2, Math.min(y(0), y(change)), w, Math.abs(y(change) - y(0)), { fill: BLUE }),
       rule(x(i), y(low), x(i), y(high), "whisker"), rule(x(i) - 6, y(low), x(i) + 6, y(low), "whisker"), rule(x(i) - 6, y(high), x(i) + 6, y(high), "whisker"),
       label(x(i), above, signed(change, 1), { class: "middle" }),
     ];
   });
   return chart({
-    name: "points of accuracy against equal weights", width, height: 240, x, y, xTicks: dims.map((/** @type {number} */ m, /** @type {number} */ i) => [i, `${m}`]),
+    name: "points of accuracy against equal weights", width, height: 240, x, y, xTicks: dims.map((m, i) => [i, `${m}`]),
     yTicks: ticks(y.domain, 4).map((v) => [v, v ? signed(v, v % 1 ? 1 : 0) : "0"]), xLabel: "size m (dimensions kept)", yLabel: "points",
   }, rule(x(-0.5), y(0), x(dims.length - 0.5), y(0), "rule"), h("g", { opacity: trained ? 1 : 0.3 }, bars));
 }

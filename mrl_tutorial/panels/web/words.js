@@ -15,6 +15,11 @@ export function percent(share) {
   return share >= 0.0995 || share === 0 ? `${(100 * share).toFixed(0)} %` : `${(100 * share).toFixed(1)} %`;
 }
 
+/** A share as a percentage to one digit: "49.7 %". @param {number} share */
+export function tenths(share) {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 /** A difference with its sign. @param {number} x @param {number} [digits] */
 export function signed(x, digits = 3) {
   const words = Math.abs(x).toFixed(digits);
