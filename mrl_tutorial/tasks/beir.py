@@ -47,7 +47,7 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
     """Id -> title and text of each record. Empty and repeated ones are dropped and counted."""
     texts: dict[str, str] = {}
     places: dict[str, str] = {}
-    repeated: list[str] = []
+    repeated = []
     for path in paths:
         for number, row in read_records(path):
             here, place = f"{path}:{number}", f"line {number} of {path.name}"
@@ -71,25 +71,23 @@ def _read_texts(paths: Sequence[Path], what: str, warnings: list[str]) -> dict[s
 def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str], warnings: list[str]) -> Qrels:
     """Query id -> document id -> grade. Judgments of unknown ids are dropped and counted, unless they are most."""
     qrels: Qrels = {}
-    unknown: list[str] = []
-    lost: dict[str, None] = {}
+    unknown, lost = [], []
     judgments = list(_judgments(path, queries))
     for place, query, document, grade in judgments:
         if query not in queries or document not in corpus:
             unknown.append(f"line {place}: " + (f"document {document!r}" if query in queries else f"query {query!r}"))
-            lost[query] = None
+            lost.append(query)
         elif qrels.setdefault(query, {}).setdefault(document, grade) != grade:
             problem = f"query {query!r} and document {document!r} are judged twice, differently"
             raise InputError(f"{path}:{place}: {problem}; keep one")
     if not judgments:
         raise InputError(f"{path}: holds no judgments; give query-id, corpus-id, score, separated by tabs")
     if 2 * len(unknown) > len(judgments):
-        problem = (
-            f"{len(unknown)} of {len(judgments)} judgments name ids that corpus and queries do not have ({unknown[0]})"
-        )
+        share = f"{len(unknown)} of {len(judgments)} judgments name ids"
+        problem = f"{share} that corpus and queries do not have ({unknown[0]})"
         raise InputError(f"{path}: {problem}; are the three files of one data set?")
     warnings += dropped(path, unknown, "judgment of unknown ids", "judgments of unknown ids")
-    gone = [repr(query) for query in lost if query in queries and query not in qrels]
+    gone = [repr(query) for query in dict.fromkeys(lost) if query in queries and query not in qrels]
     why = "whose judgments name unknown documents alone"
     warnings += dropped(path, gone, f"query {why}", f"queries {why}")
     return qrels

@@ -19,8 +19,7 @@ from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, STSTask, Vec
 def task_from_path(
     path: Path, name: str, origin: str, limit: int | None = None, columns: Columns | None = None
 ) -> Task:
-    """The task that a file or folder holds, by its layout; limit: at most this many training rows of a task of pairs;
-    columns: as for `tables.named`. Raises InputError naming file, line and remedy."""
+    """The task that a file or folder holds, by its layout; limit, columns, errors: as for `load_task`."""
     suffix = parts_of(path)[1]
     corpus, queries = (_packed(path / f"{part}.jsonl") for part in ("corpus", "queries"))
     retrieval = corpus.exists() or queries.exists()
@@ -77,12 +76,8 @@ def _read_stsb(path: Path) -> Table:
 
 
 def task_from_memory(data: Any, name: str, limit: int | None = None, columns: Columns | None = None) -> Task:
-    """The task of data in memory, or of several by split, as if they came from files. limit, columns: as for
-    `task_from_path`; of rows that are tuples, columns names the values. Raises InputError naming the row.
-
-    >>> print(task_from_memory([("a cat", "a pet"), ("a rose", "a plant")], "mine").size)
-    all 2
-    """
+    """The task of data in memory, or of several by split, as if they came from files. limit, columns, errors: as for
+    `load_task`; of rows that are tuples, columns names the values."""
     origin = f"a {type(data).__name__} in memory"
     if not (isinstance(data, Mapping) and data and all(str(split).lower() in SPLIT_NAMES for split in data)):
         return task_of_tables({"all": [table_in_memory(data, f"{name}, row", columns)]}, name, origin, limit)
@@ -97,8 +92,7 @@ def task_from_memory(data: Any, name: str, limit: int | None = None, columns: Co
 
 def task_of_tables(tables: Mapping[str, Sequence[Table]], name: str, origin: str, limit: int | None) -> Task:
     """A task of tables by split, "all" for one without a name. Training data alone are cut into train, dev and test;
-    a train split without a dev split gives it a fifth. limit: as for `task_from_path`. Raises InputError for tables of
-    different kinds."""
+    a train split without a dev split gives it a fifth. Raises InputError for tables of different kinds."""
     warnings = [warning for its in tables.values() for table in its for warning in table.warnings]
     kind, *others = {table.kind: None for its in tables.values() for table in its}
     if others:
@@ -116,14 +110,10 @@ def task_of_tables(tables: Mapping[str, Sequence[Table]], name: str, origin: str
         return _cut(STSTask(name, origin, scored, warnings=warnings))
     if kind == "sets":  # 1st and 2nd, 3rd and 4th … to train on; held out the first two, so that one text is right
         whole = _cut(_Sets(name, origin, splits))
-        ends = {split: -1 if split == "train" else 1 for split in whole.splits}
-        cuts, splits = (
-            whole.cuts,
-            {
-                split: [row[i : i + 2] for row in rows for i in range(len(row))[: ends[split] : 2]]
-                for split, rows in whole.splits.items()
-            },
-        )
+        cuts, splits = whole.cuts, dict(whole.splits)
+        for split, rows in splits.items():
+            starts = slice(0, -1, 2) if split == "train" else slice(1)
+            splits[split] = [row[i : i + 2] for row in rows for i in range(len(row))[starts]]
     return _cut(PairsTask(name, origin, splits, limit, warnings=warnings, cuts=cuts)).with_splits()
 
 

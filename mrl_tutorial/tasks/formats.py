@@ -7,6 +7,7 @@ a short row in silence.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -20,9 +21,8 @@ from typing import Any
 from mrl_tutorial.errors import InputError
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
-    ("dev", "valid", "validation", "val", "eval", "evaluation"), "dev"
-)
+DEV = ("dev", "valid", "validation", "val", "eval", "evaluation")
+SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(DEV, "dev")
 FORMS = "a path, a DataFrame, a Dataset, a list of dicts or of (anchor, positive), or {split: any of these}"
 
 Record = dict[str, Any]
@@ -133,15 +133,13 @@ def rows_of_text(path: Path, fit: Callable[[list[str]], int]) -> list[Row]:
     signs = dict.fromkeys([own, *",;\t|", *(sign for sign in first if not sign.isalnum() and sign not in " _-.\"'#\r")])
     # max takes the first of equals
     delimiter = max(signs, key=lambda by: fit(next(csv.reader([first], delimiter=by), [])))
-    try:
-        rows = _split(path, text, delimiter=delimiter, strict=True)  # a stray quote is no field of half the file
-        if delimiter == "\t" and any(len(fields) != len(rows[0][1]) for _, fields in rows):
-            raise InputError("quotes that are part of the texts")
-    except InputError:
-        if delimiter != "\t":
-            raise
-        rows = _split(path, text, delimiter="\t", quoting=csv.QUOTE_NONE)  # as many write them
-    return rows
+    if delimiter != "\t":
+        return _split(path, text, delimiter=delimiter, strict=True)  # a stray quote is no field of half the file
+    with contextlib.suppress(InputError):
+        rows = _split(path, text, delimiter="\t", strict=True)
+        if all(len(fields) == len(rows[0][1]) for _, fields in rows):
+            return rows
+    return _split(path, text, delimiter="\t", quoting=csv.QUOTE_NONE)  # as many write them
 
 
 def _split(path: Path, text: str, **dialect: Any) -> list[Row]:

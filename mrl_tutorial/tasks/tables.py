@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks import formats
@@ -21,8 +20,7 @@ TRUTH = {"true": "1", "false": "0"}
 Columns = Sequence[str] | Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """The complete rows of a file, by kind: "classification" (text, label), "sts" and "labeled" (first, second, float),
     "pairs" (anchor, positive, *negatives) or "sets" (texts that mean the same)."""
 
@@ -81,7 +79,7 @@ def table_of(path: Path, body: list[formats.Row], columns: Columns | None = None
     header = body[0][1]
     warnings: list[str] = []
     found: list[tuple[Any, ...]] = []
-    empty: list[str] = []
+    empty = []
     kind, places = named(path, body, columns, warnings) if columns else of_header(header)
     if not kind:
         raise InputError(
@@ -100,8 +98,10 @@ def table_of(path: Path, body: list[formats.Row], columns: Columns | None = None
         if graded:
             values[2] = TRUTH.get(values[2].lower(), values[2])
             if not formats.is_number(values[2]):
-                what = ("score", "correct the line") if kind == "sts" else ("label", "give 1 (a pair), 0 or a score")
-                raise InputError(f"{path}:{number}: {what[0]} {values[2]!r} is not a number; {what[1]}")
+                what = "score" if kind == "sts" else "label"
+                raise InputError(
+                    f"{path}:{number}: {what} {values[2]!r} is not a number; give 1 (a pair), 0 or a score"
+                )
         if "" in (values[:2] if kind == "pairs" else values):
             empty.append(f"line {number}")
         elif graded:

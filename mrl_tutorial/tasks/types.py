@@ -10,7 +10,7 @@ import numpy as np
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.tasks.task import Task, joined, take
+from mrl_tutorial.tasks.task import Task, take
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,7 @@ class PairsTask(Task):
 
 @dataclass(frozen=True)
 class STSTask(Task):
-    """Graded pairs: split -> (first texts, second texts, scores (N,) float64), a higher score for a closer meaning.
-
-    >>> STSTask("tiny", "here", {"test": (["a cat"], ["a dog"], np.array([2.5]))}).size
-    'pairs: test 1'
-    """
+    """Graded pairs: split -> (first texts, second texts, scores (N,) float64), a higher score for a closer meaning."""
 
     splits: dict[str, tuple[list[str], list[str], np.ndarray]]
     kind: ClassVar[str] = "sts"
@@ -137,11 +133,7 @@ class STSTask(Task):
 class ClassificationTask(Task):
     """Label the input: split -> (inputs, labels (N,) int64); inputs are texts, or float32 vectors (N, D) or (L, N, D).
 
-    With `folds`, splits["all"] is everything and `fold_indices` cuts it, so that each item is tested once.
-
-    >>> ClassificationTask.of_rows("tiny", "here", {"train": [("hello", "greeting"), ("bye", "parting")]}).size
-    'train 2; 2 classes'
-    """
+    With `folds`, splits["all"] is everything and `fold_indices` cuts it, so that each item is tested once."""
 
     splits: dict[str, tuple[Any, np.ndarray]]
     classes: list[str]
@@ -183,13 +175,12 @@ class ClassificationTask(Task):
 
     def with_splits(self, *wanted: str) -> ClassificationTask:
         """As for every task; a split to be tested needs one to learn from, and "all" is tested in 5 folds."""
+        task = super().with_splits(*wanted)
         if "all" not in wanted or self.folds:
-            task = super().with_splits(*wanted)
             return task if "train" in self.splits else task._with_unseen()
-        everything = joined(list(self.splits.values()))
-        if np.bincount(everything[1]).min() < 5:
+        if np.bincount(task.splits["all"][1]).min() < 5:
             raise InputError(f"{self.name}: a class has fewer than 5 texts, so that 5 folds are too many; choose test")
-        return replace(self, splits={"all": everything}, folds=5, cuts={"all": "each item once, in 5 folds"})
+        return replace(task, folds=5, cuts={"all": "each item once, in 5 folds"})
 
     def _with_unseen(self) -> ClassificationTask:
         """With a warning where labels are missing from train."""
@@ -217,11 +208,7 @@ class ClassificationTask(Task):
 @dataclass(frozen=True)
 class VectorsTask(Task):
     """Vectors (L, N, D) float32 without labels: the rows `queries_index` are queries, and what is relevant to one are
-    its 10 nearest neighbors at full width.
-
-    >>> VectorsTask("tiny", "here", np.zeros((2, 30, 8), np.float32), np.arange(6)).size
-    '30 vectors of 8, 6 of them queries'
-    """
+    its 10 nearest neighbors at full width."""
 
     vectors: np.ndarray
     queries_index: np.ndarray
