@@ -15,9 +15,8 @@ from benchmarks.fitted import moved, rotation, shape, steps
 from benchmarks.sentences import load_sentences
 from mrl_tutorial.files import cache_dir, key, whole_file, whole_folder, write_json
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.faiss_indexes import FaissIndex
 from mrl_tutorial.retrieval.indexes import build_index
-from mrl_tutorial.retrieval.svs_indexes import SvsIndex
+from mrl_tutorial.retrieval.libraries import FaissIndex, SvsIndex
 from mrl_tutorial.topk import ExactIndex, unit
 
 PREFIX = 128

@@ -1,9 +1,7 @@
 """The k best documents of every query: found in float32 by grouped maxima, settled in float64.
 
-The product holds documents first, (documents, queries): then the largest of each small group of documents is one pass
-over memory, and only the winners' groups are opened again. A few more candidates than asked for are scored anew in
-float64 and ordered by score, then by row. So the result is that of an exact float64 search, ties included, whatever the
-blocks, the threads and the number of queries asked together.
+A few more candidates than asked for are scored anew in float64 and ordered by score, then by row. So the result is that
+of an exact float64 search, ties included, whatever the blocks, the threads and the number of queries asked together.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ GROUP = 16  # documents whose maximum is kept
 SCORES = 2**23  # scores held at a time: 32 MB
 TOGETHER = 256  # queries that share a product
 RESCORED = 2**20  # coordinates rescored at a time
-
 Vectors = Callable[[np.ndarray], np.ndarray]  # rows (c,) -> documents (c, d)
 Found = tuple[np.ndarray, np.ndarray]  # rows (B, K) int64 and scores (B, K) float64, best first
 
@@ -37,11 +34,7 @@ def inverse_lengths(x: np.ndarray) -> np.ndarray:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """x (..., D) brought to length 1; zero vectors stay zero.
-
-    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6, 0.8], [0.0, 0.0]]
-    """
+    """x (..., D) brought to length 1; zero vectors stay zero."""
     lengths = np.linalg.norm(x, axis=-1, keepdims=True)
     return x / np.where(lengths > 0, lengths, 1)
 
@@ -67,11 +60,7 @@ def as_tensor(x: np.ndarray) -> Tensor:
 def grouped_top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each column of scores (N, B): values (B, K), falling, and rows (B, K), K = min(k, N).
 
-    A score among the k largest lies in one of the k groups with the largest maxima, so no other group is looked into.
-
-    >>> grouped_top(torch.tensor([[1.0, 5.0], [3.0, 2.0], [2.0, 4.0]]), 2)[1].tolist()
-    [[1, 2], [0, 2]]
-    """
+    They lie in the k groups with the largest maxima, which are one pass over memory; no other group is looked into."""
     n, queries = scores.shape
     groups = n // GROUP
     if groups <= 2 * k:
@@ -114,15 +103,12 @@ class ExactIndex:
         self.n, self.dim = self.documents.shape
         self.cosine, self.threads = cosine, threads
         self.inverse = inverse_lengths(self.documents)  # (N,)
-        self.reach = _reach(self.inverse, cosine)
         self._x, self._scale = as_tensor(self.documents), torch.from_numpy(self.inverse)[:, None]
 
     def search(self, queries: np.ndarray, k: int) -> Found:
-        """The k best documents by the queries' first d coordinates: rows (B, K) int64 and scores (B, K) float64.
-
-        queries: (B, >= d). K = min(k, N). Best first; equal scores rank in the order of rows.
-        """
-        q, k = prepared(queries[:, : self.dim], self.cosine), min(k, self.n)
+        """The k best documents by the first d coordinates of queries (B, >= d): rows (B, K) int64 and scores (B, K)
+        float64, best first, K = min(k, N). Equal scores rank in the order of rows."""
+        q, k = _prepared(queries[:, : self.dim], self.cosine), min(k, self.n)
         parts = [self._best(q[a : a + TOGETHER], k, EXTRA_CANDIDATES) for a in range(0, max(1, len(q)), TOGETHER)]
         rows, scores = zip(*parts, strict=True)
         return np.concatenate(rows), np.concatenate(scores)
@@ -134,7 +120,7 @@ class ExactIndex:
             rough, found = blockwise_top(partial(self._scores, small), self.n, len(q), width)
         rows, scores = _settled(q, found.numpy(), self.documents.__getitem__, k, self.cosine)
         if width < self.n:
-            for i in np.flatnonzero(_too_close(q, rough.numpy(), k, self.reach)):
+            for i in _too_close(q, rough.numpy(), k, self.inverse, self.cosine):
                 rows[[i]], scores[[i]] = self._best(q[[i]], k, 16 * extra)
         return rows, scores
 
@@ -145,26 +131,21 @@ class ExactIndex:
 
 
 def top_k(queries: np.ndarray, documents: np.ndarray, k: int, *, cosine: bool = True) -> Found:
-    """The k best of documents (N, D) for queries (B, D), as `ExactIndex.search` gives them.
-
-    >>> rows, _ = top_k(np.eye(2), np.array([[1.0, 0.1], [0.1, 1.0], [1.0, 0.1]]), 2)
-    >>> rows.tolist()
-    [[0, 2], [1, 0]]
-    """
+    """The k best of documents (N, D) for queries (B, D), as `ExactIndex.search` gives them."""
     return ExactIndex(documents, cosine=cosine).search(queries, k)
 
 
 def rerank(queries: np.ndarray, rows: np.ndarray, vectors: Vectors, k: int, *, cosine: bool = True) -> Found:
     """The k best of each query's own documents: rows (B, K), scores (B, K) float64, best first, K = min(k, C).
 
-    queries: (B, d). rows: (B, C), -1 where there is no document, which scores minus infinity and comes last.
-    vectors: gives the documents (c, d) of some rows (c,); only these are ever read.
+    queries: (B, d). rows: (B, C), -1 where there is no document, which scores minus infinity and comes last. vectors:
+    gives the documents (c, d) of some rows (c,); only these are ever read.
 
     >>> documents = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
     >>> rerank(np.array([[0.0, 1.0]]), np.array([[2, 0, -1]]), documents.__getitem__, 2)[0].tolist()
     [[2, 0]]
     """
-    (n, c), q = rows.shape, prepared(queries, cosine)
+    (n, c), q = rows.shape, _prepared(queries, cosine)
     k, width = min(k, c), min(k + 2, c)
     if width == c:
         return _settled(q, rows, vectors, k, cosine)
@@ -177,18 +158,14 @@ def rerank(queries: np.ndarray, rows: np.ndarray, vectors: Vectors, k: int, *, c
         rough = np.where(own < 0, -np.inf, rough * inverse if cosine else rough)
         best = np.argsort(-rough, axis=1)[:, :width]
         mine, theirs = _settled(some, np.take_along_axis(own, best, 1), vectors, k, cosine)
-        for i in np.flatnonzero(_too_close(some, np.take_along_axis(rough, best, 1), k, _reach(inverse, cosine))):
+        for i in _too_close(some, np.take_along_axis(rough, best, 1), k, inverse, cosine):
             mine[[i]], theirs[[i]] = _settled(some[[i]], own[[i]], vectors, k, cosine)
         found[start : start + step], scores[start : start + step] = mine, theirs
     return found, scores
 
 
 def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k largest of each row of scores (B, N), best first, ties in the order of columns: (B, min(k, N)).
-
-    >>> top_columns(np.array([[1.0, 3.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]), 2).tolist()
-    [[1, 2], [0, 1]]
-    """
+    """Columns (B, min(k, N)) of the k largest of each row of scores (B, N), best first, ties in their order."""
     k = min(k, scores.shape[1])
     taken = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
     worst = np.take_along_axis(scores, taken, 1).min(1, keepdims=True)
@@ -198,21 +175,18 @@ def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(taken, order, 1)
 
 
-def prepared(queries: np.ndarray, cosine: bool = True) -> np.ndarray:
-    """Queries (B, d) made ready for rescoring: float64, for cosines at length 1 (zero vectors stay zero)."""
+def _prepared(queries: np.ndarray, cosine: bool) -> np.ndarray:
+    """Queries (B, d) as they are rescored: float64, for cosines at length 1 (zero vectors stay zero)."""
     q = np.asarray(queries, dtype=np.float64)
     return q * inverse_lengths(q)[:, None] if cosine else q
 
 
-def _reach(inverse: np.ndarray, cosine: bool) -> float:
-    """The length of the longest document, by which a float32 score may be off; cosines are of length 1."""
-    return 1.0 if cosine else float(1 / inverse[inverse > 0].min(initial=np.inf))
-
-
-def _too_close(q: np.ndarray, rough: np.ndarray, k: int, reach: float) -> np.ndarray:
-    """Whether the last of the candidates' float32 scores (B, W), falling, is too close to the k-th to tell, (B,)."""
-    error = (q.shape[1] + 8) * 2.0**-24 * reach * np.sqrt((q**2).sum(1))  # of a float32 score
-    return rough[:, -1] >= rough[:, k - 1] - 2 * error
+def _too_close(q: np.ndarray, rough: np.ndarray, k: int, inverse: np.ndarray, cosine: bool) -> np.ndarray:
+    """Queries for which the last of the candidates' float32 scores (B, W), falling, is too close to the k-th to tell.
+    inverse: of the documents' lengths, the longest of which decides how far an inner product may be off."""
+    longest = 1.0 if cosine else 1 / inverse[inverse > 0].min(initial=np.inf)
+    error = (q.shape[1] + 8) * 2.0**-24 * longest * np.sqrt((q**2).sum(1))  # of a float32 score
+    return np.flatnonzero(rough[:, -1] >= rough[:, k - 1] - 2 * error)
 
 
 def _settled(q: np.ndarray, rows: np.ndarray, vectors: Vectors, k: int, cosine: bool) -> Found:

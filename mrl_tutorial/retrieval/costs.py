@@ -107,8 +107,7 @@ def encode_flops(n_layers_used: int, hidden: int, intermediate: int, tokens: int
     """Multiply-adds of encoding one text of `tokens` tokens with the first `n_layers_used` blocks.
 
     In each block, every token: 4 hidden^2 (query, key, value, output maps), 2 hidden intermediate (feed-forward), and
-    2 tokens hidden (its scores with all tokens, and their weighted sum). Norms, biases, softmax and activations are
-    left out; looking up token embeddings costs none.
+    2 tokens hidden (its scores with all tokens, and their weighted sum). Norms, biases and activations are left out.
     """
     _positive(n_layers_used=n_layers_used, hidden=hidden, intermediate=intermediate, tokens=tokens)
     return n_layers_used * tokens * (4 * hidden**2 + 2 * hidden * intermediate + 2 * tokens * hidden)
@@ -135,22 +134,18 @@ def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
 
 
 def adaptive_flops(n: int, ds: int, depth: int, dr: int) -> int:
-    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `depth` again at `dr`.
-
-    >>> adaptive_flops(1_281_167, 16, 200, 2048)  # ImageNet-1K in the MRL paper: 20.9 million
-    20908272
-    """
+    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `depth` again at `dr`."""
     return rerank_flops(n, ds, [(depth, dr)])
 
 
 def cell_price(
     encoder: Any, layer: int, dim: int, n_documents: int = 10_000_000, tokens: int = 128, dtype: str = "float32"
 ) -> dict[str, float]:
-    """The price of cell (layer, dim) and its share of the full size (last layer, full width).
+    """The price of cell (layer, dim), and its share of the full size (last layer, full width, float32).
 
     encoder: an Encoder or a Geometry. tokens: of the text that is encoded. Keys: bytes (a vector), corpus_gb and
-    search_flops (of `n_documents`), encode_flops; bytes_share, encode_share, search_share. `dtype` is the cell's; the
-    full size is float32. Raises InputError for a cell that the model lacks.
+    search_flops (of `n_documents`), encode_flops; bytes_share, encode_share, search_share. Raises InputError for a cell
+    that the model lacks.
 
     >>> price = cell_price(MINILM, layer=3, dim=64)
     >>> price["bytes"], price["encode_share"]

@@ -1,10 +1,9 @@
 """How the documents of a first stage are stored and searched, by name.
 
-Every index takes raw vectors (N, D), uses their first `dim` coordinates in a compact copy, and scores by the cosine of
-those prefixes, or with cosine=False by their inner product. "float32" is exact, ties included; "torch" scans in the
-type that is quickest here; all others are a library's. `search(queries (B, >= dim), k)` gives rows (B, K) int64 (-1
-where fewer were found) and scores (B, K) float64, best first, K = min(k, N). `cost` is what it holds and what a query
-costs.
+Every index keeps the first `dim` coordinates of raw vectors (N, D), and scores by the cosine of those prefixes, or with
+cosine=False by their inner product. "float32" is exact, ties included; "torch" scans in the type that is quickest here;
+all others are a library's. `search(queries (B, >= dim), k)` gives rows (B, K) int64 (-1 where fewer were found) and
+scores (B, K) float64, best first, K = min(k, N). `cost` is what it holds and what a query costs.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.faiss_indexes import FACTORY, Binary, FaissIndex
+from mrl_tutorial.retrieval.libraries import FACTORY, Binary, FaissIndex, SvsIndex
 from mrl_tutorial.retrieval.scan import PRECISIONS, Cost, Scan
-from mrl_tutorial.retrieval.svs_indexes import SvsIndex
 from mrl_tutorial.topk import ExactIndex
 
 GRAPH = {"links": 32, "build": 40, "ef": 64}
@@ -32,8 +30,8 @@ OPTIONS: dict[str, dict[str, int]] = {
     "hnsw": GRAPH,
     "hnsw-int8": GRAPH,
     "vamana": VAMANA,
-    "vamana-lvq": {**VAMANA, "first": 4, "rest": 8},
-    "leanvec": {**VAMANA, "first": 8, "rest": 8, "reduced": 0},
+    "vamana-lvq": VAMANA,
+    "leanvec": {**VAMANA, "reduced": 0},
 }
 ENGINES = tuple(OPTIONS)
 SEARCHED = ("ef", "probe", "window")  # options of a search; the others shape the index
@@ -84,12 +82,8 @@ def build_index(
 
 
 class Vectors:
-    """Documents (N, d) as a later stage reads them: "float32" as they are, or copies in "int8", each divided by its
-    largest coordinate.
-
-    >>> Vectors(np.array([[0.5, -2.0]]), "int8")(np.array([0])).round(2).tolist()
-    [[0.5, -2.0]]
-    """
+    """Documents (N, d) as a later stage reads them: "float32" as they are, or copies in "int8", each in steps of its
+    largest coordinate / 127."""
 
     def __init__(self, documents: np.ndarray, kind: str):
         self.kept, self.steps = documents, None

@@ -1,4 +1,4 @@
-"""Every path that a few choices can draw, walked together as a tree: those that begin alike share their first stages."""
+"""Every path that a few choices can draw, as a tree: paths that begin alike share their first stages."""
 
 from __future__ import annotations
 
@@ -82,10 +82,8 @@ def _walk(paths: Paths, name: str, tree: PathTree, follow: list[int]) -> dict[st
     best = np.full((n_nodes, len(follow), SHOWN), -1, np.int32)
     keys = cache(lambda layer, dim: sortable(paths.scores(name, layer, dim)).ravel())
     children: dict[int, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for node, (before, *cell) in enumerate(
-        zip(*(x.tolist() for x in (tree.before, tree.layer, tree.dim)), strict=True)
-    ):
-        children[before][cell[0], cell[1]].append(node)
+    for node in range(n_nodes):
+        children[int(tree.before[node])][int(tree.layer[node]), int(tree.dim[node])].append(node)
 
     def visit(before: int, left: np.ndarray) -> None:
         """Go on from a stage to those after it. left: its documents (Q, depth)."""

@@ -40,15 +40,13 @@ def plan_retrieval(
     progress: Progress | None = None,
     **changes: Any,
 ) -> PlanResult:
-    """The cheapest plan (layers, dimensions, depth, types, engine) that keeps `target` of full quality.
+    """The cheapest plan (layers, dimensions, depth, types, engine) that keeps `target` of full quality on dev and, with
+    the chance that the config asks for, on as many other queries as test has.
 
-    It does so on dev, and by a bootstrap with the chance that the config asks for on as many queries as test has; as
-    the cheapest of many it is a little lucky all the same. embeddings: {"dev", "test"}, each {"queries" (L, Q, D),
-    "documents" (L, N, D)} as `embed_splits` gives them; queries without a relevant document are left out. encoder: what
-    made them: vectors are compared as it does it, and its encoding of a query counts when ms are the cost; without
-    embeddings it makes them. config, changes: `PlanConfig`. Plans of one stage compete as well. Raises InputError
-    before any search for a task that is not retrieval, an unknown setting, metric, cost, cell or engine, a target
-    outside (0, 1], and embeddings of another shape.
+    embeddings: {"dev", "test"}, each {"queries" (L, Q, D), "documents" (L, N, D)}, as `embed_splits` gives them.
+    encoder: what made them, or is to make them: vectors are compared as it does it, and its encoding of a query counts
+    when ms are the cost. config, changes: `PlanConfig`. Raises InputError before any search for a task that is not
+    retrieval, an unknown setting, metric, cost, cell or engine, a target outside (0, 1], embeddings of another shape.
 
     >>> from mrl_tutorial.tasks.types import RetrievalTask
     >>> names = [str(i) for i in range(9)]
@@ -72,11 +70,9 @@ def plan_retrieval(
     for what, value, known in (("cost", config.cost, COSTS), ("race", config.race, RACES)):
         if value not in known:
             raise InputError(f"{what} {value!r} is unknown: choose one of {', '.join(known)}")
-    encoding = None
-    if encoder is not None and config.cost == "ms":
-        texts = [task.queries[name] for name in task.judged("dev")[:TEXTS]]
-        encoding = cache(partial(_encoding, encoder, texts, config.race))
-    trial = _Trial(dev, config, Chance(target, dev.queries.shape[1], test.queries.shape[1]), encoding)
+    texts = [task.queries[name] for name in task.judged("dev")[:TEXTS]]
+    clock = cache(partial(_encoding, encoder, texts, config.race)) if encoder and config.cost == "ms" else None
+    trial = _Trial(dev, config, Chance(target, dev.queries.shape[1], test.queries.shape[1]), clock)
     tried = list(trial.plans(progress))
     full, cost = tried[0], config.cost
     enough = [full, *(plan for plan in tried if plan.dev >= target * full.dev and plan.chance >= config.chance)]
@@ -87,17 +83,12 @@ def plan_retrieval(
         retriever = trial.base.with_stages(plan.stages)
         quality = [part.items(retriever.search(part.queries, part.k).rows).mean() for part in (dev, test)]
         found[plan] = replace(trial.timed(plan), dev=float(quality[0]), test=float(quality[1]))
-    best = tuple(found[plan] for plan in front)
-    shape = dev.k, len(dev.documents)
-    return PlanResult(task.name, target, config, *shape, found[chosen], found[full], best, tuple(tried))
+    best, layers = tuple(found[plan] for plan in front), len(dev.documents)
+    return PlanResult(task.name, target, config, dev.k, layers, found[chosen], found[full], best, tuple(tried))
 
 
 class Chance:
-    """How likely a plan keeps a target on `others` new queries, by drawing the measured ones and the new ones again.
-
-    >>> Chance(0.9, 4, 4).of(np.array([0.5, 1.0, 0.5, 1.0]), np.array([0.5, 1.0, 0.5, 1.0]))
-    1.0
-    """
+    """How likely a plan keeps a target on `others` new queries, by drawing the measured ones and the new ones again."""
 
     def __init__(self, target: float, queries: int, others: int):
         rng, even = np.random.default_rng(0), np.full(queries, 1 / queries)
@@ -125,12 +116,13 @@ class _Trial:
             check_stages([one, Stage(self.width, engine=later)], self.n_layers, self.width)
         self.depths = sorted({min(depth, self.n) for depth in config.depths if depth >= min(dev.k, self.n)})
         self.base = Retriever(dev.documents, [Stage(self.width)], cosine=config.cosine, threads=config.threads)
-        self.full = dev.items(self.base.search(dev.queries, dev.k).rows)
+        self.exact = self.base.search(dev.queries, dev.k).rows
+        self.full = dev.items(self.exact)
 
     def plans(self, progress: Progress | None) -> Iterator[Plan]:
         """Exact search at full size, then every plan."""
         dev, last = self.dev, self.n_layers
-        yield self._priced(self.base.stages, self.base.search(dev.queries, dev.k).rows)
+        yield self._priced(self.base.stages, self.exact)
         firsts = [
             Stage(dim, None, layer, engine, asking)
             for layer, dim, engine, asking in product(self.layers, self.dims, self.config.engines, self.asking)
@@ -150,7 +142,7 @@ class _Trial:
                 yield self._priced([replace(first, depth=depth), second], rows)
 
     def _reranked(self, stage: Stage, lists: Mapping[Stage, np.ndarray]) -> dict[tuple[Stage, int], np.ndarray]:
-        """The k best rows (Q, k) of every first stage's shortlist (Q, longest) of every depth, by float32 scores."""
+        """The k best rows (Q, k) of every depth of every first stage's shortlist (Q, longest), by float32 scores."""
         k, q = min(self.dev.k, self.n), self.dev.queries[stage.query_row]
         x = self.base.with_stages([replace(self.base.stages[0], depth=self.n), stage]).rerankers[0](np.arange(self.n))
         lengths = inverse_lengths(x) if self.base.cosine else 1

@@ -14,12 +14,11 @@ COSTS = ("ms", "flops", "bytes_read", "bytes_held")
 class PlanConfig:
     """Which plans are tried, and what counts as cheap.
 
-    metric: with a cut-off. cost: "ms" (measured here, in the `race` of "single" queries or a "batch" of 256), "flops"
-    (multiply-adds; a binary engine counts 64-bit words), "bytes_read" (by one query) or "bytes_held". chance: that
-    other queries keep the target, at least. layers: of the first stage ("last", "all" or a list); a rerank is at that
-    layer or the last, at full width. query_layers: early ones that may ask the last layer's documents, in both stages.
-    dims, depths, engines: of the first stage (dims None: grid.default_dims). reranking: types of the second. cosine:
-    None for what the encoder does, where it is given, else True.
+    cost: "ms" (measured here, in the `race` of "single" queries or a "batch" of 256), "flops" (multiply-adds; a binary
+    engine counts 64-bit words), "bytes_read" (by one query) or "bytes_held". chance: that other queries keep the
+    target, at least. layers: of the first stage ("last", "all" or a list); a rerank is at that layer or the last, at
+    full width. query_layers: early ones that may ask the last layer's documents. cosine: None for what the encoder
+    does, where it is given, else True.
     """
 
     metric: str = "ndcg@10"
@@ -38,10 +37,8 @@ class PlanConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """A path and what it gives. dev, test: the measure (test: None where it was not asked for). chance: that as many
-    other queries keep the target. flops: multiply-adds of one query. bytes_read: by one query. bytes_held: in memory.
-    ms: of one query's search, measured here, with its encoding where an encoder was given; None where it was not timed.
-    """
+    """A path and what it gives. dev, test: the measure. chance: that other queries keep the target. flops, bytes_read:
+    of one query. ms: of its search, with its encoding where an encoder was given. None: not measured."""
 
     stages: tuple[Stage, ...]
     dev: float
@@ -59,8 +56,8 @@ class Plan:
 @dataclass(frozen=True)
 class PlanResult:
     """What `plan_retrieval` found. chosen: the cheapest plan within the target on dev. full: exact search at full size.
-    front: plans that no other beats in both cost and dev quality, cheapest first. These carry their test quality and
-    milliseconds. tried: every plan, without test. k, n_layers: documents that are asked for, layers that they have."""
+    front: plans that no other beats in both cost and dev quality, cheapest first. These three have a test quality and
+    milliseconds. tried: every plan. k, n_layers: documents that are asked for, layers that they have."""
 
     task: str
     target: float
@@ -87,10 +84,10 @@ class PlanResult:
 
     def as_text(self) -> str:
         """The front as a table, the chosen plan marked."""
-        race = {"single": "one query", "batch": "a query of a batch"}[self.config.race]
+        config, race = self.config, {"single": "one query", "batch": "a query of a batch"}[self.config.race]
         lines = [
-            f"{self.task}: {self.config.metric}, {self.target:.1%} of full quality on dev, cheapest by "
-            f"{self.config.cost}; ms of {race} on this machine",
+            f"{self.task}: {config.metric}, {self.target:.1%} of full quality on dev, cheapest by {config.cost}; "
+            f"ms of {race} on this machine",
             f"  {'dev':>6} {'test':>6} {'chance':>6} {'ms':>8} {'MFLOPs':>9} {'MB read':>8} {'MB held':>8}",
         ]
         for plan in dict.fromkeys([*self.front, self.chosen, self.full]):

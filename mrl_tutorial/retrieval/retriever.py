@@ -1,7 +1,6 @@
 """Search over vectors along a path of stages: exact search, shortlist and rerank, and the funnel.
 
-A stage rescores the candidates of the stage before it and passes on the best, at its own dimension and layer. The
-first stage searches all documents with its own index; later stages read the vectors of survivors only. The query is
+The first stage searches all documents with its own index; later stages read the vectors of survivors only. The query is
 encoded once, no deeper than the stages need: an early layer of it may ask the documents of the last.
 """
 
@@ -17,17 +16,9 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.retrieval import indexes
 from mrl_tutorial.retrieval.costs import bytes_per_vector
-from mrl_tutorial.retrieval.indexes import (
-    SEARCHED,
-    Float32,
-    Index,
-    Vectors,
-    all_options,
-    build_index,
-    check_ids,
-    check_vectors,
-)
+from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
 from mrl_tutorial.retrieval.scan import Cost
 from mrl_tutorial.retrieval.stages import Stage, check_stages
 from mrl_tutorial.topk import rerank
@@ -181,18 +172,18 @@ class Retriever:
         flops, read = flops + sum(k * b.dim for k, b in steps), read + sum(k * _read(b) for k, b in steps)
         return Cost(sum(self.nbytes.values()), flops, read)
 
-    def _first(self, stage: Stage) -> Index:
-        shape = {option: value for option, value in stage.options.items() if option not in SEARCHED}
+    def _first(self, stage: Stage) -> indexes.Index:
+        shape = {option: value for option, value in stage.options.items() if option not in indexes.SEARCHED}
         given = stage.engine, self.documents[stage.row], stage.dim
-        made = partial(build_index, *given, cosine=self.cosine, options=stage.options, threads=self.threads)
-        index: Index = self._once(stage.layer, stage.dim, stage.engine, *sorted(shape.items()), make=made)
-        settings = all_options(stage.engine, stage.options)
-        return index if isinstance(index, Float32) else index.with_options(settings)
+        made = partial(indexes.build_index, *given, cosine=self.cosine, options=stage.options, threads=self.threads)
+        index: indexes.Index = self._once(stage.layer, stage.dim, stage.engine, *sorted(shape.items()), make=made)
+        settings = indexes.all_options(stage.engine, stage.options)
+        return index if isinstance(index, indexes.Float32) else index.with_options(settings)
 
     def _later(self, stage: Stage) -> Callable[[np.ndarray], np.ndarray]:
         # one copy, as wide as any stage needs: a prefix of codes stands for a prefix of the vector
         widest = max(s.dim for s in self.stages[1:] if (s.layer, s.engine) == (stage.layer, stage.engine))
-        made = partial(Vectors, self.documents[stage.row][:, :widest], stage.engine)
+        made = partial(indexes.Vectors, self.documents[stage.row][:, :widest], stage.engine)
         return partial(self._once("vectors", stage.layer, widest, stage.engine, make=made), dim=stage.dim)
 
     def _once(self, *key: Any, make: Callable[[], Any]) -> Any:

@@ -1,8 +1,7 @@
 """Shortlists by torch: two stages in ten lines to read, and a quick scan in a small type.
 
-Both multiply documents by queries, in that order, so that the largest score of each small group of documents is one
-pass over memory, and sort nothing but the winners' groups. Which type is quick depends on the processor: bfloat16 with
-AMX, int8 with VNNI, else float32. So it is measured, once in a process, not looked up by name.
+Both multiply documents by queries, in that order, and sort nothing but the groups with the largest maxima (topk.py).
+Which type is quick depends on the processor: bfloat16 with AMX, int8 with VNNI, else float32. So it is measured.
 """
 
 from __future__ import annotations

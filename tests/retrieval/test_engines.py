@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.faiss_indexes import FACTORY
 from mrl_tutorial.retrieval.indexes import ENGINES, OPTIONS
+from mrl_tutorial.retrieval.libraries import FACTORY
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import RERANKING, Stage, shortlist
 from tests.helpers.exact import best

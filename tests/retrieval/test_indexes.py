@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,12 +152,15 @@ def test_intels_graphs(name, cosine):
     assert index.cost.nbytes == 2000 * least and np.isnan(index.cost.flops)
 
 
-def test_bits_that_intels_library_lacks():
-    pytest.importorskip("svs")
-    with pytest.raises(InputError, match="give 4 or 8"):
-        build_index("leanvec", DOCUMENTS[:100], 16, options={"first": 5})
-    with pytest.raises(InputError, match="does not work here"):
-        build_index("vamana-lvq", DOCUMENTS[:100], 16, options={"first": 7})
+def test_where_intels_library_fails_another_engine_is_named(monkeypatch):
+    svs = pytest.importorskip("svs")
+
+    def build(*given, **options):
+        raise RuntimeError("LVQ is not supported on this processor")
+
+    monkeypatch.setattr(svs, "Vamana", SimpleNamespace(build=build))
+    with pytest.raises(InputError, match=r"'vamana-lvq' does not work here .LVQ is not supported.*: use 'vamana'"):
+        build_index("vamana-lvq", DOCUMENTS[:100], 16)
 
 
 def test_faiss_leaves_the_number_of_threads_as_it_was():

@@ -1,9 +1,16 @@
-"""FAISS's indexes (M. Douze et al., The Faiss library, arXiv 2401.08281)."""
+"""The libraries' indexes.
+
+FAISS: M. Douze et al., arXiv 2401.08281. Intel's scalable-vs: graphs over vectors in few bits (LVQ: C. Aguerrebere et
+al., 2304.04759) or over a learned reduction of them, with its own rerank (LeanVec: M. Tepper et al., 2312.16335), the
+nearest rival of a Matryoshka prefix.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +36,6 @@ CENTROIDS = 16  # of a product code of 4 bits
 
 
 class FaissEngine(Engine):
-    """What FAISS's indexes share."""
-
     index: Any
 
     def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
@@ -89,8 +94,7 @@ class FaissIndex(FaissEngine):
         with self.on_threads(self.n):
             self.index.train(x[:: max(1, self.n // max(64 * self.lists, 2**14))])
             self.index.add(x)
-        self.nbytes = 0
-        faiss.write_index(self.index, faiss.PyCallbackIOWriter(self._count))
+        self.nbytes = faiss.serialize_index(self.index).nbytes
 
     def _shape(self) -> dict[str, int]:
         """Options with those that were left open filled in. Raises InputError for what these documents do not allow."""
@@ -105,11 +109,6 @@ class FaissIndex(FaissEngine):
             if self.dim % shape["codes"]:
                 raise InputError(f"codes {shape['codes']} do not divide dimension {self.dim}: give a divisor of it")
         return shape
-
-    def _count(self, piece: bytes) -> int:
-        """Count what would be written to a file."""
-        self.nbytes += len(piece)
-        return len(piece)
 
     @property
     def cost(self) -> Cost:
@@ -133,4 +132,53 @@ class FaissIndex(FaissEngine):
             distances, rows = self.index.search(self.floats(queries), k, **given)
         scores = 1 - distances.astype(np.float64) / 2 if self.near else distances.astype(np.float64)
         scores[rows < 0] = -np.inf
+        return rows, scores
+
+
+class SvsIndex(Engine):
+    """A graph of kind "vamana" (float32), "vamana-lvq" or "leanvec"; equal scores in its own order.
+
+    options: links and build shape the graph, window is how widely a search looks; reduced: dimensions of "leanvec".
+    """
+
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        self.svs = load_library("svs", f"engine {kind!r}")
+        shape = {"graph_max_degree": self.options["links"], "window_size": self.options["build"]}
+        self.reduced = min(self.options.get("reduced") or max(1, self.dim // 3), self.dim)
+        x = self.floats(documents)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                source = x if kind == "vamana" else self._coded(x, Path(folder, "x.fvecs"))
+                given = self.svs.VamanaBuildParameters(**shape), source, self.svs.DistanceType.MIP
+                self.index = self.svs.Vamana.build(*given, num_threads=self.threads)
+            except RuntimeError as error:
+                raise InputError(f"engine {kind!r} does not work here ({error}): use 'vamana' or 'hnsw'") from error
+
+    def _coded(self, x: np.ndarray, path: Path) -> Any:
+        """What compresses the vectors while it reads them from a file."""
+        svs = self.svs
+        svs.write_vecs(x, str(path))
+        source = svs.VectorDataLoader(str(path), svs.DataType.float32, self.dim)
+        if self.kind == "vamana-lvq":
+            return svs.LVQLoader(source, primary=4, residual=8)  # bits of the search, and of its own rerank
+        return svs.LeanVecLoader(source, self.reduced, svs.LeanVecKind.lvq8, svs.LeanVecKind.lvq8)
+
+    @property
+    def cost(self) -> Cost:
+        """Bytes by arithmetic: the library does not tell, nor how many documents a search is compared with (nan)."""
+        bits = {"vamana": 32 * self.dim, "vamana-lvq": 12 * self.dim, "leanvec": 8 * (self.reduced + self.dim)}
+        links = 4 * (self.options["links"] + 1)
+        return Cost(self.n * (-(-bits[self.kind] // 8) + links), float("nan"), float("nan"))
+
+    def search(self, queries: np.ndarray, k: int) -> Found:
+        """As indexes.py says."""
+        svs, k = self.svs, min(k, self.n)
+        self.index.num_threads = max(1, min(self.threads, len(queries)))
+        buffer = svs.SearchBufferConfig(max(self.options["window"], k))
+        self.index.search_parameters = svs.VamanaSearchParameters(buffer)
+        found, scores = self.index.search(self.floats(queries), k)
+        rows, scores = found.astype(np.int64), scores.astype(np.float64)
+        missing = (rows == 0) & (scores == 0)  # what it fills up with where it found fewer
+        rows[missing], scores[missing] = -1, -np.inf
         return rows, scores
