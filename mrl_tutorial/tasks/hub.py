@@ -104,9 +104,9 @@ def cached(name: str) -> list[list[Path]] | None:
 
         found = []
         for (repository, revision, _), names in zip(SETS[name], listing, strict=True):
-            where = {"repo_type": "dataset", "revision": revision}
-            paths: list[Any] = [try_to_load_from_cache(repository, name, **where) for name in names]
-            found.append([Path(path) for path in paths])
+            look = partial(try_to_load_from_cache, repository, repo_type="dataset", revision=revision)
+            paths: Any = map(look, names)
+            found.append(list(map(Path, paths)))
         return found
     except (KeyError, OSError, ValueError, TypeError):  # the last where a path is None
         return None
@@ -123,20 +123,17 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
     problem = "no answer: "
     try:
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-            remedy += ", or unset HF_HUB_OFFLINE"
-            raise ConnectionError("HF_HUB_OFFLINE is set")
+            raise ConnectionError("HF_HUB_OFFLINE is set; unset it")
         wanted = [_wanted(api, source) for source in SETS[name]]
         files.write_json(_listing(name), wanted)
         problem = "broken off: "
         for (repository, revision, _), names in zip(SETS[name], wanted, strict=True):
-            options: dict[str, Any] = {"repo_type": "dataset", "revision": revision, "allow_patterns": names}
-            api.snapshot_download(repository, etag_timeout=ANSWER_SECONDS, **options)
+            options: dict[str, Any] = {"revision": revision, "allow_patterns": names, "etag_timeout": ANSWER_SECONDS}
+            api.snapshot_download(repository, repo_type="dataset", **options)
         found = cached(name)
         if found is None:
             raise ConnectionError("not every file came")
         return found
-    except files.NotWritten:
-        raise
     except InputError as error:
         raise InputError(f"{name}: {error}; {remedy}") from error
     except Exception as error:  # the client's errors differ between its versions; all say that we have no files

@@ -98,10 +98,8 @@ def table_of(path: Path, body: list[formats.Row], columns: Columns | None = None
         if graded:
             values[2] = TRUTH.get(values[2].lower(), values[2])
             if not formats.is_number(values[2]):
-                what = "score" if kind == "sts" else "label"
-                raise InputError(
-                    f"{path}:{number}: {what} {values[2]!r} is not a number; give 1 (a pair), 0 or a score"
-                )
+                what, how = ("score", "a number") if kind == "sts" else ("label", "1 (a pair), 0 or a score")
+                raise InputError(f"{path}:{number}: {what} {values[2]!r} is not a number; give {how}")
         if "" in (values[:2] if kind == "pairs" else values):
             empty.append(f"line {number}")
         elif graded:

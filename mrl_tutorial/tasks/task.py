@@ -73,9 +73,9 @@ class Task:
         return ", ".join(f"{split} {len(its[-1] if isinstance(its, tuple) else its):,}" for split, its in splits)
 
     def with_splits(self, *wanted: str) -> Self:
-        """The task with these splits, which do not overlap; "all" is everything. What is given stays whole unless a part
-        is needed: that is cut by hash, and `cuts` says so. Of a file without a name ("all") it is 80, 10 and 10 %; a dev
-        split is a fifth of train, else of test. Raises InputError for a split that there is not.
+        """The task with these splits, which do not overlap; "all" is everything. What is given stays whole unless a
+        part is needed: that is cut by hash, and `cuts` says so. Of a file without a name ("all") it is 80, 10 and 10 %;
+        a dev split is a fifth of train, else of test. Raises InputError for a split that there is not.
 
         >>> from mrl_tutorial.tasks.types import PairsTask
         >>> task = PairsTask("tiny", "here", {"test": [(text, "b") for text in "abcde"]})
