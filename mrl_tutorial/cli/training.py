@@ -83,7 +83,7 @@ def sweep(args: argparse.Namespace) -> None:
 
 def lab(args: argparse.Namespace) -> None:
     """Train recipes as the loss lab does, in seconds each, and print its leaderboard."""
-    from mrl_tutorial.evaluation.leaderboard import leaderboard
+    from mrl_tutorial.evaluation.statistics import leaderboard
     from mrl_tutorial.training.lab import measure, recipe_file, whitened_start
 
     encoder = read_encoder(args)

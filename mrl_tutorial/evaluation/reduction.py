@@ -35,15 +35,13 @@ class Reduction:
     def apply(self, x: np.ndarray) -> np.ndarray:
         """x (..., N, D) -> (..., N, D) float32, whose prefixes are the reductions; lengths are not touched.
 
-        A reduction that was fitted on (L, N, D) takes (L, N', D), a basis for each layer. Raises InputError for another
-        shape.
+        A reduction that was fitted on (L, N, D) takes (L, N', D). Raises InputError for another shape.
         """
         x = np.asarray(x, dtype=np.float32)
-        if x.ndim < 2 or x.shape[-1] != self.width:
-            raise InputError(f"{self.name} takes vectors (..., N, {self.width}), not {x.shape}")
         layers = () if self.basis is None else self.basis.shape[:-2]
-        if layers and x.shape[-2 - len(layers) : -2] != layers:
-            raise InputError(f"{self.name} was fitted on {layers} layers, {self.width} wide: give such, not {x.shape}")
+        if x.ndim < 2 or x.shape[-1] != self.width or (layers and x.shape[-2 - len(layers) : -2] != layers):
+            fitted = f" of {layers[0]} layers" if layers else ""
+            raise InputError(f"{self.name} takes vectors{fitted} (..., N, {self.width}), not {x.shape}")
         if self.mean is not None:
             x = x - self.mean.astype(np.float32)
         return x.copy() if self.basis is None else x @ self.basis.astype(np.float32)
@@ -59,11 +57,7 @@ def plain(width: int) -> Reduction:
 
 
 def random_dims(width: int, seed: int) -> Reduction:
-    """A random order of the coordinates, so that a prefix of k is k of them, sampled without replacement.
-
-    Raises InputError for a width below 1."""
-    if width < 1:
-        raise InputError(f"a width of {width} is impossible: give a whole number from 1 up")
+    """A random order of the coordinates, so that a prefix of k is k of them, sampled without replacement."""
     order = np.random.default_rng(seed).permutation(width)
     return Reduction("random coordinates", width, np.full(width, np.nan), basis=np.eye(width)[:, order])
 
@@ -80,41 +74,39 @@ def pca(x: np.ndarray, center: bool = True) -> Reduction:
     ([1.0, 0.0], [[1.0, 0.0]])
     """
     x = check_sample(x)
-    shares = variance_shares(x)
-    axes = [principal_axes(torch.from_numpy(rows), x.shape[-1]).numpy() for rows in x.reshape(-1, *x.shape[-2:])]
-    basis = np.stack(axes).reshape(*x.shape[:-2], x.shape[-1], x.shape[-1])
-    return Reduction("PCA", x.shape[-1], shares, x.mean(-2, keepdims=True) if center else None, basis)
+    shares, width = variance_shares(x), x.shape[-1]
+    axes = [principal_axes(torch.from_numpy(rows), width).numpy() for rows in x.reshape(-1, *x.shape[-2:])]
+    basis = np.stack(axes).reshape(*x.shape[:-2], width, width)
+    return Reduction("PCA", width, shares, x.mean(-2, keepdims=True) if center else None, basis)
 
 
 def whiten(x: np.ndarray, shrinkage: float = SHRINKAGE) -> Reduction:
     """Whitening of a sample x (..., N, D): its principal components, each brought to variance 1.
 
-    Fitted on unit vectors it is the control for trained layers and widths: see `models.heads.whitened`, which puts it
-    behind an encoder. shrinkage: of the covariance, toward a multiple of the identity; more for few vectors. Raises
-    InputError as in `pca`. Cf. J. Su et al., Whitening sentence representations (2103.15316).
+    Fitted on unit vectors it is the control for trained layers and widths; `models.heads.whitened` puts it behind an
+    encoder. shrinkage: of the covariance, toward a multiple of the identity; more for few vectors. Raises InputError as
+    in `pca`. Cf. J. Su et al., Whitening sentence representations (2103.15316).
     """
     x = check_sample(x)
-    shares, centered = variance_shares(x), x - x.mean(-2, keepdims=True)
-    covariance = np.swapaxes(centered, -1, -2) @ centered / (x.shape[-2] - 1)
-    return Reduction("whitening", x.shape[-1], shares, x.mean(-2, keepdims=True), whitening(covariance, shrinkage))
+    mean = x.mean(-2, keepdims=True)
+    covariance = np.swapaxes(x - mean, -1, -2) @ (x - mean) / (x.shape[-2] - 1)
+    return Reduction("whitening", x.shape[-1], variance_shares(x), mean, whitening(covariance, shrinkage))
 
 
-def spectrum(x: np.ndarray, center: bool = True) -> np.ndarray:
-    """Variances along the principal components of x (..., N, D), largest first: (..., D).
-
-    They are the eigenvalues of the covariance with N - 1; center=False: of x'x / N. Raises InputError as in `pca`, but
-    not where all vectors are the same."""
+def spectrum(x: np.ndarray) -> np.ndarray:
+    """Variances along the principal components of x (..., N, D), the eigenvalues of the covariance with N - 1, largest
+    first: (..., D). Raises InputError for fewer than 2 vectors, and for NaN."""
     x = check_sample(x)
-    centered = x - x.mean(-2, keepdims=True) if center else x
+    centered = x - x.mean(-2, keepdims=True)
     values = np.linalg.eigvalsh(np.swapaxes(centered, -1, -2) @ centered)[..., ::-1]
-    return np.clip(values, 0, None) / (x.shape[-2] - center)
+    return np.clip(values, 0, None) / (x.shape[-2] - 1)
 
 
 def effective_rank(x: np.ndarray) -> np.ndarray:
     """How many directions x (..., N, D) really uses: the exponential of the entropy of the shares of variance, 1 to D.
 
     Source: O. Roy and M. Vetterli, The effective rank (EUSIPCO 2007), here of the covariance. Raises InputError as
-    `spectrum`, and where all vectors are the same.
+    `pca`.
     """
     return directions(variance_shares(x))
 
@@ -127,10 +119,8 @@ def directions(share: np.ndarray) -> np.ndarray:
 def check_sample(x: np.ndarray) -> np.ndarray:
     """x (..., N, D) in float64. Raises InputError for fewer than 2 vectors, and for NaN and infinity."""
     x = np.array(x, dtype=np.float64)
-    if x.ndim < 2 or x.shape[-2] < 2:
-        raise InputError(f"a sample of shape {x.shape} is too small: give at least 2 vectors, (N, D)")
-    if not np.isfinite(x).all():
-        raise InputError("the sample holds NaN or infinite numbers: drop those vectors")
+    if x.ndim < 2 or x.shape[-2] < 2 or not np.isfinite(x).all():
+        raise InputError(f"a sample {x.shape} is too small or holds NaN: give at least 2 vectors, (N, D), all finite")
     return x
 
 

@@ -1,8 +1,8 @@
-"""What a measured difference is worth: one bootstrap, one rule for verdicts, Pareto fronts."""
+"""What a measured difference is worth: one bootstrap, one rule for verdicts, Pareto fronts, leaderboards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,24 +18,21 @@ HOLDS, IN_PART, REFUTED, CANNOT_TELL = "holds", "holds in part", "refuted", "can
 VERDICTS = (HOLDS, IN_PART, REFUTED, CANNOT_TELL, "wrong by definition", "not testable offline")
 
 
-def bootstrap(items: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of a mean, from `samples` resamplings with replacement.
+def bootstrap(items: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high), 95 %, of a mean, from `samples` resamplings with replacement.
 
     items: (N,), or (S, N) with a row for each training seed; then both the seeds and the items are resampled.
-    Raises InputError for a level that is not between 0 and 1, and where there are no items or samples.
+    Raises InputError where there are no items.
 
     >>> low, high = bootstrap(np.array([0.0, 1.0, 1.0, 1.0]))
     >>> 0 <= low <= 0.75 <= high <= 1
     True
     """
     items = np.atleast_2d(np.asarray(items, dtype=np.float64))
-    if not 0 < level < 1:
-        raise InputError(f"level {level} is no share: give a number between 0 and 1, e.g. 0.95")
-    if not items.size or samples < 1:
-        raise InputError(f"{items.size} items, {samples} samples: give 1 or more of each")
+    if not items.size:
+        raise InputError("there are no items to resample: give at least one")
     rows, columns = _shares(len(items), samples, seed), _shares(items.shape[1], samples, seed + 1)
-    means = ((columns @ items.T) * rows).sum(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(((columns @ items.T) * rows).sum(1), [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
 
 
@@ -57,16 +54,6 @@ class Difference(NamedTuple):
     def smallest(self) -> float:
         """The smallest true difference that this test would show four times out of five: 2.8 standard errors."""
         return 2.8 * (self.high - self.low) / 3.92
-
-    @property
-    def not_worse(self) -> bool:
-        """Whether a is non-inferior: the whole interval lies above -0.01."""
-        return self.low > -MARGIN
-
-    @property
-    def better(self) -> bool:
-        """Whether the lower bound is above 0."""
-        return self.low > 0
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -122,11 +109,7 @@ def paired(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) 
 
 def paired_cells(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
     """a - b in every cell of two grids over the same items, as `paired` gives it for one seed: (L, M, items) each to
-    (L, M, 3), mean, low and high. Raises InputError where they are of other cells or items.
-
-    >>> paired_cells(np.ones((1, 2, 4)), np.zeros((1, 2, 4))).tolist()
-    [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
-    """
+    (L, M, 3), mean, low and high. Raises InputError where they are of other cells or items."""
     if np.shape(a) != np.shape(b):
         raise InputError(f"values of shapes {np.shape(a)} and {np.shape(b)} cannot be paired: measure both alike")
     gaps = np.asarray(a, np.float64) - np.asarray(b, np.float64)
@@ -134,16 +117,14 @@ def paired_cells(a: np.ndarray, b: np.ndarray, *, samples: int = 2000, seed: int
     return np.stack([gaps.mean(-1), *np.quantile(means, [0.025, 0.975], axis=-1)], -1)
 
 
-def interval(grid: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def interval(grid: Grid, layer: int, dim: int) -> tuple[float, float]:
     """Bootstrap interval (low, high), 95 %, of one cell's mean over its items.
 
-    Raises InputError where the grid does not hold that cell, or its measure has no value for each item."""
-    return bootstrap(grid.items(layer, dim), samples=samples, seed=seed)
+    Raises InputError where the grid does not hold that cell, or its values item by item."""
+    return bootstrap(grid.items(layer, dim))
 
 
-def compare(
-    a: Grid, b: Grid, layer: int, dim: int, *, samples: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
+def compare(a: Grid, b: Grid, layer: int, dim: int) -> tuple[float, float, float]:
     """a - b in one cell of two grids, over the same items: (difference, low, high) by a paired bootstrap, 95 %.
 
     Raises InputError as in `interval`, and where the grids measure different things or items."""
@@ -151,10 +132,7 @@ def compare(
         ours, theirs = getattr(a, what), getattr(b, what)
         if ours != theirs:
             raise InputError(f"grids of {what} {ours!r} and {theirs!r} cannot be paired: compare two of one {what}")
-    first, second = a.items(layer, dim), b.items(layer, dim)
-    if first.size != second.size:
-        raise InputError(f"grids of {first.size} and {second.size} items cannot be paired: measure both alike")
-    return paired(first, second, samples=samples, seed=seed)[:3]
+    return paired(a.items(layer, dim), b.items(layer, dim))[:3]
 
 
 def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
@@ -168,3 +146,34 @@ def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
         if not front or qualities[i] > qualities[front[-1]]:
             front.append(i)
     return front
+
+
+class Standing(NamedTuple):
+    """One line of a leaderboard. mean: over all cells. won: cells in which nobody is better. area: the mean over
+    widths, on a logarithmic scale of bytes, of the best layer's quality."""
+
+    name: str
+    mean: float
+    won: int
+    area: float
+
+
+def leaderboard(grids: Mapping[str, np.ndarray], dims: Sequence[int]) -> list[Standing]:
+    """The standings of several grids (L, M), the best mean first. Bytes are in proportion to `dims`.
+
+    Raises InputError where the grids differ in shape.
+
+    >>> for line in leaderboard({"a": np.array([[0.2, 0.4]]), "b": np.array([[0.1, 0.6]])}, (8, 16)):
+    ...     print(line.name, round(line.mean, 2), line.won, round(line.area, 2))
+    b 0.35 1 0.35
+    a 0.3 1 0.3
+    """
+    shapes = {np.shape(grid) for grid in grids.values()}
+    if len(shapes) > 1:
+        raise InputError(f"grids of shapes {', '.join(map(str, shapes))} have no common leaderboard: measure all alike")
+    x, found = np.log2(np.asarray(dims, dtype=float)), []
+    for name, grid in grids.items():
+        won, curve = int((grid >= np.max(list(grids.values()), axis=0)).sum()), np.max(grid, axis=0)
+        area = float(curve[0]) if len(x) == 1 else float(np.trapezoid(curve, x) / (x[-1] - x[0]))
+        found.append(Standing(name, float(np.mean(grid)), won, area))
+    return sorted(found, key=lambda one: -one.mean)

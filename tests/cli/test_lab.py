@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.cli import parser
-from mrl_tutorial.evaluation.leaderboard import leaderboard
 from mrl_tutorial.evaluation.quality import evaluate_grid
+from mrl_tutorial.evaluation.statistics import leaderboard
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import painted
 from mrl_tutorial.tasks.load import load_task

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.leaderboard import leaderboard
-from mrl_tutorial.evaluation.statistics import paired_cells
+from mrl_tutorial.evaluation.statistics import leaderboard, paired_cells
 from mrl_tutorial.losses import term
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.loss_lab import START, LossLab

@@ -11,9 +11,8 @@ import torch
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.leaderboard import leaderboard
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.evaluation.statistics import paired, paired_cells
+from mrl_tutorial.evaluation.statistics import leaderboard, paired, paired_cells
 from mrl_tutorial.losses import term
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import RecipeFile, painted
@@ -145,7 +144,7 @@ def test_terms_of_your_own_are_known_by_what_they_say_and_what_they_do():
 
 def run(name="mine", **changes):
     values = np.random.default_rng(0).random((3, 3, 20)).astype(np.float32)
-    return LabRun(name, painted("mrl", 3, 32), values, 1.5, {"main": np.full((3, 3), np.nan, np.float32)}, **changes)
+    return LabRun(name, painted("mrl", 3, 32), values, 1.5, **changes)
 
 
 def test_a_run_comes_back_whole_from_another_store(tmp_path):
@@ -156,7 +155,6 @@ def test_a_run_comes_back_whole_from_another_store(tmp_path):
     assert found.recipe.as_json() == saved.recipe.as_json()
     for name in ("dev", "test"):
         np.testing.assert_array_equal(getattr(found, name), getattr(saved, name))
-    np.testing.assert_array_equal(found.losses["main"], saved.losses["main"])
     store.delete(found)
     assert store.load() == []
 
