@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,115 +27,70 @@ EVERY = 30.0  # seconds
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 
 
-@dataclass
 class Run:
-    """How far a run has come. history: the total loss of each step. sums, counts: term -> (L, M), running loss tables.
+    """How far a training has come. history: the loss of each step. seconds: of training, encoding excluded.
 
-    >>> run = Run()
-    >>> run.add(2.0, {"main": np.array([[2.0, np.nan]])}, seconds=0.1)
-    >>> run.step, run.losses()["main"]
-    (1, array([[ 2., nan]]))
+    It is kept in `folder` (None: nowhere) and read from there: `parameters` and the optimizer's memory are filled in
+    place, so that it goes on exactly where it stopped; it begins anew where there is nothing usable. Raises InputError
+    for a run that was begun in another number of processes, whose sums are rounded otherwise.
     """
-
-    step: int = 0
-    seconds: float = 0.0
-    history: list[float] = field(default_factory=list)
-    sums: dict[str, np.ndarray] = field(default_factory=dict)
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def add(self, total: float, tables: Mapping[str, np.ndarray], seconds: float) -> None:
-        """Count one step: tables are averaged with a memory of about 10 steps; NaN is no observation. seconds: of the
-        whole run so far."""
-        self.step, self.seconds = self.step + 1, seconds
-        self.history.append(total)
-        for name, table in tables.items():
-            seen = np.isfinite(table)
-            for group, new in ((self.sums, np.nan_to_num(table)), (self.counts, 1)):
-                before = group.get(name, np.zeros(table.shape))
-                group[name] = np.where(seen, 0.9 * before + new, before)
-
-    def losses(self) -> dict[str, np.ndarray]:
-        """Recent mean loss of each term, (L, M); NaN where training never looked."""
-        return {name: self.sums[name] / np.where(n > 0, n, np.nan) for name, n in self.counts.items()}
-
-
-class Checkpoint:
-    """Where the state of one run is kept: a folder, or None for nowhere. It fills and reads `parameters` in place."""
 
     def __init__(
         self, folder: Path | None, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, steps: int
     ) -> None:
         self.path = None if folder is None else folder / "run.safetensors"
         self.parameters, self.optimizer, self.steps = parameters, optimizer, steps
-        self._saved, self._step = time.monotonic(), 0
+        self.history: list[float] = []
+        self.seconds = 0.0
+        if self.path is not None and self.path.exists():
+            self._load(self.path)
+        self._saved, self._step = time.monotonic(), self.step
 
-    def save(self, run: Run) -> None:
-        """Write the run, if it has come further, so that `load` resumes exactly where it stopped.
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return len(self.history)
+
+    def save(self, every: float = 0.0) -> None:
+        """Write the run, if it has come further, and not within `every` seconds of the last time.
 
         When all `steps` are done, what the optimizer remembers is left out. Where it cannot be written, that is a
         warning: the training is not lost.
         """
         rank, count = processes.place()
-        if self.path is None or run.step == self._step or rank > 0:
+        if self.path is None or rank > 0 or self.step == self._step or time.monotonic() - self._saved < every:
             return
         tensors = {f"parameter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
-        if run.step < self.steps:
+        if self.step < self.steps:
             for name, p in self.parameters.items():
                 tensors |= {f"{m}.{name}": x.contiguous() for m, x in self.optimizer.state[p].items()}
-        for kind, tables in (("sums", run.sums), ("counts", run.counts)):
-            tensors |= {f"{kind}.{term}": torch.from_numpy(np.ascontiguousarray(x)) for term, x in tables.items()}
-        notes = {"step": run.step, "seconds": run.seconds, "history": run.history, "processes": count}
+        notes = {"step": self.step, "seconds": self.seconds, "history": self.history, "processes": count}
         self._saved = time.monotonic()
         # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
         try:
             with files.whole_file(self.path) as temporary:
                 save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
-            self._step = run.step
+            self._step = self.step
         except files.NotWritten as error:
-            warnings.warn(f"step {run.step} was not kept: {error} as MRL_CACHE", stacklevel=3)
+            warnings.warn(f"step {self.step} was not kept: {error} as MRL_CACHE", stacklevel=3)
 
-    def save_if_due(self, run: Run) -> None:
-        """`save`, where the last time was more than `EVERY` seconds ago."""
-        if time.monotonic() - self._saved > EVERY:
-            self.save(run)
-
-    @contextmanager
-    def saving(self, run: Run) -> Iterator[None]:
-        """Save the run when the block has ended, also by an interruption; not after an error."""
+    def _load(self, path: Path) -> None:
         try:
-            yield
-        except KeyboardInterrupt:
-            self.save(run)
-            raise
-        self.save(run)
-
-    def load(self) -> Run:
-        """Fill parameters and optimizer from the folder and return the run; a new run where there is nothing usable.
-
-        Raises InputError for a run that was begun in another number of processes, whose sums are rounded otherwise.
-        """
-        if self.path is None or not self.path.exists():
-            return Run()
-        try:
-            with safe_open(self.path, "pt") as file:
+            with safe_open(path, "pt") as file:
                 notes = json.loads(file.metadata()["notes"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             values = [tensors[f"parameter.{name}"] for name in self.parameters]
         except Exception:  # a damaged file, however it fails, is no checkpoint: start again
-            return Run()
-        here, there = processes.place()[1], notes.pop("processes", 1)
+            return
+        here, there = processes.place()[1], notes.get("processes", 1)
         if here != there and notes["step"] < self.steps:
-            remedy = f"go on with {there}, or begin anew: give another seed, or delete {self.path}"
+            remedy = f"go on with {there}, or begin anew: give another seed, or delete {path}"
             raise InputError(f"this run was begun in {there} process{'es' * (there > 1)}, not {here}: {remedy}")
         for value, (name, p) in zip(values, self.parameters.items(), strict=True):
             p.detach().copy_(value)
             if f"exp_avg.{name}" in tensors:
                 self.optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in MOMENTS}
-        run = Run(**notes)
-        for kind, tables in (("sums", run.sums), ("counts", run.counts)):
-            tables |= {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith(kind + ".")}
-        self._step = run.step
-        return run
+        self.history, self.seconds = notes["history"], notes["seconds"]
 
 
 @contextmanager

@@ -166,15 +166,12 @@ def measure(
 @dataclass(frozen=True)
 class LabRun:
     """What one training came to. dev, test: (L, M, items), what each item came to; test is None until it is asked for.
-
-    recipe: with the settings that it was trained with. losses: term -> (L, M), the last steps' mean. key: of its file.
-    """
+    recipe: with the settings that it was trained with. key: of its file."""
 
     name: str
     recipe: RecipeFile
     dev: np.ndarray
     seconds: float = 0.0
-    losses: dict[str, np.ndarray] = field(default_factory=dict)
     test: np.ndarray | None = None
     made: float = field(default_factory=time.time)
     key: str = field(default_factory=lambda: uuid4().hex)
@@ -198,8 +195,7 @@ class LabStore:
 
     def save(self, run: LabRun) -> None:
         """Write a run whole or not at all, under a key that no other run has. Raises NotWritten."""
-        arrays = {"dev": run.dev, **{f"loss.{name}": x for name, x in run.losses.items()}}
-        arrays |= {} if run.test is None else {"test": run.test}
+        arrays = {"dev": run.dev} | ({} if run.test is None else {"test": run.test})
         notes = {"name": run.name, "recipe": run.recipe.as_json(), "seconds": run.seconds, "made": run.made}
         tensors = {name: np.ascontiguousarray(x, dtype=np.float32) for name, x in arrays.items()}
         with files.whole_file(self._path(run)) as temporary:
@@ -227,9 +223,8 @@ def _read(path: Path) -> LabRun:
     with safe_open(path, "np") as file:
         notes = json.loads(file.metadata()["notes"])
         arrays = {name: file.get_tensor(name) for name in list(file.keys())}
-    losses = {name.split(".", 1)[1]: x for name, x in arrays.items() if name.startswith("loss.")}
     recipe = RecipeFile.of(notes.pop("recipe"))
-    return LabRun(recipe=recipe, dev=arrays["dev"], test=arrays.get("test"), losses=losses, key=path.stem, **notes)
+    return LabRun(recipe=recipe, dev=arrays["dev"], test=arrays.get("test"), key=path.stem, **notes)
 
 
 def renamed(runs: Sequence[LabRun]) -> list[LabRun]:

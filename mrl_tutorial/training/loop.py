@@ -24,7 +24,7 @@ from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.training import processes
-from mrl_tutorial.training.checkpoints import Checkpoint, defer_interrupt, recipe_key
+from mrl_tutorial.training.checkpoints import EVERY, Run, defer_interrupt, recipe_key
 from mrl_tutorial.training.config import NOT_IN_KEY, TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
 from mrl_tutorial.training.gradient import backward
@@ -51,14 +51,12 @@ class Curve:
 class TrainResult:
     """What training gave.
 
-    losses: term -> (L, M), the mean loss of each cell over the last steps, NaN where it has no weight. history: the
-    total loss of each step. seconds: of training, encoding excluded. finished: False if it was canceled. classifier:
-    what was trained along with the model on a classification task. layer_weights: what learned ones arrived at, one for
-    each row of the grids.
+    history: the loss of each step. seconds: of training, encoding excluded. finished: False if it was canceled.
+    classifier: what was trained along with the model on a classification task. layer_weights: what learned ones arrived
+    at, one for each row of the grids.
     """
 
     encoder: Encoder
-    losses: dict[str, np.ndarray]
     history: list[float]
     seconds: float
     steps: int
@@ -82,10 +80,9 @@ def train(
 ) -> TrainResult:
     """Train a recipe on a task's training split and return the trained encoder; the one given is not changed.
 
-    config, changes: a `TrainConfig`, and its settings by name, as in `train(encoder, task, "mrl", steps=50)`.
-    AdamW, a warm-up over a tenth of the steps, then linear decay; no dropout. The same arguments give the same run: it
-    is cached, checkpointed every 30 s and when it is interrupted, and goes on where it stopped. (With functions of
-    your own in the recipe it needs a `key` for that: see `TrainConfig`.)
+    config, changes: a `TrainConfig`, and its settings by name. AdamW, a warm-up over a tenth of the steps, then linear
+    decay; no dropout. The same arguments give the same run: it is cached, checkpointed every 30 s and when it is
+    interrupted, and goes on where it stopped (with functions of your own in the recipe, where it has a `key`).
     known: text -> (L, D), raw embeddings computed before at the same precision, for heads. on_step(step, steps, loss)
     may return False to stop early. curve: to be filled on the way. Where `accelerate launch` or `torchrun` has started
     several processes, they share each batch, for the same numbers, and the first writes. Raises InputError before any
@@ -137,58 +134,64 @@ class Training:
             with seeded(config.seed):
                 self.classifier = NestedClassifier(width, recipe.dims, data.classes, n_layers, config.tied)
             parameters |= {f"classifier.{name}": p for name, p in self.classifier.named_parameters()}
+        self.options: dict[str, Any] = {"temperature": config.temperature, "symmetric": config.symmetric}
+        self.options |= {"classifier": self.classifier, "cosine": model.encoder.similarity == "cosine"}
         groups: list[dict[str, Any]] = [{"params": list(parameters.values()), "rate": config.lr}]
         self.learned = recipe.layer_weights()
         if recipe.learned is not None and self.learned is not None:
             parameters["layers.theta"] = self.learned.theta
             groups.append({"params": [self.learned.theta], "rate": recipe.learned.rate, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-        self.checkpoint = Checkpoint(folder, parameters, self.optimizer, config.steps)
-        self.run = self.checkpoint.load()
+        self.run = Run(folder, parameters, self.optimizer, config.steps)
         processes.agree(self.run.step)
 
     def loop(self, report: Progress, on_step: OnStep | None, curve: Curve | None = None) -> None:
-        """Go through the steps that are left; stop early where `on_step` says so."""
+        """Go through the steps that are left; stop early where `on_step` says so. An interrupted run is kept."""
         config, run = self.config, self.run
         batches = schedule(self.data, config.batch_size, config.steps, config.seed)
-        options = {"temperature": config.temperature, "symmetric": config.symmetric, "classifier": self.classifier}
-        options["cosine"] = self.model.encoder.similarity == "cosine"
         began = time.monotonic() - run.seconds
-        with self.checkpoint.saving(run):
+        try:
             for step in range(run.step, config.steps):
-                # a generator for each step: nothing to store, and a resumed run samples what an uninterrupted one would
-                rng = np.random.default_rng([config.seed, step])
-                weights = self.recipe.step_weights(rng)
-                self.optimizer.zero_grad()
-                batch = make_batch(self.model, self.data, batches[step], **options)
-                with seeded(int(rng.integers(2**63))):  # for terms that sample, such as the target "code-pca"
-                    loss, tables = backward(self.recipe, batch, weights, self.learned)
-                check_finite(loss, tables, weights, self.recipe, step)
-                processes.sum_gradients(self.model.module.parameters())
+                loss = self.backward(step, batches[step])
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["rate"] * learning_rate(step, config.steps)
                 with defer_interrupt():
                     self.optimizer.step()
-                    run.add(float(loss), tables, time.monotonic() - began)
+                    run.history.append(loss)
+                    run.seconds = time.monotonic() - began
                 if curve is not None and run.step % curve.every == 0:
-                    paused = time.monotonic()
                     curve.points.append((run.step, curve.score(copy.deepcopy(self.model).result("unfinished", ()))))
-                    began += time.monotonic() - paused
-                report(run.step, config.steps, f"training {self.recipe.name}, loss {run.history[-1]:.3f}")
-                if on_step is not None and on_step(run.step, config.steps, run.history[-1]) is False:
+                    began = time.monotonic() - run.seconds
+                report(run.step, config.steps, f"training {self.recipe.name}, loss {loss:.3f}")
+                if on_step is not None and on_step(run.step, config.steps, loss) is False:
                     break
-                self.checkpoint.save_if_due(run)
+                run.save(EVERY)
+        except KeyboardInterrupt:
+            run.save()
+            raise
+        run.save()
+
+    def backward(self, step: int, chosen: np.ndarray) -> float:
+        """The loss of the examples `chosen`, whose gradient is then with the parameters."""
+        # a generator for each step: nothing to store, and a resumed run samples what an uninterrupted one would
+        rng = np.random.default_rng([self.config.seed, step])
+        weights = self.recipe.step_weights(rng)
+        self.optimizer.zero_grad()
+        batch = make_batch(self.model, self.data, chosen, **self.options)
+        with seeded(int(rng.integers(2**63))):  # for terms that sample, such as the target "code-pca"
+            loss, tables = backward(self.recipe, batch, weights, self.learned)
+        check_finite(loss, tables, weights, self.recipe, step)
+        processes.sum_gradients(self.model.module.parameters())
+        return float(loss)
 
     def result(self, name: str) -> TrainResult:
         """What the run has come to so far."""
         pushed = np.any([np.asarray(grid).any(axis=0) for grid in self.recipe.weights.values()], axis=0)
         dims = tuple(int(d) for d, on in zip(self.recipe.dims, pushed, strict=True) if on)
         encoder, run = self.model.result(name, dims), self.run
-        finished = run.step == self.config.steps
         learned = None if self.learned is None else self.learned().detach().numpy()
-        return TrainResult(
-            encoder, run.losses(), run.history, run.seconds, run.step, finished, self.recipe, self.classifier, learned
-        )
+        finished = run.step == self.config.steps
+        return TrainResult(encoder, run.history, run.seconds, run.step, finished, self.recipe, self.classifier, learned)
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -211,12 +214,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
     """Raises InputError where the recipe needs what heads or the task do not have."""
+    problem = ""
     if recipe.embeddings and what == "heads":
-        what = "trains the embedding table's output, which has no head: use what='full'"
-        raise InputError(f"recipe {recipe.name!r} {what}")
-    if recipe.needs_documents and data.positives is None:
-        what = f"compares queries with documents, which {task} lacks: choose mrl or all-cells"
-        raise InputError(f"recipe {recipe.name!r} {what}")
+        problem = "trains the embedding table's output, which has no head: use what='full'"
+    elif recipe.needs_documents and data.positives is None:
+        problem = f"compares queries with documents, which {task} lacks: choose mrl or all-cells"
+    if problem:
+        raise InputError(f"recipe {recipe.name!r} {problem}")
 
 
 def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, recipe: Recipe, step: int) -> None:
@@ -224,14 +228,12 @@ def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, 
     if torch.isfinite(loss):
         return
     for key, grid in weights.items():
-        name = term_name(key)
+        term, table = term_name(key), tables[term_name(key)]
         used = torch.as_tensor(grid).detach().numpy() != 0
-        for i, j in np.argwhere(used & ~np.isfinite(tables[name])):
+        for i, j in np.argwhere(used & ~np.isfinite(table)):
             cell = f"cell (layer {recipe.layers[i]}, dimension {recipe.dims[j]})"
-            raise NonFiniteLoss(
-                f"step {step + 1}: term {name!r} is {tables[name][i, j]} in {cell}: "
-                "lower the learning rate, raise the temperature, or look at that term"
-            )
+            remedy = "lower the learning rate, raise the temperature, or look at that term"
+            raise NonFiniteLoss(f"step {step + 1}: term {term!r} is {table[i, j]} in {cell}: {remedy}")
     raise NonFiniteLoss(f"step {step + 1}: the sum of all terms is {float(loss)}: lower the weights")
 
 
@@ -250,7 +252,7 @@ def _folder(encoder: Encoder, task: Any, data: Examples, recipe: Recipe, config:
 def _write(result: TrainResult, config: TrainConfig, task: str) -> None:
     """The model's folder, with a note on how it was trained."""
     folder = result.encoder.save(config.out or "")
-    weights = None if result.layer_weights is None else result.layer_weights.tolist()
     run = {"out": str(folder), "recipe": result.recipe.name, "task": task, "steps": result.steps}
-    run |= {"seconds": round(result.seconds, 1), "history": result.history, "layer_weights": weights}
+    run |= {"seconds": round(result.seconds, 1), "history": result.history}
+    run["layer_weights"] = None if result.layer_weights is None else result.layer_weights.tolist()
     files.write_json(folder / "train.json", {**asdict(config), **run})

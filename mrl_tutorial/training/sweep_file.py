@@ -19,8 +19,8 @@ from mrl_tutorial.errors import InputError
 
 KEY = ["recipe", "what", "heads", "seed", "task", "split", "metric", "layer", "dim"]
 COLUMNS = [*KEY, "value", "steps", "batch_size", "lr", "seconds"]
-TYPES: dict[str, type] = dict.fromkeys(COLUMNS, str) | dict.fromkeys(("value", "lr", "seconds"), float)
-TYPES |= dict.fromkeys(("seed", "layer", "dim", "steps", "batch_size"), int)
+NUMBERS: dict[str, type] = dict.fromkeys(("value", "lr", "seconds"), float)
+NUMBERS |= dict.fromkeys(("seed", "layer", "dim", "steps", "batch_size"), int)
 FIRST = "# mrl-tutorial sweep"  # how every file of this kind begins
 
 
@@ -34,10 +34,10 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not lines or not lines[0].startswith(FIRST) or lines[n : n + 1] != [",".join(COLUMNS)]:
         raise InputError(f"{path} is no sweep: give a file that mrl-tutorial sweep wrote")
     header = dict(line[2:].split(": ", 1) for line in lines[1:n] if ": " in line)
-    # only an empty number is missing: a task may well be called "null"
-    missing: dict[str, Any] = {"keep_default_na": False, "na_values": {"value": [""], "lr": [""]}}
     try:
-        return pd.read_csv(path, skiprows=n, dtype=TYPES, float_precision="round_trip", **missing), header
+        # only an empty number is missing: a task may well be called "null"
+        frame = pd.read_csv(path, skiprows=n, keep_default_na=False, dtype=str)
+        return frame.replace({"value": {"": "nan"}, "lr": {"": "nan"}}).astype(NUMBERS), header
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): correct the row, or delete the file") from None
 

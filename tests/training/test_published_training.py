@@ -13,6 +13,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.examples import examples, schedule
+from mrl_tutorial.training.lab import Watched
 from mrl_tutorial.training.loop import train
 from tests.helpers import reference
 from tests.helpers.tiny import SENTENCES, save_tiny
@@ -32,7 +33,9 @@ def recipes_with_layer_0():
 def test_full_training_sees_the_embedding_table(folder):
     encoder, task = Encoder.load(folder), pairs_task()
     recipe = replace(get_recipe("2dmse-v1-st", 3, WIDTH), sampler=None)  # its mean, every step
-    result = train(encoder, task, recipe, what="full", steps=1, batch_size=6, precision="fp32", cache=False)
+    tables = []
+    watched = Watched(**vars(recipe), watch=tables.append)
+    result = train(encoder, task, watched, what="full", steps=1, batch_size=6, precision="fp32", cache=False)
     data = examples(task)
     chosen = schedule(data, 6, 1, 0)[0]
     sides = ([texts[i] for i in chosen] for texts in (data.anchors, data.positives))
@@ -46,9 +49,8 @@ def test_full_training_sees_the_embedding_table(folder):
         texts = torch.cat([q, d], 1)
         expected = expected + 0.3 * reference.kl(texts[3] / 0.3, texts[row] / 0.3) / 3
     assert result.history[0] == pytest.approx(float(expected), rel=1e-5)
-    assert result.losses["main"].shape == (4, 3) and result.losses["main"][0, 0] == pytest.approx(
-        float(reference.contrastive(q[0], d[0], 8)), rel=1e-5
-    )
+    table = tables[0]["main"]
+    assert table.shape == (4, 3) and table[0, 0] == pytest.approx(float(reference.contrastive(q[0], d[0], 8)), rel=1e-5)
     before, after = (e.model.embeddings.word_embeddings.weight for e in (encoder, result.encoder))
     assert not torch.equal(before, after)  # the table is what row 0 trains
 

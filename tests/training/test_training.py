@@ -52,7 +52,6 @@ def test_loss_falls_and_the_given_encoder_is_untouched(encoder, what, heads):
     assert encoder.fingerprint() == before and encoder.heads is None
     assert result.encoder.fingerprint() != before
     assert result.encoder.trained_dims == (8, 16, 32) and result.finished and result.steps == 40
-    assert result.losses["main"].shape == (3, 3) and np.isfinite(result.losses["main"]).all()
 
 
 @pytest.mark.parametrize("what", ["heads", "full"])
@@ -79,7 +78,6 @@ def test_resume_gives_what_an_uninterrupted_run_gives(encoder, what, recipe, sto
     assert steps == [4, 5, 6, 7, 8]
     assert torch.equal(parameters(resumed, what), parameters(whole, what))
     assert resumed.history == whole.history
-    np.testing.assert_array_equal(resumed.losses["main"], whole.losses["main"])
     again = train(encoder, task, recipe, what=what, on_step=lambda *a: pytest.fail("trained again"), **OPTIONS)
     assert torch.equal(parameters(again, what), parameters(whole, what))
 
@@ -181,7 +179,6 @@ def test_separate_runs_and_trains_no_deeper_block(encoder):
         for a, b in zip(before, after, strict=True)
     ]
     assert changed == [True, True, False]
-    assert np.isnan(result.losses["main"]).sum() == result.losses["main"].size - 1
     for p, q in zip(encoder.model.embeddings.parameters(), result.encoder.model.embeddings.parameters(), strict=True):
         assert torch.equal(p, q)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -38,8 +37,6 @@ def results(encoder: Encoder) -> dict[str, torch.Tensor]:
             result = train(encoder, pairs_task(negatives=1), recipe, what=what, cache=False, **OPTIONS)
             found[f"loss {what} {name}"] = torch.tensor(result.history, dtype=torch.float64)
             found[f"gradient {what} {name}"] = gradients[0]
-            cells = result.losses["main"]
-            found[f"cells {what} {name}"] = torch.from_numpy(np.nan_to_num(cells))
     hook.remove()
     return found
 
