@@ -52,8 +52,8 @@ def corpus_gb(n: int, dim: int, dtype: str = "float32") -> float:
 class Size:
     """What `n` vectors of `width` coordinates weigh in memory when the first `dim` of them are kept in type `dtype`.
 
-    links: M of an HNSW graph over them, 0 for none. depth: of the shortlist that they hand to the full width. GB are
-    10^9 bytes; full_gb is that of the uncut vectors in float32. Raises InputError where these do not go together.
+    links: M of an HNSW graph over them, 0 for none. depth: of the shortlist that they hand to the full width. full_gb:
+    of the uncut vectors in float32. Raises InputError where these do not go together.
 
     >>> size = Size(1_000_000, width=768, dim=64)
     >>> size.total_gb, size.full_gb
@@ -121,10 +121,8 @@ def search_flops(n: int, dim: int) -> int:
 
 def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
     """Multiply-adds of one query that scans `n` documents at `dim`, then scores the best k at d for every (k, d) of
-    `steps`. One step is adaptive retrieval, several a funnel: n dim + sum k d (2205.13147, section 4.3.1).
-
-    Raises InputError where a shortlist is longer than what it is taken from.
-    """
+    `steps`. One step is adaptive retrieval, several a funnel: n dim + sum k d (2205.13147, section 4.3.1). Raises
+    InputError where a shortlist is longer than what it is taken from."""
     total, left = search_flops(n, dim), n
     for k, d in steps:
         if k > left:

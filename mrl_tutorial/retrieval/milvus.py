@@ -1,19 +1,15 @@
 """Two-stage search on Milvus: a file on this machine by default, a server or a cluster by its address.
 
-Milvus searches each document's short prefix; the long vectors of the shortlist come back, by primary key, and are
-reranked here. Each row is marked with the load that wrote it: a load that was killed goes on where it stopped.
-
-A cluster takes the same code with its address, and with an index for many vectors over the prefix:
+Milvus searches each document's short prefix; the long vectors of the shortlist come back and are reranked here. Each
+row is marked with the load that wrote it: a load that was killed goes on where it stopped. A cluster spreads the rows
+over its shards by primary key, and takes the same code with its address and an index for many vectors:
 
     MilvusStore("http://milvus:19530", token="…", ds=128, index="HNSW_SQ", build={"M": 16, "sq_type": "SQ8"})
     MilvusStore("http://milvus:19530", token="…", ds=128, index="IVF_RABITQ", build={"nlist": 65_536})
-
-It spreads the rows over its shards by primary key; `cluster_needs` counts what the machines hold.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -73,9 +69,8 @@ class MilvusStore:
     ) -> int:
         """Make Milvus hold documents (N, D) and nothing else; returns how many rows had to be written.
 
-        ids: unique, at most 512 bytes each (None: their numbers). progress(done, total, label) per batch. Raises
-        InputError for bad vectors or ids, and where the collection was made by other means or for other widths.
-        """
+        ids: unique, at most 512 bytes each (None: their numbers). Raises InputError for bad vectors or ids, and where
+        the collection was made by other means or for other widths."""
         if documents.ndim != 2 or not len(documents) or batch < 1:
             raise InputError(f"documents {documents.shape} by {batch}: give (documents, width), 1 or more of each")
         n, written, names = len(documents), 0, self._checked(documents, ids)
@@ -113,10 +108,9 @@ class MilvusStore:
     ) -> SearchResult:
         """The `depth` nearest by the short vectors, of which the best `k` by the long ones. queries (B, D) or (D,).
 
-        where: a condition in Milvus's language, like 'id like "numpy%"'. params: of the index's search, {"ef": 200} or
-        {"nprobe": 64}. Ties rank in the order of rows; row -1 where fewer were found. Raises InputError where nothing
-        is loaded, for k below 1 or above `depth`, a depth that Milvus cannot give, a wrong width, NaN.
-        """
+        where: a condition, like 'id like "numpy%"'. params: of the index's search, {"ef": 200} or {"nprobe": 64}. Ties
+        rank in the order of rows; row -1 where fewer were found. Raises InputError where nothing is loaded, for a k or
+        depth that cannot be, a wrong width, NaN."""
         if not 1 <= k <= depth <= LONGEST:
             raise InputError(f"k {k} is impossible with a shortlist of {depth}: give 1 to depth, at most {LONGEST}")
         ds, width = self._widths() or (0, 0)
@@ -159,7 +153,7 @@ class MilvusStore:
         """Give the connection back; the next call opens another."""
         if self._client is not None:
             self._client.close()
-            self._client = None
+        self._client = None
 
     def _checked(self, documents: np.ndarray, ids: Sequence[str] | None) -> tuple[str, ...]:
         """Ids of the documents, after a look at both."""
@@ -216,22 +210,3 @@ class MilvusStore:
                     raise InputError(f"Milvus at {self.uri} failed to {method} ({reason}): {remedy}") from error
                 self._client = None
                 time.sleep(0.5)
-
-
-def cluster_needs(n: int, searched: int, kept: int = 0, index: str = "HNSW_SQ", *, node_gb: float = 64) -> dict:
-    """What a cluster holds for `n` vectors: `searched` coordinates of each in memory, `kept` float32 ones on disk.
-
-    index: "FLAT" or "HNSW" (float32), "HNSW_SQ" (a byte each), "IVF_RABITQ" (a bit each and two float32); a graph has
-    32 links of 4 bytes. Keys: memory_gb and disk_gb (10^9 bytes), nodes (three quarters of `node_gb` for data), shards
-    (of 100 million rows). Raises InputError for another index.
-
-    >>> cluster_needs(10**9, 128, 1024)
-    {'memory_gb': 256.0, 'disk_gb': 4096.0, 'nodes': 6, 'shards': 10}
-    """
-    graph, bits = 128.0, searched / 8 + 8
-    sizes = {"FLAT": 4 * searched, "HNSW": 4 * searched + graph, "HNSW_SQ": searched + graph, "IVF_RABITQ": bits}
-    if index not in sizes:
-        raise InputError(f"index {index!r} is unknown: give one of {', '.join(sizes)}")
-    gb = n * sizes[index] / 1e9
-    machines = {"nodes": math.ceil(gb / (0.75 * node_gb)), "shards": math.ceil(n / 10**8)}
-    return {"memory_gb": gb, "disk_gb": n * 4 * kept / 1e9, **machines}

@@ -35,8 +35,7 @@ def draw_path(
     and in log2 of dimension and depth, as the MRL paper's funnel halves and doubles (2205.13147, section 4.3.1).
 
     dims: what the middle stages' dimensions are rounded to (None: whole numbers). Cells that repeat the one before them
-    are left out; first == last is a plain search of that cell. Raises InputError where the last cell is no larger than
-    the first (its layer lower, or its dimension at the same layer), and for a depth below 10.
+    are left out. Raises InputError where the last cell is no larger than the first, and for a depth below 10.
 
     >>> [(s.layer, s.dim, s.depth) for s in draw_path((1, 16), 160, (3, 64), 1)]
     [(1, 16, 160), (2, 32, 40), (3, 64, None)]
@@ -45,9 +44,7 @@ def draw_path(
     if first == last:
         return (Stage(d1, None, l1),)
     if l2 < l1 or (l1 == l2 and d2 <= d1):
-        raise InputError(
-            f"reranking at layer {l2}, {d2} dims what layer {l1}, {d1} dims found adds nothing: rerank at more"
-        )
+        raise InputError(f"reranking at layer {l2}, {d2} dims what {l1}, {d1} found adds nothing: rerank at more")
     if depth < K:
         raise InputError(f"a shortlist of {depth} cannot give {K} documents: hand on {K} or more")
     path = [Stage(d1, depth, l1)]
@@ -63,10 +60,8 @@ def draw_path(
 class Paths:
     """Models, queries and documents on which paths are tried.
 
-    task: retrieval. embeddings: name of a model -> {"queries" (L, Q, D), "documents" (L, N, D)} of `split`, as
-    embed_task gives them. queries: at most this many, always the same ones, for every model.
-    Raises InputError for no model, models of different shapes, and what check_embeddings refuses.
-    """
+    task: retrieval. embeddings: name of a model -> {"queries" (L, Q, D), "documents" (L, N, D)} of `split`. queries: at
+    most this many, always the same ones. Raises InputError for no model, and models of different shapes."""
 
     def __init__(
         self, task: Any, embeddings: Mapping[str, Mapping[str, np.ndarray]], *, split: str = "dev", queries: int = 150
@@ -143,11 +138,8 @@ class Throughput:
         wide, narrow = seconds(Stage(256)), seconds(Stage(64))
         long, short = seconds(Stage(64, depth), Stage(256)), seconds(Stage(64, K), Stage(256))
         tiny = 1e-7  # a clock's step: what is too short to be told from nothing
-        return cls(
-            documents * 768 / max(wide - narrow, tiny),
-            (depth - K) * 1024 / max(long - short, tiny),
-            max(short - narrow, tiny),
-        )
+        scan, gather = documents * 768 / max(wide - narrow, tiny), (depth - K) * 1024 / max(long - short, tiny)
+        return cls(scan, gather, max(short - narrow, tiny))
 
 
 def price(
@@ -155,9 +147,8 @@ def price(
 ) -> dict[str, float]:
     """What a path over `n` float32 documents costs per query.
 
-    Keys: mflops (multiply-adds of the search), encode_mflops (of encoding the query of `tokens` tokens; nan without a
-    geometry), ms (bytes over the rates that the clock measured), gb held (10^9 bytes: the scanned prefixes, and the
-    widest vector of each layer that reranks).
+    Keys: mflops (multiply-adds of the search), encode_mflops (of encoding `tokens` tokens; nan without a geometry), ms
+    (bytes over the clock's rates), gb held (the scanned prefixes, and the widest vector of each layer that reranks).
 
     >>> cost = price([Stage(64, 100), Stage(384)], 1_000_000, Throughput(scan=1e10, gather=1e9, stage=1e-4))
     >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)

@@ -48,11 +48,10 @@ class SearchResult:
 class Retriever:
     """Documents made ready for a path of stages.
 
-    documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer; a memory-mapped array is read once to check it,
-    then by survivors. stages: at least one Stage. ids: of the documents, unique. cosine: False for inner products of
-    raw prefixes; by default as `encoder` compares its vectors where it is given, else True. threads: of every search.
-    Raises InputError: no documents, NaN or infinity, repeated ids, a layer, dimension or engine that does not exist,
-    depths that grow.
+    documents: (L, N, D) raw layer-wise vectors, or (N, D) of one layer, which may be memory-mapped. ids: of them,
+    unique. cosine: False for inner products of raw prefixes; by default as `encoder` compares its vectors where it is
+    given, else True. threads: of every search. Raises InputError: no documents, NaN or infinity, repeated ids, a layer,
+    dimension or engine that does not exist, depths that grow.
 
     >>> documents = np.array([[1.0, 0.0, 0.2], [0.9, 0.1, 0.9], [0.0, 1.0, 0.0]], dtype=np.float32)
     >>> path = [Stage(2, depth=2), Stage(3)]  # the best two by 2 coordinates, reranked by all 3
@@ -103,11 +102,8 @@ class Retriever:
 
     def search(self, queries: np.ndarray, k: int = 10) -> SearchResult:
         """The best `k` documents of each query. queries: (B, D), or (L, B, D) where the documents have layers; without
-        B for a single query.
-
-        Ties rank in the order of rows. A depth of N or more is exact search. Raises InputError for k below 1, a depth
-        below k, a wrong shape, NaN or infinity.
-        """
+        B for a single query. Ties rank in the order of rows; a depth of N or more is exact search. Raises InputError
+        for k below 1, a depth below k, a wrong shape, NaN or infinity."""
         q, layered = np.asarray(queries), self.layered or self._crossed
         single = q.ndim == 1 + layered
         q = q[..., None, :] if single else q
@@ -121,10 +117,8 @@ class Retriever:
         return self._walk([q[row] for row in self._asked], k, single)
 
     def ask(self, encoder: Any, texts: str | Sequence[str], k: int = 10) -> SearchResult:
-        """The same for texts, or one text, which `encoder` reads no deeper than the stages need.
-
-        Raises InputError also where the documents have other layers than the encoder.
-        """
+        """The same for texts, or one text, which `encoder` reads no deeper than the stages need. Raises InputError also
+        where the documents have other layers than the encoder."""
         if self.n_layers not in (1, encoder.n_layers):
             raise InputError(f"documents of {self.n_layers} layers, an encoder of {encoder.n_layers}: use one model")
         layers = [encoder.n_layers if row == -1 else row + 1 for row in self._asked]
@@ -146,8 +140,7 @@ class Retriever:
             raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")
         rows, scores = self.index.search(asked[0], depths[0])
         survivors = [rows]
-        later = zip(self.stages[1:], asked[1:], depths[1:], self.rerankers, strict=True)
-        for stage, q, depth, vectors in later:
+        for stage, q, depth, vectors in zip(self.stages[1:], asked[1:], depths[1:], self.rerankers, strict=True):
             rows, scores = rerank(q[:, : stage.dim], rows, vectors, depth, cosine=self.cosine)
             survivors.append(rows)
         if single:
@@ -165,11 +158,12 @@ class Retriever:
 
     @property
     def cost(self) -> Cost:
-        """All bytes kept in memory; multiply-adds of one query, the scan's and K d of every later stage; bytes of
-        vectors that it reads."""
-        steps = [(min(a.depth or self.n, self.n), b) for a, b in pairwise(self.stages)]
-        flops, read = self.index.cost[1:]
-        flops, read = flops + sum(k * b.dim for k, b in steps), read + sum(k * _read(b) for k, b in steps)
+        """All bytes kept in memory; of one query, the multiply-adds (the scan's, and K d of every later stage) and the
+        bytes of vectors that it reads."""
+        _, flops, read = self.index.cost
+        for before, stage in pairwise(self.stages):
+            left = min(before.depth or self.n, self.n)
+            flops, read = flops + left * stage.dim, read + left * _read(stage)
         return Cost(sum(self.nbytes.values()), flops, read)
 
     def _first(self, stage: Stage) -> indexes.Index:

@@ -77,8 +77,7 @@ class Engine:
         return other
 
     def floats(self, x: np.ndarray) -> np.ndarray:
-        """The first d coordinates of x (N, >= d), as libraries take them: float32 in one piece, for cosines at length 1
-        (zero vectors stay zero)."""
+        """The first d coordinates of x (N, >= d) as libraries take them: float32, for cosines at length 1 (or 0)."""
         x = np.ascontiguousarray(x[:, : self.dim], dtype=np.float32)
         return x * inverse_lengths(x)[:, None] if self.cosine else x
 
@@ -87,12 +86,7 @@ class Scan(Engine):
     """Documents in a small type, all of which torch compares with every query.
 
     kind: "torch-float32", "torch-bfloat16", "torch-int8" (a byte a coordinate, one step for all, queries too), or
-    "torch" for the quickest of them here. Scores are that type's, made for shortlists: rerank them.
-
-    >>> x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    >>> Scan("torch-int8", x).search(x[:3], 1)[0].tolist()
-    [[0], [1], [2]]
-    """
+    "torch" for the quickest of them here. Scores are that type's, made for shortlists: rerank them."""
 
     def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
         super().__init__(kind, documents, *shared)

@@ -41,11 +41,11 @@ import timeit
 import numpy as np
 import pandas as pd
 from evidence import stored_clock
+from evidence.cluster import cluster_needs
 from exercises import retrieval as check
 
 import mrl_tutorial as mrl
 from mrl_tutorial.retrieval.costs import MINILM
-from mrl_tutorial.retrieval.milvus import cluster_needs
 from mrl_tutorial.retrieval.timing import found_share
 
 FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that everything runs

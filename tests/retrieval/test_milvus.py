@@ -12,9 +12,10 @@ import threading
 
 import numpy as np
 import pytest
+from evidence.cluster import cluster_needs
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.milvus import MilvusStore, cluster_needs
+from mrl_tutorial.retrieval.milvus import MilvusStore
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import shortlist
 
