@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks import as_text, interleave, ratios, spread
 from mrl_tutorial.files import write_json
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.losses.contrastive import contrastive, cross_entropies
 
 TEMPERATURE = 0.05

@@ -6,9 +6,8 @@ under the name that you gave, and recipes can weigh it.
 """
 
 from mrl_tutorial.losses import alignment, classification, contrastive, distillation
-from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.classification import NestedClassifier
-from mrl_tutorial.losses.term import Term, term
+from mrl_tutorial.losses.term import Batch, Term, term
 
 __all__ = ["TERMS", "Batch", "NestedClassifier", "Term", "term"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -10,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.term import term
+from mrl_tutorial.losses.term import Batch, Ints, term
 from mrl_tutorial.prefixes import check_dims
 
 
@@ -27,7 +25,7 @@ class NestedClassifier(nn.Module):
     torch.Size([6, 2, 4, 3])
     """
 
-    def __init__(self, width: int, dims: Sequence[int], n_classes: int, n_layers: int = 1, tied: bool = False) -> None:
+    def __init__(self, width: int, dims: Ints, n_classes: int, n_layers: int = 1, tied: bool = False) -> None:
         super().__init__()
         self.width, self.dims, self.n_layers, self.tied = width, check_dims(dims, width), n_layers, tied
         if n_classes < 2:
@@ -37,7 +35,7 @@ class NestedClassifier(nn.Module):
         self.weight = nn.ParameterList(torch.empty(n_layers, n_classes, d).uniform_(-1, 1) / d**0.5 for d in sizes)
         self.bias = nn.ParameterList(torch.empty(n_layers, n_classes).uniform_(-1, 1) / d**0.5 for d in sizes)
 
-    def forward(self, x: Tensor, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, layers: Ints, dims: Ints) -> Tensor:
         """Logits of raw (not normalized) prefixes. x (len(layers), B, D) -> (len(layers), len(dims), B, n_classes).
 
         Raises InputError for a layer or a dimension without a head."""
@@ -60,12 +58,11 @@ class NestedClassifier(nn.Module):
 
 
 @term("classification")
-def classification(batch: Batch, layers: Sequence[int], dims: Sequence[int]) -> Tensor:
+def classification(batch: Batch, layers: Ints, dims: Ints) -> Tensor:
     """Cross-entropy of `batch.classifier`'s logits for `batch.queries` against `batch.labels`, mean over the batch.
 
-    Returns (len(layers), len(dims)). Raises InputError where classifier or integer labels are missing.
-    MRL, arXiv 2205.13147, equation 1.
-    """
+    Returns (len(layers), len(dims)). Raises InputError where classifier or integer labels are missing. Source: MRL,
+    arXiv 2205.13147, equation 1."""
     if batch.classifier is None:
         raise InputError("classification needs heads: give the batch classifier=NestedClassifier(...)")
     if batch.labels is None or batch.labels.is_floating_point():

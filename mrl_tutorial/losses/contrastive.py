@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
 from mrl_tutorial.losses.fused import fused_cross_entropies
-from mrl_tutorial.losses.term import term
+from mrl_tutorial.losses.term import Batch, Ints, term
 from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
 
 
 def cross_entropies(
     queries: Tensor,
     documents: Tensor,
-    dims: Sequence[int],
+    dims: Ints,
     temperature: float = 0.05,
     symmetric: bool = False,
     cosine: bool = True,
@@ -26,8 +23,8 @@ def cross_entropies(
     """The loss in its plain form, to read: cross-entropy of each query's scores over all documents, in every cell.
 
     queries (L, B, D), documents (L, N, D) -> (L, M), the mean over queries. `symmetric` adds the direction document to
-    query, over the positives alone, and halves. Raises InputError as in `nested_scores`.
-    Source: MRL, arXiv 2205.13147, appendix C (each prefix of both sides normalized by itself).
+    query, over the positives alone, and halves. Source: MRL, arXiv 2205.13147, appendix C (each prefix of both sides
+    normalized by itself).
     """
     scores = nested_scores(queries, documents, dims, cosine) / temperature  # (L, M, B, N)
     b = queries.shape[1]
@@ -42,12 +39,7 @@ def cross_entropies(
 
 @term("contrastive", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
 def contrastive(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    temperature: float | None = None,
-    fixed_document: bool = False,
+    batch: Batch, layers: Ints, dims: Ints, *, temperature: float | None = None, fixed_document: bool = False
 ) -> Tensor:
     """Cross-entropy of query i's scores / temperature over the batch's documents, where document i is the positive.
 
@@ -65,22 +57,12 @@ def contrastive(
 
 @term("cosent", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])
 def cosent(
-    batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
-    *,
-    temperature: float | None = None,
-    fixed_document: bool = False,
+    batch: Batch, layers: Ints, dims: Ints, *, temperature: float | None = None, fixed_document: bool = False
 ) -> Tensor:
     """CoSENT over graded pairs (query i, document i): log(1 + sum over label_i > label_j of exp((s_j - s_i) / tau)).
 
-    Returns (len(layers), len(dims)). Needs as many documents as queries and float labels (B,); a batch whose labels are
-    all equal has loss 0. Raises InputError where these are missing. Source: the CoSENT loss of sentence-transformers.
-
-    >>> x, y = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # scores 1 and 0
-    >>> cosent(Batch(x[None], y[None], labels=torch.tensor([0.9, 0.1]), temperature=1.0), [1], [2])  # log(1 + 1/e)
-    tensor([[0.3133]])
-    """
+    Returns (len(layers), len(dims)). Raises InputError without labels or with more documents than queries. Source: the
+    CoSENT loss of sentence-transformers."""
     if batch.labels is None:
         raise InputError("cosent needs a graded label for every pair")
     tau = batch.temperature if temperature is None else temperature

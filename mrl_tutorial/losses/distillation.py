@@ -5,7 +5,7 @@ The KL divergence is KL(teacher || student), summed over the distribution and av
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
-from mrl_tutorial.losses.term import term
+from mrl_tutorial.losses.term import Batch, Ints, term
 from mrl_tutorial.prefixes import check_dims, nested_scores
 
 TEACHERS = ("last-layer", "full-width", "full")  # of scores: the cell that the student is pulled toward
@@ -23,8 +22,8 @@ TEACHERS = ("last-layer", "full-width", "full")  # of scores: the cell that the 
 @term("kl-features", needs_last_layer=True)
 def kl_features(
     batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
+    layers: Ints,
+    dims: Ints,
     *,
     teacher: str = "last-layer",
     temperature: float = 1.0,
@@ -33,12 +32,7 @@ def kl_features(
     """KL over features: softmax of a text's raw prefix / temperature, against the same prefix at the last layer.
 
     Returns (len(layers), len(dims)), the mean over all the batch's texts. `detach=False` lets the teacher learn too.
-    Raises InputError for another teacher: a wider vector has other features. Source: 2DMSE, arXiv 2402.14776 v1.
-
-    >>> kl_features(Batch(torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]])), [1, 2], [1, 2])
-    tensor([[0.0000, 0.1109],
-            [0.0000, 0.0000]])
-    """
+    Raises InputError for another teacher: a wider vector has other features. Source: 2DMSE, arXiv 2402.14776 v1."""
     if teacher != "last-layer":
         raise InputError(f'kl-features cannot have teacher {teacher!r}: only "last-layer" has as many features')
     students, last = batch.text_rows(layers), batch.text_rows(batch.layers[-1:])[0]  # (L, T, D), (T, D)
@@ -54,8 +48,8 @@ def _last_layer_teaches(options: Mapping[str, Any]) -> bool:
 @term("kl-scores", needs_documents=True, needs_last_layer=_last_layer_teaches)
 def kl_scores(
     batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
+    layers: Ints,
+    dims: Ints,
     *,
     teacher: str = "full",
     temperature: float | None = None,
@@ -79,8 +73,8 @@ def kl_scores(
 @term("score-align", needs_documents=True, needs_last_layer=_last_layer_teaches)
 def score_align(
     batch: Batch,
-    layers: Sequence[int],
-    dims: Sequence[int],
+    layers: Ints,
+    dims: Ints,
     *,
     teacher: str = "full-width",
     temperature: float | None = None,
@@ -89,19 +83,14 @@ def score_align(
     """Mean squared error of the scores plus KL over scores (`kl_scores`), against a teacher cell's, detached.
 
     Returns (len(layers), len(dims)); the temperature belongs to the KL alone. Arguments as in `kl_scores`. Source:
-    SCORE, arXiv 2411.17299, whose public code further divides by the number of scores.
-
-    >>> batch = Batch(torch.tensor([[[3.0, 4.0]]]), torch.eye(2)[None], temperature=1.0)
-    >>> score_align(batch, [1], [1, 2])  # (0.4**2 + 0.8**2) / 2 more than the KL
-    tensor([[0.5749, 0.0000]])
-    """
+    SCORE, arXiv 2411.17299, whose public code further divides by the number of scores."""
     right, student = _teacher_and_student(batch, layers, dims, teacher, True, fixed_document)
     squares = F.mse_loss(student, right.expand_as(student), reduction="none").mean((-2, -1))
     return squares + kl(right, student, batch.temperature if temperature is None else temperature)
 
 
 def _teacher_and_student(
-    batch: Batch, layers: Sequence[int], dims: Sequence[int], teacher: str, detach: bool, fixed_document: bool
+    batch: Batch, layers: Ints, dims: Ints, teacher: str, detach: bool, fixed_document: bool
 ) -> tuple[Tensor, Tensor]:
     """Scores of the teacher cells (L or 1, M or 1, B, N) and of the student's (L, M, B, N)."""
     if teacher not in TEACHERS:

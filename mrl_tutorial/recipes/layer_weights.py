@@ -17,10 +17,9 @@ from mrl_tutorial.errors import InputError
 
 @dataclass(frozen=True)
 class Learned:
-    """A choice of layer weights, by name "learned": w_l for l < L is trained (`LayerWeights`), the last layer counts 1.
+    """The layer weights "learned": they are trained as `LayerWeights`, at a learning rate of their own, from "uniform".
 
-    rate: its own learning rate. A call gives the start, "uniform". Raises InputError where the rate is not positive.
-    """
+    Raises InputError where the rate is not positive."""
 
     rate: float = 0.01
 
@@ -36,11 +35,7 @@ class LayerWeights(nn.Module):
     """Trainable w_l for the rows of weight grids. used: (rows,) which rows have any weight; the last one keeps 1.
 
     w = (number of used rows below the last) * softmax(theta): they average 1 and cannot all shrink to nothing. Raises
-    InputError where there are none.
-
-    >>> LayerWeights([True, True, True])().tolist()
-    [1.0, 1.0, 1.0]
-    """
+    InputError where there are none."""
 
     def __init__(self, used: Sequence[bool] | np.ndarray) -> None:
         super().__init__()
@@ -85,15 +80,19 @@ def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     if isinstance(choice, str) and choice not in LAYER_WEIGHTS:
         raise InputError(f"unknown layer weights {choice!r}{suggestion(choice, LAYER_WEIGHTS)}")
     how = LAYER_WEIGHTS[choice] if isinstance(choice, str) else choice
-    given = how(n_layers) if callable(how) else how
-    try:
-        weights = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"layer weights {given!r} are not numbers: give {n_layers} of them") from None
+    weights = as_numbers(how(n_layers) if callable(how) else how, "layer weights")
     if weights.shape != (n_layers,):
         raise InputError(f"layer weights have shape {weights.shape}: this model needs {n_layers} numbers, one a layer")
     check_weights(weights, "layer weights")
     return weights
+
+
+def as_numbers(given: Any, what: str) -> np.ndarray:
+    """An array, nested lists or a tensor as float64. Raises InputError for what is none."""
+    try:
+        return np.asarray(given.detach().cpu() if torch.is_tensor(given) else given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} are not numbers in rows of one length") from None
 
 
 def check_weights(weights: np.ndarray, what: str) -> None:

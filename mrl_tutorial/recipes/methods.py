@@ -1,7 +1,8 @@
 """The recipes by their formulas: baselines, and the published 2D methods as their papers and libraries run them.
 
 Each is a function of a model's (n_layers, width) and of what may be chosen: `dims`, `layer_weights`, and the `switches`
-or `cells` that its name carries (`registry.parse`). ℓ is the task's own loss, L the last layer, D the full width.
+or `cells` that its name carries (`registry.parse`). ℓ is the task's own loss, L the last layer, D the full width. To
+add one, write the function here under the decorator `recipe`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,11 +31,34 @@ STARBUCKS: dict[tuple[int, int], Cells] = {
 RETRIEVAL_SWITCHES = ("score", "score-last", "full-dim", "dims", "fixed-doc", "align", "align-code")
 
 
+class Entry(NamedTuple):
+    """A recipe on offer."""
+
+    builder: Callable[..., Recipe]
+    source: str
+    line: str
+
+
+RECIPES: dict[str, Entry] = {}
+
+
+def recipe(name: str, source: str, line: str) -> Callable[[Callable[..., Recipe]], Callable[..., Recipe]]:
+    """Declare a function to build the recipe `name`."""
+
+    def declare(builder: Callable[..., Recipe]) -> Callable[..., Recipe]:
+        RECIPES[name] = Entry(builder, source, line)
+        return builder
+
+    return declare
+
+
+@recipe("full-size", "baseline", "the whole model only: loss at (L, D)")
 def full_size(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     """ℓ(L, D): the whole model only."""
     return replace(separate(n_layers, width, [(n_layers, width)], dims), name="full-size")
 
 
+@recipe("separate:l,d", "baseline", "one sub-model alone: backbone cut to l blocks, loss at (l, d)")
 def separate(n_layers: int, width: int, cells: Cells, dims: Dims = None) -> Recipe:
     """ℓ(l, d): one sub-model by itself; the backbone stops after block l."""
     ((layer, dim),) = cells
@@ -42,45 +66,16 @@ def separate(n_layers: int, width: int, cells: Cells, dims: Dims = None) -> Reci
     return Recipe(f"separate:{layer},{dim}", {"main": weight_grid(n_layers, columns, cells)}, dims=columns)
 
 
+@recipe("mrl", "arXiv 2205.13147", "last layer, every dimension, summed")
 def mrl(n_layers: int, width: int, dims: Dims = None) -> Recipe:
-    """Σ_d ℓ(L, d): every dimension of the last layer. Source: MRL, arXiv 2205.13147."""
+    """Σ_d ℓ(L, d): every dimension of the last layer."""
     columns = columns_of(dims, width)
     return Recipe("mrl", {"main": weight_grid(n_layers, columns, [(n_layers, d) for d in columns])}, dims=columns)
 
 
-def all_cells(
-    n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "uniform", switches: Sequence[str] = ()
-) -> Recipe:
-    """Σ_l w_l Σ_d ℓ(l, d): every cell of the grid, every step.
-
-    kl-features, kl-scores: + w_l KL from (L, d) to (l, d) for l < L. kl-full: + w_l KL over scores from the one cell
-    (L, D) to all the others. attached: the teacher learns too. without-3: no loss at layer 3; the last layer still
-    teaches. Raises InputError for attached without a KL, and a layer that the model lacks or that would leave none.
-    """
-    columns, layers, rows = columns_of(dims, width), np.arange(1, n_layers + 1), weights_of(layer_weights, n_layers)
-    without = [switch for switch in switches if switch.startswith("without-")]
-    kl = [switch for switch in switches if switch.startswith("kl-")]
-    attached = [switch for switch in switches if switch == "attached"]
-    if attached and not kl:
-        raise InputError("all-cells: no teacher to attach without a KL; give e.g. all-cells+kl-features+attached")
-    for layer in [int(switch.removeprefix("without-")) for switch in without]:
-        if layer not in layers or n_layers == 1:
-            raise InputError(f"all-cells without layer {layer} is impossible: this model has layers 1 to {n_layers}")
-        rows = rows * (layers != layer)
-    named = [layer_weights] if isinstance(layer_weights, str) and layer_weights != "uniform" else []
-    weights, options = {"main": np.outer(rows, np.ones(len(columns)))}, {}
-    if kl:
-        term, full = "kl-features" if "kl-features" in kl else "kl-scores", "kl-full" in kl
-        students = (layers < n_layers)[:, None] | (full & (np.array(columns) < width))
-        weights[term] = weights["main"] * students
-        options = {term: {"teacher": "full" if full else "last-layer", "detach": not attached}}
-    name = "+".join(["all-cells", *without, *named, *kl, *attached])
-    return Recipe(name, weights, dims=columns, options=options)
-
-
 def one_layer_one_dim(grids: Mapping[Any, np.ndarray]) -> tuple[dict, Callable]:
     """What a step of 2dmse-v1 sees of grids (L, M): the last row and column, and one other row and column. Returns the
-    mean over steps, and sampler(rng). Raises InputError for grids of one row or column."""
+    mean over steps and sampler(rng). Raises InputError for grids of one row or column."""
     below, cut = (n - 1 for n in next(iter(grids.values())).shape)
     if not below or not cut:
         raise InputError("a layer below the last and a dimension below the width are sampled: this grid has none")
@@ -94,10 +89,9 @@ def one_layer_one_dim(grids: Mapping[Any, np.ndarray]) -> tuple[dict, Callable]:
     return {key: grid * mean for key, grid in grids.items()}, sampler
 
 
+@recipe("2dmse-v1", "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last")
 def two_d_mse_v1(n_layers: int, width: int, dims: Dims = None) -> Recipe:
-    """One layer n < L and one d < D per step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d).
-
-    Source: 2DMSE, arXiv 2402.14776 v1. Raises InputError where there is no such layer or dimension."""
+    """One layer n < L and one d < D per step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d)."""
     columns = columns_of(dims, width, width)
     main, kl = np.ones((n_layers, len(columns))), np.ones((n_layers, len(columns)))
     kl[-1] = 0
@@ -110,24 +104,28 @@ def two_d_mse_v1(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     return Recipe("2dmse-v1", mean, dims=columns, sampler=sampler, options=options)
 
 
+@recipe(
+    "2dmse-v1-st",
+    "sentence-transformers 6.2, Matryoshka2dLoss",
+    "as 2dmse-v1, but each layer samples one dimension, layer 0 (the embedding table) among them",
+)
 def two_d_mse_v1_st(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     """ℓ(L, d) + ℓ(n, d') + 0.3 KL(L,D ‖ n,D), T = 0.3: each step samples d, then n in 0..L-1, then d'.
 
-    A step samples what the library does after `random.seed(int(rng.integers(2**32)))`. Source: the defaults of
-    `Matryoshka2dLoss` in sentence-transformers 6.2."""
+    A step samples what the library with its defaults does after `random.seed(int(rng.integers(2**32)))`."""
     trained = columns_of(dims, width)
     columns = columns_of(dims, width, width)  # the KL is at full width, whatever is trained
     full = 0.3 * np.eye(len(columns))[-1]
 
-    def one_of(count: int, source: random.Random) -> int:
-        return source.sample(range(count), 1)[0] if count > 1 else 0
+    def one_of(values: Sequence[int], source: random.Random) -> int:
+        return source.choice(values) if len(values) > 1 else values[0]
 
     def sampler(rng: np.random.Generator) -> dict[str, np.ndarray]:
         source = random.Random(int(rng.integers(2**32)))
         main, kl = np.zeros((2, n_layers + 1, len(columns)))
-        main[-1, columns.index(trained[::-1][one_of(len(trained), source)])] = 1  # the library lists the widest first
-        layer = one_of(n_layers, source)
-        main[layer, columns.index(trained[::-1][one_of(len(trained), source)])] = 1
+        main[-1, columns.index(one_of(trained[::-1], source))] = 1  # the library lists the widest first
+        layer = one_of(range(n_layers), source)
+        main[layer, columns.index(one_of(trained[::-1], source))] = 1
         kl[layer] = full
         return {"main": main, "kl-features": kl}
 
@@ -139,24 +137,25 @@ def two_d_mse_v1_st(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     return Recipe("2dmse-v1-st", mean, layers, columns, sampler=sampler, options=options, embeddings=True)
 
 
+@recipe("ese", "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA")
 def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log") -> Recipe:
-    """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components.
-
-    Source: ESE, arXiv 2402.14776 v2. Raises InputError where k exceeds the width."""
-    columns = _ese_columns("ese", dims, width)
+    """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components."""
+    columns = columns_of(None, width, *dims)
     grid = np.outer(weights_of(layer_weights, n_layers), np.isin(columns, dims))
     return Recipe("ese", {"main": grid, "align": grid}, dims=columns, options={"align": {"target": "pca"}})
 
 
+@recipe(
+    "ese-code",
+    "AnglE 0.6.1, AngleESETrainer",
+    "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
+)
 def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     """ℓ(L,D) + ℓ(L,k) + align(L,k) + Σ_{i=0}^{L-2} [ℓ(i,k) + align(i,k)] / (1 + ln(1+i)) / (L-1), k = 128.
 
     As the code runs, with its own target (`alignment.code_pca`): the embedding table's output, i = 0, counts most, and
-    layer L-1 is never trained. Source: AnglE 0.6.1, `AngleESETrainer`. Raises InputError where k exceeds the width.
-    """
-    columns = _ese_columns("ese-code", dims, width)
-    if n_layers < 2:
-        raise InputError("ese-code averages over the layers below the last two: this model has one layer")
+    layer L-1 is never trained."""
+    columns = columns_of(None, width, *dims)
     below = 1 / (1 + np.log(1 + np.arange(n_layers - 1))) / (n_layers - 1)  # layers 0 .. L-2
     align = np.outer([*below, 0, 1], np.isin(columns, dims))
     main = align.copy()
@@ -165,22 +164,20 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     return Recipe("ese-code", {"main": main, "align": align}, layers, columns, options=options, embeddings=True)
 
 
-def _ese_columns(name: str, dims: Sequence[int], width: int) -> tuple[int, ...]:
-    if max(dims) > width:
-        raise InputError(f"{name} compresses to {max(dims)} dimensions, but this model has {width}: give dims up to it")
-    return columns_of(None, width, *dims)
-
-
+@recipe(
+    "retrieval-2dmse",
+    "arXiv 2411.17299",
+    "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
+)
 def retrieval_2dmse(
     n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "log", switches: Sequence[str] = ()
 ) -> Recipe:
-    """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims = {128}, w = log. Source: arXiv 2411.17299.
+    """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims = {128}, w = log.
 
     Switches, each adding to the cells (l, d): score, score-last: `score_align` to the full-width scores of the same or
     the last layer; align, align-code: `align` to "pca" or "code-pca". full-dim: + w_l ℓ(l, D). dims: every default
-    width below D. fixed-doc: every document vector from layer L. score with full-dim has no public reference: no paper
-    or code that we know of trains them together. Raises InputError for a width that is not below D.
-    """
+    width below D. fixed-doc: every document vector from layer L. No paper or code that we know of trains score with
+    full-dim. Raises InputError for a width that is not below D."""
     below = default_dims(width)[:-1]
     chosen = tuple(sorted(dims)) if dims is not None else below if "dims" in switches else (128,)
     if not chosen or max(chosen) >= width:
@@ -199,10 +196,15 @@ def retrieval_2dmse(
     return Recipe("+".join(["retrieval-2dmse", *on]), weights, dims=columns, options=options)
 
 
+@recipe(
+    "starbucks",
+    "arXiv 2410.13230",
+    "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
+)
 def starbucks(n_layers: int, width: int, dims: Dims = None, cells: Cells | None = None) -> Recipe:
-    """Σ ℓ(l, d) + Σ KL over scores from (L, D), over a fixed diagonal of cells: by default `STARBUCKS`.
+    """Σ ℓ(l, d) + Σ KL over scores from (L, D), over cells: by default those of `STARBUCKS` for the model.
 
-    Source: arXiv 2410.13230. Raises InputError for another model without cells."""
+    Raises InputError for another model without cells."""
     known = STARBUCKS.get((n_layers, width))
     pairs = tuple(cells or known or ())
     if not pairs:
@@ -214,4 +216,40 @@ def starbucks(n_layers: int, width: int, dims: Dims = None, cells: Cells | None 
     if students:
         weights["kl-scores"], options["kl-scores"] = weight_grid(n_layers, columns, students), {"teacher": "full"}
     name = "starbucks" if pairs == known else "starbucks:" + "+".join(f"{layer},{dim}" for layer, dim in pairs)
+    return Recipe(name, weights, dims=columns, options=options)
+
+
+@recipe(
+    "all-cells",
+    "this course",
+    "every layer, every dimension, every step; "
+    "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached; weights of the layers: "
+    "+inverse, +log, +linear, +exponential or +learned",
+)
+def all_cells(
+    n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "uniform", switches: Sequence[str] = ()
+) -> Recipe:
+    """Σ_l w_l Σ_d ℓ(l, d).
+
+    Switches: kl-features, kl-scores: + w_l KL from (L, d) to (l, d) for l < L. kl-full: + w_l KL over scores from the
+    one cell (L, D) to all the others. attached: the teacher learns too. without-3: no loss at layer 3; the last layer
+    still teaches. Raises InputError for attached without a KL, and a layer that cannot be left out."""
+    columns, layers, rows = columns_of(dims, width), np.arange(1, n_layers + 1), weights_of(layer_weights, n_layers)
+    without = [switch for switch in switches if switch.startswith("without-")]
+    kl = [switch for switch in switches if switch.startswith("kl-")]
+    attached = [switch for switch in switches if switch == "attached"]
+    if attached and not kl:
+        raise InputError("all-cells: no teacher to attach without a KL; give e.g. all-cells+kl-features+attached")
+    for layer in [int(switch.removeprefix("without-")) for switch in without]:
+        if layer not in layers or n_layers == 1:
+            raise InputError(f"all-cells without layer {layer} is impossible: this model has layers 1 to {n_layers}")
+        rows = rows * (layers != layer)
+    named = [layer_weights] if isinstance(layer_weights, str) and layer_weights != "uniform" else []
+    weights, options = {"main": np.outer(rows, np.ones(len(columns)))}, {}
+    if kl:
+        term, full = "kl-features" if "kl-features" in kl else "kl-scores", "kl-full" in kl
+        students = (layers < n_layers)[:, None] | (full & (np.array(columns) < width))
+        weights[term] = weights["main"] * students
+        options = {term: {"teacher": "full" if full else "last-layer", "detach": not attached}}
+    name = "+".join(["all-cells", *without, *named, *kl, *attached])
     return Recipe(name, weights, dims=columns, options=options)

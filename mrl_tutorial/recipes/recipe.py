@@ -14,7 +14,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import check_cells, default_dims
 from mrl_tutorial.losses import TERMS, Batch, Term
 from mrl_tutorial.losses.term import needs_last_layer, options_of, term_name
-from mrl_tutorial.recipes.layer_weights import LayerWeights, Learned, check_weights, suggestion
+from mrl_tutorial.recipes.layer_weights import LayerWeights, Learned, as_numbers, check_weights, suggestion
 
 #: term (by name, or a function) -> grid (L, M): an array, nested lists or a tensor
 Weights = Mapping[Any, Any]
@@ -22,16 +22,13 @@ Weights = Mapping[Any, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The loss weight of every grid cell: where training pushes, and how hard.
-
-    The total loss is the sum over terms and cells of weight * loss.
+    """The loss weight of every grid cell: the total loss is the sum over terms and cells of weight * loss.
 
     weights: term -> (len(layers), len(dims)) grid. A term is "main" (the task's own loss), a name in `losses.TERMS`, or
     your function with a term's signature. layers: default 1..L; dims: default `grid.default_dims`.
     sampler(rng) -> weights: those of one step; `weights` is then their mean. options: term -> keyword arguments.
     embeddings: layer 0, the embedding table's output, is among `layers`. learned: rows of layers below the last are
     further multiplied by weights that training learns. source, line: where it comes from, and what it is in one line.
-
     Raises InputError for weights that are no numbers.
 
     >>> weights = np.zeros((6, 7))
@@ -53,17 +50,14 @@ class Recipe:
     learned: Learned | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", {key: self._grid(key, grid) for key, grid in self.weights.items()})
+        grids = {key: as_numbers(grid, self._place(key)) for key, grid in self.weights.items()}
+        object.__setattr__(self, "weights", grids)
 
     def validate(self, n_layers: int, width: int) -> Recipe:
         """Check against a model and return the recipe with layers and dims filled in.
 
-        Raises InputError that says which: unknown layer or term, dimension beyond the width, wrong shape, negative or
-        non-finite or all-zero weights, options that a term does not have.
-        """
+        Raises InputError that says which layer, dimension, term, shape, weight or option is wrong."""
         who = f"recipe {self.name!r}"
-        if not self.weights:
-            raise InputError(f'{who} has no weights: give {{"main": grid}}')
         layers, dims = self._axes(n_layers, width)
         blocks = tuple(layer for layer in layers if layer or not self.embeddings)
         if check_cells(blocks, dims, n_layers, width) != (blocks, dims) or 0 in layers[1:]:
@@ -74,17 +68,16 @@ class Recipe:
             if names.count(term_name(key)) > 1:
                 raise InputError(f"{who}: two terms are called {term_name(key)!r}: rename one function")
             self._check_shape(key, grid, layers, dims)
-            check_weights(grid, f"{who}: weights of {term_name(key)!r}")
+            check_weights(grid, self._place(key))
         if not any(grid.any() for grid in self.weights.values()):
             raise InputError(f"{who}: all weights are zero, so nothing would be trained")
         for key, given in self.options.items():
             if key not in self.weights:
                 raise InputError(f"{who}: options for {term_name(key)!r}, which has no weights")
-            for option in given if key in TERMS else ():
-                if option not in options_of(TERMS[key]):
-                    raise InputError(
-                        f"{who}: {key!r} has no option {option!r}{suggestion(option, options_of(TERMS[key]))}"
-                    )
+            known = options_of(TERMS[key]) if key in TERMS else given
+            for option in given:
+                if option not in known:
+                    raise InputError(f"{who}: {key!r} has no option {option!r}{suggestion(option, known)}")
         self.layer_weights()
         return replace(self, layers=layers, dims=dims)
 
@@ -120,11 +113,10 @@ class Recipe:
         weights: this step's grids (default: the recipe's); a tensor may require grad. "main" is classification with a
         classifier, CoSENT with float labels, else contrastive. A cell of weight 0 is never computed, so nothing in it
         can reach the gradient. Scores are in float32, also under autocast. Raises InputError where grids, terms and
-        batch disagree.
-        """
+        batch disagree."""
         total, tables = batch.queries.new_zeros(()), {}
         for key, given in (self.weights if weights is None else weights).items():
-            grid = self._grid(key, given)
+            grid = as_numbers(given, self._place(key))
             layers, dims = self._axes(len(grid), batch.width)
             self._check_shape(key, grid, layers, dims)
             table = tables[term_name(key)] = np.full(grid.shape, np.nan, np.float32)
@@ -134,10 +126,8 @@ class Recipe:
                 with torch.autocast(total.device.type, enabled=False):
                     values = _function(key, batch)(batch, *chosen, **self.options.get(key, {}))
                 if tuple(values.shape) != (len(rows), len(columns)):
-                    raise InputError(
-                        f"term {term_name(key)!r} returned shape {tuple(values.shape)} for layers {chosen[0]} and "
-                        f"dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
-                    )
+                    what = f"for layers {chosen[0]} and dimensions {chosen[1]}: expected {(len(rows), len(columns))}"
+                    raise InputError(f"term {term_name(key)!r} returned shape {tuple(values.shape)} {what}")
                 total = total + (exact[rows][:, columns] * values).sum()
                 table[np.ix_(rows, columns)] = values.detach().float().cpu().numpy()
         return total, tables
@@ -149,18 +139,13 @@ class Recipe:
         """The layers of the rows and the dimensions of the columns, the default ones where none are given."""
         return tuple(self.layers) or tuple(range(1, n_layers + 1)), tuple(self.dims) or default_dims(width)
 
-    def _grid(self, key: str | Term, given: Any) -> np.ndarray:
-        try:
-            return np.asarray(given.detach().cpu() if torch.is_tensor(given) else given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"recipe {self.name!r}: weights of {term_name(key)!r} are not a grid of numbers") from None
+    def _place(self, key: str | Term) -> str:
+        return f"recipe {self.name!r}: weights of {term_name(key)!r}"
 
     def _check_shape(self, key: str | Term, grid: np.ndarray, layers: Sequence[int], dims: Sequence[int]) -> None:
         if grid.shape != (len(layers), len(dims)):
-            raise InputError(
-                f"recipe {self.name!r}: weights of {term_name(key)!r} have shape {grid.shape}: expected "
-                f"{(len(layers), len(dims))}, layers {list(layers)} by dimensions {list(dims)}"
-            )
+            right = f"{(len(layers), len(dims))}, layers {list(layers)} by dimensions {list(dims)}"
+            raise InputError(f"{self._place(key)} have shape {grid.shape}: expected {right}")
 
 
 def _function(key: str | Term, batch: Batch | None = None) -> Term:

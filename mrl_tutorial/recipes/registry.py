@@ -4,68 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import check_cells
-from mrl_tutorial.recipes import methods
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Choice, Learned, suggestion
+from mrl_tutorial.recipes.methods import RECIPES, RETRIEVAL_SWITCHES
 from mrl_tutorial.recipes.recipe import Recipe
-
-
-class Entry(NamedTuple):
-    """A recipe on offer: builder(n_layers, width, dims=…, layer_weights=…) -> Recipe, its source, one line."""
-
-    builder: Callable[..., Recipe]
-    source: str
-    line: str
-
-
-# "separate:l,d" is asked for with numbers: separate:3,128
-RECIPES: dict[str, Entry] = {
-    "full-size": Entry(methods.full_size, "baseline", "the whole model only: loss at (L, D)"),
-    "separate:l,d": Entry(
-        methods.separate, "baseline", "one sub-model alone: backbone cut to l blocks, loss at (l, d)"
-    ),
-    "mrl": Entry(methods.mrl, "arXiv 2205.13147", "last layer, every dimension, summed"),
-    "2dmse-v1": Entry(
-        methods.two_d_mse_v1, "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last"
-    ),
-    "2dmse-v1-st": Entry(
-        methods.two_d_mse_v1_st,
-        "sentence-transformers 6.2, Matryoshka2dLoss",
-        "as 2dmse-v1, but each layer samples one dimension, layer 0 (the embedding table) among them",
-    ),
-    "ese": Entry(methods.ese, "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA"),
-    "ese-code": Entry(
-        methods.ese_code,
-        "AnglE 0.6.1, AngleESETrainer",
-        "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
-    ),
-    "retrieval-2dmse": Entry(
-        methods.retrieval_2dmse,
-        "arXiv 2411.17299",
-        "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
-    ),
-    "starbucks": Entry(
-        methods.starbucks,
-        "arXiv 2410.13230",
-        "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
-    ),
-    "all-cells": Entry(
-        methods.all_cells,
-        "this course",
-        "every layer, every dimension, every step; "
-        "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached; weights of the layers: "
-        "+inverse, +log, +linear, +exponential or +learned",
-    ),
-}
 
 #: recipe -> what may follow its name after a +
 SWITCHES: dict[str, Sequence[str]] = {
-    "retrieval-2dmse": methods.RETRIEVAL_SWITCHES,
+    "retrieval-2dmse": RETRIEVAL_SWITCHES,
     "all-cells": ("without-3", "kl-features", "kl-scores", "kl-full", "attached", *LAYER_WEIGHTS),
 }
 
@@ -86,16 +37,16 @@ def get_recipe(
     kind, given = parse(name)
     if kind not in RECIPES:
         raise InputError(f"unknown recipe {name!r}{suggestion(name, RECIPES)}")
-    asked = {"dims": dims, "layer_weights": layer_weights}
-    given |= {key: value for key, value in asked.items() if value is not None}
     entry = RECIPES[kind]
-    for key in given:
-        if key not in inspect.signature(entry.builder).parameters:
-            raise InputError(f"recipe {name!r} has no option {key}: leave it out")
+    if layer_weights is not None:
+        if "layer_weights" not in inspect.signature(entry.builder).parameters:
+            raise InputError(f"recipe {name!r} has no option layer_weights: leave it out")
+        given["layer_weights"] = layer_weights
     for layer, dim in given.get("cells", ()):
         check_cells([layer], [dim], n_layers, width)
     if dims is not None:
         check_cells(None, dims, n_layers, width)
+        given["dims"] = dims
     built = entry.builder(n_layers, width, **given)
     weights = given.get("layer_weights")
     weights = LAYER_WEIGHTS.get(weights) if isinstance(weights, str) else weights
@@ -104,7 +55,7 @@ def get_recipe(
 
 
 def parse(name: str) -> tuple[str, dict[str, Any]]:
-    """A recipe's name as written to its entry in RECIPES and what the name carries for the builder.
+    """A recipe's name as written to its entry in RECIPES and what it carries for the builder.
 
     Raises InputError for cells that are no pairs of numbers, an unknown switch, or two switches of one kind.
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.recipes.layer_weights import LayerWeights
 from mrl_tutorial.recipes.recipe import Recipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.panels.term_explorer import TermExplorer
 from mrl_tutorial.recipes.anatomy import dissect
 from tests.helpers.browser import check_look, drawn, headline, opened, slide

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mrl_tutorial.classification.labeled_vectors import own_heads, scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.losses.classification import NestedClassifier, classification
 
 DIMS = (2, 4, 8)
