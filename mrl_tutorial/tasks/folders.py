@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -103,18 +103,19 @@ def task_of_tables(tables: Mapping[str, Sequence[Table]], name: str, origin: str
     if kind == "labeled":
         kind, splits = _by_labels(origin, splits, warnings)
     if kind == "classification":
-        return _cut(ClassificationTask.of_rows(name, origin, splits, warnings))
+        return ClassificationTask.of_rows(name, origin, splits, warnings).with_cuts_of_train()
     if kind == "sts":
         columns = {split: list(zip(*rows, strict=True)) for split, rows in splits.items()}
         scored = {split: (list(a), list(b), np.array(scores)) for split, (a, b, scores) in columns.items()}
-        return _cut(STSTask(name, origin, scored, warnings=warnings))
+        return STSTask(name, origin, scored, warnings=warnings).with_cuts_of_train()
     if kind == "sets":  # 1st and 2nd, 3rd and 4th … to train on; held out the first two, so that one text is right
-        whole = _cut(_Sets(name, origin, splits))
+        whole = _Sets(name, origin, splits).with_cuts_of_train()
         cuts, splits = whole.cuts, dict(whole.splits)
         for split, rows in splits.items():
             starts = slice(0, -1, 2) if split == "train" else slice(1)
             splits[split] = [row[i : i + 2] for row in rows for i in range(len(row))[starts]]
-    return _cut(PairsTask(name, origin, splits, limit, warnings=warnings, cuts=cuts)).with_splits()
+    pairs = PairsTask(name, origin, splits, limit, warnings=warnings, cuts=cuts)
+    return pairs.with_cuts_of_train().with_splits()
 
 
 def _by_labels(origin: str, splits: dict[str, Any], warnings: list[str]) -> tuple[str, dict[str, Any]]:
@@ -150,14 +151,6 @@ class _Sets(PairsTask):
 
     def _texts(self, items: list[tuple[str, ...]]) -> list[str]:
         return [" | ".join(row) for row in items]
-
-
-AnyTask = TypeVar("AnyTask", bound=Task)
-
-
-def _cut(task: AnyTask) -> AnyTask:
-    """With the splits that are cut from train at once."""
-    return task.in_tenths("train") if vars(task)["splits"].keys() == {"train"} else task.with_dev()
 
 
 def _task_of_vectors(path: Path, name: str, origin: str) -> VectorsTask | ClassificationTask:

@@ -1,8 +1,7 @@
 """Files and data in memory as lines, objects, and rows of fields with the line on which each begins.
 
 A problem is an InputError naming file, line and remedy where a result would be wrong without the line, and a counted
-warning where it is right to drop it. pandas reads no file here: it gives no line numbers, and accepts a stray quote and
-a short row in silence.
+warning where it is right to drop it. (pandas gives no line numbers, and accepts a stray quote and a short row.)
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Public data sets from the Hugging Face hub, at pinned revisions.
 
-huggingface_hub downloads files into its own cache; once they are there, no network is needed. Our cache keeps the list
-of those that make a set whole, written before the download begins, so that half of a set is never taken for all of it.
-`datasets.load_dataset` is not asked: without a network it gives the revision that it read last, whichever is wanted,
-and it cannot read lines that are bare lists (captions). What it gives, `load_task` takes as data in memory.
-`$HF_ENDPOINT` and `$HF_HUB_OFFLINE` are respected.
+huggingface_hub downloads files into its own cache, and no network is needed from then on. Our cache keeps the list of
+those that make a set whole, written before the download, so that half of a set is never taken for all of it.
+`datasets.load_dataset` would give the revision that it read last where there is no network, and cannot read lines that
+are bare lists (captions).
 """
 
 from __future__ import annotations

@@ -113,6 +113,10 @@ class Task:
             return self.with_splits("dev") if "train" in vars(self)["splits"] else self
         return self
 
+    def with_cuts_of_train(self) -> Self:
+        """As `with_dev`; a task that has train alone is cut in tenths."""
+        return self.in_tenths("train") if vars(self)["splits"].keys() == {"train"} else self.with_dev()
+
     def in_tenths(self, source: str, needed: Collection[str] = SPLITS) -> Self:
         """80, 10 and 10 % of a split by hash as train, dev and test. Raises InputError where a needed one is empty."""
         parts = self._parts(source, split_of)
