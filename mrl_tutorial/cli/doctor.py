@@ -46,15 +46,11 @@ def packages() -> Iterator[Finding]:
         yield Finding("packages", "fix", "mrl-tutorial is not installed", "make lab, or pip install -e .")
         return
     for extra, state in (("", "fix"), ("notebooks", "fix"), ("ann", "note"), ("milvus", "note")):
-        mine = [
-            w
-            for w in wanted
-            if (w.marker.evaluate({"extra": extra}) if w.marker and extra else not (w.marker or extra))
-        ]
+        mine = [w for w in wanted if (w.marker.evaluate({"extra": extra}) if w.marker else not extra)]
         missing = [f"{w.name}{w.specifier}" for w in mine if not _fits(w)]
         name = f"packages [{extra}]" if extra else "packages"
-        remedy = f'pip install "mrl-tutorial[{extra}]"' if extra else "make lab, or pip install -e ."
         if missing:
+            remedy = f'pip install "mrl-tutorial[{extra}]"' if extra else "make lab, or pip install -e ."
             yield Finding(name, state, f"missing or too old: {', '.join(missing)}", remedy)
         else:
             yield Finding(name, "ok", f"{len(mine)} there")

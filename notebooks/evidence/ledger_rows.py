@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from mrl_tutorial import InputError, files
-from mrl_tutorial.cli.ledger import COLUMNS, MARKS, Row, read
+from mrl_tutorial.cli.ledger import MARKS, Row, read
 from mrl_tutorial.evaluation.statistics import CANNOT_TELL, MARGIN, VERDICTS, Difference
 
 
@@ -48,6 +48,10 @@ class Measured:
         return out | {"pair": self.pair, "test": self.test, "seeds": str(self.seeds)}
 
 
+COLUMNS = (
+    "id", "claim", "source", "verdict", "sentence", "pair", "difference", "margin", "smallest", "test", "seeds",
+    "remedy", "published", "more", "notebook", "results",
+)  # fmt: skip
 NOTHING = Measured("", ("", ""), ("", ""), "")
 
 

@@ -77,13 +77,6 @@ def test_what_cannot_be_recorded(id, change, words):
         Ledger("E1").settle(id, **{**GOOD, **change})
 
 
-def test_a_file_that_is_no_ledger(tmp_path):
-    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    for path, words in [(tmp_path / "x.csv", "no ledger"), (tmp_path / "none.csv", "cannot be read")]:
-        with pytest.raises(InputError, match=words):
-            ledger.read(path)
-
-
 def test_page_for_people(tmp_path):
     Ledger("E1").settle("M1", **{**GOOD, "sentence": "a <b>"}, more=["c", "d"])
     Ledger("E3").settle("R8", "wrong by definition", "It falls.", None)

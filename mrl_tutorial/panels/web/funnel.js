@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { MARK, box, chart, circle, figure, halves, heatmap, kept, label, limitsOf, lineOf, scale, table, tens } from "./plots.js";
+import { MARK, chart, circle, closest, figure, halves, heatmap, kept, label, limitsOf, lineOf, scale, table, tens } from "./plots.js";
 import { percent, quality, shorten, tenths, three, whole } from "./words.js";
 
 const BLUE = "var(--mrl-blue)";
@@ -43,13 +43,16 @@ function stopsOf(data, model, end, query) {
 const cloudOf = kept((data, model, size) => {
   const { ends, dims } = data;
   const depths = valuesOf(data, "depth");
-  const choices = Array.from({ length: ends.shape[0] }, (_, l) => dims.flatMap((dim) => depths.flatMap((depth) => dims.map((rerank) =>
-    ({ layer: l + 1, dim, depth, rerank, between: 0 }))))).flat().filter((choice) => at(data.before, endOf(data, choice)) >= 0);
-  const nodes = choices.map((choice) => endOf(data, choice));
+  const choices = [];
+  for (let layer = 1; layer <= ends.shape[0]; layer++) {
+    for (const dim of dims) for (const depth of depths) for (const rerank of dims) choices.push({ layer, dim, depth, rerank, between: 0 });
+  }
+  const found = choices.map((choice) => ({ choice, node: endOf(data, choice) })).filter(({ node }) => at(data.before, node) >= 0);
+  const nodes = found.map(({ node }) => node);
   const plain = dims.map((dim) => plainOf(data, data.layers, dim));
   const xs = (list) => Float32Array.from(list, (node) => at(data.mflops, node, size));
   const ys = (list) => Float32Array.from(list, (node) => at(model.recall, node));
-  return { choices, xs: xs(nodes), ys: ys(nodes), plain: [xs(plain), ys(plain)] };
+  return { choices: found.map(({ choice }) => choice), xs: xs(nodes), ys: ys(nodes), plain: [xs(plain), ys(plain)] };
 });
 
 function view(state, data) {
@@ -119,12 +122,8 @@ function scatter(shown, act, width, height) {
   const y = scale("linear", [0, 1.05], [height - 52, 8]);
   const choose = (event) => {
     const box = event.currentTarget.ownerSVGElement.getBoundingClientRect();
-    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
-    let [best, least] = [-1, NEAR * NEAR];
-    for (let i = 0; i < cloud.xs.length; i++) {
-      const away = (x(cloud.xs[i]) - px) ** 2 + (y(cloud.ys[i]) - py) ** 2;
-      if (away < least) [best, least] = [i, away];
-    }
+    const points = Array.from(cloud.xs, (v, i) => [x(v), y(cloud.ys[i])]);
+    const best = closest(points, event.clientX - box.left, event.clientY - box.top, NEAR);
     if (best >= 0) act(cloud.choices[best]);
   };
   const here = path && h("path", { d: `M${x(path.mflops).toFixed(1)},${(y(path.recall) - 11).toFixed(1)}l11,11l-11,11l-11,-11z`, fill: MARK, stroke: "var(--mrl-ink)", "stroke-width": 2 });

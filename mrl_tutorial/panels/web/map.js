@@ -5,7 +5,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, circle, curves, drawing, figure, label, nearest, scale } from "./plots.js";
+import { COLORS, circle, closest, curves, drawing, figure, label, nearest, scale } from "./plots.js";
 import { shortName, tenths, whole } from "./words.js";
 
 /** A color and a shape for each label, so that they can be told apart without colors too. */
@@ -46,20 +46,10 @@ function view(state, data) {
 }
 
 /** All points of a size, a path for each label: 600 elements would take half a frame to move. One without a place is not drawn. */
-function mapPoints(groups, places, scales) {
-  const point = (i) => [scales.x(places[2 * i]), scales.y(places[2 * i + 1])];
-  const path = ({ points, shape }) => points.map(point).filter(([x, y]) => Number.isFinite(x + y)).map(([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}${shape}`);
-  return h("g", { class: "points" }, groups.map((group) => h("path", { d: path(group).join(""), fill: group.color })));
-}
-
-/** The point at a place of the page, -1 for none. */
-export function pointAt(places, scales, x, y) {
-  let [best, least] = [-1, REACH ** 2];
-  for (let i = 0; i < places.length / 2; i++) {
-    const far = (scales.x(places[2 * i]) - x) ** 2 + (scales.y(places[2 * i + 1]) - y) ** 2;
-    if (far < least) [best, least] = [i, far];
-  }
-  return best;
+function mapPoints(groups, points) {
+  const there = (group) => group.points.map((i) => points[i]).filter(([x, y]) => Number.isFinite(x + y));
+  const path = (group) => there(group).map(([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}${group.shape}`).join("");
+  return h("g", { class: "points" }, groups.map((group) => h("path", { d: path(group), fill: group.color })));
 }
 
 function draw(shown, act, width) {
@@ -71,9 +61,10 @@ function draw(shown, act, width) {
   const scales = {
     x: scale("linear", [shown.low[0], shown.high[0]], [EDGE, left - EDGE]), y: scale("linear", [shown.low[1], shown.high[1]], [height - EDGE, EDGE]),
   };
+  const points = Array.from({ length: n }, (_, i) => [scales.x(shown.places[2 * i]), scales.y(shown.places[2 * i + 1])]);
   const point = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
-    const found = pointAt(shown.places, scales, event.clientX - box.left + 1, event.clientY - box.top + 1);
+    const found = closest(points, event.clientX - box.left + 1, event.clientY - box.top + 1, REACH);
     if (found >= 0 || event.type === "pointerdown") act({ point: found }); // a click beside all points marks none
   };
   const under = h("rect", { x: 1, y: 1, width: left - 2, height: height - 2, class: "map", onpointermove: point, onpointerdown: point });
@@ -86,7 +77,7 @@ function draw(shown, act, width) {
     h("div", { class: "side" },
       h("figure", { style: "position:relative" },
         h("figcaption", {}, `${whole(n)} points cut to ${shown.dim} dimensions (aligned UMAP)`),
-        drawing(`map of ${n} points`, left, height, mapPoints(groups, shown.places, scales), under, mapMark(shown.marked, scales)), mapTip(shown.marked, scales, left, height)),
+        drawing(`map of ${n} points`, left, height, mapPoints(groups, points), under, mapMark(shown.marked, scales)), mapTip(shown.marked, scales, left, height)),
       figure("How often neighbors share a label", right, curve, mapLegend(groups, right))),
     h("p", { class: "note" }, n < total ? `${whole(n)} of ${whole(total)} points, every label in proportion. ` : "",
       "Point at a point: its text appears, and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),

@@ -92,6 +92,16 @@ export function nearest(values, value) {
   return Array.from(values).reduce((a, b) => (far(b) < far(a) ? b : a));
 }
 
+/** Which of some points is nearest to a place, -1 where all are further than `reach`. @param {number[][]} points @param {number} x @param {number} y @param {number} reach */
+export function closest(points, x, y, reach) {
+  let [best, least] = [-1, reach];
+  points.forEach((point, i) => {
+    const far = Math.hypot(point[0] - x, point[1] - y);
+    if (far < least) [best, least] = [i, far];
+  });
+  return best;
+}
+
 /** The widths of two pictures side by side, or one below the other where there is no room. @param {number} width @param {number} share of the first */
 export function halves(width, share) {
   return width >= 820 ? [width * share - 30, width * (1 - share) - 30] : [width - 30, width - 30];
