@@ -20,6 +20,7 @@ from mrl_tutorial.training.loop import train
 from mrl_tutorial.training.trainables import Known
 
 HERE = "trained here"
+RECIPES = ("all-cells", "mrl", "full-size")  # what the Train button offers
 CODE = """vectors = encoder.encode(texts, layer={layer})[:, :{dim}]  # the first {dim} coordinates after layer {layer}
 vectors = mrl.normalize(vectors)  # cut first, then normalize
 scores = mrl.normalize(encoder.encode(queries, layer={layer})[:, :{dim}]) @ vectors.T"""
@@ -31,8 +32,8 @@ class GridExplorer(WorkingPanel):
     """Slide over every layer and dimension of one or several encoders on a task: quality, results and price follow.
 
     models: an Encoder, or name -> Encoder (all of one size). Quality is measured on `split` (dev: choose on dev, report
-    on test) with at most `max_queries` queries, once, and cached. recipes: what the Train button offers. examples: how
-    many queries are looked up beforehand. Raises InputError as in `ExplorerTables`.
+    on test) with at most `max_queries` queries, once, and cached. examples: how many queries are looked up beforehand.
+    Raises InputError as in `ExplorerTables`.
     """
 
     view = "explorer"
@@ -44,12 +45,11 @@ class GridExplorer(WorkingPanel):
         *,
         split: str = "dev",
         max_queries: int = 300,
-        recipes: Sequence[str] = ("all-cells", "mrl", "full-size"),
         examples: int = 8,
         **state: Any,
     ) -> None:
         self.model = model = ExplorerTables(task, models, split=split, max_queries=max_queries)
-        self._task, self._recipes = task, tuple(recipes)
+        self._task = task
         self._fresh: dict[str, Any] = {}  # what a thread has measured; widgets change in the kernel's thread alone
         for name in model.encoders:
             model.measure(name)
@@ -58,7 +58,7 @@ class GridExplorer(WorkingPanel):
         start |= {"dim": model.width, "pin": ""}
         if model.ranks:
             start |= {"query": (self._examples or [""])[0]}
-            start |= {"recipe": self._recipes[0], "heads": "per-layer", "seconds": 10}
+            start |= {"recipe": RECIPES[0], "heads": "per-layer", "seconds": 10}
         super().__init__(self._controls(), start | state, **self._tables())
 
     def _controls(self) -> list[list[Control]]:
@@ -70,7 +70,7 @@ class GridExplorer(WorkingPanel):
         if m.ranks:
             query = field("text", "query", "query", kernel=True)
             rows.append([menu("query", "example", self._examples, free=True), query])
-            train = [menu("recipe", "train heads", self._recipes), menu("heads", "heads", ("per-layer", "shared"))]
+            train = [menu("recipe", "train heads", RECIPES), menu("heads", "heads", ("per-layer", "shared"))]
             train.append(field("number", "seconds", "seconds", min=1, max=600))
             rows.append([{**one, "kernel": True} for one in train] + [button("Train", ask="train")])
         return rows

@@ -35,9 +35,7 @@ class ImportanceWeights(WorkingPanel):
         base = train_with(self.data, config, [1.0] * len(config.dims), seed=seed)
         assert base is not None  # without a report nobody can cancel
         self.base, self.known = base, {base.weights: base}
-        self._wanted: Weights | None = None  # what is still to be trained
         self._training: Weights | None = None
-        self._parting: dict[str, Any] = {}  # the status that is left when nothing trains
         equal = {f"c{m}": 1.0 for m in config.dims}
         sliders = [slider(f"c{m}", f"weight c{m}", list(CHOICES.values()), list(CHOICES)) for m in config.dims]
         boost = button(f"Boost size {config.dims[0]}", set={**equal, f"c{config.dims[0]}": 4.0})
@@ -61,41 +59,34 @@ class ImportanceWeights(WorkingPanel):
     def on_train(self, weights: Sequence[float]) -> None:
         """Have these weights trained; the newest choice wins. The browser tells of every choice, known ones too."""
         chosen = tuple(float(c) for c in weights)
-        self._parting = {} if any(chosen) else {"error": ZERO}
-        self._want(chosen if any(chosen) and chosen not in self.known else None)
+        if not any(chosen):
+            self._stop({"error": ZERO})
+        elif chosen in self.known:
+            self._stop({})
+        elif not (self.busy and chosen == self._training):
+            self._stop({"share": 0.0, "label": "training …"})
+            self._training, given = chosen, (self.data, self.config, chosen, self.base)
+            self.begin(lambda report: train_with(*given, report, self.seed), self._ended, REST)
 
     def on_cancel(self) -> None:
         """The Cancel button: the last finished training stays on show."""
-        self._parting = {"label": "canceled: the weights before stay on show, drawn pale"}
-        self._want(None)
+        self._stop({"label": "canceled: the weights before stay on show, drawn pale"})
 
-    def progress(self, share: float, label: str = "") -> None:
+    def progress(self, share: float, label: str) -> None:
         """As for every panel; the label of an epoch says nothing to a reader."""
         super().progress(share, "training …")
 
-    def _want(self, weights: Weights | None) -> None:
-        self._wanted = weights
-        if not self.busy:
-            self._next()
-        elif weights != self._training:
-            super().on_cancel()  # _ended begins the next one
-
-    def _next(self) -> None:
-        weights = self._training = self._wanted
-        if weights is None:
-            self.status = self._parting
-            return
-        self.progress(0.0)
-        given = (self.data, self.config, weights, self.base)
-        self.begin(lambda report: train_with(*given, report, self.seed), self._ended, REST)
+    def _stop(self, status: dict[str, Any]) -> None:
+        """End what trains, and hear no more of it."""
+        super().on_cancel()
+        self._job, self.status = None, status
 
     def _ended(self, found: Trained | Exception | None) -> None:
         if isinstance(found, Exception):
-            self._wanted, self.status = None, {"error": f"training failed: {in_words(found)}"}
-            return
-        self._keep(found)
-        self._wanted = None if self._wanted in self.known else self._wanted
-        self._next()
+            self.status = {"error": f"training failed: {in_words(found)}"}
+        else:
+            self._keep(found)
+            self.status = {}
 
     def _keep(self, found: Trained | None) -> None:
         if found is not None:

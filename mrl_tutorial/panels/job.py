@@ -82,9 +82,13 @@ class WorkingPanel(Panel):
         return self._job is not None and self._job.running
 
     def begin(self, work: Work, ended: Callable[[Any], object], rest: float = 0.0) -> None:
-        """Start a `Job`, whose progress becomes the status."""
-        self._job = Job(work, self.progress, ended, rest)
-        self._job.start()  # a short one may have ended when this returns
+        """Start a `Job`, whose progress becomes the status. One that is replaced meanwhile is not heard any more."""
+
+        def heard(call: Callable[..., object]) -> Callable[..., object]:
+            return lambda *given: call(*given) if job is self._job else None
+
+        job = self._job = Job(work, heard(self.progress), heard(ended), rest)
+        job.start()  # a short one may have ended when this returns
 
     def progress(self, share: float, label: str) -> None:
         """Show how far the job is."""

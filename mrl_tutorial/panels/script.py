@@ -33,22 +33,20 @@ new ResizeObserver(tell).observe(document.body);
 def modules(name: str) -> str:
     """The module `web/<name>.js` and all that it imports, as one module without imports, so that nothing is fetched.
 
-    Names are those of the files, so no two modules may give the same one: tests/panels/test_script.py sees to that.
+    Names are those of the files, so no two modules may give the same one: tests/panels/test_panel.py sees to that.
     """
-    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
 
     def add(file: str) -> None:
-        if file not in seen:
-            text = (WEB / file).read_text(encoding="utf-8")
-            seen[file] = ""  # modules do not import in circles
-            for found in IMPORT.findall(text):
-                add(found)
-            del seen[file]
-            seen[file] = re.sub(r"^export ", "", IMPORT.sub("", text), flags=re.M)
+        text = (WEB / file).read_text(encoding="utf-8")
+        for needed in IMPORT.findall(text):
+            if needed not in found:
+                add(needed)
+        found[file] = re.sub(r"^export ", "", IMPORT.sub("", text), flags=re.M)
 
     add("panel.js")
     add(f"{name}.js")
-    return "\n".join(seen.values())
+    return "\n".join(found.values())
 
 
 def widget_module(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,14 +97,10 @@ class TermExplorer(Panel):
             "layers": a.layers,
             "dims": a.dims,
             "start": {name: self._start(name) for name in grids},
-            "patterns": {name: _stacked(grid) for name, grid in grids.items()},
+            "patterns": {name: np.stack(list(grid)).astype("f4") for name, grid in grids.items()},
             "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in known},
             "values": a.values.astype("f4"),
-            "alone": _stacked(map(a.cell_gradients, a.terms)),
+            "alone": np.stack([a.cell_gradients(term) for term in a.terms]).astype("f4"),
             "landing": list(a.landing),
             "grams": [gram.astype("f4") for gram in a.grams],
         }
-
-
-def _stacked(grids: Iterable[np.ndarray]) -> np.ndarray:
-    return np.stack(list(grids)).astype("f4")
