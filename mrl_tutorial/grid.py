@@ -33,30 +33,24 @@ def check_cells(layers: Choice, dims: Choice, n_layers: int, width: int) -> tupl
     >>> check_cells([3, 1], None, n_layers=6, width=32)
     ((1, 3), (8, 16, 32))
     """
-    chosen = _listed("layers", "all" if layers is None else layers, n_layers)
-    widths = _listed("dims", default_dims(width) if dims is None else dims, width)
-    if not chosen or not widths:
-        raise InputError("no cells chosen: give at least one layer and one dimension")
-    for layer in chosen:
-        if not _whole(layer, n_layers):
-            raise InputError(f"layer {layer} does not exist: this model has layers 1 to {n_layers}")
-    for dim in widths:
-        if not _whole(dim, width):
-            raise InputError(f"dimension {dim} does not exist: this model's vectors have 1 to {width} coordinates")
-    return tuple(sorted({int(x) for x in chosen})), tuple(sorted({int(x) for x in widths}))
+    return (
+        _checked("layer", "all" if layers is None else layers, n_layers),
+        _checked("dimension", default_dims(width) if dims is None else dims, width),
+    )
 
 
-def _listed(what: str, given: Iterable[int] | int | str, most: int) -> tuple[int, ...]:
-    if isinstance(given, str):
-        if given != "all":
-            raise InputError(f'{what}={given!r} is no choice: give numbers, as in {what}=[1, {most}], or "all"')
-        return tuple(range(1, most + 1))
-    return tuple(given) if isinstance(given, Iterable) else (given,)
-
-
-def _whole(value: Any, most: int) -> bool:
-    """Whether `value` is a whole number in 1..most."""
-    return isinstance(value, Real) and 1 <= float(value) <= most and float(value).is_integer()
+def _checked(what: str, given: Iterable[int] | int | str, most: int) -> tuple[int, ...]:
+    """The numbers chosen of 1..most, sorted, each once."""
+    if isinstance(given, str) and given != "all":
+        raise InputError(f'{what}s: {given!r} is no choice; give numbers, as in [1, {most}], or "all"')
+    chosen = range(1, most + 1) if isinstance(given, str) else given if isinstance(given, Iterable) else (given,)
+    found = list(chosen)
+    if not found:
+        raise InputError(f"no cells chosen: give at least one {what}")
+    for x in found:
+        if not (isinstance(x, Real) and 1 <= float(x) <= most and float(x).is_integer()):
+            raise InputError(f"{what} {x} does not exist: this model has {what}s 1 to {most}")
+    return tuple(sorted({int(x) for x in found}))
 
 
 @dataclass(frozen=True)
@@ -91,30 +85,20 @@ class Grid:
 
     def at(self, layer: int, dim: int) -> float:
         """The value of one cell. Raises InputError where the grid does not hold that cell."""
-        i, j = self._index(layer, dim)
-        return float(self.values[i, j])
+        return float(self.values[self._index(layer, dim)])
 
     def items(self, layer: int, dim: int) -> np.ndarray:
-        """One cell's values item by item, (items,).
-
-        Raises InputError as `at` does, and where the measure has no items."""
+        """One cell's values item by item, (items,). Raises InputError as `at` does, and for a grid without items."""
         if self.per_item is None:
             raise InputError(f"{self.metric} has no value per item: measure with evaluate_grid")
         return self.per_item[self._index(layer, dim)]
 
     def as_json(self) -> dict[str, Any]:
         """What `mrl-tutorial evaluate --json` writes."""
-        return {
-            "task": self.task,
-            "model": self.model,
-            "metric": self.metric,
-            "split": self.split,
-            "layers": list(self.layers),
-            "dims": list(self.dims),
-            "values": [[round(float(v), 6) for v in row] for row in self.values],
-            "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
-            **self.about,
-        }
+        found = {name: getattr(self, name) for name in ("task", "model", "metric", "split")}
+        found |= {"layers": list(self.layers), "dims": list(self.dims)}
+        found["values"] = [[round(float(v), 6) for v in row] for row in self.values]
+        return found | {"seconds": {k: round(v, 3) for k, v in self.seconds.items()}, **self.about}
 
     def as_text(self) -> str:
         """The grid as a plain table, one row per layer, one column per dimension."""

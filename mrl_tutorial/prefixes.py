@@ -86,11 +86,6 @@ def iter_scores(
 
     queries (B, D), documents (N, D). The yielded tensor is a buffer that the next step overwrites: use it or copy it.
     Every dimension 1..D is affordable: a step costs its own block's product. Raises InputError as in `nested_scores`.
-
-    >>> for d, scores in iter_scores(torch.tensor([[1.0, 1.0]]), torch.eye(2), [1, 2]):
-    ...     print(d, scores.tolist())
-    1 [[1.0, 0.0]]
-    2 [[0.7071067690849304, 0.7071067690849304]]
     """
     edges = check_dims(dims, queries.shape[-1])
     check_pair(queries, documents)
@@ -112,12 +107,7 @@ def iter_scores(
 def inverse_norms(x: Tensor, dims: Sequence[int]) -> Tensor:
     """1 / Euclidean norm of every prefix in one pass, 0 where the prefix is zero. (…, N, D) -> (…, M, N).
 
-    Raises InputError where `dims` do not increase within 1..D.
-
-    >>> inverse_norms(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), [1, 2])
-    tensor([[0.3333, 0.0000],
-            [0.2000, 0.5000]])
-    """
+    Raises InputError where `dims` do not increase within 1..D."""
     edges = check_dims(dims, x.shape[-1])
     used = at_least_float32(x[..., : edges[-1]])  # cut first: an infinite coordinate beyond must not reach the gradient
     return _inverse_root(_prefix_sums(used.square(), edges))
@@ -126,23 +116,19 @@ def inverse_norms(x: Tensor, dims: Sequence[int]) -> Tensor:
 def check_dims(dims: Sequence[int], width: int) -> tuple[int, ...]:
     """`dims` as a tuple of ints. Raises InputError unless they increase strictly within 1..width."""
     found = tuple(int(d) for d in dims)
-    if not found:
-        raise InputError("no dimensions: give at least one")
     for d in found:
         if not 1 <= d <= width:
             raise InputError(f"dimension {d} does not exist: these vectors have 1 to {width} coordinates")
-    if any(a >= b for a, b in pairwise(found)):
-        raise InputError(f"dimensions {list(found)} must increase: sort them and drop repeats")
+    if not found or any(a >= b for a, b in pairwise(found)):
+        raise InputError(f"dimensions {list(found)} must increase: give at least one, sorted, without repeats")
     return found
 
 
 def check_pair(queries: Tensor, documents: Tensor) -> None:
     """Raises InputError unless queries (…, B, D) and documents (…, N, D) agree in all but B and N."""
     if queries.shape[:-2] != documents.shape[:-2] or queries.shape[-1] != documents.shape[-1]:
-        raise InputError(
-            f"queries {tuple(queries.shape)} and documents {tuple(documents.shape)} differ in layers or width: "
-            "encode both with the same model"
-        )
+        shapes = f"queries {tuple(queries.shape)} and documents {tuple(documents.shape)}"
+        raise InputError(f"{shapes} differ in layers or width: encode both with the same model")
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ def test_cosine_ignores_a_vectors_length(scale, row, seed):
         ([4, 13], "dimension 13"),
         ([4, 4], "must increase"),
         ([8, 4], "must increase"),
-        ([], "no dim"),
+        ([], "at least one"),
     ],
 )
 def test_bad_dimensions_are_named(dims, message):

@@ -42,7 +42,7 @@ class Answers:
 def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) -> Answers:
     """Confidence and rightness from class probabilities (M, N, C) and integer labels (N,); ties: the lower class.
 
-    Raises InputError where shapes disagree, sizes do not increase, a class does not exist, or a row is no distribution.
+    Raises InputError where shapes disagree, sizes do not increase, a class does not exist or a row is no distribution.
 
     >>> a = answers(np.array([[[0.6, 0.4]], [[0.1, 0.9]]]), np.array([1]), [8, 16])
     >>> a.confidence.tolist(), a.right.tolist()
@@ -54,10 +54,7 @@ def answers(probabilities: np.ndarray, labels: np.ndarray, dims: Sequence[int]) 
         raise InputError(f"probabilities {p.shape} for {counts}: give (sizes, items, classes)")
     if dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
         raise InputError(f"sizes {list(dims)} must increase: sort them, and the probabilities with them")
-    if not np.isfinite(p).all():
-        size, item = np.argwhere(~np.isfinite(p).all(-1))[0]
-        raise InputError(f"probabilities of item {item} at size {dims[size]} hold NaN or infinity: drop that item")
-    if p.min() < 0 or np.abs(p.sum(-1) - 1).max() > 1e-3:
+    if not (p.min() >= 0 and np.abs(p.sum(-1) - 1).max() <= 1e-3):  # nor NaN
         raise InputError("probabilities must be 0 or more and sum to 1 over the classes: apply a softmax first")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= p.shape[2]:
         raise InputError(f"labels must be class numbers 0 to {p.shape[2] - 1}")
@@ -72,7 +69,6 @@ class Outcome:
     right: np.ndarray
     stop: np.ndarray
     shares: np.ndarray
-    n_classes: int
 
     @property
     def accuracy(self) -> float:
@@ -82,16 +78,12 @@ class Outcome:
     @property
     def final(self) -> float:
         """Expected size if only the last size looked at is charged: what a tied classifier (MRL-E) reads."""
-        return expected_size(self.shares, self.dims)
+        return float(self.shares @ np.array(self.dims, dtype=float))
 
     @property
     def visited(self) -> float:
         """Expected size if every size looked at is charged: what separate classifiers (MRL) read."""
-        return expected_size(self.shares, np.cumsum(self.dims))
-
-    def multiply_adds(self, tied: bool) -> float:
-        """Multiply-adds of the classifier for an average item: coordinates read x classes."""
-        return self.n_classes * (self.final if tied else self.visited)
+        return float(self.shares @ np.cumsum(self.dims, dtype=float))
 
 
 def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -100,12 +92,10 @@ def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> n
     confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError
     for another number of thresholds, and for NaN.
     """
-    t = np.asarray(thresholds, dtype=float).ravel()
-    sizes = len(confidence)
+    t, sizes = np.asarray(thresholds, dtype=float).ravel(), len(confidence)
     if len(t) not in (sizes - 1, sizes) or np.isnan(t).any():
         raise InputError(f"thresholds {t.round(3).tolist()} for {sizes} sizes: give a number for each but the last")
-    sure = np.ones(confidence.shape, dtype=bool)
-    sure[:-1] = confidence[:-1] >= t[: sizes - 1, None]
+    sure = confidence >= np.append(t[: sizes - 1], -np.inf)[:, None]
     return sure.argmax(0)
 
 
@@ -122,15 +112,7 @@ def run(a: Answers, thresholds: Sequence[float] | np.ndarray) -> Outcome:
 
 def _outcome(a: Answers, stop: np.ndarray) -> Outcome:
     right = a.right[stop, np.arange(len(stop))]
-    return Outcome(a.dims, right, stop, np.bincount(stop, minlength=len(a.dims)) / len(stop), a.n_classes)
-
-
-def expected_size(shares: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
-    """Sum over sizes of share x size. Raises InputError unless there is a share for each size and they sum to 1."""
-    shares = np.asarray(shares, dtype=float)
-    if shares.shape != np.shape(sizes) or shares.min(initial=0) < 0 or abs(shares.sum() - 1) > 1e-6:
-        raise InputError(f"shares {shares.round(3).tolist()} of {len(sizes)} sizes must be 0 or more and sum to 1")
-    return float(shares @ np.asarray(sizes, dtype=float))
+    return Outcome(a.dims, right, stop, np.bincount(stop, minlength=len(a.dims)) / len(stop))
 
 
 def oracle(a: Answers) -> Outcome:

@@ -21,7 +21,6 @@ from mrl_tutorial.prefixes import check_dims
 
 Report = Callable[[float, str], bool]  # report(share done, label) -> False to cancel
 Layer = tuple[Tensor, Tensor]  # weight (G, inputs, outputs), bias (G, 1, outputs)
-TOGETHER = 16  # networks trained in one batched product
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,13 @@ class Networks:
     def features(self, x: np.ndarray | Tensor, dim: int | None = None) -> Tensor:
         """x (N, F) or (G, N, F) -> (G, N, dim or width), not normalized.
 
-        Only a slimmable network computes something else for another `dim`: it uses its narrowest part with so many
-        features.
+        Only a slimmable network computes something else for another `dim`: by its narrowest part with so many features.
         """
-        share = 1.0
+        part = self.config.width
         if self.config.slimmable and dim is not None:
-            share = next(m for m in self.config.dims if m >= dim) / self.config.width
+            part = next(m for m in self.config.dims if m >= dim)
         with torch.no_grad():
-            return self._encode(x, share)[..., :dim]
+            return self._encode(x, part)[..., :dim]
 
     def logits(self, x: np.ndarray | Tensor) -> Tensor:
         """What the classifiers say at every size, before the softmax: (G, M, N, C)."""
@@ -104,28 +102,25 @@ class Networks:
 
     def nested_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of every network at every size, unweighted: x (G, B, F), y (G, B) -> (G, M)."""
-        losses = [
-            F.cross_entropy(said.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-            for said in self._logits(x)
-        ]
-        return torch.stack(losses, 1)
+        each = [F.cross_entropy(said.flatten(0, 1), y.flatten(), reduction="none") for said in self._logits(x)]
+        return torch.stack([losses.view(y.shape).mean(1) for losses in each], 1)
 
-    def _encode(self, x: np.ndarray | Tensor, share: float = 1.0) -> Tensor:
-        """Features (G, N, share * width), with this share of the hidden units too."""
+    def _encode(self, x: np.ndarray | Tensor, part: int) -> Tensor:
+        """Features (G, N, part), by as large a share of the hidden units."""
         x = torch.as_tensor(x, dtype=torch.float32)
         x = x.expand(len(self.layers[0][0]), *x.shape[-2:])
         for i, (weight, bias) in enumerate(self.encoder):
-            units = round(share * weight.shape[2])
+            units = round(part / self.config.width * weight.shape[2])
             x = x.relu() if i else x
             x = torch.baddbmm(bias[..., :units], x, weight[:, : x.shape[2], :units])
         return x
 
     def _logits(self, x: np.ndarray | Tensor) -> Iterator[Tensor]:
         """The logits (G, N, C) of every size in turn."""
-        full, heads = self._encode(x), self.heads
+        full, heads = self._encode(x, self.config.width), self.heads
         for j, m in enumerate(self.config.dims):
             weight, bias = heads[0 if self.config.tied else j]
-            features = self._encode(x, m / self.config.width) if self.config.slimmable else full
+            features = self._encode(x, m) if self.config.slimmable else full
             yield torch.baddbmm(bias, features[..., :m], weight[:, :m])
 
 
@@ -151,54 +146,27 @@ def train_networks(
     >>> train_networks(x, labels, [np.arange(4)] * 3, np.ones((3, 2)), range(3), config).predict(x).shape
     (3, 2, 4)
     """
-    c = np.atleast_2d(np.asarray(weights, dtype=np.float32))
-    groups = len(rows)
-    if c.shape != (groups, len(config.dims)) or len(seeds) != groups:
-        raise InputError(f"weights {c.shape} and {len(seeds)} seeds for {groups} networks of {len(config.dims)} sizes")
-    if (c < 0).any() or not (c > 0).any(1).all() or not np.isfinite(c).all():
+    c = torch.as_tensor(np.atleast_2d(np.asarray(weights, dtype=np.float32)))
+    if c.shape != (len(rows), len(config.dims)) or len(seeds) != len(rows):
+        counts = f"{len(seeds)} seeds for {len(rows)} networks of {len(config.dims)} sizes"
+        raise InputError(f"weights {tuple(c.shape)} and {counts}")
+    if (c < 0).any() or not (c > 0).any(1).all() or not c.isfinite().all():
         raise InputError("all weights of a network are 0, or one is negative: give one above 0, and none below")
     inputs, y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(labels).long()
-    parts: list[Networks] = []
-    for start in range(0, groups, TOGETHER):  # networks are independent: a few at a time stay in the processor's cache
-        part = slice(start, start + TOGETHER)
-
-        def tell(share: float, before: int = start, count: int = min(TOGETHER, groups - start)) -> bool:
-            return report is None or report((before + count * share) / groups, "training")
-
-        trained = _train(inputs, y, rows[part], torch.from_numpy(c[part]), seeds[part], config, tell)
-        if trained is None:
-            return None
-        parts.append(trained)
-    same = zip(*(nets.layers for nets in parts), strict=True)  # for each layer, that of every part
-    layers = tuple((torch.cat([w for w, _ in found]), torch.cat([b for _, b in found])) for found in same)
-    return Networks(config, layers)
-
-
-def _train(
-    x: Tensor,
-    y: Tensor,
-    rows: Sequence[np.ndarray],
-    c: Tensor,
-    seeds: Sequence[int],
-    config: NetworkConfig,
-    tell: Callable[[float], bool],
-) -> Networks | None:
     count = min(len(r) for r in rows)
     batch = min(config.batch, count)
     orders = [np.random.default_rng([int(s), 1]) for s in seeds]
-    nets = Networks(config, _start(config, x.shape[1], int(y.max()) + 1, seeds))
+    nets = Networks(config, _start(config, inputs.shape[1], int(y.max()) + 1, seeds))
     optimizer = torch.optim.Adam([p for layer in nets.layers for p in layer], lr=config.lr, fused=True)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * (count // batch))
     for epoch in range(config.epochs):
         taken = torch.from_numpy(np.stack([g.permutation(r)[:count] for g, r in zip(orders, rows, strict=True)]))
-        for start in range(0, count - batch + 1, batch):
-            here = taken[:, start : start + batch]  # (G, B)
+        for here in taken[:, : count // batch * batch].split(batch, dim=1):  # (G, B)
             optimizer.zero_grad(set_to_none=True)
-            losses = nets.nested_loss(x[here], y[here])  # (G, M)
-            (losses * c).sum().backward()
+            (nets.nested_loss(inputs[here], y[here]) * c).sum().backward()
             optimizer.step()
             cosine.step()
-        if not tell((epoch + 1) / config.epochs):
+        if report is not None and not report((epoch + 1) / config.epochs, "training"):
             return None
     return Networks(config, tuple((weight.detach(), bias.detach()) for weight, bias in nets.layers))
 
@@ -207,11 +175,10 @@ def _start(config: NetworkConfig, inputs: int, classes: int, seeds: Sequence[int
     """First weights of all layers, uniform within 1/sqrt(inputs) as torch.nn.Linear's; the same for one seed."""
     widths = [inputs, *([config.hidden] if config.hidden else []), config.width]
     sizes = [*pairwise(widths), *((m, classes) for m in ((config.width,) if config.tied else config.dims))]
-    parts: list[list[Tensor]] = [[] for _ in range(2 * len(sizes))]
-    for seed in map(int, seeds):
-        rng = torch.Generator().manual_seed(seed)
-        for i, (rows, columns) in enumerate(sizes):
-            for part, shape in ((parts[2 * i], (rows, columns)), (parts[2 * i + 1], (1, columns))):
-                part.append((torch.rand(*shape, generator=rng) * 2 - 1) / rows**0.5)
-    stacked = [torch.stack(part).requires_grad_() for part in parts]
-    return tuple(zip(stacked[::2], stacked[1::2], strict=True))
+    chance = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def uniform(rows: int, columns: int, fan_in: int) -> Tensor:
+        drawn = torch.stack([torch.rand(rows, columns, generator=one) for one in chance])
+        return ((drawn * 2 - 1) / fan_in**0.5).requires_grad_()
+
+    return tuple((uniform(rows, columns, rows), uniform(1, columns, rows)) for rows, columns in sizes)

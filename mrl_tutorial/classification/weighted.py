@@ -48,14 +48,12 @@ def train_with(
     the comparison is paired. Returns None where report(share, label) returned False. Raises InputError where no weight
     is above 0.
     """
-    begun = time.perf_counter()
-    weights = tuple(float(x) for x in weights)
-    rows = [train for train, _ in data.rounds]
+    begun, weights, rows = time.perf_counter(), tuple(map(float, weights)), [train for train, _ in data.rounds]
     seeds = [100 * seed + r for r in range(len(rows))]
     networks = train_networks(data.x, data.labels, rows, [weights] * len(rows), seeds, config, report=report)
     if networks is None:
         return None
     right = own_heads(data, networks, 1)[0]
     other = right if base is None else base.right
-    gain = [paired(right[[j]], other[[j]], samples=400)[:3] if c else (np.nan,) * 3 for j, c in enumerate(weights)]
+    gain = [paired(right[j], other[j], samples=400)[:3] if c else (np.nan,) * 3 for j, c in enumerate(weights)]
     return Trained(weights, right, np.array(gain), time.perf_counter() - begun)

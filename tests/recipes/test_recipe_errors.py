@@ -62,7 +62,7 @@ def test_weights_that_are_no_numbers_are_said_at_once(grid):
         (("separate", 6, 384), "as in separate:3,128"),
         (("separate:9,8", 6, 384), "layer 9 does not exist"),
         (("separate:1,999", 6, 384), "dimension 999 does not exist"),
-        (("ese", 6, 64), "dimension 128 does not exist: this model's vectors have 1 to 64"),
+        (("ese", 6, 64), "dimension 128 does not exist: this model has dimensions 1 to 64"),
         (("2dmse-v1", 1, 64), "a layer below the last and a dimension below the width are sampled"),
         (("mrl", 6, 384, (8, 999)), "dimension 999"),
         (("mrl", 6, 384, None, "log"), "no option layer_weights"),
