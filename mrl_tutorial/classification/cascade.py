@@ -87,10 +87,10 @@ class Outcome:
 
 
 def stops(confidence: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Index of the size at which each item is answered: the first whose confidence >= its threshold, else the last.
+    """Index of the size that answers each item, (N,): the first whose confidence >= its threshold, else the last.
 
-    confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Returns (N,) int. Raises InputError
-    for another number of thresholds, and for NaN.
+    confidence (M, N); thresholds (M - 1,), or (M,) of which the last is ignored. Raises InputError for another number
+    of thresholds, and for NaN.
     """
     t, sizes = np.asarray(thresholds, dtype=float).ravel(), len(confidence)
     if len(t) not in (sizes - 1, sizes) or np.isnan(t).any():
@@ -137,7 +137,7 @@ def greedy_thresholds(a: Answers, grid: np.ndarray = GRID) -> np.ndarray:
 
 def shared_curve(a: Answers, grid: np.ndarray = GRID) -> list[Outcome]:
     """The cascade with one threshold for all sizes, for every value of `grid`."""
-    return [run(a, np.full(len(a.dims) - 1, t)) for t in check_grid(grid)]
+    return [run(a, [t] * (len(a.dims) - 1)) for t in check_grid(grid)]
 
 
 def check_grid(grid: np.ndarray) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mrl_tutorial import files
 from mrl_tutorial.classification.small_networks import Networks
-from mrl_tutorial.errors import InputError
 from mrl_tutorial.tasks.types import ClassificationTask
 
 
@@ -32,25 +31,16 @@ class LabeledVectors:
         return files.key(self.x, self.labels, *(part for pair in self.rounds for part in pair))
 
 
-def from_task(
-    task: ClassificationTask, vectors: Mapping[str, np.ndarray] | None = None, split: str = "test"
-) -> LabeledVectors:
-    """A classification task's vectors: by its folds where it has some, else trained on "train" and tested on `split`.
-
-    vectors: part -> (N, F) for "train" and `split`, where the task holds texts. Raises InputError without them.
+def from_task(task: ClassificationTask) -> LabeledVectors:
+    """The vectors of a classification task, tested by its folds. Raises InputError where it has none.
 
     >>> from mrl_tutorial.tasks.load import load_task
     >>> digits = from_task(load_task("digits"))
     >>> digits.x.shape, len(digits.rounds), len(digits.tested)
     ((1797, 64), 5, 1797)
     """
-    if task.folds:
-        return scaled(task.name, *task.splits["all"], task.fold_indices(0))
-    if vectors is None:
-        raise InputError(f"{task.name!r} holds texts: give the vectors of 'train' and {split!r}")
-    labels = np.concatenate([task.splits["train"][1], task.splits[split][1]])
-    x, n = np.concatenate([vectors["train"], vectors[split]]), len(vectors["train"])
-    return scaled(task.name, x, labels, [(np.arange(n), np.arange(n, len(x)))])
+    rounds = task.fold_indices(0)
+    return scaled(task.name, *task.splits["all"], rounds)
 
 
 def scaled(
@@ -64,10 +54,8 @@ def scaled(
 
 
 def own_heads(data: LabeledVectors, networks: Networks, n_seeds: int) -> np.ndarray:
-    """Whether each network's own classifiers are right: (S, M, tested items).
-
-    networks: one for each seed and round, all rounds of the first seed first.
-    """
+    """Whether each network's own classifiers are right: (S, M, tested items). networks: one for each seed and round,
+    all rounds of the first seed first."""
     answers, n = networks.predict(data.x), len(data.rounds)  # (S * R, M, N)
     parts = [answers[r::n][:, :, test] == data.labels[test] for r, (_, test) in enumerate(data.rounds)]
     return np.concatenate(parts, axis=2).astype(np.float32).reshape(n_seeds, answers.shape[1], -1)

@@ -28,8 +28,7 @@ class NetworkConfig:
     """The shape of the networks and how they are trained: Adam in batches, lr falling to 0 along a half cosine.
 
     dims: the sizes that have a classifier. hidden=0: no hidden layer. tied: one classifier whose columns are sliced
-    (MRL-E). slimmable: size m uses only the first hidden * m / width hidden units, as in a slimmable network.
-    Raises InputError where a number cannot be used.
+    (MRL-E). slimmable: size m uses only the first hidden * m / width hidden units. Raises InputError for bad numbers.
     """
 
     dims: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
@@ -55,8 +54,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Networks:
-    """G trained networks. layers: those of the encoder, one or two, then the classifiers, one for each size, or a
-    single one where they are tied."""
+    """G trained networks. layers: one or two of the encoder, then a classifier for each size, or one where tied."""
 
     config: NetworkConfig
     layers: tuple[Layer, ...]

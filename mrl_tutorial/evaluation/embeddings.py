@@ -57,7 +57,6 @@ def embed_task(
 
 def meant(task: Any, encoder: Any) -> tuple[Any, Any]:
     """Task and encoder where their meaning is plain: a name or path of either, a SentenceTransformer, the two swapped.
-
     Raises InputError for anything else."""
 
     def plain(x: Any) -> bool:
@@ -93,8 +92,7 @@ def task_inputs(task: Any, split: str) -> dict[str, Any]:
         return {"queries": task.vectors[..., task.queries_index, :], "documents": task.vectors[..., rest, :]}
     check_split(task, split)
     if task.kind == "sts":
-        first, second, _ = task.splits[split]
-        return {"first": list(first), "second": list(second)}
+        return {"first": list(task.splits[split][0]), "second": list(task.splits[split][1])}
     if task.kind != "classification":
         kinds = "retrieval, vectors, sts, classification"
         raise InputError(f"tasks of kind {task.kind!r} cannot be embedded: choose one of {kinds}")
@@ -116,7 +114,7 @@ def cross_validated(task: Any, split: str) -> bool:
 
 
 def check_split(task: Any, split: str) -> None:
-    """Raises InputError naming the task's splits where `split` is not one of them."""
+    """Raises InputError where the task has no such split."""
     if split not in task.splits:
         raise InputError(f"task {task.name!r} has no split {split!r}: choose one of {', '.join(task.splits)}")
 
@@ -125,16 +123,15 @@ def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) ->
     """The parts named in `sizes` as (L, N, D) float32 arrays of one L and D, N as `sizes` says.
 
     Raises InputError naming the part that is missing or of another shape."""
-    for part in sizes:
+    checked = {}
+    for part, n in sizes.items():
         if part not in embeddings:
             raise InputError(f"embeddings lack {part!r}: give {', '.join(sizes)}, each (layers, items, width)")
-    checked = {part: np.asarray(embeddings[part], dtype=np.float32) for part in sizes}
-    for part, x in checked.items():
+        checked[part] = x = np.asarray(embeddings[part], dtype=np.float32)
         if x.ndim != 3:
             raise InputError(f"embeddings of {part!r} have shape {x.shape}: give (layers, items, width)")
-        if x.shape[1] != sizes[part]:
-            items = f"{x.shape[1]} items, the task has {sizes[part]}"
-            raise InputError(f"embeddings of {part!r} hold {items}: embed the same split")
+        if x.shape[1] != n:
+            raise InputError(f"embeddings of {part!r} hold {x.shape[1]} items, the task has {n}: embed the same split")
     shapes = {part: f"{x.shape[0]} layers x {x.shape[2]}" for part, x in checked.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"embeddings disagree: {shapes}; encode all with the same model")
@@ -143,9 +140,8 @@ def check_embeddings(embeddings: Mapping[str, Any], sizes: Mapping[str, int]) ->
 
 def check_finite(by_layer: Mapping[int, Mapping[str, np.ndarray]]) -> None:
     """Raises InputError naming layer, part and item of the first NaN or infinity in layer -> part -> (N, D)."""
-    for layer, parts in by_layer.items():
-        for part, x in parts.items():
-            finite = np.isfinite(x).all(axis=1)
-            if not finite.all():
-                where = f"layer {layer}, item {int(np.argmin(finite))}"
-                raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): correct it, or leave it out")
+    for layer, part, x in ((layer, part, x) for layer, parts in by_layer.items() for part, x in parts.items()):
+        finite = np.isfinite(x).all(axis=1)
+        if not finite.all():
+            where = f"layer {layer}, item {int(np.argmin(finite))}"
+            raise InputError(f"embeddings of {part!r} hold NaN or infinity ({where}): correct it, or leave it out")

@@ -34,9 +34,8 @@ class Judgments:
 def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]) -> Judgments:
     """Qrels {query id: {document id: grade}} as positions. Grades of 0 or less mean not relevant.
 
-    Raises InputError for no queries, an empty corpus, repeated document ids, a query without judgments, a judged
-    document that the corpus lacks, and where no query has a relevant document.
-    """
+    Raises InputError for an empty side, repeated or unknown document ids, a query without judgments, and where nothing
+    is relevant."""
     if not len(document_ids):
         raise InputError("the corpus is empty: give at least one document")
     if not len(query_ids):
@@ -80,12 +79,9 @@ def cutoff(name: str) -> int:
 
 
 def found_ranks(rows: np.ndarray, judgments: Judgments) -> np.ndarray:
-    """Rank, from 1, of each judged pair's document among the rows (Q, k) that a search found, best first: (P,) int64.
-
-    A document that was not found ranks beyond every cut-off.
-    """
-    wanted = judgments.order[judgments.column]  # the row of each pair's document
-    hit = rows[judgments.query] == wanted[:, None]  # (P, k)
+    """Rank, from 1, of each judged pair's document among the rows (Q, k) that a search found, best first: (P,) int64,
+    beyond every cut-off where it was not found."""
+    hit = rows[judgments.query] == judgments.order[judgments.column][:, None]  # (P, k)
     return np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
 
 

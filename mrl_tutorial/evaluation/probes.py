@@ -62,15 +62,8 @@ def few_shot(
 
 
 def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int, seed: int) -> list[np.ndarray]:
-    """The training rows of every experiment, at most `samples_per_label` of each label.
-
-    As MTEB samples them: the order is shuffled anew before each experiment, starting from the one before, and the first
-    rows of each label are taken.
-
-    >>> labels = np.array([0, 0, 0, 1, 1])
-    >>> [np.bincount(labels[rows]).tolist() for rows in few_shot_rows(labels, 2, 3, seed=0)]
-    [[2, 2], [2, 2], [2, 2]]
-    """
+    """The training rows of every experiment, at most `samples_per_label` of each label, as MTEB samples them: the order
+    is shuffled anew before each experiment, starting from the one before, and the first of each label are taken."""
     rng = np.random.default_rng(seed)
     order, samples = np.arange(len(labels)), []
     for _ in range(n_experiments):

@@ -11,7 +11,7 @@ import numpy as np
 
 from evidence import baselines_on_vectors as baselines
 from mrl_tutorial import Encoder, load_task
-from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task
+from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task, scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.evaluation.statistics import Difference, paired
 
@@ -56,7 +56,9 @@ def compared(seeds: Sequence[int], fast: bool = False) -> dict[str, Compared]:
     sets["pydocs"] = Compared("pydocs", modules, plan, baselines.compare_baselines(modules, plan, seeds, ways))
     if not fast and (bank := held("banking77")) is not None:
         parts = {s: encoder.encode_layers(bank.splits[s][0], layers=[encoder.n_layers])[0] for s in ("train", "test")}
-        intents = from_task(bank, parts)
+        labels, n = np.concatenate([bank.splits[s][1] for s in parts]), len(parts["train"])
+        rounds = [(np.arange(n), np.arange(n, len(labels)))]
+        intents = scaled(bank.name, np.concatenate([parts["train"], parts["test"]]), labels, rounds)
         plan = NetworkConfig(dims=TEXT_DIMS, width=128, hidden=0, epochs=8, lr=0.01)
         found = baselines.compare_baselines(intents, plan, seeds, ("MRL", "alone", "prefix"), metrics=["1nn"])
         sets["banking77"] = Compared("banking77", intents, plan, found)
