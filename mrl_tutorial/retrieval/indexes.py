@@ -9,6 +9,7 @@ scores (B, K) float64, best first, K = min(k, N). `cost` is what it holds and wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,13 +53,7 @@ Index = Float32 | Scan | Binary | FaissIndex | SvsIndex
 
 
 def build_index(
-    name: str,
-    documents: np.ndarray,
-    dim: int,
-    *,
-    cosine: bool = True,
-    options: Mapping[str, int] | None = None,
-    threads: int = 1,
+    name: str, documents: np.ndarray, dim: int, *, cosine: bool = True, options: Any = None, threads: int = 1
 ) -> Index:
     """The index `name` (one of ENGINES) over the first `dim` coordinates of documents (N, D).
 
@@ -73,7 +68,7 @@ def build_index(
         raise InputError(f"engine {name!r} is unknown: choose one of {', '.join(ENGINES)}")
     given = name, documents[:, :dim], cosine, threads, all_options(name, options or {})
     if name == "float32":
-        return Float32(documents[:, :dim], cosine=cosine, threads=threads)
+        return Float32(given[1], cosine=cosine, threads=threads)
     if name.startswith("torch"):
         return Scan(*given)
     if name == "binary":

@@ -168,8 +168,8 @@ class Retriever:
 
     def _first(self, stage: Stage) -> indexes.Index:
         shape = {option: value for option, value in stage.options.items() if option not in indexes.SEARCHED}
-        given = stage.engine, self.documents[stage.row], stage.dim
-        made = partial(indexes.build_index, *given, cosine=self.cosine, options=stage.options, threads=self.threads)
+        given: dict[str, Any] = {"cosine": self.cosine, "options": stage.options, "threads": self.threads}
+        made = partial(indexes.build_index, stage.engine, self.documents[stage.row], stage.dim, **given)
         index: indexes.Index = self._once(stage.layer, stage.dim, stage.engine, *sorted(shape.items()), make=made)
         settings = indexes.all_options(stage.engine, stage.options)
         return index if isinstance(index, indexes.Float32) else index.with_options(settings)

@@ -57,16 +57,9 @@ def two_stages(queries: Tensor, documents: Tensor, k: int, d: int, depth: int) -
 
 
 class Engine:
-    """What the engines share. kind: the engine's name. documents: (N, d) raw vectors. options: all of the engine's."""
+    """What engines share. kind: the engine's name. documents: (N, d) raw vectors. options: all of the engine's."""
 
-    def __init__(
-        self,
-        kind: str,
-        documents: np.ndarray,
-        cosine: bool = True,
-        threads: int = 1,
-        options: Mapping[str, int] | None = None,
-    ):
+    def __init__(self, kind: str, documents: np.ndarray, cosine: bool = True, threads: int = 1, options: Any = None):
         self.kind, self.cosine, self.threads, self.options = kind, cosine, threads, dict(options or {})
         self.n, self.dim = documents.shape
 
