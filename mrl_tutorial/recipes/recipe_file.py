@@ -84,10 +84,9 @@ class RecipeFile:
             _check_fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
             if one["term"] in ("main", *TERMS):  # else the reader's own, or unknown: `recipe` knows
                 place = f"{where}, terms[{i}], options of {one['term']}"
-                defaults = options_of(_function(one["term"]))
-                _check_settings(one.get("options", {}), _allowed(one["term"]), place, defaults)
+                _check_settings(one.get("options", {}), _allowed(one["term"]), place)
         _check_settings({"sampler": given.get("sampler", "all")}, {"sampler": list(SAMPLERS)}, where)
-        _check_settings(given.get("training", {}), TRAINING, f"{where}, training", dict.fromkeys(TRAINING))
+        _check_settings(given.get("training", {}), TRAINING, f"{where}, training")
         if not isinstance(given.get("dims", []), list | tuple):
             raise InputError(f"{where}: dims {given['dims']!r} must be a list of widths, as in [8, 16, 384]")
         return cls(**{**given, "dims": tuple(given.get("dims", ()))})
@@ -208,18 +207,16 @@ def _check_fields(given: Any, known: Iterable[str], where: str, needed: Sequence
             raise InputError(f"{where}: the field {name!r} is missing: it needs {', '.join(needed)}")
 
 
-def _check_settings(given: Any, table: Mapping[str, Allowed], where: str, defaults: Mapping[str, Any] = {}) -> None:
-    """Raises InputError naming the first setting that its table does not allow and that is not its default."""
+def _check_settings(given: Any, table: Mapping[str, Allowed], where: str) -> None:
+    """Raises InputError naming the first setting that its table does not allow. No number (None) is the default one."""
     _check_fields(given, table, where)
     for name, value in given.items():
         kind, low = table[name][0], table[name][-1]
-        if name in defaults and value is defaults[name]:
-            continue
-        if kind in (int, float):
+        if kind in (int, float) and value is not None:
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not number or (value <= low if kind is float else value < low or value != int(value)):
                 what = f"a whole number from {low} up" if kind is int else f"a number above {low}"
                 raise InputError(f"{where}: {name} {value!r} is impossible: give {what}")
-        elif value not in table[name] or type(value) is not type(kind):
+        elif kind not in (int, float) and (value not in table[name] or type(value) is not type(kind)):
             words = ", ".join(json.dumps(x) if isinstance(x, bool) else x for x in table[name])
             raise InputError(f"{where}: {name} {value!r} is unknown: choose from {words}")

@@ -84,5 +84,4 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
     kinds = [switch.partition("-")[0] for switch in others]
     if len(set(kinds)) < len(kinds) or len(weights) > 1:
         raise InputError(f"{name!r} has two switches of one kind: leave one out")
-    given: dict[str, Any] = {"switches": others} if others else {}
-    return kind, given | ({"layer_weights": weights[0]} if weights else {})
+    return kind, {"switches": others} | ({"layer_weights": weights[0]} if weights else {})
