@@ -54,9 +54,7 @@ class Watched(Recipe):
 
 def recipe_file(name: str, encoder: Encoder) -> RecipeFile:
     """A file's recipe, or one of the registry, by what the reader typed. Raises InputError for neither."""
-    if name.endswith(".json"):
-        return RecipeFile.read(name)
-    return painted(name, encoder.n_layers, encoder.width)
+    return RecipeFile.read(name) if name.endswith(".json") else painted(name, encoder.n_layers, encoder.width)
 
 
 def train_recipe(
@@ -206,7 +204,11 @@ class LabStore:
         found: list[LabRun] = []
         for path in self.folder.glob("[!.]*.safetensors"):  # with a dot: half a file of a process that was killed
             try:
-                found.append(_read(path))
+                with safe_open(path, "np") as file:
+                    notes = json.loads(file.metadata()["notes"])
+                    arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+                notes["recipe"] = RecipeFile.of(notes["recipe"])
+                found.append(LabRun(dev=arrays["dev"], test=arrays.get("test"), key=path.stem, **notes))
             except Exception as error:  # damaged, however that shows
                 warnings.warn(f"{path} is no run of the lab ({error}): delete it", stacklevel=2)
         return renamed(sorted(found, key=lambda run: (run.made, run.key)))
@@ -217,14 +219,6 @@ class LabStore:
 
     def _path(self, run: LabRun) -> Path:
         return self.folder / f"{run.key}.safetensors"
-
-
-def _read(path: Path) -> LabRun:
-    with safe_open(path, "np") as file:
-        notes = json.loads(file.metadata()["notes"])
-        arrays = {name: file.get_tensor(name) for name in list(file.keys())}
-    recipe = RecipeFile.of(notes.pop("recipe"))
-    return LabRun(recipe=recipe, dev=arrays["dev"], test=arrays.get("test"), key=path.stem, **notes)
 
 
 def renamed(runs: Sequence[LabRun]) -> list[LabRun]:
@@ -243,13 +237,11 @@ def with_settings(recipe: RecipeFile, **changes: Any) -> RecipeFile:
     """The recipe file with all settings that `train_recipe` trains it with: it gives the same numbers elsewhere.
 
     changes: settings instead of the file's; with what="full", `CONFIRM` stands for the preview's budget."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    settings = {**PREVIEW, **recipe.training}
-    for name in ("what", "heads"):
-        if given.get(name, settings[name]) != settings[name]:
-            settings.pop("lr", None)  # it was chosen for other parameters
-    if given.get("what", settings["what"]) == "full" != settings["what"]:
-        settings |= CONFIRM
-    settings |= given
-    settings.setdefault("lr", RATES["full" if settings["what"] == "full" else settings["heads"]])
-    return replace(recipe, training=settings)
+    own = {**PREVIEW, **recipe.training}
+    given = own | {name: value for name, value in changes.items() if value is not None}
+    if (given["what"], given["heads"]) != (own["what"], own["heads"]) and changes.get("lr") is None:
+        given.pop("lr", None)  # it was chosen for other parameters
+    if given["what"] == "full" != own["what"]:
+        given |= {name: value for name, value in CONFIRM.items() if changes.get(name) is None}
+    given.setdefault("lr", RATES["full" if given["what"] == "full" else given["heads"]])
+    return replace(recipe, training=given)

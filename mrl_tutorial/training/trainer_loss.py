@@ -44,9 +44,8 @@ class RecipeLoss(nn.Module):
             raise InputError(f"{type(model[0]).__name__} has no layers: give a SentenceTransformer with a transformer")
         network = model[0].auto_model
         self.model, self.seed, self.step = model, seed, 0
-        width = (
-            getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
-        )  # its older name
+        older = model.get_sentence_embedding_dimension  # the older name of the same method
+        width = getattr(model, "get_embedding_dimension", older)
         self.recipe = recipe.validate(len(running.find_blocks(network)), width())
         deepest = network.config.num_hidden_layers if self.recipe.needs_last_layer else self.recipe.deepest_layer
         self.layers = tuple(range(0 if self.recipe.embeddings else 1, deepest + 1))
