@@ -84,7 +84,8 @@ class RecipeFile:
             _check_fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
             if one["term"] in ("main", *TERMS):  # else the reader's own, or unknown: `recipe` knows
                 place = f"{where}, terms[{i}], options of {one['term']}"
-                _check_settings(one.get("options", {}), _allowed(one["term"]), place)
+                allowed = {name: may for name, (_, may) in _options(one["term"]).items()}
+                _check_settings(one.get("options", {}), allowed, place)
         _check_settings({"sampler": given.get("sampler", "all")}, {"sampler": list(SAMPLERS)}, where)
         _check_settings(given.get("training", {}), TRAINING, f"{where}, training")
         if not isinstance(given.get("dims", []), list | tuple):
@@ -175,25 +176,19 @@ def painted(name: str, n_layers: int, width: int) -> RecipeFile:
 
 
 def options_on_offer(term: str) -> dict[str, list[Any]]:
-    """The options of a term and the values that a menu offers, its default first; "main" has the contrastive ones."""
-    found: dict[str, list[Any]] = {}
-    for name, default in options_of(_function(term)).items():
-        allowed = _allowed(term)[name]
-        values = [0.02, 0.05, 0.1, 0.3, 1.0] if allowed[0] is float else allowed
-        found[name] = [default, *(value for value in values if value != default)]
+    """The options of a term and the values that a menu offers, its default first."""
+    numbers = [0.02, 0.05, 0.1, 0.3, 1.0]
+    found = {name: (default, numbers if may[0] is float else may) for name, (default, may) in _options(term).items()}
+    return {name: [default, *(x for x in values if x != default)] for name, (default, values) in found.items()}
+
+
+def _options(term: str) -> dict[str, tuple[Any, Allowed]]:
+    """The options of a term: the default, and what each may be; "main" has the contrastive ones."""
+    found: dict[str, tuple[Any, Allowed]] = {}
+    for name, default in options_of(TERMS["contrastive" if term == "main" else term]).items():
+        kind = (False, True) if isinstance(default, bool) else (float, 0)
+        found[name] = default, WORDS.get((term, name), kind)
     return found
-
-
-def _function(term: str) -> Term:
-    return TERMS["contrastive" if term == "main" else term]
-
-
-def _allowed(term: str) -> dict[str, Allowed]:
-    """option -> what it may be."""
-    found = {
-        name: (False, True) if isinstance(x, bool) else (float, 0) for name, x in options_of(_function(term)).items()
-    }
-    return {name: WORDS.get((term, name), kind) for name, kind in found.items()}
 
 
 def _check_fields(given: Any, known: Iterable[str], where: str, needed: Sequence[str] = ()) -> None:
@@ -212,11 +207,12 @@ def _check_settings(given: Any, table: Mapping[str, Allowed], where: str) -> Non
     _check_fields(given, table, where)
     for name, value in given.items():
         kind, low = table[name][0], table[name][-1]
-        if kind in (int, float) and value is not None:
+        if kind in (int, float):
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or (value <= low if kind is float else value < low or value != int(value)):
+            fits = number and (value > low if kind is float else value >= low and value == int(value))
+            if not fits and value is not None:
                 what = f"a whole number from {low} up" if kind is int else f"a number above {low}"
                 raise InputError(f"{where}: {name} {value!r} is impossible: give {what}")
-        elif kind not in (int, float) and (value not in table[name] or type(value) is not type(kind)):
+        elif value not in table[name] or type(value) is not type(kind):
             words = ", ".join(json.dumps(x) if isinstance(x, bool) else x for x in table[name])
             raise InputError(f"{where}: {name} {value!r} is unknown: choose from {words}")
