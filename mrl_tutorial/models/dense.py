@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.models.layers import POOLINGS
 
 IDENTITY, TANH = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Tanh"
 KINDS = (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
@@ -21,11 +22,8 @@ MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 
 
 class Dense(nn.Module):
-    """activation(A x + b): (..., in) to (..., out). Raises InputError for an activation that is not in `ACTIVATIONS`.
-
-    >>> import torch
-    >>> Dense(8, 2)(torch.ones(3, 8)).shape
-    torch.Size([3, 2])
+    """activation(A x + b): (..., in) to (..., out). settings: what config.json says of it in a sentence-transformers
+    folder. Raises InputError for an activation that is not in `ACTIVATIONS`.
     """
 
     def __init__(self, width: int, out: int, bias: bool = True, activation: str = TANH) -> None:
@@ -33,8 +31,8 @@ class Dense(nn.Module):
         if activation not in ACTIVATIONS:
             known = ", ".join(kind.__name__ for kind in KINDS)
             raise InputError(f"a Dense module with the activation {activation!r} is not read: it has to be {known}")
-        self.linear, self.activation = nn.Linear(width, out, bias=bias), activation
-        self.act = ACTIVATIONS[activation]()
+        self.linear, self.act = nn.Linear(width, out, bias=bias), ACTIVATIONS[activation]()
+        self.settings = {"in_features": width, "out_features": out, "bias": bias, "activation_function": activation}
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
@@ -59,10 +57,8 @@ def read_after(folder: Path, width: int) -> nn.Sequential | None:
     for i, module in enumerate(read_json(folder / "modules.json")):
         kind = kind_of(module)
         if kind not in MODULES or (kind == "Dense" and i < 2):
-            raise InputError(
-                f"{folder} has a {kind} module as its number {i + 1}, which is not read here: give a model whose "
-                "modules are Transformer, Pooling, Dense and Normalize, or a folder that this course saved"
-            )
+            remedy = "give a model whose modules are Transformer, Pooling, Dense and Normalize"
+            raise InputError(f"{folder} has a {kind} module as its number {i + 1}, which is not read here: {remedy}")
         if kind == "Normalize":
             steps.append(Unit())
         elif kind == "Dense":
@@ -93,25 +89,24 @@ def _read_dense(folder: Path, width: int) -> Dense:
     return dense
 
 
-def write_modules(folder: Path, pooling: dict[str, Any], after: Sequence[nn.Module], unit: bool) -> None:
-    """modules.json, the settings of pooling, and a folder for each module after it, in names that sentence-transformers
-    2 to 6 all understand. unit: whether a normalization comes last.
+def write_modules(folder: Path, encoder: Any, after: Sequence[nn.Module]) -> None:
+    """modules.json and a folder for each module, in names that sentence-transformers 2 to 6 all understand: an
+    encoder's pooling, `after`, and a normalization, unless it compares by dot product.
     """
-    steps = [*after, *([Unit()] if unit else [])]
-    kinds = ["Transformer", "Pooling", *("Dense" if isinstance(step, Dense) else "Normalize" for step in steps)]
-    paths = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds) if i)]
+    pooling = {"word_embedding_dimension": encoder.model.config.hidden_size}
+    pooling |= {mode: name == encoder.pooling for name, mode in POOLINGS.items()}
+    modules: list[tuple[str, dict[str, Any]]] = [("Transformer", {}), ("Pooling", pooling)]
+    modules += [("Dense", step.settings) if isinstance(step, Dense) else ("Normalize", {}) for step in after]
+    modules += [] if encoder.similarity == "dot" else [("Normalize", {})]
+    paths = [f"{i}_{kind}" if i else "" for i, (kind, _) in enumerate(modules)]
     entries = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(zip(paths, kinds, strict=True))
+        for i, (path, (kind, _)) in enumerate(zip(paths, modules, strict=True))
     ]
     files.write_json(folder / "modules.json", entries)
-    files.write_json(folder / paths[1] / "config.json", pooling)
-    for path, step in zip(paths[2:], steps, strict=True):
-        settings: dict[str, Any] = {}
-        if isinstance(step, Dense):
-            settings = {"in_features": step.linear.in_features, "out_features": step.linear.out_features}
-            settings |= {"bias": step.linear.bias is not None, "activation_function": step.activation}
-        files.write_json(folder / path / "config.json", settings)
+    for path, (_, config) in list(zip(paths, modules, strict=True))[1:]:
+        files.write_json(folder / path / "config.json", config)
+    for path, step in zip(paths[2:], after, strict=False):
         if isinstance(step, Dense):
             tensors = {name: x.detach().cpu().contiguous() for name, x in step.state_dict().items()}
             save_file(tensors, folder / path / "model.safetensors", metadata={"format": "pt"})

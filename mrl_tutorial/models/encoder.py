@@ -43,7 +43,7 @@ class Encoder(folders.Settings):
 
     def __init__(self, model: Any, tokenizer: Any, after: Any, settings: folders.Settings) -> None:
         super().__init__(**vars(settings))
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer, self.pad_id = model.eval(), tokenizer, tokenizer.pad_token_id or 0
         self.after: nn.Sequential | None = after
         self.n_layers, self.device = len(find_blocks(model)), "cpu"
         self.width: int = after[-1].linear.out_features if after else model.config.hidden_size
@@ -55,13 +55,12 @@ class Encoder(folders.Settings):
     def load(
         cls, source: Any = download.DEFAULT_MODEL, *, revision: str | None = None, device: str = "auto", **changes: Any
     ) -> Encoder:
-        """Load an encoder by name or folder (see `download.locate` for where it is looked for), or take over a
-        `SentenceTransformer`.
+        """Load an encoder by name or folder (`download.locate` looks for it), or take over a `SentenceTransformer`.
 
         A folder written by `save`, a sentence-transformers folder and a plain Hugging Face encoder all work; pooling,
-        length, prompts and similarity are read from it where it states them, else mean, 256, none and cosine.
-        device: "cpu", "cuda", "mps", or "auto", the first of cuda, mps and cpu that is there. changes: `Settings` by
-        name, as in `load(name, prompts={"query": "query: "})`. Raises InputError where it cannot be used.
+        length, prompts and similarity are what it states, else mean, 256, none and cosine. device: "cpu", "cuda",
+        "mps", or "auto", the first of cuda, mps and cpu that is there. changes: `Settings` by name, as in
+        `load(name, prompts={"query": "query: "})`. Raises InputError where it cannot be used.
         """
         if type(source).__module__.startswith("sentence_transformers."):
             with tempfile.TemporaryDirectory() as place, folders.quiet():
@@ -90,7 +89,7 @@ class Encoder(folders.Settings):
                 self.model.save_pretrained(temporary)
                 self.tokenizer.save_pretrained(temporary)
             if self.after is not None:
-                write_modules(temporary, folders.pooling_settings(self), list(self.after), self.similarity != "dot")
+                write_modules(temporary, self, list(self.after))
             notes = {name: getattr(self, name) for name in folders.NOTED}
             files.write_json(temporary / folders.NOTES, {**notes, "heads": self.heads.kind if self.heads else None})
             if self.heads:
@@ -103,10 +102,8 @@ class Encoder(folders.Settings):
     def with_heads(self, heads: Heads | None, *, name: str | None = None, trained_dims: Sequence[int] = ()) -> Encoder:
         """The same backbone (shared, not copied) with other heads. Raises InputError for heads of another size."""
         if heads is not None and (heads.n_layers, heads.width) != (self.n_layers, self.width):
-            raise InputError(
-                f"heads for {heads.n_layers} layers x {heads.width} do not fit {self.name}, "
-                f"which has {self.n_layers} x {self.width}"
-            )
+            which = f"{self.name}, which has {self.n_layers} x {self.width}"
+            raise InputError(f"heads for {heads.n_layers} layers x {heads.width} do not fit {which}")
         return self._but(heads=heads, name=name or self.name, trained_dims=tuple(trained_dims))
 
     def trainable_copy(self) -> Encoder:
@@ -117,14 +114,14 @@ class Encoder(folders.Settings):
         """The same encoder, which computes on `device`: see `load`."""
         return self._but(device=resolve_device(device))
 
+    def uncached(self) -> Encoder:
+        """The same encoder, whose embeddings are not kept on disk: for a model that encodes its texts only once."""
+        return self._but(keeps=False)
+
     def _but(self, **changed: Any) -> Encoder:
         twin = copy.copy(self)
         vars(twin).update(changed)
         return twin
-
-    def uncached(self) -> Encoder:
-        """The same encoder, whose embeddings are not kept on disk: for a model that encodes its texts only once."""
-        return self._but(keeps=False)
 
     def fingerprint(self) -> str:
         """A key of all that shapes `encode_layers`: weights, tokenizer, length, prompts, heads. Takes about 0.1 s."""
@@ -158,10 +155,10 @@ class Encoder(folders.Settings):
         layers: the (1-based) layers wanted, default all; the forward pass stops after the deepest. prompt: which of the
         model's prompts to put before each text, "query" or "document"; None is the "default" one, "" none.
         embeddings=True prepends row 0, the embedding table's output (never through a head). precision: "fp32", "bf16",
-        or "auto" (bf16 where the device that computes is fast at it). cache: what comes out of the backbone is kept on
-        disk, and memory-mapped; False neither reads nor writes. Of many texts a shard at a time is encoded and kept: a
-        process that is killed goes on at the next. batch_size: the most texts that are read at once; by default as many
-        as are fast. No texts give (L, 0, D). Raises InputError for non-strings, an unknown layer, prompt or precision.
+        or "auto" (bf16 where that is fast). cache: keep what comes out of the backbone on disk, memory-mapped; of many
+        texts a shard at a time, so that a process that is killed goes on at the next. batch_size: the most texts that
+        are read at once; by default as many as are fast. Raises InputError for non-strings, and an unknown layer,
+        prompt or precision.
         """
         chosen = list(check_cells(layers, [self.width], self.n_layers, self.width)[0])
         rows = ([0] if embeddings else []) + chosen
@@ -208,10 +205,9 @@ class Encoder(folders.Settings):
         """
         layer, dim = self.n_layers if layer is None else layer, self.width if dim is None else dim
         check_cells([layer], [dim], self.n_layers, self.width)
-        options = {"cache": False, **options}
         if show_progress_bar is not None:
             options["progress"] = Ticker(always=True) if show_progress_bar else lambda *_: None
-        several = [texts] if isinstance(texts, str) else texts
+        several, options = [texts] if isinstance(texts, str) else texts, {"cache": False, **options}
         vectors = np.array(self.encode_layers(several, layers=[layer], embeddings=False, **options)[0, :, :dim])
         if self.similarity != "dot" if normalize is None else normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -239,11 +235,6 @@ class Encoder(folders.Settings):
         """The share of the texts that are longer than `max_length` tokens, so that their ends are not seen."""
         ids = encoding.token_ids(self.tokenizer, texts := self.prompted(texts, prompt), self.max_length + 1)
         return sum(len(found) > self.max_length for found in ids) / max(1, len(texts))
-
-    @property
-    def pad_id(self) -> int:
-        """The token that fills up a batch."""
-        return self.tokenizer.pad_token_id or 0
 
     @property
     def intermediate(self) -> int:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 TOKENS = 1024  # padded tokens in an encoding micro-batch: what a block makes of them stays in the processor's cache
 TOKENS_ON_GPU = 2**15  # there, large products are the fast ones
-CHECKSUM = 4  # bytes
 SHARD_TEXTS, SHARD_BYTES = 2**13, 2**28  # texts that are tokenized and kept together, and what their vectors may take
 
 
@@ -33,7 +32,7 @@ def encode_tokens(
     token_ids: Sequence[Sequence[int]],
     layers: Sequence[int],
     precision: str,
-    progress: Progress | None = None,
+    progress: Progress,
     batch_size: int | None = None,
 ) -> np.ndarray:
     """Vectors of each text after each of `layers` (0: the embedding table): (len(layers), N, D) float32.
@@ -50,14 +49,14 @@ def encode_tokens(
         encoder.after.to(device)
     lengths, budget = [len(ids) for ids in token_ids], TOKENS if device == "cpu" else TOKENS_ON_GPU
     run = running.EarlyExit(model, layers)
-    with closing(Ticker(progress)) as ticker, torch.inference_mode(), running.arithmetic(model, device, precision):
+    with torch.inference_mode(), running.arithmetic(model, device, precision):
         for group in running.micro_batches(lengths, budget, batch_size):
             ids, mask = running.pad([token_ids[i] for i in group], encoder.pad_id)
             mask = None if mask is None else mask.to(device)
             for row, hidden in enumerate(run(ids.to(device), mask)):
                 out[row, group] = encoder.pooled(hidden, mask).cpu().numpy()
             done += len(group)
-            ticker(done, len(token_ids), "encoding")
+            progress(done, len(token_ids), "encoding")
     return out
 
 
@@ -114,8 +113,8 @@ def sharded(
 
 
 def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.ndarray]]) -> np.ndarray:
-    """The array (rows, N, D) of `shape` that `compute()` gives, in parts along N; kept in the cache as `path`, and
-    memory-mapped. A file that is damaged, or of another shape, is made again."""
+    """The array (rows, N, D) of `shape` that `compute()` gives, in parts along N; kept as `path`, and memory-mapped. A
+    file that is damaged, or of another shape, is made again."""
     with suppress(Exception):  # not there, or damaged, however that shows
         return _sound(path, shape)
     parts = compute()
@@ -127,7 +126,7 @@ def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.nda
             for data in (np.ascontiguousarray(part[row]).data for row in range(shape[0]) for part in parts):
                 file.write(data)
                 checksum = zlib.crc32(data, checksum)
-            file.write(checksum.to_bytes(CHECKSUM, "little"))  # behind the array, where readers of .npy stop
+            file.write(checksum.to_bytes(4, "little"))  # behind the array, where readers of .npy stop
         return np.load(path, mmap_mode="r")
     except OSError as error:
         warnings.warn(f"embeddings were not cached: {error} as MRL_CACHE", stacklevel=4)
@@ -135,16 +134,14 @@ def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.nda
 
 
 def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:
-    """The array of a file, memory-mapped. Raises ValueError, or what numpy raises, where it is not what was written.
-    Files of earlier versions have no checksum."""
+    """The array of a file, memory-mapped. Raises ValueError, or what numpy raises, where it is not what was written."""
     array = np.load(path, mmap_mode="r")
-    if array.shape != tuple(shape) or array.dtype != np.float32:
-        raise ValueError(f"{array.dtype} {array.shape}")
     with open(path, "rb") as file:
         file.seek(array.offset + array.nbytes)
-        checksum = file.read()
-    if checksum and int.from_bytes(checksum, "little") != zlib.crc32(array.data):
-        raise ValueError("its checksum differs")
+        checksum = file.read()  # files of earlier versions have none
+    sound = not checksum or int.from_bytes(checksum, "little") == zlib.crc32(array.data)
+    if array.shape != tuple(shape) or array.dtype != np.float32 or not sound:
+        raise ValueError(f"{array.dtype} {array.shape}, or its checksum differs")
     return array
 
 

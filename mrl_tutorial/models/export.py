@@ -13,32 +13,8 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.dense import IDENTITY, Dense, write_modules
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.models.folders import pooling_settings, quiet
+from mrl_tutorial.models.folders import quiet
 from mrl_tutorial.models.layers import EarlyExit, shortened
-
-CARD = """---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, sentence-similarity, feature-extraction]
----
-
-# {name}
-
-Layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions of {encoder.name}: the first {layer} blocks,
-{encoder.pooling} pooling{head}, cut to {dim} coordinates{unit}. Texts are cut to
-{encoder.max_length} tokens. The license and the training data of the original model apply here too.
-
-```python
-from sentence_transformers import SentenceTransformer
-
-vectors = SentenceTransformer("{name}").{method}(["solve a linear system"])  # (1, {dim})
-```
-{prompts}
-Shorter vectors: `SentenceTransformer(..., truncate_dim=d)` cuts after the normalization, so its vectors are not of
-unit length. Compare them by cosine, or normalize them again: `encode(texts, normalize_embeddings=True)`.
-
-{measured}Written by mrl-tutorial.
-"""
 
 
 def export(
@@ -47,12 +23,10 @@ def export(
     """Write one cell (default: last layer, full width) as a folder that plain `SentenceTransformer(folder)` loads.
 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
-    fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (y = A x + b,
-    `Heads.affine`, first `dim` rows), because `truncate_dim` would cut after the normalization and is not stored in a
-    folder. Weights are safetensors. grid: a measured one, for the model card, README.md. `Encoder.load` reads the
-    folder again; there the Dense module is part of every layer. Raises InputError for a cell that the model lacks, an
-    early layer of a model that normalizes after its last block (the folder would do so after `layer`), and a folder
-    that holds files.
+    fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (`Heads.affine`, first
+    `dim` rows), because `truncate_dim` would cut after the normalization. grid: a measured one, for the model card.
+    `Encoder.load` reads the folder again; there the Dense module is part of every layer. Raises InputError for a cell
+    that the model lacks, an early layer of a model that normalizes after its last block, and a folder that holds files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -79,8 +53,7 @@ def export(
             tokenizer.save_pretrained(temporary)
         for name, settings in _settings(encoder).items():
             files.write_json(temporary / f"{name}.json", settings)
-        after = [*(encoder.after or ()), *_linear(encoder, layer, dim)]
-        write_modules(temporary, pooling_settings(encoder), after, encoder.similarity != "dot")
+        write_modules(temporary, encoder, [*(encoder.after or ()), *_linear(encoder, layer, dim)])
         (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
     return folder
 
@@ -113,22 +86,38 @@ def _settings(encoder: Encoder) -> dict[str, Any]:
 
 def _card(encoder: Encoder, name: str, layer: int, dim: int, grid: Grid | None) -> str:
     """README.md. grid: measured before, with or without this cell."""
+    head = f" and its {encoder.heads.kind} head" if encoder.heads else ""
+    unit = "" if encoder.similarity == "dot" else ", normalized to unit length"
     methods = {"query": "encode_query", "document": "encode_document"}
+    method = "encode_query" if "query" in encoder.prompts else "encode"
     lines = [f"- {side}: {text!r}, by `{methods.get(side, 'encode')}`\n" for side, text in encoder.prompts.items()]
+    prompts = "\nIt puts a prompt before each text:\n\n" + "".join(lines) if lines else ""
     measured = ""
     if grid is not None:
         here = layer in grid.layers and dim in grid.dims
         cell = f"This cell: {grid.at(layer, dim):.4f}.\n\n" if here else ""
         title = f"## Measured: {grid.metric} on {grid.task} ({grid.split})"
         measured = f"{title}\n\n{cell}```\n{grid.as_text()}\n```\n\n"
-    return CARD.format(
-        encoder=encoder,
-        name=name,
-        layer=layer,
-        dim=dim,
-        measured=measured,
-        head=f" and its {encoder.heads.kind} head" if encoder.heads else "",
-        unit="" if encoder.similarity == "dot" else ", normalized to unit length",
-        method="encode_query" if "query" in encoder.prompts else "encode",
-        prompts="\nIt puts a prompt before each text:\n\n" + "".join(lines) if lines else "",
-    )
+    return f"""---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, sentence-similarity, feature-extraction]
+---
+
+# {name}
+
+Layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions of {encoder.name}: the first {layer} blocks,
+{encoder.pooling} pooling{head}, cut to {dim} coordinates{unit}. Texts are cut to
+{encoder.max_length} tokens. The license and the training data of the original model apply here too.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("{name}").{method}(["solve a linear system"])  # (1, {dim})
+```
+{prompts}
+Shorter vectors: `SentenceTransformer(..., truncate_dim=d)` cuts after the normalization, so its vectors are not of
+unit length. Compare them by cosine, or normalize them again: `encode(texts, normalize_embeddings=True)`.
+
+{measured}Written by mrl-tutorial.
+"""

@@ -24,14 +24,6 @@ SIMILARITIES = ("cosine", "dot")
 WITH_POOLER = ("albert", "bert", "roberta", "mpnet", "xlm-roberta")
 #: families of encoder-decoders whose encoder can be loaded alone
 T5 = ("t5", "mt5", "umt5")
-#: sentence-transformers' names of poolings
-MODES = {
-    "mean": "pooling_mode_mean_tokens",
-    "cls": "pooling_mode_cls_token",
-    "last": "pooling_mode_lasttoken",
-    "max": "pooling_mode_max_tokens",
-}
-NAMES = {mode: name for name, mode in MODES.items()} | {"lasttoken": "last"}
 #: positions of a network that numbers none, such as T5's, and tokens that are then read where nothing else is said
 UNLIMITED, USUAL = 10**6, 512
 #: kinds of texts that have a prompt, and the names that sentence-transformers knows it by
@@ -58,7 +50,7 @@ class Settings:
     def __post_init__(self) -> None:
         for what, value, known in (("pooling", self.pooling, POOLINGS), ("similarity", self.similarity, SIMILARITIES)):
             if value not in known:
-                choice = f"{', '.join(known)}, as in {what}={known[0]!r}"
+                choice = f"{', '.join(known)}, as in {what}={next(iter(known))!r}"
                 raise InputError(f"{what} {value!r} is unknown here: choose one of {choice}")
         if wrong := sorted(set(self.prompts) - set(SIDES)):
             raise InputError(f"prompts are given for {wrong[0]!r}: choose from {', '.join(SIDES)}")
@@ -108,29 +100,31 @@ def read_network(folder: Path) -> tuple[Any, Any]:
 
 def longest(model: Any) -> int:
     """The most tokens that the network has positions for; `UNLIMITED` where it numbers none."""
-    most = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
-    most = UNLIMITED if most < 0 else most
+    most = max(0, getattr(model.config, "max_position_embeddings", None) or 0) or UNLIMITED  # -1: none
     offset = getattr(getattr(model, "embeddings", None), "padding_idx", None)  # RoBERTa's count from it on
     return most - (offset + 1 if isinstance(offset, int) else 0)
 
 
 def read_settings(folder: Path, name: str, most: int, given: Mapping[str, Any]) -> Settings:
-    """What `Encoder.save` or sentence-transformers wrote; `given` in place of what they say, `name` where they are
-    silent. most: tokens that the network can take. Raises InputError for json that cannot be read, and for what an
-    Encoder cannot do.
+    """What `Encoder.save` or sentence-transformers wrote; `given` in place of it, `name` where they are silent. most:
+    tokens that the network can take. Raises InputError for broken json, and for what an Encoder cannot do.
     """
     given = {what: value for what, value in given.items() if value is not None}
     notes = {what: value for what, value in read_json(folder / NOTES).items() if what in NOTED}
     found = notes or _of_sentence_transformers(folder, most, given)
-    settings = with_changes(Settings(), {"name": name, "pooling": _pooling(folder), **found, **given})
+    settings = with_changes(Settings(), {"name": name, **found, **given})
     if not 2 < settings.max_length <= most:
         raise InputError(f"max_length {settings.max_length} is impossible: this model takes 3 to {most} tokens")
     return settings
 
 
 def _of_sentence_transformers(folder: Path, most: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Length, similarity and prompts. Version 6 keeps the length with the tokenizer."""
-    modules = list(read_json(folder / "modules.json"))
+    """Pooling, length, similarity and prompts. Version 6 keeps the length with the tokenizer."""
+    modules, pooling = list(read_json(folder / "modules.json")), read_json(folder / "1_Pooling" / "config.json")
+    # newer versions write one word, older ones a truth value for each mode
+    modes = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
+    modes = [pooling["pooling_mode"]] if "pooling_mode" in pooling else modes or ["mean"]
+    names = {mode: name for name, mode in POOLINGS.items()} | {"lasttoken": "last"}
     length = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     if length is None and modules:
         length = read_json(folder / "tokenizer_config.json").get("model_max_length", most)
@@ -142,10 +136,10 @@ def _of_sentence_transformers(folder: Path, most: int, given: Mapping[str, Any])
     written = config.get("prompts") or {}
     prompts = {side: next((written[name] for name in names if written.get(name)), "") for side, names in SIDES.items()}
     prompts["default"] = written.get(config.get("default_prompt_name") or "") or ""
-    whole = read_json(folder / "1_Pooling" / "config.json").get("include_prompt", True)
-    if not whole and any(prompts.values()) and "prompts" not in given:
+    if not pooling.get("include_prompt", True) and any(prompts.values()) and "prompts" not in given:
         raise InputError(f"{folder} pools without its prompts (include_prompt): load it with prompts={{}}")
     return {
+        "pooling": " and ".join(names.get(mode, mode) for mode in modes),
         "max_length": USUAL if length == UNLIMITED else length,
         "similarity": similarity,
         "prompts": prompts,
@@ -157,20 +151,6 @@ def check_model_folder(folder: Path) -> None:
     """Raises InputError where `folder` is a file, or holds files that are not a saved model."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / NOTES).exists())):
         raise InputError(f"{folder} is a file or holds what is not a saved model: choose an empty or new folder")
-
-
-def _pooling(folder: Path) -> str:
-    config = read_json(folder / "1_Pooling" / "config.json")
-    # newer versions write one word, older ones a truth value for each mode
-    modes = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
-    chosen = [config["pooling_mode"]] if "pooling_mode" in config else modes or ["mean"]
-    return " and ".join(NAMES.get(name, name) for name in chosen)
-
-
-def pooling_settings(encoder: Any) -> dict[str, Any]:
-    """What config.json says of an Encoder's pooling, in the names of sentence-transformers 2 to 6."""
-    modes = {mode: name == encoder.pooling for name, mode in MODES.items()}
-    return {"word_embedding_dimension": encoder.model.config.hidden_size, **modes}
 
 
 @contextmanager

@@ -51,19 +51,17 @@ class Heads(nn.Module):
         """Take mean and standard deviation of each layer's coordinates from (L, N, D); returns itself."""
         for layer, x in enumerate(embeddings):  # a layer at a time: the array may be a memory map
             rows = torch.from_numpy(np.array(x, dtype=np.float32))
-            self.mean[layer] = rows.mean(0)
-            self.scale[layer] = rows.std(0).clamp(min=1e-6)
+            self.mean[layer], self.scale[layer] = rows.mean(0), rows.std(0).clamp(min=1e-6)
         return self
 
     @torch.no_grad()
     def fit_pairs(self, anchors: np.ndarray, positives: np.ndarray, shrinkage: float = 0.3) -> Heads:
         """Closed-form heads: W takes the directions in which a text and its partner agree, strongest first.
 
-        anchors, positives: (L, N, D), row i of one being the partner of row i of the other. Symmetric canonical
-        correlation analysis of the standardized vectors: W + I = V diag(sqrt(correlation)), V the generalized
-        eigenvectors of the cross-covariance against the covariance, which is shrunk by `shrinkage` toward a multiple
-        of the identity. Ordered by correlation, so that every prefix is the best of its size in that sense. Shared
-        heads take the mean covariances over the layers. Returns itself.
+        anchors, positives: (L, N, D), partners row by row. Symmetric canonical correlation analysis of the standardized
+        vectors: W + I = V diag(sqrt(correlation)), V the generalized eigenvectors of the cross-covariance against the
+        covariance, which is shrunk by `shrinkage` toward a multiple of the identity. Shared heads take the mean
+        covariances over the layers. Returns itself.
         """
         own, cross = [], []
         for layer, pair in enumerate(zip(anchors, positives, strict=True)):
@@ -103,10 +101,9 @@ class Heads(nn.Module):
     @torch.no_grad()
     def map_to_last(self, embeddings: np.ndarray, shrinkage: float = 0.01) -> Heads:
         """Heads of the lower layers that foretell what the last layer's head makes of the same text, so that queries
-        may stop early where the documents come from the last layer. Returns itself.
+        may stop early where the documents come from the last layer: ridge regressions on its output. Returns itself.
 
-        embeddings: (L, N, D), what the last head was fitted on. Each lower head becomes the ridge regression of its
-        layer's standardized vectors on the last head's output, the ridge being `shrinkage` of the mean variance.
+        embeddings: (L, N, D), what the last head was fitted on. shrinkage: the ridge, as a share of the mean variance.
         Raises InputError for shared heads.
         """
         if self.kind == "shared":
@@ -147,10 +144,9 @@ class Heads(nn.Module):
 
 
 def whitening(covariance: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarray:
-    """The matrix whose columns turn centered vectors to their principal directions, widest first, at variance 1.
-
-    covariance (..., D, D), shrunk by `shrinkage` toward a multiple of the identity, so that directions without variance
-    are not blown up; returns (..., D, D).
+    """The matrix (..., D, D) whose columns turn centered vectors to their principal directions, widest first, at
+    variance 1. covariance: (..., D, D), shrunk toward a multiple of the identity, so that directions without variance
+    are not blown up.
     """
     width = covariance.shape[-1]
     level = np.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / width
@@ -159,10 +155,8 @@ def whitening(covariance: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarra
 
 
 def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray) -> Encoder:
-    """The encoder with whitening heads fitted on `texts`, a few thousand without labels: see `Heads.whiten_on`.
-
-    texts: or what the encoder without heads makes of them, (L, N, D). The control for every trained model: what
-    training gives beyond it is what training is for.
+    """The encoder with whitening heads fitted on a few thousand `texts`, or on their embeddings (L, N, D): see
+    `Heads.whiten_on`. The control for every trained model: what training gives beyond it is what training is for.
     """
     plain = encoder.with_heads(None)
     embeddings = texts if isinstance(texts, np.ndarray) else plain.encode_layers(list(texts))

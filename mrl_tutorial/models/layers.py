@@ -1,16 +1,6 @@
 """Running a Hugging Face encoder: its blocks, an exact early exit, pooling, and micro-batches that waste no padding.
 
-Families that tests/models/test_families.py goes through, each as a folder of sentence-transformers. All of them load,
-give sentence-transformers' vectors, exit early exactly, train (heads and full), and come back from an export:
-
-    family                                                           bf16  an early layer as a folder of its own
-    BERT, ALBERT, RoBERTa, XLM-R, MPNet, DistilBERT, DeBERTa-v2/v3,
-    Nomic                                                            yes   yes
-    DeBERTa (v1)                                                     no    yes
-    ModernBERT, T5's encoder, Qwen3, Gemma3                          yes   no: they normalize after the last block
-
-ALBERT's layers share one block; here each has a copy of it. A folder whose network needs Python code of its own, and a
-convolution between blocks, are refused with an InputError.
+tests/models/test_families.py has a table of the families that people bring, and what each can do.
 """
 
 from __future__ import annotations
@@ -28,7 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mrl_tutorial.errors import InputError
 
-POOLINGS = ("mean", "cls", "last", "max")
+#: poolings, and what sentence-transformers calls them in a folder
+POOLINGS = {
+    "mean": "pooling_mode_mean_tokens",
+    "cls": "pooling_mode_cls_token",
+    "last": "pooling_mode_lasttoken",
+    "max": "pooling_mode_max_tokens",
+}
 FP32 = ("deberta",)  # families whose code overflows in bf16
 
 
@@ -90,18 +86,17 @@ class EarlyExit:
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[int]) -> None:
-        depth = len(find_blocks(model))
         self.layers, deepest = tuple(layers), max(1, *layers)
-        self._model = shortened(model, deepest)
+        self._view = shortened(model, deepest)
+        self._kept: dict[int, Tensor] = {}
         # A model that normalizes once more after its last block does so for layer L only. What that would make of an
         # earlier block's output is not that layer's embedding, however far the forward pass goes.
-        self._end = depth if deepest == depth else None
-        self._kept: dict[int, Tensor] = {}
-        blocks = find_blocks(self._model)
+        self._last = deepest if deepest == len(find_blocks(model)) else None
+        blocks = find_blocks(self._view)
         for layer in self.layers:
             if layer == 0:
                 blocks[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
-            elif layer != self._end:
+            elif layer != self._last:
                 blocks[layer - 1].register_forward_hook(partial(self._keep_output, layer))
 
     def __call__(self, input_ids: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -109,9 +104,10 @@ class EarlyExit:
 
         input_ids: (B, T). mask: (B, T), 1 on real tokens, or None where nothing is padded.
         """
-        out = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        kept, self._kept = self._kept, {}
-        return [out if layer == self._end else kept[layer] for layer in self.layers]
+        out = self._view(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        if self._last:
+            self._kept[self._last] = out
+        return [self._kept.pop(layer) for layer in self.layers]
 
     def _keep_output(self, layer: int, module: nn.Module, args: tuple, output: Any) -> None:
         self._kept[layer] = output[0] if isinstance(output, tuple) else output
@@ -136,37 +132,13 @@ def pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
 
 
 def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int | None = None) -> list[np.ndarray]:
-    """Index arrays of texts of like length, longest first, each at most `budget` padded tokens (or one text), and at
-    most `most` texts.
-    """
+    """Index arrays of texts of like length, longest first, each of at most `budget` padded tokens and `most` texts."""
     order, groups = np.argsort(-np.asarray(lengths), kind="stable"), []
     while len(order):
         size = max(1, min(budget // max(1, int(lengths[order[0]])), most or len(order)))
         groups.append(order[:size])
         order = order[size:]
     return groups
-
-
-def least_padding(lengths: Sequence[int] | np.ndarray, parts: int) -> list[np.ndarray]:
-    """Group texts of like length into `parts` groups with the least padding in all: index arrays, longest texts first.
-
-    For training, where the whole batch stays in memory anyway and few large products are faster than many small ones.
-    """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    longest, n = np.asarray(lengths)[order], len(order)
-    best = np.append(0.0, np.full(n, np.inf))  # best[j]: padded tokens of the first j texts in k groups
-    cuts = []
-    for _ in range(min(parts, n)):
-        # cost[i, j]: the first i texts as before, then one group from i to j
-        cost = best[:n, None] + longest[:, None] * (np.arange(n + 1)[None] - np.arange(n)[:, None])
-        cost[np.arange(n + 1)[None] <= np.arange(n)[:, None]] = np.inf
-        cuts.append(cost.argmin(0))
-        best = cost.min(0)
-    edges, end = [], n
-    for cut in reversed(cuts):
-        end = int(cut[end])
-        edges.append(end)
-    return np.split(order, edges[::-1][1:])  # the first group starts at 0
 
 
 def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor | None]:
@@ -178,14 +150,11 @@ def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor
 
 
 def resolve_device(device: str) -> str:
-    """ "auto" to "cuda" where this machine has it, else "mps", else "cpu". Raises InputError for any other device, and
-    for one that is not there.
-    """
+    """ "auto" to "cuda" where this machine has it, else "mps", else "cpu". Raises InputError for one that it lacks."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     chosen = next(name for name in there if there[name]) if device == "auto" else device
     if not there.get(chosen):
-        remedy = "choose auto or cpu, or cuda or mps where PyTorch supports it"
-        raise InputError(f"device {device!r} is not there: {remedy}")
+        raise InputError(f"device {device!r} is not there: choose auto or cpu, or cuda or mps where PyTorch has it")
     return chosen
 
 
@@ -205,10 +174,8 @@ def arithmetic(model: Any, device: str, precision: str) -> torch.autocast:
 
 
 def resolve_precision(precision: str, device: str = "cpu") -> str:
-    """ "auto" to $MRL_PRECISION, else to "bf16" where that is faster on `device`, which computes, else "fp32". Raises
-    InputError on any other word.
-
-    The variable is for machines that are not all alike: what one has cached, another finds only at the same precision.
+    """ "auto" to $MRL_PRECISION, else to "bf16" where that is faster on `device`, else "fp32". Raises InputError on any
+    other word. The variable is for machines that differ: what one has cached, another finds only at the same precision.
     """
     if precision == "auto":
         precision = os.environ.get("MRL_PRECISION") or "auto"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.batch import Batch
+from mrl_tutorial.losses import Batch
 from mrl_tutorial.models import layers as running
 from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.models.heads import Heads
@@ -24,8 +24,8 @@ from mrl_tutorial.training.examples import Examples
 from mrl_tutorial.training.memory import tokens_that_fit
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
-GROUP = 21  # texts that go through the backbone together; more are not faster on a CPU
-MANY = 1024  # from so many texts on, grouping with the least padding takes longer than the padding
+GROUP = 30  # texts of mean length that go through the backbone together; more are not faster on a CPU
+MANY = 1024  # texts whose embeddings and gradients take a share of the memory too
 
 
 class FrozenLayers:
@@ -93,14 +93,11 @@ class FullBackbone:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Through the blocks up to the deepest that the recipe needs: (L, N, D), on the CPU, where the loss is made."""
         ids = self.encoder.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        lengths, many = [len(i) for i in ids], len(texts) > MANY
-        if many:
-            groups = running.micro_batches(lengths, GROUP * max(lengths), GROUP)
-        else:
-            groups = running.least_padding(lengths, max(1, len(texts) // GROUP))
+        lengths = [len(i) for i in ids]
+        groups = running.micro_batches(lengths, int(GROUP * np.mean(lengths)))
         again = self.fits is not None and sum(len(g) * lengths[g[0]] for g in groups) > self.fits
         if again:  # of many texts the embeddings and their gradients take a share of the memory too
-            groups = running.micro_batches(lengths, (self.fits or 0) // (2 if many else 1))
+            groups = running.micro_batches(lengths, (self.fits or 0) // (2 if len(texts) > MANY else 1))
         entry, parts = torch.ones((), requires_grad=True), []  # the gradient enters a micro-batch again through `entry`
         with running.arithmetic(self.encoder.model, self.device, self.precision):
             for group in groups:

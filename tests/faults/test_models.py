@@ -61,7 +61,7 @@ DAMAGE = {
     "infinity": (lambda p: rewritten(p, lambda t: t[QUERY][0].fill_(torch.inf)), "holds NaN or infinity"),
     "pickled weights alone": (
         pickled,
-        "has no model.safetensors: give a Hugging Face encoder saved as safetensors",
+        "has no model.safetensors: give a folder of a Hugging Face encoder saved as safetensors",
     ),
 }  # fmt: skip
 

@@ -41,7 +41,7 @@ def test_what_a_hub_lacks_is_said_in_one_line(hub, tmp_path, monkeypatch):
     hub.add("someone/pickled", pickled)
     for name, message in [
         ("someone/nothing", "did not give it"),
-        ("someone/pickled", "no model.safetensors on the hub"),
+        ("someone/pickled", "has no model.safetensors"),
     ]:
         with pytest.raises(InputError, match=message) as error:
             Encoder.load(name)

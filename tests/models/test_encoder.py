@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -125,18 +124,6 @@ def test_micro_batches_hold_every_text_once_within_the_budget(budget):
     groups = bb.micro_batches(lengths, budget)
     assert sorted(np.concatenate(groups).tolist()) == list(range(50))
     assert all(len(g) == 1 or len(g) * lengths[g].max() <= budget for g in groups)
-
-
-def test_micro_batches_in_parts_waste_the_least():
-    lengths = np.random.default_rng(0).integers(1, 30, 9)
-    ordered = sorted(lengths, reverse=True)
-    for parts in (1, 2, 3, 4):
-        groups = bb.least_padding(lengths, parts)
-        assert len(groups) == parts and sorted(np.concatenate(groups).tolist()) == list(range(9))
-        cost = sum(len(g) * lengths[g].max() for g in groups)
-        tries = itertools.combinations(range(1, 9), parts - 1)
-        assert cost == min(sum(ordered[i] * (j - i) for i, j in zip((0, *t), (*t, 9), strict=True)) for t in tries)
-    assert [len(g) for g in bb.least_padding([5], 4)] == [1]
 
 
 def test_save_and_load_give_exactly_the_same(folder, tmp_path):

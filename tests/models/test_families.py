@@ -1,4 +1,17 @@
-"""Each family of models that people bring, as a folder of sentence-transformers: all that an Encoder promises."""
+"""Each family of models that people bring, as a folder of sentence-transformers: all that an Encoder promises.
+
+All of them load, give sentence-transformers' vectors, exit early exactly, train (heads and full), and come back from an
+export:
+
+    family                                                           bf16  an early layer as a folder of its own
+    BERT, ALBERT, RoBERTa, XLM-R, MPNet, DistilBERT, DeBERTa-v2/v3,
+    Nomic                                                            yes   yes
+    DeBERTa (v1)                                                     no    yes
+    ModernBERT, T5's encoder, Qwen3, Gemma3                          yes   no: they normalize after the last block
+
+ALBERT's layers share one block; here each has a copy of it. A folder whose network needs Python code of its own, and a
+convolution between blocks, are refused with an InputError.
+"""
 
 from __future__ import annotations
 
