@@ -25,10 +25,9 @@ def writable(path: str | None, *, folder: bool = False) -> None:
         raise InputError(f"{path} is {is_}: give the name of a {give}")
     if folder and target.exists() and any(target.iterdir()) and not (target / "mrl_tutorial.json").exists():
         raise InputError(f"{path} holds files that are not a saved model: give a new or an empty folder")
-    parent = target.absolute().parent
-    if folder:  # the folders above it are made on the way: the first that exists decides
-        parent = next(p for p in target.absolute().parents if p.exists())
-    elif not parent.is_dir():
+    above = target.absolute().parents  # a folder's are made on the way: the first that exists decides
+    parent = next(p for p in above if p.exists()) if folder else above[0]
+    if not parent.is_dir():
         raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
     try:
         tempfile.TemporaryFile(dir=parent).close()
