@@ -7,7 +7,7 @@ network of a fixed size. So all of them are one computation, a batched matrix pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,13 +77,21 @@ class Networks:
         part = self.config.width
         if self.config.slimmable and dim is not None:
             part = next(m for m in self.config.dims if m >= dim)
-        with torch.no_grad():
-            return self._encode(x, part)[..., :dim]
+        x = torch.as_tensor(x, dtype=torch.float32)
+        x = x.expand(len(self.layers[0][0]), *x.shape[-2:])
+        for i, (weight, bias) in enumerate(self.encoder):
+            units = round(part / self.config.width * weight.shape[2])
+            x = torch.baddbmm(bias[..., :units], x.relu() if i else x, weight[:, : x.shape[2], :units])
+        return x[..., :dim]
 
     def logits(self, x: np.ndarray | Tensor) -> Tensor:
         """What the classifiers say at every size, before the softmax: (G, M, N, C)."""
-        with torch.no_grad():
-            return torch.stack(list(self._logits(x)), 1)
+        full, said = self.features(x), []
+        for j, m in enumerate(self.config.dims):
+            weight, bias = self.heads[0 if self.config.tied else j]
+            features = self.features(x, m) if self.config.slimmable else full[..., :m]
+            said.append(torch.baddbmm(bias, features, weight[:, :m]))
+        return torch.stack(said, 1)
 
     def probabilities(self, x: np.ndarray | Tensor) -> np.ndarray:
         """Class probabilities at every size: (G, M, N, C)."""
@@ -100,26 +108,10 @@ class Networks:
 
     def nested_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of every network at every size, unweighted: x (G, B, F), y (G, B) -> (G, M)."""
-        each = [F.cross_entropy(said.flatten(0, 1), y.flatten(), reduction="none") for said in self._logits(x)]
-        return torch.stack([losses.view(y.shape).mean(1) for losses in each], 1)
-
-    def _encode(self, x: np.ndarray | Tensor, part: int) -> Tensor:
-        """Features (G, N, part), by as large a share of the hidden units."""
-        x = torch.as_tensor(x, dtype=torch.float32)
-        x = x.expand(len(self.layers[0][0]), *x.shape[-2:])
-        for i, (weight, bias) in enumerate(self.encoder):
-            units = round(part / self.config.width * weight.shape[2])
-            x = x.relu() if i else x
-            x = torch.baddbmm(bias[..., :units], x, weight[:, : x.shape[2], :units])
-        return x
-
-    def _logits(self, x: np.ndarray | Tensor) -> Iterator[Tensor]:
-        """The logits (G, N, C) of every size in turn."""
-        full, heads = self._encode(x, self.config.width), self.heads
-        for j, m in enumerate(self.config.dims):
-            weight, bias = heads[0 if self.config.tied else j]
-            features = self._encode(x, m) if self.config.slimmable else full
-            yield torch.baddbmm(bias, features[..., :m], weight[:, :m])
+        said = self.logits(x)
+        wanted = y[:, None].expand(said.shape[:-1])  # (G, M, B)
+        each = F.cross_entropy(said.flatten(0, 2), wanted.flatten(), reduction="none")
+        return each.view(wanted.shape).mean(-1)
 
 
 def train_networks(
