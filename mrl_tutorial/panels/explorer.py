@@ -122,12 +122,7 @@ class GridExplorer(WorkingPanel):
             raise InputError("the Train button is still at work: wait for it, or cancel it")
         self.set(**settings)
         started, s = time.perf_counter(), self.state
-
-        def report(share: float, label: str) -> bool:
-            self.progress(share, label)
-            return True
-
-        self._ended(self._train(s, report))
+        self._ended(self._train(s, self.progress))
         seconds = time.perf_counter() - started
         print(f"{s['recipe']}, {s['heads']} heads: trained and measured in {seconds:.0f} s")
 
@@ -137,7 +132,7 @@ class GridExplorer(WorkingPanel):
         self.model.measure(name)
         self._show(name)
 
-    def progress(self, share: float, label: str) -> None:
+    def progress(self, share: float, label: str) -> bool:
         """As for every panel; what has been measured of a model in training is shown on the way."""
         fresh, self._fresh = self._fresh, {}
         if fresh:
@@ -145,7 +140,7 @@ class GridExplorer(WorkingPanel):
             self.controls["model"]["values"] = list(self.model.encoders)
             if self.state["model"] != HERE:
                 self.set(model=HERE)
-        super().progress(share, label)
+        return super().progress(share, label)
 
     def _train(self, state: Mapping[str, Any], report: Report) -> str | None:
         encoder, known = self.model.frozen()

@@ -72,9 +72,9 @@ class ImportanceWeights(WorkingPanel):
         """The Cancel button: the last finished training stays on show."""
         self._stop({"label": "canceled: the weights before stay on show, drawn pale"})
 
-    def progress(self, share: float, label: str) -> None:
+    def progress(self, share: float, label: str) -> bool:
         """As for every panel; the label of an epoch says nothing to a reader."""
-        super().progress(share, "training …")
+        return super().progress(share, "training …")
 
     def _stop(self, status: dict[str, Any]) -> None:
         """End what trains, and hear no more of it."""

@@ -90,9 +90,10 @@ class WorkingPanel(Panel):
         job = self._job = Job(work, heard(self.progress), heard(ended), rest)
         job.start()  # a short one may have ended when this returns
 
-    def progress(self, share: float, label: str) -> None:
-        """Show how far the job is."""
+    def progress(self, share: float, label: str) -> bool:
+        """Show how far the job is; True, as a report answers where nobody can cancel."""
         self.status = {"share": share, "label": label}
+        return True
 
     def on_cancel(self) -> None:
         """The Cancel button."""

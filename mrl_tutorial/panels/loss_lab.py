@@ -178,10 +178,10 @@ class LossLab(WorkingPanel):
             self.status = {"share": 0.0, "label": f"{name}: starting"}
             self.begin(work, self._ended)
 
-    def progress(self, share: float, label: str) -> None:
+    def progress(self, share: float, label: str) -> bool:
         """As for every panel; what trains is shown on the way."""
         self.more = {"live": pack({"live": self._live})} if self._live else {}
-        super().progress(share, label + (f"; {len(self._queue)} waiting" if self._queue else ""))
+        return super().progress(share, label + (f"; {len(self._queue)} waiting" if self._queue else ""))
 
     def _ended(self, found: LabRun | Exception | None) -> None:
         """Save a new or changed run and show it; where it cannot be saved it is shown all the same."""

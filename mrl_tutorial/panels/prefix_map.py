@@ -57,8 +57,8 @@ class PrefixMap(Panel):
         vectors, names, sizes = checked(vectors, labels, dims)
         if texts is not None and len(texts) != len(names):
             raise InputError(f"{len(texts)} texts for {len(names)} vectors: give one text a vector")
-        colored_labels(names, show)  # a wrong label is found before minutes of work
         self.rows = rows = thin(names, most)
+        colored = colored_labels(names[rows], show)
         prefixes = [unit(vectors[rows, :d]) for d in sizes]
         options = {"neighbors": NEIGHBORS, "epochs": EPOCHS, "pull": PULL, "seed": SEED, "umap": version("umap-learn")}
         key = files.key(vectors[rows], list(sizes), options)
@@ -79,7 +79,7 @@ class PrefixMap(Panel):
             accuracy=(label[nearest] == label).mean(1).astype("f4"),
             names=[str(name) for name in known],
             label=label,
-            colored=[known.tolist().index(name) for name in colored_labels(names[rows], show)],
+            colored=[known.tolist().index(name) for name in colored],
             texts=short,
         )
 
