@@ -57,7 +57,8 @@ def test_every_state_shows_what_the_cascade_does(panel, cases):
         words = f"Accuracy {fixed(out.accuracy, 3)}, {sign}{fixed(abs(change), 3)} against {DIMS[-1]} dimensions"
         assert got["headline"].startswith(words) and f"size of {fixed(final, 1)} (" in got["headline"]
         for size, tied in ((final, True), (visited, False)):
-            assert f"{fixed(size, 1)}{float(fixed(a.n_classes * (out.final if tied else out.visited), 0)):,.0f}" in one["text"]
+            products = a.n_classes * (out.final if tied else out.visited)
+            assert f"{fixed(size, 1)}{float(fixed(products, 0)):,.0f}" in one["text"]
         assert f"No size is right for {fixed(100 * cascade.hopeless(a), 1)} % of the items" in one["text"]
 
 
