@@ -21,8 +21,8 @@ from mrl_tutorial.losses import NestedClassifier as NestedClassifier
 from mrl_tutorial.losses import term as term
 from mrl_tutorial.models.encoder import Encoder as Encoder
 from mrl_tutorial.models.export import export as export
-from mrl_tutorial.models.heads import whitened as whitened
 from mrl_tutorial.models.heads import pretrained_heads as pretrained_heads
+from mrl_tutorial.models.heads import whitened as whitened
 from mrl_tutorial.panels import plots as plots
 from mrl_tutorial.panels.cascade_tuner import CascadeTuner as CascadeTuner
 from mrl_tutorial.panels.explorer import GridExplorer as GridExplorer

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,11 @@ def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.nda
         with contextlib.suppress(Exception), np.load(path) as stored:  # damaged, however that shows: written again
             return dict(stored)
     found: dict[str, Any] = dict(compute())
-    with contextlib.suppress(OSError), whole_file(path) as temporary:
-        np.savez_compressed(temporary, **found)
+    try:
+        with whole_file(path) as temporary:
+            np.savez_compressed(temporary, **found)
+    except OSError as error:  # a cache may be there to be read alone
+        warnings.warn(f"{folder} were not cached: {error} as MRL_CACHE", stacklevel=2)
     return found
 
 
