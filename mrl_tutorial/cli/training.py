@@ -76,7 +76,7 @@ def sweep(args: argparse.Namespace) -> None:
     print(read_sweep(args.out)[1]["scored"])
     cut = ", ".join(f"{t.name} {share_cut(t, encoder, args.split):.1%}" for t in scored)
     print(f"share of the texts that are cut at {encoder.max_length} tokens: {cut}; {encoder!r}")
-    means = summary(frame)
+    means = summary(frame[frame.split == args.split])  # not the runs that a learning rate was chosen by
     full = means[(means.layer == means.layer.max()) & (means.dim == means.dim.max())]
     print(full.drop(columns=["what", "heads", "split", "layer", "dim"]).to_string(index=False, float_format="%.4f"))
 
