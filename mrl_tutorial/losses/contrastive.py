@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.fused import fused_cross_entropies
+from mrl_tutorial.losses.fused import FusedCrossEntropies
 from mrl_tutorial.losses.term import Batch, Ints, term
 from mrl_tutorial.prefixes import check_dims, nested_scores, pair_scores
 
@@ -52,7 +52,7 @@ def contrastive(
     queries, documents = batch.pair_rows(layers, fixed_document)
     edges, tau = check_dims(dims, batch.width), batch.temperature if temperature is None else temperature
     with torch.autocast(queries.device.type, enabled=False):
-        return fused_cross_entropies(queries, documents, edges, tau, batch.symmetric, batch.cosine)
+        return FusedCrossEntropies.apply(queries, documents, edges, tau, batch.symmetric, batch.cosine)
 
 
 @term("cosent", needs_documents=True, needs_last_layer=lambda options: options["fixed_document"])

@@ -11,7 +11,7 @@ from mrl_tutorial.losses import TERMS, Batch, NestedClassifier
 from mrl_tutorial.losses.alignment import align, principal_axes
 from mrl_tutorial.losses.contrastive import contrastive, cross_entropies
 from mrl_tutorial.losses.distillation import kl_scores
-from mrl_tutorial.losses.fused import fused_cross_entropies
+from mrl_tutorial.losses.fused import FusedCrossEntropies
 from tests.helpers import reference
 
 LAYERS, DIMS, WIDTH = (1, 3), (2, 5, 11), 12
@@ -57,7 +57,7 @@ def test_the_plain_contrastive_loss(cosine, symmetric, n):
 def test_the_fused_form_is_the_plain_one(cosine, symmetric, n):
     q, d = inputs(n=n)
     mix, settings = vectors(3, len(DIMS), seed=9), (DIMS, 0.3, symmetric, cosine)
-    plain, quick = cross_entropies(q, d, *settings), fused_cross_entropies(q, d, *settings)
+    plain, quick = cross_entropies(q, d, *settings), FusedCrossEntropies.apply(q, d, *settings)
     torch.testing.assert_close(quick, plain, rtol=1e-12, atol=1e-12)
     right, found = (torch.autograd.grad((table * mix).sum(), (q, d)) for table in (plain, quick))
     assert max(g.abs().max() for g in right) > 1e-3
