@@ -24,7 +24,7 @@ from mrl_tutorial.training.examples import Examples
 from mrl_tutorial.training.memory import tokens_that_fit
 
 Known = Mapping[str, np.ndarray]  # text -> (L, D)
-GROUP = 30  # texts of mean length that go through the backbone together; more are not faster on a CPU
+GROUP = 18  # texts of mean length that go through the backbone together; more are not faster on a CPU
 MANY = 1024  # texts whose embeddings and gradients take a share of the memory too
 
 
