@@ -4,7 +4,9 @@
  * No table holds every combination of thresholds, so the items are counted here: for each one, the first size whose
  * threshold its confidence reaches. Expected sizes are sums over these counts.
  *
- * @import { View } from "./panel.js"
+ * @import { Act, Data, State, View } from "./panel.js"
+ * @import { Slide } from "./plots.js"
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h } from "./tree.js";
 import { row } from "./tables.js";
@@ -31,9 +33,9 @@ export function counted(one, steps) {
   return { counts, hits, items };
 }
 
-const total = (list) => list.reduce((a, b) => a + b, 0);
+const total = (/** @type {number[]} */ list) => list.reduce((a, b) => a + b, 0);
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { dims, grid } = data;
   const one = data.cases[state.case ?? Object.keys(data.cases)[0]];
   const names = dims.slice(0, -1).map((d) => `t${d}`);
@@ -55,15 +57,15 @@ function view(state, data) {
   };
 }
 
-function adjust(state, changes, data) {
+function adjust(/** @type {State} */ state, /** @type {State} */ changes, /** @type {Data} */ data) {
   if (!("all" in changes)) return state;
   return { ...state, ...Object.fromEntries(data.dims.slice(0, -1).map((d) => [`t${d}`, changes.all])) };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const { one } = shown;
   const [left, right] = halves(width, 0.6);
-  const slide = (size) => {
+  const slide = (/** @type {number} */ size) => {
     const sizes = one.curve.final.values;
     const all = one.shared.values[sizes.indexOf(nearest(sizes, size))];
     act({ ...Object.fromEntries(Object.keys(shown.rule).map((name) => [name, all])), all });
@@ -85,16 +87,18 @@ function draw(shown, act, width) {
   ];
 }
 
+/** @param {string} kind @param {number} x @param {number} y @param {string} color */
 const symbol = (kind, x, y, color) => h("path", { d: SYMBOLS[kind], transform: `translate(${x.toFixed(1)},${y.toFixed(1)})`, fill: color, class: "dot" });
 
-/** Accuracy against expected size. */
+/** Accuracy against expected size. @param {Shown} shown @param {number} width @param {Slide} slide */
 function plane(shown, width, slide) {
   const { one, dims, final, visited, accuracy, sum } = shown;
   const [low, high] = [Math.min(...one.single.values), one.oracle.accuracy.values[0]];
   const pad = 0.06 * (high - low) || 0.01;
   const x = scale("log", [0.85 * dims[0], 1.15 * sum], [64, width - 16]);
   const y = scale("linear", [low - pad, high + pad], [HEIGHT - 52, 16]);
-  const mark = (kind, points, color) => symbol(kind, x(points.final.values[0]), y(points.accuracy.values[0]), color);
+  const mark = (/** @type {string} */ kind, /** @type {any} */ points, /** @type {string} */ color) =>
+    symbol(kind, x(points.final.values[0]), y(points.accuracy.values[0]), color);
   return chart(
     {
       name: "accuracy against expected size", width, height: HEIGHT, x, y, xTicks: dims.map((d) => [d, `${d}`]),
@@ -108,7 +112,7 @@ function plane(shown, width, slide) {
   );
 }
 
-/** The share of the items that every size answers. */
+/** The share of the items that every size answers. @param {Shown} shown @param {number} width */
 function stopping(shown, width) {
   const { dims, shares } = shown;
   const y = scale("linear", [0, 1], [HEIGHT - 52, 24]);
@@ -126,6 +130,7 @@ function stopping(shown, width) {
   );
 }
 
+/** One line of the legend. @param {string} name @param {...any} sample */
 const named = (name, ...sample) => h("span", { style: "display:inline-flex;align-items:center;gap:6px;margin-right:18px" },
   h("svg", { width: 36, height: 24, viewBox: "-18 -12 36 24", "aria-hidden": "true" }, ...sample), name);
 const cascadeLegend = h(

@@ -1,8 +1,11 @@
 /**
  * The grid explorer: quality of every layer and dimension, one query's documents in a cell, and what the cell costs.
  *
- * @import { Table } from "./tables.js"
- * @import { View } from "./panel.js"
+ * @import { Slide } from "./plots.js"
+ * @import { Numbers, Table } from "./tables.js"
+ * @import { Act, Data, State, View } from "./panel.js"
+ * @typedef {{ids: Table, full: Table, ranks: Table, relevant: number[]}} Answer
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h } from "./tree.js";
 import { at, row } from "./tables.js";
@@ -12,24 +15,25 @@ import { count, metricTitle, percent, quality, shorten, three, whole } from "./w
 const FIRST = 5; // documents shown
 const NOW = "var(--mrl-mark)";
 
-/** The heat map's columns of a table of all dimensions. @param {Table} all */
+/** The heat map's columns of a table of all dimensions. @param {Table} all @param {number[]} dims */
 const columns = (all, dims) => Array.from({ length: all.shape[0] }, (_, i) => dims.map((d) => at(all, i, d - 1))).flat();
 
-/** What is known of a query; a query may be any word, as "constructor", which every object has. */
+/** What is known of a query; a query may be any word, as "constructor", which every object has.
+ *  @param {Data} data @param {string} model @param {any} query */
 function answerOf(data, model, query) {
   const known = data.answers?.[model] ?? {};
   return Object.hasOwn(known, query) ? known[query] : undefined;
 }
 
-/** The cell that is kept for comparison, null where there is none. @param {string} pin "layer,dimension" */
+/** The cell that is kept for comparison, or null. @param {string} pin "layer,dimension" @param {Data} data */
 function pinOf(pin, data) {
   const [layer, dim] = `${pin || ""}`.split(",").map(Number);
   return data.every.includes(dim) && Number.isInteger(layer) && layer >= 1 && layer <= data.layers ? { layer, dim } : null;
 }
 
-/** One query in one cell: its documents, and where the relevant ones stand. */
-export function ranking(answer, layer, dim, data) {
-  const { ids, full, ranks, relevant } = answer;
+/** One query in one cell: its documents, and where the relevant ones stand.
+ *  @param {Answer} answer @param {number} layer @param {number} dim @param {Data} data */
+export function ranking({ ids, full, ranks, relevant }, layer, dim, data) {
   const hits = Array.from(row(ids, layer - 1, dim - 1)).map((document, i) => {
     const [name, text] = data.documents[document];
     return { rank: i + 1, full: at(full, document), name, text, relevant: relevant.length ? relevant.includes(document) : null };
@@ -39,7 +43,7 @@ export function ranking(answer, layer, dim, data) {
   return { hits, stand, falls: stand.slice(0, 3).map((one) => row(ranks, one.i, layer - 1)) };
 }
 
-/** What a cell costs, and the share of the full size. */
+/** What a cell costs, and the share of the full size. @param {any} price @param {number} layer @param {number} dim */
 export function priceOf(price, layer, dim) {
   const rows = [
     ["bytes for a vector", at(price.bytes, dim - 1), price.bytes.values.at(-1), whole],
@@ -50,7 +54,7 @@ export function priceOf(price, layer, dim) {
   return rows.map(([what, amount, all, write]) => ({ what, words: write(amount), share: amount / all }));
 }
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { model, metric, layer, dim } = state;
   const tables = data.quality[metric];
   const names = Object.keys(tables);
@@ -75,12 +79,12 @@ function view(state, data) {
   };
 }
 
-function missing(state, data) {
+function missing(/** @type {State} */ state, /** @type {Data} */ data) {
   const known = !data.n || !state.query?.trim() || answerOf(data, state.model, state.query);
   return known ? null : { ask: "query", model: state.model, text: state.query };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const [left, right] = halves(width, 0.53);
   const { layer, dim, layers, dims, metric, pinned } = shown;
   const frame = [{ layer, dim }, ...(pinned ? [{ layer: pinned.layer, dim: pinned.dim, look: "pinned" }] : [])];
@@ -88,7 +92,7 @@ function draw(shown, act, width) {
   const heat = heatmap({
     name: `${metricTitle(metric)} of ${shown.model} at every layer and dimension`, values: shown.cells, dims, layers, width: left, limits: shown.limits, frame, pick: act,
   });
-  const slide = (x) => act({ dim: Math.min(shown.width, Math.max(1, Math.round(x))) });
+  const slide = (/** @type {number} */ x) => act({ dim: Math.min(shown.width, Math.max(1, Math.round(x))) });
   const lines = curves({
     name: `${metricTitle(metric)} at layer ${layer}, at every dimension`, xs: shown.xs, lines: shown.lines, at: dim, range: [Math.min(0, shown.limits[0]), shown.top * 1.08],
     width: right, height, yLabel: metricTitle(metric), drag: slide,
@@ -105,17 +109,17 @@ function draw(shown, act, width) {
   ];
 }
 
-function documents(shown, slide, width) {
+function documents(/** @type {Shown} */ shown, /** @type {Slide} */ slide, /** @type {number} */ width) {
   const title = h("p", {}, "Query: ", h("b", {}, shorten(shown.query, 120)));
   if (!shown.ranking) return [title, h("p", { class: "note" }, shown.waiting && shown.query.trim() ? "Waiting for the kernel to encode this query …" : "Type a query.")];
   const { ranking: here, beside, pinned } = shown;
   const lists = [ranked(here, beside ? `Layer ${shown.layer}, ${shown.dim} dimensions` : "")];
-  if (beside) lists.unshift(ranked(beside, `Layer ${pinned.layer}, ${pinned.dim} dimensions (kept)`));
+  if (beside && pinned) lists.unshift(ranked(beside, `Layer ${pinned.layer}, ${pinned.dim} dimensions (kept)`));
   const columns = lists.map((list) => h("div", { style: `width:${beside && width > 820 ? width / 2 - 30 : width - 30}px` }, list));
   return [title, here.falls.length ? fall(shown, slide, width - 30) : null, h("div", { class: "side" }, columns)].filter((x) => x !== null);
 }
 
-/** The rank of the relevant documents at every dimension of the layer. */
+/** Ranks of relevant documents at every dimension. @param {Shown} shown @param {Slide} slide @param {number} width */
 function fall(shown, slide, width) {
   const [height, { dim, n, ranking: { falls, stand: [best] } }] = [150, shown];
   const x = scale("log", [1, shown.width], [64, width - 16]);
@@ -128,12 +132,12 @@ function fall(shown, slide, width) {
       yTicks: tens([1, n]).map((r) => [r, whole(r)]), yLabel: "rank", drag: slide,
     },
     box(64, 14, width - 80, ten - 14, { fill: "var(--mrl-warm)" }), label(width - 22, ten - 5, "first ten", { class: "end axis" }),
-    falls.map((ranks) => lineOf(shown.xs, ranks, x, y, { color: NOW })).reverse(), // the best one on top
+    falls.map((/** @type {Numbers} */ ranks) => lineOf(shown.xs, ranks, x, y, { color: NOW })).reverse(), // best on top
     rule(x(dim), height - 28, x(dim), 12, "here"), circle(x(dim), y(falls[0][dim - 1]), 6, { fill: NOW, class: "dot" }),
   ));
 }
 
-function ranked(list, title) {
+function ranked(/** @type {ReturnType<typeof ranking>} */ list, /** @type {string} */ title) {
   const rows = list.hits.slice(0, FIRST).map((hit) => ({
     marked: hit.relevant, cells: [`${hit.rank}`, move(hit), hit.relevant === null ? "" : hit.relevant ? "✔ yes" : "no", [h("b", {}, hit.name), " ", h("span", { title: hit.text }, hit.text)]],
   }));
@@ -141,7 +145,7 @@ function ranked(list, title) {
   return [title ? h("figcaption", {}, title) : null, table(heads, rows, "documents")];
 }
 
-function move(hit) {
+function move(/** @type {{rank: number, full: number}} */ hit) {
   if (hit.rank === hit.full) return `= ${hit.full}`;
   const up = hit.rank < hit.full;
   return [`${whole(hit.full)} `, h("span", { class: up ? "up" : "down" }, `${up ? "▲" : "▼"} ${whole(Math.abs(hit.full - hit.rank))}`)];

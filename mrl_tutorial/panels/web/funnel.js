@@ -2,8 +2,10 @@
  * The funnel designer: a path of search over the grid, what it finds, what it costs, and where it loses a document.
  *
  * @import { Tree } from "./tree.js"
- * @import { View } from "./panel.js"
+ * @import { Act, Adjust, Data, State, View } from "./panel.js"
  * @typedef {{layer: number, dim: number, from: number, to: number, kept: number, place: number, best: {name: string, relevant: boolean}[]}} Stop
+ * @typedef {Record<string, number>} Sums
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
@@ -13,16 +15,16 @@ import { percent, quality, shorten, tenths, three, whole } from "./words.js";
 const BLUE = "var(--mrl-blue)";
 const NEAR = 16; // pixels between a click and the dot that it means
 
-/** What a control may be set to. */
-const valuesOf = (data, name) => data.controls.flat().find((c) => c.name === name).values;
+/** What a control may be set to. @param {Data} data @param {string} name */
+const valuesOf = (data, name) => data.controls.flat().filter((c) => c.name === name)[0].values;
 
-/** The last stage of a path, -1 where the path makes no sense. */
+/** The last stage of a path, -1 where the path makes no sense. @param {Data} data @param {State} s */
 function endOf(data, s) {
   const { ends, dims } = data;
   return at(ends, s.layer - 1, dims.indexOf(s.dim), valuesOf(data, "depth").indexOf(s.depth), dims.indexOf(s.rerank), s.between);
 }
 
-/** A plain search of one cell. */
+/** A plain search of one cell. @param {Data} data @param {number} layer @param {number} dim */
 const plainOf = (data, layer, dim) => endOf(data, { layer, dim, depth: valuesOf(data, "depth")[0], rerank: dim, between: 0 });
 
 /** Everything up to a stage, first to last. @param {any} data @param {any} model @param {number} end @param {number} query place among the followed @returns {Stop[]} */
@@ -40,7 +42,7 @@ function stopsOf(data, model, end, query) {
 }
 
 /** All paths of two stages: what to set to get them, their MFLOPs and what they find. */
-const cloudOf = kept((data, model, size) => {
+const cloudOf = kept((/** @type {Data} */ data, model, size) => {
   const { ends, dims } = data;
   const depths = valuesOf(data, "depth");
   const choices = [];
@@ -50,15 +52,15 @@ const cloudOf = kept((data, model, size) => {
   const found = choices.map((choice) => ({ choice, node: endOf(data, choice) })).filter(({ node }) => at(data.before, node) >= 0);
   const nodes = found.map(({ node }) => node);
   const plain = dims.map((dim) => plainOf(data, data.layers, dim));
-  const xs = (list) => Float32Array.from(list, (node) => at(data.mflops, node, size));
-  const ys = (list) => Float32Array.from(list, (node) => at(model.recall, node));
+  const xs = (/** @type {number[]} */ list) => Float32Array.from(list, (node) => at(data.mflops, node, size));
+  const ys = (/** @type {number[]} */ list) => Float32Array.from(list, (node) => at(model.recall, node));
   return { choices: found.map(({ choice }) => choice), xs: xs(nodes), ys: ys(nodes), plain: [xs(plain), ys(plain)] };
 });
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const model = data.models[state.model];
   const [size, query] = [valuesOf(data, "size").indexOf(state.size), data.follow.indexOf(state.query)];
-  const sum = (node) => ({
+  const sum = (/** @type {number} */ node) => ({
     recall: at(model.recall, node), ndcg: at(model.ndcg, node), mflops: at(data.mflops, node, size), ms: at(data.ms, node, size), gb: at(data.gb, node, size),
   });
   const end = endOf(data, state);
@@ -71,18 +73,19 @@ function view(state, data) {
   };
 }
 
-function refusal(s, layers) {
+function refusal(/** @type {State} */ s, /** @type {number} */ layers) {
   if (s.depth < 10) return `A shortlist of ${s.depth} cannot give 10 documents: hand on 10 or more`;
   return `Reranking at layer ${layers}, ${s.rerank} dimensions what layer ${s.layer}, ${s.dim} dimensions found adds nothing: rerank at more, or begin with fewer`;
 }
 
-function finding(path, full) {
+function finding(/** @type {Sums} */ path, /** @type {Sums} */ full) {
   return `Finds ${tenths(path.recall)} of the full model's ten with ${times(full.mflops / path.mflops, "fewer", "more")} multiply-adds, in ${three(path.ms)} ms against ${three(full.ms)}; nDCG@10 ${quality(path.ndcg)} against ${quality(full.ndcg)}`;
 }
 
+/** @param {number} ratio @param {string} less @param {string} more */
 const times = (ratio, less, more) => (ratio >= 1 ? `${ratio.toFixed(1)} times ${less}` : `${(1 / ratio).toFixed(1)} times ${more}`);
 
-/** A click on a cell moves the path's start, or in the top row its end. */
+/** A click on a cell moves the path's start, or in the top row its end. @type {Adjust} */
 function adjust(next, changes, data) {
   if (!("cell" in changes)) return next;
   const { cell, ...state } = next;
@@ -91,7 +94,7 @@ function adjust(next, changes, data) {
   return { ...state, ...(end ? { rerank: dim } : { layer, dim }) };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const [left, right] = halves(width, 0.52);
   const { dims, layers, limits, grid } = shown;
   const heat = heatmap({
@@ -102,11 +105,11 @@ function draw(shown, act, width) {
       figure("The path (nDCG@10 of each cell alone)", left, heat),
       figure(`What it finds and costs: ${whole(shown.n)} documents`, right, scatter(shown, act, right, Math.max(240, layers * 44 + 44)))),
     h("p", { class: "note" }, "Click a cell to begin the path there; in the top row, to end it there. Click a dot to take that path."),
-    ...(shown.path ? [costs(shown), ...survivors(shown)] : []),
+    ...(shown.path ? [costs(shown.path, shown), ...survivors(shown)] : []),
   ];
 }
 
-/** The path on the heat map: a line and numbered dots, beside the cells' numbers. @param {any} shown @param {number} w width of a cell @returns {Tree[]} */
+/** The path on the heat map, beside the cells' numbers. @param {Shown} shown @param {number} w width of a cell */
 function stops(shown, w) {
   /** @type {[number, number][]} */
   const places = shown.stages.map((s) => [shown.dims.indexOf(s.dim) * w + 11, (shown.layers - s.layer) * 44 + 11]);
@@ -115,12 +118,13 @@ function stops(shown, w) {
   return [h("g", { style: "pointer-events:none" }, line, dots, places.map(([x, y], i) => label(x, y + 5, i + 1, { class: "middle", "font-weight": 700 })))];
 }
 
+/** Every path as a dot. @param {Shown} shown @param {Act} act @param {number} width @param {number} height */
 function scatter(shown, act, width, height) {
   const { cloud, path, full } = shown;
   const domain = [cloud.plain[0][0] / 2, 2 * full.mflops];
   const x = scale("log", domain, [64, width - 12]);
   const y = scale("linear", [0, 1.05], [height - 52, 8]);
-  const choose = (event) => {
+  const choose = (/** @type {any} */ event) => {
     const box = event.currentTarget.ownerSVGElement.getBoundingClientRect();
     const points = Array.from(cloud.xs, (v, i) => [x(v), y(cloud.ys[i])]);
     const best = closest(points, event.clientX - box.left, event.clientY - box.top, NEAR);
@@ -134,13 +138,14 @@ function scatter(shown, act, width, height) {
   );
 }
 
-const behind = kept((cloud, ends, width, height) => {
+const behind = kept((/** @type {Shown["cloud"]} */ cloud, ends, width, height) => {
   const x = scale("log", ends.split(",").map(Number), [64, width - 12]);
   const y = scale("linear", [0, 1.05], [height - 52, 8]);
   let dots = "";
   cloud.xs.forEach((v, i) => (dots += `M${x(v).toFixed(1)},${y(cloud.ys[i]).toFixed(1)}h.01`));
   const [xs, ys] = cloud.plain;
   const [right, foot] = [width - 26, height - 52];
+  /** @type {(up: number, words: string, sample: Tree) => Tree[]} */
   const key = (up, words, sample) => [label(right - 24, foot - up + 5, words, { class: "end" }), sample];
   return chart(
     {
@@ -156,9 +161,9 @@ const behind = kept((cloud, ends, width, height) => {
   );
 });
 
-function costs(shown) {
-  const { path, full, n, held, encode } = shown;
-  const line = (title, c) => ({
+function costs(/** @type {Sums} */ path, /** @type {Shown} */ shown) {
+  const { full, n, held, encode } = shown;
+  const line = (/** @type {string} */ title, /** @type {Sums} */ c) => ({
     cells: [title, tenths(c.recall), quality(c.ndcg), three(c.mflops), encode === null ? "–" : whole(encode), three(c.ms), three(c.gb)],
   });
   const heads = [
@@ -170,7 +175,7 @@ function costs(shown) {
     h("p", { class: "note" }, `The search takes ${times(full.ms / path.ms, "less", "more")} time. ms: one query alone on one thread, from searches that were timed on the machine that made this panel. To encode: MFLOPs of the query's way through the model.${note}`));
 }
 
-/** What each stage leaves, and where it puts the relevant document of one query. */
+/** What each stage leaves, and where it puts the relevant document of one query. @param {Shown} shown */
 function survivors(shown) {
   const rows = shown.stages.map((s, i) => ({
     cells: [
@@ -185,7 +190,7 @@ function survivors(shown) {
   return [h("p", {}, "Where the relevant document stands (kept: the share of all queries' relevant documents that is left). Query: ", h("b", {}, shorten(shown.text, 140))), table(heads, rows, "stages wrap")];
 }
 
-/** The end of a dotted name: its last two parts, or one. */
+/** The end of a dotted name: its last two parts, or one. @param {string} name */
 function short(name) {
   const parts = name.split(".");
   const two = parts.slice(-2).join(".");

@@ -1,9 +1,10 @@
 /**
  * The loss lab: weights that are painted on the grid, what a training with them gave in each cell, and who leads.
  *
- * @import { State, View } from "./panel.js"
+ * @import { Act, Adjust, Data, Missing, State, View } from "./panel.js"
  * @typedef {{term: string, weights: number[][], options: Record<string, any>}} Term
  * @typedef {{terms: Term[], sampler: string}} Painting
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h, menu } from "./tree.js";
 import { COLORS, DASHES, box, curves, figure, heatmap, surface, table } from "./plots.js";
@@ -17,7 +18,8 @@ const AGAINST = {
   encoding: { title: "quality against encoding a query, the best width after each layer", xLabel: "multiply-adds of encoding, % of all layers", kind: "linear" },
 };
 
-/** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting */
+/** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting
+ *  @param {string} term @param {number[][]} cells @param {number} weight @param {number[]} shape */
 export function paint(painting, term, cells, weight, shape) {
   const known = painting.terms.find((one) => one.term === term);
   const blank = Array.from({ length: shape[0] }, () => Array(shape[1]).fill(0));
@@ -31,28 +33,30 @@ function changed(now, next) {
   return { recipe: next, past: [...now.past, now.painting].slice(-MOST), preset: "painted", layers: "painted" };
 }
 
-/** A preset brings its painting, layer weights go over every painted row. */
+/** A preset brings its painting, layer weights go over every painted row. @type {Adjust} */
 function adjust(state, changes, data) {
   if ("recipe" in changes) return state;
   const now = { painting: state.recipe, past: state.past };
   if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
   const down = data.down[changes.layers];
   if (!down) return state;
-  const terms = state.recipe.terms.map((one) => ({ ...one, weights: one.weights.map((row, i) => row.map((w) => w && down[i])) }));
+  const over = (/** @type {number[]} */ row, /** @type {number} */ i) => row.map((w) => w && down[i]);
+  const terms = state.recipe.terms.map((/** @type {Term} */ one) => ({ ...one, weights: one.weights.map(over) }));
   return { ...state, ...changed(now, { ...state.recipe, terms }), preset: "painted", layers: changes.layers };
 }
 
-/** A term of the reader's own that the kernel has yet to find. */
+/** A term of the reader's own that the kernel has yet to find. @type {Missing} */
 function missing(state, data) {
   const name = state.own.trim();
   return name && !data.owned.includes(name) ? { ask: "own", name } : null;
 }
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { runs, dims, layers, live, offers } = data;
-  const [name, other, run, painting] = [state.run, state.against, runs[state.run], state.recipe];
+  const [name, other, run] = [state.run, state.against, runs[state.run]];
+  const painting = /** @type {Painting} */ (state.recipe);
   const against = name === other ? null : run.against[other];
-  const used = (term) => painting.terms.find((one) => one.term === term);
+  const used = (/** @type {string} */ term) => painting.terms.find((one) => one.term === term);
   const rows = [...Object.keys(offers), ...painting.terms.map((one) => one.term).filter((t) => !offers[t])].map((term) => {
     const one = used(term);
     const cells = one ? one.weights.flat().filter((w) => w > 0) : [];
@@ -67,8 +71,9 @@ function view(state, data) {
   };
 }
 
+/** @param {string} name @param {any} run @param {string} other @param {any} against @param {Data} data */
 function said(name, run, other, against, data) {
-  const mean = data.board.find((one) => one.name === name).mean;
+  const mean = data.board.find((/** @type {any} */ one) => one.name === name).mean;
   const start = `${name}: ${metricTitle(data.metric)} ${quality(mean)}, the mean over all cells and ${data.items}`;
   if (!against) return start;
   const [change, low, high] = against.whole;
@@ -76,7 +81,7 @@ function said(name, run, other, against, data) {
   return `${start}; ${signed(change)} [${signed(low)}, ${signed(high)}] against ${other}${sure}`;
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const part = width >= 1100 ? Math.floor((width - 50) / 2) : width - 32;
   return [
     h("div", { class: "side" },
@@ -87,19 +92,20 @@ function draw(shown, act, width) {
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
         + "The preview trains small heads; claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
-      code(shown, act)]),
+      code(shown)]),
   ];
 }
 
-/** The grid that is painted on, by pointer and by keys. */
+/** The grid that is painted on, by pointer and keys. @param {Shown} shown @param {Act} act @param {number} width */
 function painter(shown, act, width) {
   const { layers, dims, term, brush, painting, weights } = shown;
   const shape = [layers, dims.length];
   const [w, rowHeight, foot] = [(width - LEFT - 4) / dims.length, 34, layers * 34];
-  const all = (n) => Array.from({ length: n }, (_, i) => i);
-  const put = (cells, more = {}) => act({ ...changed(shown, paint(painting, term, cells, brush, shape)), ...more });
-  const held = (x, n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
-  const stroke = (x, y, { type, currentTarget: canvas }) => {
+  const all = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => i);
+  const put = (/** @type {number[][]} */ cells) => act(changed(shown, paint(painting, term, cells, brush, shape)));
+  const held = (/** @type {number} */ x, /** @type {number} */ n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
+  const stroke = (/** @type {number} */ x, /** @type {number} */ y, /** @type {any} */ event) => {
+    const { type, currentTarget: canvas } = event;
     const cell = [layers - 1 - held(y / rowHeight, layers), held(x / w, dims.length)];
     if (type === "pointerdown") canvas.stroke = { cell, made: painting, before: changed(shown, painting) }; // a stroke is undone whole
     if (!canvas.stroke) return;
@@ -110,7 +116,7 @@ function painter(shown, act, width) {
     canvas.stroke = { cell, made: paint(made, term, cells, brush, shape), before };
     act({ ...before, recipe: canvas.stroke.made, layer: cell[0] + 1, dim: dims[cell[1]] });
   };
-  const key = (event) => {
+  const key = (/** @type {any} */ event) => {
     const here = [shown.layer - 1, dims.indexOf(shown.dim)];
     /** @type {Record<string, () => void>} */
     const keys = {
@@ -136,12 +142,13 @@ function painter(shown, act, width) {
   return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
 }
 
+/** @param {Shown} shown @param {Act} act */
 const undo = (shown, act) => shown.past.length && act({ recipe: shown.past.at(-1), past: shown.past.slice(0, -1), preset: "painted", layers: "painted" });
 
-function tools(shown, act) {
+function tools(/** @type {Shown} */ shown, /** @type {Act} */ act) {
   const { painting, samplers } = shown;
   const names = Object.keys(samplers);
-  const choose = (place) => act(changed(shown, { ...painting, sampler: names[place] }));
+  const choose = (/** @type {number} */ place) => act(changed(shown, { ...painting, sampler: names[place] }));
   return h("div", { class: "controls" },
     button("Undo", () => undo(shown, act), { disabled: !shown.past.length }),
     h("label", {}, h("span", {}, "each step trains"), menu(names.map((n) => samplers[n]), names.indexOf(painting.sampler), choose, { style: "max-width:100%" })),
@@ -149,7 +156,7 @@ function tools(shown, act) {
       shown.alone && " Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
 }
 
-/** Which terms are on, and how they are set. */
+/** Which terms are on, and how they are set. @param {Shown} shown @param {Act} act */
 function terms(shown, act) {
   const { painting, dims, layers, brush } = shown;
   const rows = shown.rows.map((one) => {
@@ -163,12 +170,12 @@ function terms(shown, act) {
     });
     const options = !one.on ? [] : Object.entries(one.offers).map(([name, values]) => {
       const place = Math.max(0, values.indexOf(one.options[name] ?? values[0]));
-      const choose = (picked) => {
+      const choose = (/** @type {number} */ picked) => {
         const made = { ...one.options, [name]: values[picked] };
         act(changed(shown, { ...painting, terms: painting.terms.map((t) => (t.term === one.term ? { ...t, options: made } : t)) }));
       };
-      const words = (v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
-      return h("label", { class: "option" }, `${name.replace("_", " ")} `, menu(values.map(words), place, choose), " ");
+      const say = (/** @type {any} */ v) => (v === null ? "default" : v === true ? "yes" : v === false ? "no" : `${v}`);
+      return h("label", { class: "option" }, `${name.replace("_", " ")} `, menu(values.map(say), place, choose), " ");
     });
     const pick = button(one.term, () => act({ term: one.term }), { "aria-pressed": `${one.term === shown.term}` });
     return { cells: [h("input", { type: "checkbox", checked: one.on, onchange: flip, "aria-label": `term ${one.term}` }), pick, one.on ? one.cells : "–", options] };
@@ -176,7 +183,7 @@ function terms(shown, act) {
   return table([{ title: "on", width: 36 }, { title: "term (press to paint it)", width: 190 }, { title: "cells", number: true, width: 54 }, { title: "options" }], rows, "wrap lossterms");
 }
 
-/** While it trains. */
+/** While it trains. @param {Shown} shown @param {number} width */
 function living(shown, width) {
   const { losses, quality: grid, stride } = shown.live;
   const entries = Object.entries(losses);
@@ -192,21 +199,22 @@ function living(shown, width) {
   ];
 }
 
-/** A run's quality, and what it differs by. */
+/** A run's quality, and what it differs by. @param {Shown} shown @param {number} width */
 function result(shown, width) {
   const { run, name, other, against, dims, layers, limits } = shown;
   const look = { dims, layers, width, rowHeight: 30 };
   const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
   if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
   const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
-  const write = (v, place) => ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
+  const write = (/** @type {number} */ v, /** @type {number} */ place) =>
+    ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
   return [
     ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
     heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write }),
   ];
 }
 
-function prices(shown, width) {
+function prices(/** @type {Shown} */ shown, /** @type {number} */ width) {
   const { title, xLabel, kind } = AGAINST[shown.price];
   const tops = shown.lines.flatMap((line) => Array.from(line.values));
   const [low, high] = [Math.min(...tops), Math.max(...tops)];
@@ -216,12 +224,12 @@ function prices(shown, width) {
   });
 }
 
-function board(shown, act) {
+function board(/** @type {Shown} */ shown, /** @type {Act} */ act) {
   const heads = [
     { title: "run" }, { title: "mean of cells", number: true, width: 90 }, { title: "cells won", number: true, width: 64 },
     { title: "area under bytes", number: true, width: 96 }, { title: "seconds", number: true, width: 74 }, { title: "test, once", number: true, width: 72 },
   ];
-  const rows = shown.board.map((one) => {
+  const rows = shown.board.map((/** @type {any} */ one) => {
     const run = shown.runs[one.name];
     const pick = one.name === shown.name ? one.name : button(one.name, () => act({ run: one.name }));
     return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds ? run.seconds.toFixed(1) : "–", run.test === null ? "–" : quality(run.test)] };
@@ -229,8 +237,8 @@ function board(shown, act) {
   return table(heads, rows, "wrap board");
 }
 
-/** What takes a run out of the lab. */
-function code(shown, act) {
+/** What takes a run out of the lab. @param {Shown} shown */
+function code(shown) {
   const { run, name } = shown;
   if (!run.json) return h("p", { class: "note" }, "Train something to take it with you: as Python, as a recipe file for the command line, or for sentence-transformers.");
   return h("details", { class: "code" }, h("summary", {}, `Take “${name}” with you`),

@@ -1,7 +1,10 @@
 /**
  * The prefix map: the same points at every size, a marked one with its nearest neighbor, and how often the two share a label.
  *
- * @import { View } from "./panel.js"
+ * @import { Act, Data, State, View } from "./panel.js"
+ * @import { Scale } from "./plots.js"
+ * @typedef {{name: string, color: string, shape: string, points: number[]}} Group
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
@@ -19,21 +22,23 @@ const OTHER = { color: "#9A9A9A", shape: "m-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z" }
 const REACH = 10; // pixels from the pointer to a point that it points at
 const EDGE = 14; // pixels between the outermost points and the frame
 
-/** The points of every colored label, and first those of the others. */
+/** The points of every colored label, and first those of the others. @param {Data} data @returns {Group[]} */
 function groupsOf(data) {
-  const groups = data.colored.map((label, i) => ({ name: data.names[label], color: HUES[i], shape: SHAPES[i], points: [] }));
+  const groups = data.colored.map((/** @type {number} */ label, /** @type {number} */ i) =>
+    ({ name: data.names[label], color: HUES[i], shape: SHAPES[i], points: [] }));
   const others = data.names.length - groups.length;
   const rest = { name: `${others} other label${others === 1 ? "" : "s"}`, ...OTHER, points: [] };
-  data.label.values.forEach((label, i) => (groups[data.colored.indexOf(label)] ?? rest).points.push(i));
+  const groupOf = (/** @type {number} */ label) => groups[data.colored.indexOf(label)] ?? rest;
+  data.label.values.forEach((/** @type {number} */ label, /** @type {number} */ i) => groupOf(label).points.push(i));
   return [rest, ...groups];
 }
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const place = data.dims.indexOf(state.dim);
   const [n, last] = [data.label.values.length, data.dims.length - 1];
   const [here, full] = [at(data.accuracy, place), at(data.accuracy, last)];
   const point = state.point >= 0 && state.point < n ? state.point : -1;
-  const told = (i) => ({
+  const told = (/** @type {number} */ i) => ({
     point: i, label: data.names[at(data.label, i)], text: data.texts?.[i] ?? "", x: at(data.places, place, i, 0), y: at(data.places, place, i, 1),
   });
   const longest = place === last ? "" : ` (${tenths(full)} at ${data.dims[last]})`;
@@ -45,14 +50,16 @@ function view(state, data) {
   };
 }
 
-/** All points of a size, a path for each label: 600 elements would take half a frame to move. One without a place is not drawn. */
+/** A path for each label: 600 elements take half a frame to move. @param {Group[]} groups @param {number[][]} points */
 function mapPoints(groups, points) {
-  const there = (group) => group.points.map((i) => points[i]).filter(([x, y]) => Number.isFinite(x + y));
-  const path = (group) => there(group).map(([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}${group.shape}`).join("");
-  return h("g", { class: "points" }, groups.map((group) => h("path", { d: path(group), fill: group.color })));
+  return h("g", { class: "points" }, groups.map((group) => {
+    const there = group.points.map((i) => points[i]).filter(([x, y]) => Number.isFinite(x + y)); // not all have a place
+    const d = there.map(([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}${group.shape}`).join("");
+    return h("path", { d, fill: group.color });
+  }));
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const wide = width >= 820;
   const left = wide ? Math.floor((width - 52) * 0.62) : width - 32;
   const right = wide ? width - 52 - left : width - 32;
@@ -62,7 +69,7 @@ function draw(shown, act, width) {
     x: scale("linear", [shown.low[0], shown.high[0]], [EDGE, left - EDGE]), y: scale("linear", [shown.low[1], shown.high[1]], [height - EDGE, EDGE]),
   };
   const points = Array.from({ length: n }, (_, i) => [scales.x(shown.places[2 * i]), scales.y(shown.places[2 * i + 1])]);
-  const point = (event) => {
+  const point = (/** @type {any} */ event) => {
     const box = event.currentTarget.getBoundingClientRect();
     const found = closest(points, event.clientX - box.left + 1, event.clientY - box.top + 1, REACH);
     if (found >= 0 || event.type === "pointerdown") act({ point: found }); // a click beside all points marks none
@@ -84,7 +91,7 @@ function draw(shown, act, width) {
   ];
 }
 
-/** A ring around the marked point, and a line to its neighbor. */
+/** A ring, and a line to its neighbor. @param {Shown["marked"]} marked @param {Record<string, Scale>} scales */
 function mapMark(marked, scales) {
   if (!marked || !Number.isFinite(marked.x)) return h("g", {});
   const [[ax, ay], [bx, by]] = [marked, marked.nearest].map((one) => [scales.x(one.x), scales.y(one.y)]);
@@ -94,7 +101,8 @@ function mapMark(marked, scales) {
     known && circle(bx, by, 8, { class: "near" }), circle(ax, ay, 10, { class: "here" }));
 }
 
-/** What the marked point is, beside it. */
+/** What the marked point is, beside it. @param {Shown["marked"]} marked @param {Record<string, Scale>} scales
+ *  @param {number} width @param {number} height */
 function mapTip(marked, scales, width, height) {
   if (!marked || !Number.isFinite(marked.x)) return false;
   const [x, y] = [scales.x(marked.x), scales.y(marked.y)];
@@ -107,7 +115,7 @@ function mapTip(marked, scales, width, height) {
     h("div", { class: same ? "up" : "down" }, `nearest: ${same ? "same label" : shortName(nearest.label, 40)}`));
 }
 
-/** The labels with their colors and shapes. */
+/** The labels with their colors and shapes. @param {Group[]} groups @param {number} width */
 function mapLegend(groups, width) {
   const named = [...groups.slice(1), groups[0]].filter((group) => group.points.length);
   return drawing("labels of the points", width, named.length * 25 + 4, named.map((group, i) => [

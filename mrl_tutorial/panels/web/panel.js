@@ -6,12 +6,15 @@
  * @typedef {{kind: "slider" | "switch" | "menu" | "text" | "number" | "button" | "hidden", name: string, label: string, values: any[],
  *   words?: string[], play?: boolean, free?: boolean, set?: Record<string, any>, ask?: Record<string, any>, kernel?: boolean, queues?: boolean, min?: number, max?: number}} Control
  * @typedef {Record<string, any>} State
+ * @typedef {Record<string, any> & {controls: Control[][], dims: number[]}} Data what Python packed
+ * @typedef {(state: State, changes: State, data: Data) => State} Adjust
+ * @typedef {(state: State, data: Data) => Record<string, any> | null} Missing
  * @typedef {{(changes: State): void, ask: (message: Record<string, any>) => void}} Act changes the state, or asks the kernel
  * @typedef {object} View
  * @property {(state: State, data: any) => any} view looks up what is to be shown: a pure function
  * @property {(shown: any, act: Act, width: number) => Tree[]} draw makes a picture of it; shown.headline is read aloud
- * @property {(state: State, data: any) => Record<string, any> | null} [missing] what the kernel must be asked for
- * @property {(state: State, changes: State, data: any) => State} [adjust] keeps the state possible
+ * @property {Missing} [missing] what the kernel must be asked for
+ * @property {Adjust} [adjust] keeps the state possible
  * @typedef {object} Host the notebook's model, or the page
  * @property {(name: string) => any} get
  * @property {(state: State) => void} save
@@ -68,7 +71,7 @@ export function mount(view, host, root) {
     }, REST);
   };
   /** @type {Act} */
-  const act = Object.assign((changes) => {
+  const act = Object.assign((/** @type {State} */ changes) => {
     if (Object.keys(changes).every((name) => changes[name] === state[name])) return;
     const next = { ...state, ...changes };
     const made = view.adjust?.(next, changes, data) ?? next;
@@ -76,15 +79,15 @@ export function mount(view, host, root) {
     state = made;
     schedule();
     rest();
-  }, { ask: (message) => host.send?.("state" in message ? { ...message, state } : message) });
+  }, { ask: (/** @type {State} */ message) => host.send?.("state" in message ? { ...message, state } : message) });
   /** What the host says counts, but what the reader does now counts more. */
   const adopt = () => {
     state = possible({ ...host.get("state"), ...mine }, host.get("start") ?? state, view, data);
   };
-  const sweep = (control) => {
+  const sweep = (/** @type {Control} */ control) => {
     sweeping = sweeping ? "" : control.name;
     const start = performance.now();
-    const step = (now) => {
+    const step = (/** @type {number} */ now) => {
       if (sweeping !== control.name) return;
       const share = Math.min(1, (now - start) / SWEEP);
       const i = control.values.length > 40 ? control.values.length ** share - 1 : share * (control.values.length - 1);
@@ -122,12 +125,12 @@ export function mount(view, host, root) {
       schedule();
     }),
   ];
-  const press = (event) => {
+  const press = (/** @type {Event} */ event) => {
     const held = pressed;
     pressed = event.type === "pointerdown" || event.type === "keydown";
     if (held && !pressed && data && missing() !== "null") schedule();
   };
-  const chosen = (event) => {
+  const chosen = (/** @type {any} */ event) => {
     if (event.target.localName === "select") pressed = false; // the pointer came up in the menu's own window
   };
   const [end, presses] = [new AbortController(), ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"]];
@@ -170,7 +173,7 @@ export function possible(state, start, view, data) {
 
 /** Add what came later to the tables: objects are merged, all else is replaced. @param {any} data @param {any} more */
 export function merge(data, more) {
-  const plain = (x) => x && typeof x === "object" && !Array.isArray(x) && !x.values;
+  const plain = (/** @type {any} */ x) => x && typeof x === "object" && !Array.isArray(x) && !x.values;
   const made = { ...data };
   for (const key in more) made[key] = plain(more[key]) && plain(made[key]) ? merge(made[key], more[key]) : more[key];
   return made;
@@ -180,7 +183,7 @@ export function merge(data, more) {
 function page(view, now, act, sweep) {
   const { state, data, width, status, live } = now;
   const shown = view.view(state, data);
-  const rows = data.controls.map((row) =>
+  const rows = data.controls.map((/** @type {Control[]} */ row) =>
     h("div", { class: "controls" }, row.filter((c) => c.kind !== "hidden" && (live || !(c.kernel || c.ask))).map((c) => control(c, now, act, sweep))));
   const busy = status.share !== undefined && h(
     "div", { class: "busy" }, h("progress", { max: 1, value: status.share, "aria-label": "progress" }),
@@ -210,7 +213,7 @@ export function fill(text, state) {
 /** @param {Control} c @param {any} now @param {Act} act @param {(control: Control) => void} sweep @returns {Tree} */
 function control(c, now, act, sweep) {
   const value = now.state[c.name];
-  const words = (i) => c.words?.[i] ?? `${c.values[i]}`;
+  const words = (/** @type {number} */ i) => c.words?.[i] ?? `${c.values[i]}`;
   const place = c.values?.indexOf(value) ?? 0;
   if (c.kind === "button") {
     const press = () => (c.ask ? act.ask({ ...c.ask, state: now.state }) : act(c.set ?? {}));
@@ -223,11 +226,11 @@ function control(c, now, act, sweep) {
   const name = h("span", { class: "name" }, c.label);
   if (c.kind === "menu") {
     const own = place < 0 ? ["your own"] : []; // what is typed elsewhere comes after those that can be chosen
-    const choose = (picked) => picked < c.values.length && act({ [c.name]: c.values[picked] });
+    const choose = (/** @type {number} */ picked) => picked < c.values.length && act({ [c.name]: c.values[picked] });
     return h("label", { class: "menu" }, name, menu([...c.values.map((_, i) => words(i)), ...own], place < 0 ? c.values.length : place, choose));
   }
   if (c.kind === "slider") {
-    const slide = (event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
+    const slide = (/** @type {any} */ event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
     const range = h("input", {
       type: "range", min: 0, max: c.values.length - 1, step: 1, value: `${place}`, oninput: slide,
       "aria-valuetext": words(place), "aria-label": c.label,
@@ -237,8 +240,8 @@ function control(c, now, act, sweep) {
     return h("label", { class: "slider" }, name, range, h("output", {}, words(place)), play);
   }
   const [low, high] = [c.min ?? -Infinity, c.max ?? Infinity];
-  const held = (x) => Math.min(high, Math.max(low, Number.isFinite(x) ? x : Number.isFinite(low) ? low : 0));
-  const read = (event) => {
+  const held = (/** @type {number} */ x) => Math.min(high, Math.max(low, Number.isFinite(x) ? x : c.min ?? 0));
+  const read = (/** @type {any} */ event) => {
     const given = c.kind === "number" ? held(event.target.valueAsNumber) : event.target.value;
     event.target.value = `${given}`;
     act({ [c.name]: given });
@@ -250,7 +253,7 @@ function control(c, now, act, sweep) {
 /** The notebook's side: what anywidget calls. @param {View} view */
 export function widget(view) {
   return {
-    render: ({ model, el }) => mount(view, {
+    render: (/** @type {{model: any, el: HTMLElement}} */ { model, el }) => mount(view, {
       get: (name) => model.get(name),
       save: (state) => {
         model.set("state", state);

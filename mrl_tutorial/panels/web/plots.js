@@ -5,6 +5,7 @@
  * @typedef {{(value: number): number, invert: (place: number) => number, kind: string, domain: number[]}} Scale
  * @typedef {{name: string, color: string, values: ArrayLike<number>, dash?: string, width?: number}} Line
  * @typedef {(changes: Record<string, any>) => void} Pick
+ * @typedef {(value: number) => void} Slide
  */
 import { h } from "./tree.js";
 import { shortName } from "./words.js";
@@ -30,10 +31,10 @@ export function heatColor(share) {
  * @param {"linear" | "log"} kind @param {number[]} domain @param {number[]} range @returns {Scale}
  */
 export function scale(kind, domain, range) {
-  const [to, from] = kind === "log" ? [Math.log2, (x) => 2 ** x] : [Number, Number];
+  const [to, from] = kind === "log" ? [Math.log2, (/** @type {number} */ x) => 2 ** x] : [Number, Number];
   const [a, b] = domain.map(to);
-  const place = (value) => range[0] + ((to(value) - a) / (b - a || 1)) * (range[1] - range[0]);
-  const invert = (x) => from(a + ((x - range[0]) / (range[1] - range[0])) * (b - a));
+  const place = (/** @type {number} */ value) => range[0] + ((to(value) - a) / (b - a || 1)) * (range[1] - range[0]);
+  const invert = (/** @type {number} */ x) => from(a + ((x - range[0]) / (range[1] - range[0])) * (b - a));
   return Object.assign(place, { invert, kind, domain });
 }
 
@@ -88,7 +89,7 @@ export function kept(make) {
 
 /** Of some values the one nearest to `value`, by ratio. @param {ArrayLike<number>} values @param {number} value */
 export function nearest(values, value) {
-  const far = (v) => Math.abs(Math.log(v / Math.max(1e-9, value)));
+  const far = (/** @type {number} */ v) => Math.abs(Math.log(v / Math.max(1e-9, value)));
   return Array.from(values).reduce((a, b) => (far(b) < far(a) ? b : a));
 }
 
@@ -143,7 +144,7 @@ export function box(x, y, width, height, attrs) {
  * @param {number[]} place x, y, width, height @param {(x: number, y: number, event: any) => void} call @param {Record<string, any>} [attrs]
  */
 export function surface([x, y, width, height], call, attrs = { class: "surface" }) {
-  const point = (event) => {
+  const point = (/** @type {any} */ event) => {
     if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
     else if (!event.buttons) return;
     const { left, top } = event.currentTarget.getBoundingClientRect();
@@ -173,7 +174,7 @@ export function heatmap(o) {
       label(x + w / 2, y + rowHeight / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }),
     ];
   });
-  const choose = pick && ((event) => { // one listener for all cells, which alternate with their words
+  const choose = pick && ((/** @type {any} */ event) => { // one for all cells, which alternate with their words
     const place = Array.from(event.currentTarget.children).indexOf(event.target) / 2;
     if (Number.isInteger(place) && place >= 0) pick({ layer: Math.floor(place / dims.length) + 1, dim: dims[place % dims.length] });
   });
@@ -235,7 +236,7 @@ export function pathOf(xs, ys, x, y) {
  *
  * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string, kind?: "log" | "linear",
  *   yKind?: "log" | "linear", xLabel?: string, xTicks?: number[], yTicks?: number[], right?: number, drag?: (value: number) => void,
- *   write?: (v: number) => string, over?: (x: Scale, y: Scale) => Tree[]}} o
+ *   write?: (v: number) => string, over?: (x: Scale, y: Scale) => (Tree | false)[]}} o
  */
 export function curves(o) {
   const { xs, lines, at, kind = "log", write = (v) => `${Number(v.toFixed(2))}` } = o;
@@ -300,11 +301,12 @@ export function sharedLegend(lines, width) {
 /**
  * A table. The cells are words or trees; a row with `marked` stands out; name: css class.
  *
- * @param {{title: any, number?: boolean, width?: number}[]} heads @param {{cells: any[], marked?: boolean}[]} rows @param {string} [name]
+ * @param {{title: any, number?: boolean, width?: number}[]} heads
+ * @param {{cells: any[], marked?: boolean | null}[]} rows @param {string} [name]
  */
 export function table(heads, rows, name = "") {
-  const kind = (i) => (heads[i].number ? "number" : "");
-  const width = (i) => (heads[i].width ? `width:${heads[i].width}px` : null);
+  const kind = (/** @type {number} */ i) => (heads[i].number ? "number" : "");
+  const width = (/** @type {number} */ i) => (heads[i].width ? `width:${heads[i].width}px` : null);
   return h(
     "table", { class: name },
     h("thead", {}, h("tr", {}, heads.map((head, i) => h("th", { class: kind(i), style: width(i), scope: "col" }, head.title)))),

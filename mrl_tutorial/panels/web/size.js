@@ -2,7 +2,9 @@
  * The size calculator: memory, machines and arithmetic of a collection of vectors. All of it is closed-form, so it is
  * computed here, as `mrl_tutorial/retrieval/costs.py` does; types, bits and machines come from there.
  *
- * @import { View } from "./panel.js"
+ * @import { Act, Adjust, Data, State, View } from "./panel.js"
+ * @import { Scale } from "./plots.js"
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { COLORS, box, chart, figure, halves, label, rule, scale, table, tens } from "./plots.js";
@@ -12,7 +14,7 @@ const HEIGHT = 380;
 const HALO = "paint-order:stroke;stroke:var(--mrl-paper);stroke-width:5px;stroke-linejoin:round"; // words over rules
 const [TOP, FOOT] = [58, HEIGHT - 52];
 
-/** GB as a size to read. */
+/** GB as a size to read. @param {number} gb */
 export function gbWords(gb) {
   for (const [size, unit] of /** @type {[number, string][]} */ ([[1, "GB"], [1e-3, "MB"], [1e-6, "kB"]])) {
     if (gb < size) continue;
@@ -22,19 +24,21 @@ export function gbWords(gb) {
   return `${(gb * 1e9).toFixed(0)} B`;
 }
 
-/** A number of vectors, in millions from there on. */
+/** A number of vectors, in millions from there on. @param {number} n */
 function many(n) {
   return n >= 1e6 ? `${(n / 1e6).toLocaleString("en-US", { maximumSignificantDigits: 6 })} M` : whole(n);
 }
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { n, width, dim, dtype, links, depth, queries, price } = state;
-  const stored = (d, type) => (n * Math.ceil((d * data.bits[type]) / 8)) / data.gb;
+  const stored = (/** @type {number} */ d, /** @type {string} */ type) =>
+    (n * Math.ceil((d * data.bits[type]) / 8)) / data.gb;
   const linksGb = links ? (n * (data.link_bytes * (2 * links + links / (links - 1)))) / data.gb : 0;
   const vectorsGb = stored(dim, dtype);
   const [totalGb, fullGb] = [vectorsGb + linksGb, stored(width, "float32")];
   const [exact, cut, shortlist] = [n * width, n * dim, n * dim + depth * width];
-  const machines = /** @type {[string, number][]} */ (Object.entries(data.machines));
+  const types = /** @type {string[]} */ (data.types);
+  const machines = Object.entries(data.machines);
   const fits = machines.filter(([, room]) => totalGb <= room).map(([name]) => name);
   const enough = fits.length ? `a ${fits[0]} (${data.machines[fits[0]]}\u00a0GB) is enough` : `more than a ${machines[machines.length - 1][0]} holds`;
   const instead = totalGb === fullGb ? "" : ` instead of ${gbWords(fullGb)}`;
@@ -42,18 +46,18 @@ function view(state, data) {
     headline: `${many(n)} vectors, ${dim === width ? `all ${whole(width)}` : `${whole(dim)} of ${whole(width)}`} dimensions in ${dtype}: ${gbWords(totalGb)}${instead}; ${enough}`,
     n, width, dim, dtype, links, depth, queries, vectorsGb, linksGb, totalGb, fullGb, share: totalGb / fullGb, exact, cut, shortlist,
     month: totalGb * price, priced: price > 0, machines, fits,
-    memory: data.types.map((type) => ({ type, full: stored(width, type) + linksGb, cut: stored(dim, type) + linksGb })),
+    memory: types.map((type) => ({ type, full: stored(width, type) + linksGb, cut: stored(dim, type) + linksGb })),
   };
 }
 
-/** No more dimensions are kept than there are, no shortlist is longer than the collection. */
+/** No more dimensions are kept than there are, no shortlist is longer than the collection. @type {Adjust} */
 function adjust(state, _, data) {
-  const depth = data.depths.filter((k) => k <= state.n).pop();
+  const depth = data.depths.filter((/** @type {number} */ k) => k <= state.n).pop();
   const price = state.price > 0 ? Math.min(state.price, 1e6) : 0; // an emptied field gives NaN
   return { ...state, dim: Math.min(state.dim, state.width), depth: Math.min(state.depth, depth), price };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const [left, right] = halves(width, 0.6);
   const graph = shown.links ? `, with M = ${shown.links} links` : "";
   const caption = [
@@ -68,14 +72,15 @@ function draw(shown, act, width) {
   ];
 }
 
-/** At most six powers of ten on an axis, with their words. @returns {[number, string][]} */
+/** At most six powers of ten. @param {Scale} x @param {(v: number) => string} write @returns {[number, string][]} */
 function sizeTicks(x, write) {
   const all = tens(x.domain);
   return all.filter((_, i) => all.length <= 6 || i % 2 === 0).map((v) => [v, write(v)]);
 }
 
-/** A bar with its amount behind it. */
-function sizeBar(x, y, value, words, look, bold) {
+/** A bar with its amount behind it. @param {Scale} x @param {number} y @param {number} value @param {string} words
+ *  @param {Record<string, any>} look @param {boolean} bold */
+function sizeBar(x, y, value, words, look, bold = false) {
   const [x0, x1] = [x(x.domain[0]), x(value)];
   return [
     box(x0, y, Math.max(1, x1 - x0), 22, look),
@@ -83,7 +88,7 @@ function sizeBar(x, y, value, words, look, bold) {
   ];
 }
 
-/** Every type, uncut and cut, with the machines that hold it. */
+/** Every type, uncut and cut, and what holds it. @param {Shown} shown @param {Act} act @param {number} width */
 function memory(shown, act, width) {
   const low = Math.min(-2, Math.floor(Math.log10(Math.min(...shown.memory.map((m) => m.cut))) - 0.01));
   const x = scale("log", [10 ** low, 10 ** 5.7], [72, width - 10]); // the same for most sizes: bars move, machines stay
@@ -106,13 +111,13 @@ function memory(shown, act, width) {
     rule(x(gb), FOOT, x(gb), i === 1 ? 24 : 44, "here"),
     label(x(gb) + [4, 0, -4][i], i === 1 ? 18 : 38, `${name} ${gb} GB`, { class: anchors[i] }),
   ]);
-  const write = (gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
+  const write = (/** @type {number} */ gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
   return chart(
     { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, write), yTicks: [], xLabel: "memory (log scale)" },
     ...fields, h("g", { style: "pointer-events:none" }, machines, rows));
 }
 
-/** Multiply-adds of one query in three ways. */
+/** Multiply-adds of one query in three ways. @param {Shown} shown @param {number} width */
 function work(shown, width) {
   const { exact, cut, shortlist, depth, dim } = shown;
   const low = Math.floor(Math.log10(cut) - 0.01);
@@ -131,7 +136,7 @@ function work(shown, width) {
   return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, count), yTicks: [], xLabel: "multiply-adds of a query (log scale)" }, ...rows);
 }
 
-function inWords(shown) {
+function inWords(/** @type {Shown} */ shown) {
   const { links, queries, exact, shortlist } = shown;
   const parts = links ? ` = ${gbWords(shown.vectorsGb)} of vectors + ${gbWords(shown.linksGb)} of links` : "";
   const places = shown.machines.filter(([name]) => shown.fits.includes(name)).map(([name, gb]) => `${name} (${gb}\u00a0GB)`);

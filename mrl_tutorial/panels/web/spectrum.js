@@ -1,8 +1,9 @@
 /**
  * The spectrum explorer: a layer's variance along its components, the share that a cut keeps, and what retrieval makes of it.
  *
- * @import { View } from "./panel.js"
- * @import { Table } from "./tables.js"
+ * @import { Act, Data, State, View } from "./panel.js"
+ * @import { Numbers, Table } from "./tables.js"
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
@@ -18,7 +19,7 @@ function spectrumEnds({ shape: [, , width], values }) {
   return [Math.max(used.reduce((a, b) => Math.min(a, b)) / top, 1e-6), top];
 }
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { model, layer, dim } = state;
   const m = data.models.indexOf(model);
   const place = data.dims.indexOf(dim);
@@ -42,17 +43,19 @@ function view(state, data) {
   };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const part = width >= 860 ? Math.floor((width - 72) / 3) : width - 32;
   const { dim, dims, ways, rank } = shown;
-  const slide = (value) => act({ dim: nearest(dims, Math.max(1, value)) });
+  const slide = (/** @type {number} */ value) => act({ dim: nearest(dims, Math.max(1, value)) });
   const ranks = Array.from({ length: shown.width }, (_, i) => i + 1);
   const xTicks = powers(1, shown.width, (part - 80) / 46);
   const sized = { width: part, height: HEIGHT, at: dim, drag: slide };
   const named = ways.map((way) => ({ ...way, name: "" })); // one legend for all three charts
-  const kinds = ways.filter((way) => way.shares).map((way) => ({ ...way, name: "", values: way.shares }));
+  const kinds = ways.flatMap((way) => (way.shares ? [{ ...way, name: "", values: way.shares }] : []));
   const { layer, last, low, top } = shown;
-  const spectrumOf = (values, color, dash = "") => ({ name: "", color, dash, values: values.map((v) => (v / top >= low ? v / top : NaN)) });
+  const spectrumOf = (/** @type {Numbers} */ values, /** @type {string} */ color, dash = "") => ({
+    name: "", color, dash, values: values.map((v) => (v / top >= low ? v / top : NaN)),
+  });
   const variance = curves({
     name: `variance of layer ${layer} along its components`, xs: ranks, yKind: "log", range: [low, 1.3], width: part, height: HEIGHT, drag: slide,
     lines: [...(layer === last ? [] : [spectrumOf(shown.deepest, "var(--mrl-soft)", "2 4")]), spectrumOf(shown.spectrum, ways[0].color)],
@@ -72,16 +75,16 @@ function draw(shown, act, width) {
     sharedLegend(ways, width - 32),
     h("div", { class: "side" },
       figure(`Layer ${shown.layer} uses ≈ ${rank.toFixed(0)} directions`, part, variance),
-      figure(`Variance kept: ${kinds.map((way) => percent(way.share)).join(" and ")}`, part, keep),
+      figure(`Variance kept: ${kinds.map((way) => percent(way.share ?? 0)).join(" and ")}`, part, keep),
       figure(`${metricTitle(shown.metric)} kept: ${kinds.map((way) => keptOf(way.value, shown.full)).join(" and ")}`, part, find)),
     h("p", { class: "note" }, "Drag along a chart. Directions are counted by the effective rank of the layer's variances."),
     readout(shown),
   ];
 }
 
-const keptOf = (value, full) => (full > 0 ? percent(value / full) : "–");
+const keptOf = (/** @type {number} */ value, /** @type {number} */ full) => (full > 0 ? percent(value / full) : "–");
 
-function readout(shown) {
+function readout(/** @type {Shown} */ shown) {
   const rows = shown.ways.map((way) => ({
     cells: [way.name, way.share === null ? "" : percent(way.share), quality(way.value), keptOf(way.value, shown.full)],
   }));

@@ -1,20 +1,22 @@
 /**
  * The term explorer: weights of loss terms in every cell, what they make of the loss, and where its gradient lands.
  *
- * @import { View } from "./panel.js"
+ * @import { Act, Adjust, Data, State, View } from "./panel.js"
+ * @typedef {Data & {terms: string[], layers: number[]}} Tables
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
 import { figure, heatmap, table } from "./plots.js";
 
-/** A number in at most five characters, as in a table. */
+/** A number in at most five characters, as in a table. @param {number} value */
 export function short(value) {
   if (Math.abs(value) < 0.001) return value ? "<.001" : "0";
   const size = Math.abs(value);
   return value.toFixed(size < 0.1 ? 3 : size < 1 ? 2 : size < 100 ? 1 : 0);
 }
 
-/** A number in at most four characters: ".067", "≈0" for less than a thousandth, "1.2k". */
+/** A number in at most four characters: ".067", "≈0" for less than a thousandth, "1.2k". @param {number} value */
 export function tiny(value) {
   if (value >= 9.95e5) return `${Number((value / 1e6).toPrecision(2))}M`;
   if (value >= 999.5) return `${Number((value / 1e3).toPrecision(2))}k`;
@@ -61,7 +63,7 @@ const total = (values) => Array.from(values).reduce((a, b) => a + b, 0);
 /** @param {ArrayLike<number>} values */
 const length = (values) => Math.sqrt(total(Array.from(values, (v) => v * v)));
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Tables} */ data) {
   const { recipe, layer, dim } = state;
   const { terms, layers, dims } = data;
   const sums = weighed(data, recipe, state.layers, terms.map((_, i) => state[`s${i}`]));
@@ -81,6 +83,7 @@ function view(state, data) {
   };
 }
 
+/** @param {string} name @param {number} loss @param {number} gradient @param {number[]} pushed @param {any[]} layers */
 function said(name, loss, gradient, pushed, layers) {
   if (!gradient) return `${name}: no term is on, so there is nothing to learn`;
   const most = pushed.indexOf(Math.max(...pushed));
@@ -89,17 +92,17 @@ function said(name, loss, gradient, pushed, layers) {
   return `${name}: a loss of ${short(loss)} pushes layer ${layers[most]} hardest (gradient ${short(pushed[most])}, in all ${short(gradient)})${none}`;
 }
 
-/** A new recipe sets the strengths that it has. */
+/** A new recipe sets the strengths that it has. @type {Adjust} */
 function adjust(state, changes, data) {
   return "recipe" in changes ? { ...state, ...data.start[changes.recipe], ...changes } : state;
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const wide = width >= 960;
   const { layer, dim, layers, dims } = shown;
   const part = wide ? Math.floor((width - 72) / 3) : width - 32;
   const frame = [{ layer, dim }]; // recipes are for layers 1 … L, so a layer is its row
-  const map = (title, values, xLabel) => {
+  const map = (/** @type {string} */ title, /** @type {Float64Array} */ values, /** @type {string} */ xLabel) => {
     const limits = [0, values.reduce((a, b) => Math.max(a, b), 1e-6)];
     const look = { name: title, values, dims, layers: layers.length, width: part, rowHeight: wide ? 40 : 30, xLabel, write: tiny };
     return figure(title, part, heatmap({ ...look, limits, frame, pick: act }));
@@ -114,7 +117,7 @@ function draw(shown, act, width) {
   ];
 }
 
-function readCell(shown) {
+function readCell(/** @type {Shown} */ shown) {
   const heads = [
     { title: "term" }, { title: "weight", number: true }, { title: "loss", number: true },
     { title: "gradient, weight 1", number: true }, { title: "weight × gradient", number: true },

@@ -2,7 +2,9 @@
  * The truncation trap: quality of four ways to score a prefix, the lengths that a cut leaves, and one query's documents.
  *
  * @import { Numbers } from "./tables.js"
- * @import { View } from "./panel.js"
+ * @import { Act, Data, State, View } from "./panel.js"
+ * @typedef {Data & {ways: any[]}} Tables
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
@@ -11,7 +13,7 @@ import { metricTitle, percent, quality, shorten, signed } from "./words.js";
 
 const HEIGHT = 360;
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Tables} */ data) {
   const { dim, way, metric } = state;
   const table = data.quality[metric];
   const width = table.shape[1];
@@ -36,7 +38,7 @@ function view(state, data) {
   };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const { dim, metric, low, high } = shown;
   const [left, right] = halves(width, 0.6);
   const lines = curves({
@@ -53,11 +55,11 @@ function draw(shown, act, width) {
       figure(`${metricTitle(metric)} of the four ways: drag to cut`, left, lines), figure(keeps, right, lengths(shown, right))),
     h("p", {}, "score = ", h("b", {}, shown.formula)),
     h("p", { class: "note" }, `${shown.meaning[0].toUpperCase()}${shown.meaning.slice(1)}. ${unequal}`),
-    ...(shown.ranked ? documents(shown) : []),
+    ...(shown.ranked ? documents(shown.ways, shown.ranked) : []),
   ];
 }
 
-/** How long the documents' unit vectors are after the cut. */
+/** How long the documents' unit vectors are after the cut. @param {Shown} shown @param {number} width */
 function lengths(shown, width) {
   const { low, middle, high } = shown;
   const largest = Math.max(...shown.lengths);
@@ -78,14 +80,14 @@ function lengths(shown, width) {
   );
 }
 
-/** One query's best documents by every way. */
-function documents(shown) {
-  const heads = shown.ways.map((way) => {
+/** One query's documents. @param {any[]} ways @param {{text: string, relevant: boolean}[][]} ranked by way */
+function documents(ways, ranked) {
+  const heads = ways.map((way) => {
     const name = h("span", { style: `border-bottom:3px solid ${way.color}` }, way.name);
     return { title: way.chosen ? h("mark", {}, name) : name };
   });
-  const rows = Array.from({ length: shown.ranked[0].length }, (_, i) => ({
-    cells: [`${i + 1}`, ...shown.ranked.map((list) => {
+  const rows = Array.from({ length: ranked[0].length }, (_, i) => ({
+    cells: [`${i + 1}`, ...ranked.map((list) => {
       const { text, relevant } = list[i];
       const words = h("span", { title: text }, shorten(text, 60));
       return relevant ? h("mark", {}, "✔ ", words) : words;

@@ -27,7 +27,8 @@ export function button(words, press, attrs) {
 /** A menu; `choose` is told the place of what is picked. @param {any[]} words @param {number} place @param {(place: number) => void} choose @param {Record<string, any>} [attrs] */
 export function menu(words, place, choose, attrs) {
   const options = words.map((word, i) => h("option", { value: i }, word));
-  return h("select", { onchange: (event) => choose(Number(event.target.value)), value: `${place}`, ...attrs }, options);
+  const change = (/** @type {any} */ event) => choose(Number(event.target.value));
+  return h("select", { onchange: change, value: `${place}`, ...attrs }, options);
 }
 
 /** Make the children of `parent`, which show the trees `before`, show the trees `after`. @param {Element} parent @param {Tree[]} before @param {Tree[]} after */

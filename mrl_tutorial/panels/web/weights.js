@@ -1,7 +1,9 @@
 /**
  * Importance weights: a weight for every nested size, and what networks trained with them gain and lose at each size.
  *
- * @import { View } from "./panel.js"
+ * @import { Act, Data, Missing, State, View } from "./panel.js"
+ * @import { Scale } from "./plots.js"
+ * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { row } from "./tables.js";
@@ -12,16 +14,16 @@ const BLUE = "var(--mrl-blue)";
 const PALE = "color-mix(in srgb, var(--mrl-blue) 35%, transparent)";
 const [LEFT, TOP] = [64, 12];
 
-/** The weights that the sliders say. */
+/** The weights that the sliders say. @param {State} state @param {Data} data @returns {number[]} */
 const chosenOf = (state, data) => data.dims.map((m) => state[`c${m}`]);
 
-function view(state, data) {
+function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { dims, results, last, controls } = data;
-  const { values, words } = controls[0][0];
+  const { values, words = [] } = controls[0][0];
   const chosen = chosenOf(state, data);
   const known = results[chosen.join(",")];
   const now = known ?? results[last];
-  const write = (c) => words[values.indexOf(c)] ?? `${c}`;
+  const write = (/** @type {number} */ c) => words[values.indexOf(c)] ?? `${c}`;
   const gain = dims.map((_, i) => Array.from(row(now.gain, i)));
   const before = last.split(",").map(Number).map(write).join(", ");
   return {
@@ -33,7 +35,8 @@ function view(state, data) {
   };
 }
 
-/** The largest change, in a sentence. */
+/** The largest change, in a sentence. @param {number[]} dims @param {number[]} chosen @param {number[][]} gain
+ *  @param {ArrayLike<number>} accuracy */
 function finding(dims, chosen, gain, accuracy) {
   if (chosen.every((c) => c === chosen[0])) {
     const all = `All weights ${chosen[0] === 1 ? "1" : "equal"}: accuracy ${quality(accuracy[0])} with ${dims[0]} dimensions`;
@@ -50,12 +53,12 @@ function finding(dims, chosen, gain, accuracy) {
   return start + sure + between;
 }
 
-/** The kernel hears of every choice, of known ones too: these end a training that nobody waits for. */
+/** The kernel hears of every choice, of known ones too: these end a training that nobody waits for. @type {Missing} */
 function missing(state, data) {
   return { ask: "train", weights: chosenOf(state, data) };
 }
 
-function draw(shown, act, width) {
+function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const [left, right] = halves(width, 0.42);
   const { dims, trained } = shown;
   const x = scale("linear", [-0.5, dims.length - 0.5], [LEFT, right - 10]);
@@ -69,13 +72,13 @@ function draw(shown, act, width) {
   ];
 }
 
-function accuracies({ dims, equal, accuracy, trained }, width) {
+function accuracies(/** @type {Shown} */ { dims, equal, accuracy, trained }, /** @type {number} */ width) {
   const lines = [
     { name: "all weights 1", color: "var(--mrl-soft)", dash: "7 5", width: 2, values: equal },
     { name: "your weights", color: trained ? BLUE : PALE, width: 4, values: accuracy },
   ];
   const least = Math.min(...[...equal, ...accuracy].filter(Number.isFinite));
-  const dots = (x, y) => lines.flatMap((line) => dims.map((m, i) =>
+  const dots = (/** @type {Scale} */ x, /** @type {Scale} */ y) => lines.flatMap((line) => dims.map((m, i) =>
     Number.isFinite(line.values[i]) && circle(x(m), y(line.values[i]), line.width + 1, { fill: line.color })));
   return curves({
     name: "accuracy of each size's own classifier", xs: dims, lines, range: [Math.min(0.8, Math.floor(20 * least) / 20), 1.001], width, height: 450, xTicks: dims,
@@ -83,7 +86,7 @@ function accuracies({ dims, equal, accuracy, trained }, width) {
   });
 }
 
-/** Handles that are dragged up and down. */
+/** Handles to drag up and down. @param {Shown} shown @param {Act} act @param {Scale} x @param {number} width */
 function weightsChart(shown, act, x, width) {
   const { dims, chosen, choices, names, words } = shown;
   const height = 170;
@@ -95,16 +98,17 @@ function weightsChart(shown, act, x, width) {
       rule(x(i), neutral, x(i), place, "mark"), circle(x(i), place, 9, { fill: "var(--mrl-mark)", class: "dot" }), label(x(i) + 12, place - 6, names[i]),
     ];
   });
-  const held = (place, most) => Math.min(most, Math.max(0, Math.round(place)));
-  const drag = (px, py) => act({ [`c${dims[held(x.invert(LEFT + px), dims.length - 1)]}`]: choices[held(y.invert(py), choices.length - 1)] });
-  const shownTicks = choices.map((_, i) => [i, words[i]]).filter(([i]) => i % 2 === 0);
+  const held = (/** @type {number} */ v, /** @type {number} */ most) => Math.min(most, Math.max(0, Math.round(v)));
+  const drag = (/** @type {number} */ px, /** @type {number} */ py) =>
+    act({ [`c${dims[held(x.invert(LEFT + px), dims.length - 1)]}`]: choices[held(y.invert(py), choices.length - 1)] });
+  const written = /** @type {[number, string][]} */ (choices.map((_, i) => [i, words[i]])).filter(([i]) => i % 2 === 0);
   const frame = chart({
-    name: "weights", width, height, x, y, xTicks: dims.map((m, i) => [i, `${m}`]), yTicks: shownTicks, yLabel: "weight",
+    name: "weights", width, height, x, y, xTicks: dims.map((m, i) => [i, `${m}`]), yTicks: written, yLabel: "weight",
   }, rule(x(-0.5), neutral, x(dims.length - 0.5), neutral, "rule"), handles);
   return drawing("weight of each size, to drag", width, height, frame, surface([LEFT, 0, width - 10 - LEFT, height - 20], drag));
 }
 
-function gainsChart(shown, x, width) {
+function gainsChart(/** @type {Shown} */ shown, /** @type {Scale} */ x, /** @type {number} */ width) {
   const { dims, gain, trained } = shown;
   const all = gain.flat().filter(Number.isFinite);
   const [low, high] = [Math.min(-1, ...all), Math.max(1, ...all)];
