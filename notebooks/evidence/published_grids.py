@@ -15,7 +15,6 @@ from mrl_tutorial.files import data_file
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep
 
 PUBLISHED = ("reproduction_sts", "reproduction_retrieval", "starbucks")
-ENOUGH_STEPS = 500  # with fewer, a linear map on frozen layers overtakes the trained models: they settle no claim
 
 
 @dataclass(frozen=True)
@@ -128,15 +127,6 @@ def sweep_rows(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
 def stacks(frame: pd.DataFrame, task: str) -> dict[str, Stack]:
     """recipe -> its grids on one task, of all that a sweep has run there."""
     return {name: stack(frame, name, task) for name in dict.fromkeys(frame.recipe[frame.task == task])}
-
-
-def trained_enough(*headers: Mapping[str, str]) -> bool:
-    """Whether the sweeps with these headers trained their models long enough to settle a claim.
-
-    >>> trained_enough({"steps": "50"}), trained_enough({"steps": "1500"})
-    (False, True)
-    """
-    return all(int(header.get("steps", 0)) >= ENOUGH_STEPS for header in headers)
 
 
 def longer(header: Mapping[str, str]) -> str:

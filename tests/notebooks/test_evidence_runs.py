@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evidence import cascade_runs, kept_paths, labeled_sets, published_grids
+from evidence import cascade_runs, kept_paths, labeled_sets, learning_curves, published_grids
 
-from mrl_tutorial import load_task, measure_path
+from mrl_tutorial import InputError, load_task, measure_path
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.classification.labeled_vectors import scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.stages import Stage, shortlist
 from mrl_tutorial.tasks.types import RetrievalTask
+from mrl_tutorial.training.sweep_file import COLUMNS
 
 
 @pytest.fixture(autouse=True)
@@ -105,8 +106,38 @@ def test_a_sweep_that_was_too_short_names_the_longer_one():
         "command": "mrl-tutorial sweep --recipes mrl --steps 50 --lr 3e-5 --out data/results/x.csv",
         "steps": "50",
     }
-    assert not published_grids.trained_enough(header) and published_grids.trained_enough({"steps": "1500"})
     assert published_grids.longer(header).endswith("mrl-tutorial sweep --recipes mrl --steps 1500 --lr 3e-5")
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """A sweep's file with three learning rates of one recipe, and the last two points of each learning curve."""
+
+    def write(curves, rates=(1e-05, 3e-05, 0.0001)):
+        head = ["# mrl-tutorial sweep: one row for each cell", ",".join(COLUMNS)]
+        for rate, (before, last) in zip(rates, curves, strict=True):
+            head.append(f"mrl,full,none,0,toy (dev),dev,spearman,6,8,{last},10,4,{rate},1.0")
+            name = f"mrl-{str(rate).replace('.', '-')}-0.npz"
+            (tmp_path / "toy").mkdir(exist_ok=True)
+            np.savez(tmp_path / "toy" / name, curve=np.array([[5, before], [10, last]]))
+        (tmp_path / "toy.csv").write_text("\n".join(head) + "\n", encoding="utf-8")
+        learning_curves.chosen.cache_clear()
+
+    monkeypatch.setattr(learning_curves, "data_file", lambda name: tmp_path)
+    return write
+
+
+def test_trained_enough_means_a_flat_curve_at_the_best_of_three_rates(swept):
+    assert not learning_curves.trained_enough("toy")  # there is no sweep yet
+    swept([(0.5, 0.6), (0.7, 0.704), (0.1, 0.2)])
+    assert learning_curves.last_gain("toy", "mrl") == pytest.approx(0.004)
+    assert learning_curves.trained_enough("toy", "mrl") and not learning_curves.trained_enough("toy", "ese")
+    swept([(0.5, 0.6), (0.7, 0.706), (0.1, 0.2)])
+    assert not learning_curves.trained_enough("toy", "mrl")  # it was still gaining
+    swept([(0.7, 0.7), (0.6, 0.6)], rates=(1e-05, 3e-05))
+    assert not learning_curves.trained_enough("toy", "mrl")  # too few rates were tried
+    with pytest.raises(InputError, match="--curve"):
+        learning_curves.curve("toy", "mrl", 0.5)
 
 
 def test_a_mean_over_cells_is_resampled_over_seeds():
