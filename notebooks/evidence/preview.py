@@ -19,12 +19,13 @@ RECIPES = ("full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all
 SEEDS = 3
 STARTS = ("whitened", "plain")  # the lab's own start, and the layers as they are
 FILE = files.data_file("results") / "lab-preview.csv"
+COMMAND = "# command: python -m evidence.preview\n"
 
 
 def measure(task: str = "stsbenchmark") -> pd.DataFrame:
     """Every recipe with every seed as the lab trains it, and each cell on dev: written after each run."""
     encoder, where = Encoder.load(), load_task(task)
-    rows = pd.read_csv(FILE) if FILE.is_file() else pd.DataFrame(columns=["start", "recipe", "seed"])
+    rows = stored()
     for start, seed, name in product(STARTS, range(SEEDS), RECIPES):
         if len(rows.query("start == @start and recipe == @name and seed == @seed")):
             continue
@@ -38,9 +39,14 @@ def measure(task: str = "stsbenchmark") -> pd.DataFrame:
         found = pd.DataFrame(new, columns=["start", "recipe", "seed", "task", "layer", "dim", "value", "seconds"])
         rows = pd.concat([rows, found]) if len(rows) else found
         with files.whole_file(FILE) as temporary:
-            rows.to_csv(temporary, index=False)
+            temporary.write_text(COMMAND + rows.to_csv(index=False), encoding="utf-8")
         print(f"{start}, {name}, seed {seed}: {found.value.mean():.4f} in {result.seconds:.1f} s", flush=True)
     return rows
+
+
+def stored() -> pd.DataFrame:
+    """The rows that are there."""
+    return pd.read_csv(FILE, comment="#") if FILE.is_file() else pd.DataFrame(columns=["start", "recipe", "seed"])
 
 
 def grids(rows: pd.DataFrame, recipes: Iterable[str], start: str = "whitened") -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ value = (
 at77 = ", ".join(f"{value[name]:.3f} ({label})" for name, label in (("fixed", "full width alone"), ("mrl", "mrl")))
 ledger.settle(
     "C1", together([*wide, *narrow, "cannot tell here"]),
-    "On sentence similarity MRL pays below a fifth of the numbers, as the study says; above it a model that was trained at full width alone is behind too, by no more than about 0.02.",
+    "On sentence similarity MRL pays below a fifth of the numbers, as the study says; above, a model trained at full width alone is behind too, by 0.02 at most.",
     Measured("Spearman at 128 of 384 numbers", ("trained at full width", float(long["full-size"][:, -1, 4].mean())), ("mrl", float(long["mrl"][:, -1, 4].mean())), "STS-B test, 1,379 pairs", 3, cut[128]),
     published="on 6 encoders plain truncation by up to 80 % is competitive (arXiv 2605.16608)",
     more=[f"STS-B at {w}: {d}" for w, d in cut.items()] + [f"pydocs at 77 after 50 steps: {at77}"]
@@ -164,11 +164,11 @@ more += [f"pydocs, without training, {name} minus plain below the last layer: {d
 best = max(halfway, key=lambda n: below[n].mean(), default="whitened")
 ledger.settle(
     "W1", together(drawn),
-    "On sentence similarity whitening, without any training, gives the early layers more than half of what each of four 2D trainings gives them; on search no training was followed to its end.",
+    "On sentence similarity whitening, untrained, gives the early layers more than half of what each of four 2D trainings gives them; on search nothing was trained to the end.",
     Measured("Spearman, mean of the 35 cells below the last layer", ("whitened", float(below["whitened"].mean())), (f"halfway to {best}", float((below["plain"].mean() + below[best].mean()) / 2)),
              "STS-B test, 1,379 pairs", 3, halfway.get(best)),
     more=more, remedy="2D models trained until their dev curves are flat, with a value for each query, on pydocs, SciFact and Cranfield",
-    results=["controls-stsbenchmark.csv", "controls-pydocs.csv", *(f"{name}.csv" for name in STS)],
+    results=["controls-stsbenchmark.csv", "controls-pydocs.csv", "sts-trained.csv", "sts-trained-2d.csv", "sts-trained-all.csv"],
 )  # fmt: skip
 
 drawn, row, more = "cannot tell here", None, []
@@ -235,7 +235,7 @@ pd.DataFrame(rows).T
 full = {
     name: x.mean(3) for name, x in trained((*STS, *WEIGHTINGS), "stsbenchmark", "spearman").items() if name != "plain"
 }
-quick = preview.grids(pd.read_csv(preview.FILE), full)
+quick = preview.grids(preview.stored(), full)
 regions = {"all 42 cells": np.ones((6, 7), bool), "below the last layer": np.arange(6)[:, None] + np.zeros(7) < 5}
 regions |= {
     "last layer": ~regions["below the last layer"],
@@ -251,18 +251,18 @@ order = pd.DataFrame(
     }
 )
 display(order.sort_values("full training, test", ascending=False).round(4))
-from_plain = preview.agreement(preview.grids(pd.read_csv(preview.FILE), full, "plain"), full, regions["all 42 cells"])
+from_plain = preview.agreement(preview.grids(preview.stored(), full, "plain"), full, regions["all 42 cells"])
 print(f"from the plain layers  tau {from_plain[0]:+.2f} [{from_plain[1]:+.2f}, {from_plain[2]:+.2f}]")
 tau, low, high = taus["all 42 cells"]
 drawn = "cannot tell here" if len(full) < 8 else verdict((tau - 0.5, low - 0.5, high - 0.5))
-seconds = pd.read_csv(preview.FILE).drop_duplicates(["recipe", "seed"]).seconds.median()
+seconds = preview.stored().drop_duplicates(["recipe", "seed"]).seconds.median()
 ledger.settle(
     "H1", drawn,
-    "On sentence similarity the preview puts recipes in another order than full training does, nearly the opposite one. Its heads share one map of all layers; full training changes every layer by itself.",
+    "On sentence similarity the preview puts eight recipes nearly in the opposite order of full training: its heads share one map, full training changes every layer.",
     Measured(f"Kendall's tau of {len(full)} recipes, mean of 42 cells", ("shared heads against full training", tau), ("asked for", 0.5), "STS-B: dev for the heads, test for full training", 3,
              (tau - 0.5, low - 0.5, high - 0.5), margin=None),
     more=[f"{name}: tau {t:+.2f} [{a:+.2f}, {b:+.2f}]" for name, (t, a, b) in (taus | {"heads that start from the plain layers, all 42 cells": from_plain}).items()] + [f"a preview takes {seconds:.0f} seconds"],
-    remedy="more recipes and seeds, on search too, with shared heads and in full until the dev curves are flat", results=["lab-preview.csv", *(f"{name}.csv" for name in STS)],
+    remedy="more recipes and seeds, on search too, with shared heads and in full until the dev curves are flat", results=["lab-preview.csv", "sts-trained.csv", "sts-trained-2d.csv", "sts-trained-all.csv"],
 )  # fmt: skip
 
 # %% [markdown]
