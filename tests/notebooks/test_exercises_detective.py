@@ -53,7 +53,7 @@ def test_slip(wrong, hint):
     [
         (lambda: 0.137, "return three things"),
         (lambda: ("R99", 0.1, 0.2), "no row 'R99'"),
-        (lambda: ("H1", 0.1, 0.2), "take another one"),
+        (lambda: ("R14", 0.1, 0.2), "take another one"),
         (lambda: ("R8", 0.294, 1.0), "the other order"),
         (lambda: ("R8", 0.9, 0.294), "yours are 0.900 and 0.294"),
     ],
