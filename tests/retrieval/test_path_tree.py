@@ -36,7 +36,8 @@ def made_large() -> tuple[RetrievalTask, dict[str, np.ndarray]]:
     return task, {"queries": queries, "documents": documents}
 
 
-def compared(paths: Paths, tree: PathTree, nodes: np.ndarray, follow: list[int]) -> None:
+def compared(paths: Paths, tree: PathTree, nodes: np.ndarray, follow: list[int]) -> dict[str, np.ndarray]:
+    """What the tree gives, after each of its stages was seen to equal a walk of its own."""
     found = walk_tree(paths, "toy", tree, follow)
     for node in nodes:
         walked = walk(paths, "toy", tree.stages(node))
@@ -48,6 +49,7 @@ def compared(paths: Paths, tree: PathTree, nodes: np.ndarray, follow: list[int])
             hits = np.flatnonzero(np.isin(rows[query], paths.relevant(query)))
             assert found["place"][node, i] == (hits[0] + 1 if len(hits) else 0)
             assert found["best"][node, i].tolist() == rows[query, :4].tolist()
+    return found
 
 
 def test_all_stages_of_a_small_task_are_those_of_walks():
@@ -63,7 +65,11 @@ def test_ties_among_many_documents(depths):
     task, parts = made_large()
     paths = Paths(task, {"toy": parts})
     tree = PathTree.draw(2, paths.dims, depths)
-    compared(paths, tree, np.arange(len(tree.before)), [0, 5])
+    found = compared(paths, tree, np.arange(len(tree.before)), [0, 5])
+    scans = found["best"][tree.before < 0]  # (stages that scan everything, followed queries, best four)
+    assert len(scans) > 1 and (scans[:, 0] == np.arange(4)).all()  # query 0 is zero: all tie, in corpus order
+    assert not (scans[:, 1] == np.arange(4)).all()  # query 5 is not
+    assert (found["best"][:, 0] == np.arange(4)).all()  # and reranking what ties keeps that order
 
 
 def test_ends_are_the_paths_that_can_be_drawn():
