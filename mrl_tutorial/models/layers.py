@@ -159,8 +159,8 @@ def resolve_device(device: str) -> str:
 
 
 def bf16_is_fast(device: str = "cpu") -> bool:
-    """Whether bf16 pays on this device: a processor with AMX, or an NVIDIA GPU from Ampere on. With AVX512-BF16 alone a
-    linear layer takes nearly twice as long in bf16 as in fp32."""
+    """Whether bf16 pays on this device: a processor with AMX, or an NVIDIA GPU from Ampere on. With AVX512-BF16 alone
+    a linear layer is slower in bf16 than in fp32."""
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
     # PyTorch versions that cannot tell compute in float32

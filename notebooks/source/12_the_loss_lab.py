@@ -352,7 +352,7 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 # %% [markdown]
 # ## What to keep in mind
 # Shared heads on frozen layers are a **preview** of training the whole model, and their ranking can mislead. On sentence
-# similarity they put eight recipes nearly in the opposite order ([ledger, H1](../LEDGER.md#H1)). Before you believe a claim about layers, press
+# similarity they ranked eight recipes almost in reverse ([ledger, H1](../LEDGER.md#H1)). Before you believe a claim about layers, press
 # *Confirm by full training* (all parameters, minutes instead of seconds). And this is one small model on one task.
 #
 # ## In this lesson we saw

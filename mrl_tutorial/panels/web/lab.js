@@ -91,7 +91,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
       h("div", { class: "side" },
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
-        + "Do not trust the order of the preview: on sentence similarity it put eight recipes nearly the other way round than full training did (Kendall's tau -0.57). Claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
+        + "Do not trust the order of the preview: on sentence similarity it ranked eight recipes almost in the reverse order of full training (Kendall's tau -0.57). Claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
       code(shown)]),
   ];
 }

@@ -262,7 +262,7 @@ for name in () if FAST else ("scifact", "cranfield"):
 gap, fewer = kept_gap(kept), [k.fewer for k in kept]
 ledger.settle(
     "M6", together([verdict(kept_gap(found), not_worse=True) for found in (kept, *elsewhere.values())]),
-    f"A shortlist by a prefix keeps the quality of exact search with {min(fewer):.1f} to {max(fewer):.1f} times fewer multiply-adds on pydocs and 3 to 4 on SciFact; Cranfield has too few queries to tell. 128 takes longer vectors.",
+    f"A shortlist by a prefix keeps the quality of exact search with {min(fewer):.1f} to {max(fewer):.1f} times fewer multiply-adds on pydocs, 3 to 4 times fewer on SciFact. Cranfield has too few queries to tell.",
     Measured("nDCG@10, pydocs", ("shortlist and rerank", float(np.mean([k.part.mean() for k in kept]))), ("exact", float(np.mean([k.full.mean() for k in kept]))),
              f"{len(kept[0].full):,} pydocs test queries, path chosen on dev", len(kept), gap),
     published=f"128 times fewer on ImageNet with 2,048 numbers; with the rerank counted {exact / short:.1f}",

@@ -100,8 +100,8 @@ def settle(id, name, sentence, measured, **more):
 # ## A training that trains
 # The trainings above are short. These are not: one epoch of STS-B, three learning rates for each recipe, the best of them on dev,
 # three seeds. A recipe counts as trained where the last quarter of its best curve gains less than 0.005, in the mean over the cells
-# that it trains. And no recipe that trains the last layer may leave it below the plain model: such a training would rank the recipes
-# by the damage they do.
+# that it trains. And a training that leaves the last layer below the plain model proves nothing: it would rank recipes by the damage
+# they do.
 
 # %%
 curves = [name for name in (*STS, *WEIGHTINGS) if trained_enough(name)]

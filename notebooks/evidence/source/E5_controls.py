@@ -258,7 +258,7 @@ drawn = "cannot tell here" if len(full) < 8 else verdict((tau - 0.5, low - 0.5, 
 seconds = preview.stored().drop_duplicates(["recipe", "seed"]).seconds.median()
 ledger.settle(
     "H1", drawn,
-    "On sentence similarity the preview puts eight recipes nearly in the opposite order of full training: its heads share one map, full training changes every layer.",
+    "On sentence similarity the preview ranks eight recipes almost in the reverse order of full training. Its heads share one map, while full training changes every layer.",
     Measured(f"Kendall's tau of {len(full)} recipes, mean of 42 cells", ("shared heads against full training", tau), ("asked for", 0.5), "STS-B: dev for the heads, test for full training", 3,
              (tau - 0.5, low - 0.5, high - 0.5), margin=None),
     more=[f"{name}: tau {t:+.2f} [{a:+.2f}, {b:+.2f}]" for name, (t, a, b) in (taus | {"heads that start from the plain layers, all 42 cells": from_plain}).items()] + [f"a preview takes {seconds:.0f} seconds"],
