@@ -22,6 +22,7 @@ def page(tmp_path_factory):
     task = PairsTask("toy", "made up", {"train": pairs[:30], "dev": pairs[30:], "test": pairs[:3]})
     encoder = Encoder.load(str(save_tiny(folder / "bert")), device="cpu")
     panel = LossLab(task, encoder, store=LabStore(folder / "runs"), preset="full-size", steps=3)
+    panel.train("second", preset="mrl")
     panel.train("first", preset="full-size")
     with opened(panel, folder, 1400) as page:
         yield page
@@ -105,3 +106,19 @@ def test_presets_and_terms_change_the_grid(page):
     page.get_by_role("button", name="Undo").click()
     drawn(page)
     assert not page.get_by_label("term kl-scores").is_checked()
+
+
+def test_a_run_that_is_chosen_on_the_leaderboard_shows_the_weights_it_was_trained_with(page):
+    page.get_by_label("start from").select_option(label="all-cells")
+    page.get_by_role("button", name="main", exact=True).click()
+    drawn(page)
+    page.locator(".board").get_by_role("button", name="second").click()
+    drawn(page)
+    assert headline(page).startswith("second: nDCG@10")
+    assert weights(page) == [""] * 6 + ["1"] * 3
+    page.locator(".board").get_by_role("button", name="whitened start").click()  # no recipe: the painting stays
+    drawn(page)
+    assert weights(page) == [""] * 6 + ["1"] * 3
+    page.get_by_role("button", name="Undo").click()
+    drawn(page)
+    assert weights(page) == ["1"] * 9

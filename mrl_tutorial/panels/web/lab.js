@@ -33,11 +33,16 @@ function changed(now, next) {
   return { recipe: next, past: [...now.past, now.painting].slice(-MOST), preset: "painted", layers: "painted" };
 }
 
-/** A preset brings its painting, layer weights go over every painted row. @type {Adjust} */
+/** A preset and a run that was trained bring their painting, layer weights go over every painted row. @type {Adjust} */
 function adjust(state, changes, data) {
   if ("recipe" in changes) return state;
   const now = { painting: state.recipe, past: state.past };
   if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
+  if (data.runs[changes.run]?.json) {
+    const { terms, sampler } = JSON.parse(data.runs[changes.run].json);
+    const term = terms.some((/** @type {Term} */ one) => one.term === state.term) ? state.term : terms[0].term;
+    return { ...state, ...changed(now, { terms, sampler }), term };
+  }
   const down = data.down[changes.layers];
   if (!down) return state;
   const over = (/** @type {number[]} */ row, /** @type {number} */ i) => row.map((w) => w && down[i]);
