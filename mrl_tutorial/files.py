@@ -68,13 +68,15 @@ def key(*parts: Any) -> str:
 
 
 def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there.
+    """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there. What
+    comes with the course, in the same folder of its data, is not computed even once.
 
     name: a `key` of everything that shapes them. What cannot be read is computed anew, and need not be kept.
     """
     path = cache_dir(folder) / f"{name}.npz"
-    if path.exists():
-        with contextlib.suppress(Exception), np.load(path) as stored:  # damaged, however that shows: written again
+    for place in (*_places(f"{folder}/{name}.npz"), path):
+        # not there, or damaged, however that shows: written again
+        with contextlib.suppress(Exception), np.load(place) as stored:
             return dict(stored)
     found: dict[str, Any] = dict(compute())
     try:
@@ -168,9 +170,13 @@ def data_file(name: str) -> Path:
     """A file or folder of the course's data, e.g. "ledger.csv": beside the package in a wheel, in `data/` of a clone.
 
     Raises InputError where it is in neither."""
-    package = Path(__file__).resolve().parent
-    places = [folder / "data" / name for folder in (package, package.parent)]
+    places = _places(name)
     for place in places:
         if place.exists():
             return place
     raise InputError(f"the course's data has no {name!r} (looked for {' and '.join(map(str, places))})")
+
+
+def _places(name: str) -> list[Path]:
+    package = Path(__file__).resolve().parent
+    return [folder / "data" / name for folder in (package, package.parent)]

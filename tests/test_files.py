@@ -71,3 +71,16 @@ def test_what_is_remembered_has_the_same_arrays_the_second_time(tmp_path, monkey
     first = files.remembered("made", "a", lambda: {"x": np.arange(3)})
     second = files.remembered("made", "a", lambda: pytest.fail("computed twice"))
     assert first.keys() == second.keys() == {"x"} and (second["x"] == [0, 1, 2]).all()
+
+
+def test_what_comes_with_the_course_is_read_and_not_computed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "package" / "files.py"))
+    (tmp_path / "data" / "made").mkdir(parents=True)
+    np.savez_compressed(tmp_path / "data" / "made" / "a.npz", x=np.arange(3))
+    (tmp_path / "data" / "made" / "b.npz").write_bytes(b"damaged")
+    assert (files.remembered("made", "a", lambda: pytest.fail("computed"))["x"] == [0, 1, 2]).all()
+    assert not (tmp_path / "cache" / "made" / "a.npz").exists()
+    for name in ("b", "c"):  # damaged, not there
+        assert (files.remembered("made", name, lambda: {"x": np.arange(5)})["x"] == np.arange(5)).all()
+        assert (files.remembered("made", name, lambda: pytest.fail("computed twice"))["x"] == np.arange(5)).all()

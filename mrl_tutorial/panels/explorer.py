@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.embeddings import Progress
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
 from mrl_tutorial.panels.job import Report, WorkingPanel, in_words
@@ -101,7 +103,7 @@ class GridExplorer(WorkingPanel):
     # -- what the kernel is asked for ----------------------------------------------------------------------------
     def on_query(self, model: str, text: str) -> None:
         """Look a query up in every cell. Raises InputError for an empty or endless one."""
-        answer = self.model.answer(model, text)
+        answer = self.model.answer(model, text, _encoding(self.progress))
         found = {"answers": {model: {text: answer}}, "documents": self.model.snippets([answer])}
         self.status = {}
         here = {name: more for name, more in self.more.items() if name == HERE}
@@ -143,8 +145,10 @@ class GridExplorer(WorkingPanel):
         return super().progress(share, label)
 
     def _train(self, state: Mapping[str, Any], report: Report) -> str | None:
-        encoder, known = self.model.frozen()
-        trained = train_for(encoder, self._task, state["recipe"], state["heads"], state["seconds"], report, known)
+        trained = None
+        with contextlib.suppress(_Canceled):
+            encoder, known = self.model.frozen(_encoding(report))
+            trained = train_for(encoder, self._task, state["recipe"], state["heads"], state["seconds"], report, known)
         if trained is None:
             return None
         self.model.add(HERE, trained)
@@ -176,6 +180,14 @@ class _Canceled(Exception):
     """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
+def _encoding(report: Report) -> Progress:
+    def progress(done: int, total: int, label: str) -> None:
+        if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
+            raise _Canceled
+
+    return progress
+
+
 def train_for(
     encoder: Encoder, task: Any, recipe: str, heads: str, seconds: float, report: Report, known: Known | None = None
 ) -> Encoder | None:
@@ -185,14 +197,9 @@ def train_for(
     report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. known: as in
     `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as in `train`.
     """
-
-    def encoding(done: int, total: int, label: str) -> None:
-        if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
-            raise _Canceled
-
     config = TrainConfig(heads=heads, batch_size=BATCH, cache=False)
     try:
-        trial = train(encoder, task, recipe, config, known=known, progress=encoding, steps=TRIAL)
+        trial = train(encoder, task, recipe, config, known=known, progress=_encoding(report), steps=TRIAL)
     except _Canceled:
         return None
     steps = max(10, round(seconds / (trial.seconds / TRIAL)))

@@ -11,10 +11,12 @@ import torch
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.embeddings import embed_task
+from mrl_tutorial.evaluation import quality
+from mrl_tutorial.evaluation.embeddings import Progress, embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.retrieval.costs import cell_price
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
@@ -28,7 +30,7 @@ MAX_QUERY = 2000  # characters; an encoder reads a few hundred words at most
 TOP = 10  # documents that are ranked in every cell
 SNIPPET = 160  # characters of a document that are shown
 PRICED = 10**7  # documents
-VERSION = 2  # of what is cached: to be raised when quality is measured in another way
+VERSION = 3  # of what is cached: to be raised when answers or examples are found in another way
 
 
 class ExplorerTables:
@@ -53,6 +55,7 @@ class ExplorerTables:
         self.tables: dict[str, dict[str, np.ndarray]] = {metric: {} for metric in self.metrics}  # -> model -> (L, D)
         self._embedded: dict[str, dict[str, np.ndarray]] = {}
         self._answers: dict[str, dict[str, Any]] = {}  # model -> query -> answer
+        self._keys: dict[str, str] = {}  # model -> what stands for it, the task and how both are measured
         self.ranks = self.task.kind == "retrieval"  # whether there are documents to rank
         self._judged: dict[str, tuple[int, list[int]]] = {}  # query -> its row, and those of its relevant documents
         if self.ranks:
@@ -80,6 +83,8 @@ class ExplorerTables:
                 f"{self.width}: explore models of one size"
             )
         self.encoders[name] = encoder
+        computed = [VERSION, quality.VERSION, resolve_precision("auto", encoder.device), encoder.device]
+        self._keys[name] = files.key(*computed, self.task.fingerprint(), encoder.fingerprint(), self.split)
         self._embedded.pop(name, None)
         self._answers[name] = {}
         self._set(name, dict.fromkeys(self.metrics, np.full((len(self.layers), self.width), np.nan)))
@@ -88,8 +93,7 @@ class ExplorerTables:
         self, name: str, *, first: int | None = None, report: Callable[[float, str], object] = lambda share, label: None
     ) -> None:
         """Quality of `name` in every cell: the heat map's columns at all layers, then all dimensions layer by layer,
-        beginning with layer `first`. What was measured before is read from the cache. report(share, label): before
-        every stage."""
+        beginning with layer `first`. What was measured before is read. report(share, label): before every stage."""
 
         def fill(layers: list[int] | None, dims: Sequence[int]) -> None:
             settings: dict[str, Any] = {"split": self.split, "max_queries": self.max_queries, "layers": layers}
@@ -112,18 +116,17 @@ class ExplorerTables:
             report(1, "measured")
             return {metric: self.tables[metric][name] for metric in self.metrics}
 
-        parts = [VERSION, self.task.fingerprint(), self.encoders[name].fingerprint(), self.split]
-        key = files.key(*parts, self.max_queries, self.metrics)
+        key = files.key(self._keys[name], self.max_queries, self.metrics)
         self._set(name, files.remembered("explorer", key, measured))
 
-    def embedded(self, name: str) -> dict[str, np.ndarray]:
+    def embedded(self, name: str, progress: Progress | None = None) -> dict[str, np.ndarray]:
         """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept."""
         if name not in self._embedded:
-            self._embedded[name] = embed_task(self.task, self.encoders[name], self.split)
+            self._embedded[name] = embed_task(self.task, self.encoders[name], self.split, progress=progress)
         return self._embedded[name]
 
-    def answer(self, name: str, query: str) -> dict[str, Any]:
-        """One query (a text, or the id of a judged one) in every cell: see `ranked_cells`; kept.
+    def answer(self, name: str, query: str, progress: Progress | None = None) -> dict[str, Any]:
+        """One query (a text, or the id of a judged one) in every cell: see `ranked_cells`; kept, a judged one on disk.
 
         Keys: ids, ranks, full, relevant (rows). Raises InputError for an empty or endless query.
         """
@@ -134,12 +137,19 @@ class ExplorerTables:
             raise InputError(f"the query has {len(text):,} characters: give {MAX_QUERY:,} at most")
         if text not in self._answers[name]:
             row, relevant = self._judged.get(text, (None, []))
-            if row is None:
-                vector = self.encoders[name].encode_layers([text], prompt="query", cache=False)[:, 0]
-            else:
-                vector = self.embedded(name)["queries"][:, row]
-            ids, ranks, full = ranked_cells(self.embedded(name)["documents"], vector, relevant)
-            self._answers[name][text] = {"ids": ids, "ranks": ranks, "full": full, "relevant": relevant}
+
+            def looked_up() -> dict[str, np.ndarray]:
+                parts = self.embedded(name, progress)
+                if row is None:
+                    vector = self.encoders[name].encode_layers([text], prompt="query", cache=False)[:, 0]
+                else:
+                    vector = parts["queries"][:, row]
+                ids, ranks, full = ranked_cells(parts["documents"], vector, relevant)
+                return {"ids": ids, "ranks": ranks, "full": full}
+
+            key = files.key(self._keys[name], text)
+            found = looked_up() if row is None else files.remembered("explorer", key, looked_up)
+            self._answers[name][text] = {**found, "relevant": relevant}
         return self._answers[name][text]
 
     def snippets(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -154,20 +164,25 @@ class ExplorerTables:
         enough of them, since these have something to lose."""
         if not self.ranks:
             return []
-        queries, documents = (self.embedded(next(iter(self.encoders)))[part][-1] for part in ("queries", "documents"))
-        inverse, every = inverse_lengths(documents), list(self._judged.items())
-        tried = every[:: max(1, len(every) // (6 * n))]
-        solved = [text for text, (i, rows) in tried if int((documents @ queries[i] * inverse).argmax()) in rows]
-        chosen = solved if len(solved) >= n else list(self._judged)
-        return chosen[:: max(1, len(chosen) // n)][:n]
+        name, every = next(iter(self.encoders)), list(self._judged.items())
 
-    def frozen(self) -> tuple[Encoder, dict[str, np.ndarray]]:
+        def chosen() -> dict[str, np.ndarray]:
+            queries, documents = (self.embedded(name)[part][-1] for part in ("queries", "documents"))
+            inverse = inverse_lengths(documents)
+            tried = every[:: max(1, len(every) // (6 * n))]
+            solved = [text for text, (i, rows) in tried if int((documents @ queries[i] * inverse).argmax()) in rows]
+            texts = solved if len(solved) >= n else list(self._judged)
+            return {"texts": np.array(texts[:: max(1, len(texts) // n)][:n])}
+
+        return files.remembered("explorer", files.key(self._keys[name], "examples", n), chosen)["texts"].tolist()
+
+    def frozen(self, progress: Progress | None = None) -> tuple[Encoder, dict[str, np.ndarray]]:
         """What heads are trained on: the first model without heads, and what its documents are known to be embedded as,
-        text -> (L, D); nothing is known where those embeddings came out of heads."""
+        text -> (L, D); nothing is known where those embeddings came out of heads. progress: as in `embed_task`."""
         name, encoder = next(iter(self.encoders.items()))
         if encoder.heads is not None or not self.ranks:
             return encoder.with_heads(None), {}
-        documents = self.embedded(name)["documents"]
+        documents = self.embedded(name, progress)["documents"]
         return encoder, {text: documents[:, i] for i, text in enumerate(self.task.corpus.values())}
 
     def price(self) -> dict[str, Any]:
@@ -205,7 +220,8 @@ def ranked_cells(
     n_layers, n, width = documents.shape
     k = min(k, n)
     triangle = torch.ones(width, width).tril()
-    ids, ranks = np.empty((n_layers, width, k), np.int64), np.empty((len(relevant), n_layers, width), np.int64)
+    kind = np.min_scalar_type(n)
+    ids, ranks = np.empty((n_layers, width, k), kind), np.empty((len(relevant), n_layers, width), kind)
     for i in range(n_layers):
         x, q = (torch.tensor(a[i], dtype=torch.float32) for a in (documents, query))
         squares = triangle @ (x * x).T  # (D, N)
@@ -214,6 +230,6 @@ def ranked_cells(
         for j, row in enumerate(relevant):
             one = scores[:, row : row + 1]
             ranks[j, i] = 1 + (scores > one).sum(1) + (scores[:, :row] == one).sum(1)
-    full = np.empty(n, np.int64)
+    full = np.empty(n, kind)
     full[torch.sort(scores[-1], dim=0, descending=True, stable=True).indices.numpy()] = np.arange(1, n + 1)
     return ids, ranks, full

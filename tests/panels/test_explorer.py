@@ -332,7 +332,9 @@ def test_what_a_thread_has_measured_changes_the_panel_in_the_kernel_s_thread(pan
 def test_examples_are_looked_up_once_for_each_model(panel, encoder, monkeypatch):
     asked = []
     monkeypatch.setattr(explorer_tables, "ranked_cells", lambda *given: asked.append(given) or ranked_cells(*given))
-    panel.add("other", encoder)
+    panel.add("other", encoder.with_heads(Heads(encoder.n_layers, encoder.width)))
+    assert len(asked) == len(panel._examples)
+    panel.add("the same", encoder)
     assert len(asked) == len(panel._examples)
 
 
