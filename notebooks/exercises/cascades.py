@@ -70,6 +70,8 @@ def decide(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | No
     got = [int(g) for g in found]
     if got == want:
         return None
+    if max(got) > 2:
+        return f"return the place of the size in the list (0, 1 or 2), not the size itself; yours is {got}."
     if got == confidence.argmax(0).tolist():
         return "you took the most confident size; a cascade takes the first that is sure enough and looks no further."
     if got[3] == 0:
@@ -108,7 +110,7 @@ def _rule(function: Callable[[np.ndarray, np.ndarray], np.ndarray], found: list[
         gaps.append(outcome.accuracy - test.accuracy[-1])
         sizes.append(outcome.final)
     found += [float(np.mean(gaps)), float(np.mean(sizes))]
-    said = f"on test it loses {-found[0]:.3f} and reads {found[1]:.1f} of 64 numbers"
+    said = f"on test: accuracy {found[0]:+.3f} against all 64 numbers, reading {found[1]:.1f}"
     if found[0] < -LOSS:
         return f"{said}. More than {LOSS:g} is lost: it stops too early."
     if found[1] > NUMBERS:

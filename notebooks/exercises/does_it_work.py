@@ -76,6 +76,8 @@ def _pca_k(function: Callable[[Array, Array, int], Any]) -> str | None:
     for hint, sample, shift, columns in mistakes:
         if same(reduce(sample, shift, columns)):
             return f"pca_k: {hint}"
+    if same((x - mean) @ np.linalg.svd(train - mean, full_matrices=False)[2][:, :2]):
+        return "pca_k: the directions are the rows of svd's third result: take directions[:k].T, not directions[:, :k]."
     uncentered = np.linalg.svd(train, full_matrices=False)[2].T[:, :2]
     if same(x @ uncentered) or same((x - mean) @ uncentered):
         return "pca_k: take the mean off before you look for directions, or the first one is just the mean."

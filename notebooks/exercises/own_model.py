@@ -31,6 +31,7 @@ def percent_kept(function: Callable[[Sequence[float]], Sequence[float]]) -> str 
         "divide by the value at full width, the last one; the best value may stand elsewhere.": 100 * x / x.max(),
         "divide by the value at full width, the last one; you divided by the first.": 100 * x / x[0],
         "that is the difference to full width. A share divides.": 100 * (x - x[-1]),
+        "keep the decimals: do not round.": np.round(100 * x / x[-1]),
     }
     return recognize(got, mistakes) or "divide every value by the last one, times 100."
 
@@ -43,7 +44,9 @@ def choose_width(function: Callable[[Mapping[int, float], Mapping[int, float], f
     low = {8: -0.35, 32: -0.10, 64: -0.019, 128: -0.009, 256: -0.006, 384: 0.0}
     got = function(dict(mean), dict(low), 0.01)
     if got == 64:
-        return "64 costs 0.010 on average, but its interval reaches down to 0.019: decide by the lower bound."
+        return "64 costs 0.010 on average, but its interval reaches down to -0.019: decide by the lower bound."
+    if got == 8:
+        return "a loss is a negative number here: compare low[d] with -budget."
     if got != 128:
         return f"with a budget of 0.01 the smallest width is 128 (lower bound {low[128]}), yours says {got}."
     if function(dict(mean), dict(low), 0.02) != 64:

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 04 · Weights and traps: what the sizes do to one another
 #
-# A colleague tidies up your search engine and swaps two lines. Nothing breaks. There is no error and no warning, and every score still
-# lies between −1 and 1. But a page that used to come first is now far down the list. How would you ever find out?
+# A colleague tidies up the code of your search engine and swaps two lines. Nothing breaks. There is no error and no warning, and every
+# score still lies between −1 and 1. But a page that used to come first is now far down the list. How would you ever find out?
 #
 # All sizes of a Matryoshka vector share their numbers, so what you do for one of them reaches the others. In this lesson you
 #
 # - find the two lines, and learn the order that keeps scores right;
 # - give one size more weight in the loss, and see who pays for it;
-# - ask what a handful of numbers knows, and what it does not.
+# - see which questions a handful of numbers can answer, and which it cannot.
 #
 # You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). It takes about 30 minutes and is optional.
 
@@ -51,7 +51,7 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 # %% [markdown]
 # ## Two lines, swapped
 # We search pydocs again: the query is the first sentence of a docstring, its document the rest. The model is MiniLM with the course's
-# Matryoshka heads. It gives raw vectors of 384 numbers, whose lengths differ from text to text. We keep 32 of the 384.
+# Matryoshka heads. It gives raw vectors of 384 numbers, and their lengths differ from text to text. We keep the first 32.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -65,7 +65,8 @@ row = {name: i for i, name in enumerate(task.corpus)}
 answer = np.array([row[next(iter(task.qrels[q]))] for q in asked])  # the row of each query's right document
 
 # %% [markdown]
-# Here are the two lines, in both orders. Among the queries whose right document comes first, the table shows the one that the swap hurts most.
+# Here are the two lines, cutting and normalizing, in both orders. The table shows the query that the swap hurts most, of all those whose right
+# document comes first in the left column.
 
 
 # %%
@@ -92,11 +93,11 @@ pd.DataFrame({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Both columns look like cosines, but only the left one holds any. The right one is silently wrong: its scores are too small, and the
-# right document is far down the list. Over all queries, a quarter fewer right documents are among the first ten.
+# **What to see.** Both scores look like cosines, but only the left one is a cosine. The right one is silently wrong: it is too small, and the
+# right document is far down the list. Over all queries, a quarter fewer right documents are among the first ten (43 % in place of 57 %).
 #
-# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A dot product then favors
-# documents with much of their length in front, whatever the query. The same happens if you store normalized vectors in a database
+# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A dot product then
+# favors documents that keep much, whatever the query. The same happens if you store normalized vectors in a database
 # and cut them there.
 
 # %%
@@ -107,11 +108,12 @@ trap = mrl.TruncationTrap(
 trap
 
 # %% [markdown]
-# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The lengths that are left, on the
-# right, spread out as you go. Then look at *no normalizing*: long vectors win even at full size. Finally, look at *normalize, cut, distance*.
-# A distance also punishes documents that are too long, so it keeps up here.
+# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The histogram on the right shows
+# the lengths that the documents keep. At 384 all of them are 1. Then look at the dotted line, *no normalizing*: there, long vectors win
+# even at full size. Finally, look at *normalize, cut, distance*, a ranking by distance. It also punishes documents that are
+# too long, so it keeps up here.
 #
-# **Exercise 1 · Find the bug** (5 minutes, easy). These lines search with the first `d` numbers. Repair them.
+# **Exercise 1 · Find the bug** (5 minutes, easy). `search` compares one query with all documents by their first `d` numbers. Repair it.
 
 
 # %%
@@ -150,9 +152,10 @@ check.search(search)
 #
 # $$\mathcal{L} = \sum_{m} c_m \cdot \text{loss of the first } m \text{ numbers}, \qquad c_m = 1 \text{ unless said otherwise.}$$
 #
-# A widely read article gets this wrong. It says that short embeddings may hold other values than long ones, "because of the scaling factor applied to
-# each feature dimension". Look where $c_m$ stands. It multiplies a *loss* during training and is then forgotten. It never multiplies a feature. In the
-# next cell one common factor turns up. It is there because the short vector is brought to length 1 again.
+# One article gets this wrong (Z3 in the [ledger](../LEDGER.md)). It says that short embeddings may hold other values than long ones "because of
+# the scaling factor applied to each feature dimension". Look where $c_m$ stands. It multiplies a *loss* during training, never a feature. The next
+# cell divides a short vector by the beginning of the long one. The factor is the same for all eight numbers, and it is not $c_m$: it brings the
+# short vector back to length 1.
 
 # %%
 long, short = encoder.encode(["a short text"])[0], encoder.encode(["a short text"], dim=8)[0]
@@ -162,10 +165,10 @@ factor.round(3)
 
 # %% [markdown]
 # ## What do the weights do, then?
-# They say which sizes matter most to you. The easiest way to see how is to write the loss yourself.
+# With them you say which sizes matter most to you. The easiest way to see how is to write the loss yourself.
 #
-# **Exercise 2 · The weighted nested loss** (10 minutes, the idea). `heads[i]` is a linear classifier for the first `sizes[i]` features, and
-# `weights[i]` is its $c_m$. Return one tensor: the weighted sum of the cross-entropies.
+# **Exercise 2 · The weighted nested loss** (10 minutes, the idea). This time a head is a classifier: `heads[i]` turns the first `sizes[i]`
+# features into class scores, and `weights[i]` is the $c_m$ of that size. Return one tensor: the weighted sum of the cross-entropies.
 
 
 # %%
@@ -188,9 +191,9 @@ check.weighted_loss(weighted_loss)
 # ```
 # </details>
 #
-# The panel trains with exactly this loss. Its small network reads scikit-learn's digits, pictures of 8 × 8 pixels, and is judged at 2, 4,
-# 8, 16, 32 and 64 features. There are five networks, and each picture is tested by the one that has not seen it. All five are trained again whenever
-# you move a weight.
+# The next panel trains with exactly this loss. A small network learns scikit-learn's digits, pictures of 8 × 8 pixels, and is tested with its
+# first 2, 4, 8, 16, 32 and 64 features. (There are five such networks, so that each picture is tested by one that has not seen it. All five are
+# trained again when you move a weight.)
 
 # %%
 weights = mrl.ImportanceWeights()
@@ -200,8 +203,8 @@ weights
 # %% [markdown]
 # **Try this.**
 #
-# 1. Move the weight of size 2 to 16. Does it gain more? What happens to the others?
-# 2. Press *All 1*, then raise size 8 to its maximum. What does that buy?
+# 1. Move the weight of size 2 to 16. Does size 2 gain more? What happens to the others?
+# 2. Press *All 1*, then raise the weight of size 8 to its maximum. Does size 8 gain?
 # 3. Press *All 1* and set the weight of size 2 to 0. Does any other size gain?
 #
 # What does a heavy weight at 2 numbers cost the others? One training depends on luck, so the next cell repeats it with three seeds (random
@@ -226,12 +229,12 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** Four times the weight lifts size 2 by three to four points, and the others lose a few tenths of a point at most. Sixteen times the
-# weight hardly adds to that, and now sizes 4 and 8 pay about three quarters of a point. A size that is already good has nothing to gain. With weight 16
-# on size 8, size 8 stays where it is and size 2 loses about nine points. (In the [ledger](../LEDGER.md), M9, size 2 gains only 1.6 points.
-# The networks there were trained for 30 rounds, ours for 20, and after 30 rounds equal weights already serve size 2 better.)
+# weight hardly adds to that, and now sizes 4 and 8 pay about three quarters of a point. And a size that is already good has little to gain: with
+# weight 16 on size 8 (question 2), size 8 does not gain, and size 2 loses about nine points.
+# (In the ledger, M9, size 2 gains only 1.6 points. After the 30 epochs there, in place of our 20, it is already better with equal weights.)
 #
-# **Exercise 3 · Paint** (10 minutes, open). Find weights above 0 with which size 2 gains at least 1.5 points over equal weights while no other size
-# loses more than 0.5. Then see how far you can push size 2. The check trains with three seeds, so give it some seconds.
+# **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points over equal weights, while no
+# other size loses more than 0.5. Then see how far you can push size 2. The check trains with three seeds, so give it some seconds.
 
 # %%
 painted = {2: 1, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
@@ -251,8 +254,9 @@ check.painted(painted)
 # </details>
 #
 # ## What do eight numbers know?
-# Every page of pydocs has two labels. The *package* is the coarse one (numpy, pandas, …, 15 in all), the *module* inside it the fine one (89). Take a test
-# document, find its nearest neighbor among the training documents by the first $d$ numbers, and ask two questions. Same package? Same module?
+# Every document of pydocs has two labels: a coarse one, the *package* that it comes from (numpy, pandas, …, 15 in all), and a fine one, the *module*
+# inside that package (89 in all). For each test document, find the nearest training document by the first $d$ numbers. Is it from the same package?
+# From the same module?
 
 # %%
 train, test = (np.array([row[p] for q in task.splits[s] for p in task.qrels[q]]) for s in ("train", "test"))
@@ -273,27 +277,29 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** One neighbor answers both questions. With eight numbers it has the right package nearly three quarters as often as with all 384,
-# and the right module less than half as often. From 64 numbers on more than nine tenths of both are there.
+# **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often as with all 384, and the right
+# module less than half as often. From 64 numbers on, both are above nine tenths.
 #
 # **Try this.** Is this the work of Matryoshka training? Put `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the
 # cell and run it again. The plain model keeps much less in its first numbers, and yet the package is ahead of the module there too.
 #
 # ## What to keep in mind
-# Coarse labels come first mostly because they are easy. A rough idea is enough for 15 classes, and even blind luck finds the right package more
-# often than the right module. Nor does it follow that the later numbers hold the details: measured alone on these texts, the first ones are ahead in both
-# (Z2 in the ledger). The weights were tried on small pictures and three seeds. On ImageNet the paper reports the same direction.
+# Coarse labels come first mostly because they are easy. A rough idea is enough for 15 classes, and even a blind guess hits the right package more
+# often than the right module. It also does not follow that the later numbers hold the details: when the first 16 numbers are compared with the last
+# 16, the first ones do better on packages and on modules (Z2 in the ledger). The weights were tried on small pictures and three seeds. On
+# ImageNet the paper reports the same direction.
 #
 # ## In this lesson we saw
 # - Cut, then normalize. The other order gives scores that look right and rank wrong.
 # - The weights $c_m$ act on losses, in training. They never touch a feature.
-# - A heavier weight helps a size that is short of accuracy, but only up to a point.
+# - A heavier weight helps a size that still lacks accuracy, but only up to a point.
 # - Short prefixes can answer coarse questions. Fine ones need more numbers.
 #
-# **On your own data.** After every cut, look at `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your dot products are no
-# cosines. In sentence-transformers the right call is `encode(..., truncate_dim=64, normalize_embeddings=True)`.
+# **On your own data.** After every cut, look at `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your dot products are
+# not cosines. In sentence-transformers the right call is `encode(..., truncate_dim=64, normalize_embeddings=True)`.
 #
 # ## Where to read on
-# - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147: the weights in section 3, more weight for small sizes in appendix K.1.
+# - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147. The weights are in section 3, and appendix K.1 tries more weight
+#   on small sizes.
 # - The documentation of sentence-transformers on [Matryoshka embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).
-# - Words are explained in [the glossary](../GLOSSARY.md). Next: [lesson 05](05_adaptive_classification.ipynb), where every item chooses its own size.
+# - [The glossary](../GLOSSARY.md) explains the words. Next: [lesson 05](05_adaptive_classification.ipynb), where every item chooses its own size.

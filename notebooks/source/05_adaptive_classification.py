@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Adaptive classification: stop when you are sure
 #
-# Below are two pictures of handwritten digits. One of them you will read in no time. Over the other you will frown, and still
+# Below are two pictures of handwritten digits. One of them you will read in no time. The other will make you frown, and still you will
 # not be sure. A classifier spends the same work on both. Does it have to?
 #
 # In this lesson a classifier first reads two numbers of a picture's vector, and more only if it is not sure. You will build such a
@@ -61,7 +61,7 @@ figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visi
 # **What to see.** The left one is a zero. The right one was meant as a 3. Did you say 7?
 #
 # ## A classifier that can be read early
-# We train a small network with the nested loss, so that its first 2, 4, 8, 16, 32 or 64 features are enough for an answer. It has one
+# We train a small network with the nested loss, so that it can answer from its first 2, 4, 8, 16, 32 or 64 features. It has one
 # linear classifier, and a shorter prefix uses only its first columns (the *tied* form, MRL-E). So going on from 2 features to 4
 # costs only the two new ones. Of the 1,797 pictures, 497 are kept for the test, our two among them.
 
@@ -90,8 +90,8 @@ for _ in range(100 if FAST else 400):
 # The network gives each class a score, its *logit*. The **softmax** turns these into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
 # largest probability is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
 #
-# **Exercise 1 · How sure, how large** (5 minutes, easy). Write both with numpy. For each picture, `stop` holds the place in the list
-# `sizes` at which it was answered (0 is the first).
+# **Exercise 1 · How sure, how large** (5 minutes, easy). Write the confidence and the expected size with numpy. For each picture, `stop` says
+# at which place in the list `sizes` it was answered (0 is the first).
 
 
 # %%
@@ -121,7 +121,7 @@ check.confidence_and_size(confidence, expected_size)
 # check.confidence_and_size(confidence, expected_size)
 # ```
 #
-# Subtracting the largest logit keeps the exponential from overflowing.
+# We subtract the largest logit so that no exponential overflows.
 # </details>
 #
 # How sure is our network of the two pictures?
@@ -145,8 +145,8 @@ pd.DataFrame(
 # always better: sizes 4 and 8 say 3 and are right, the larger ones say 7 and are wrong.
 #
 # ## Stop when you are sure
-# A cascade has one rule: *if the confidence reaches the threshold, answer; else go on to the next size*. The last size answers
-# whatever is left.
+# A cascade has one rule: *if the confidence reaches the threshold, answer. If not, go on to the next size*. The last size answers
+# the rest.
 #
 # **Exercise 2 · The cascade** (10 minutes, the idea). `confidence` has shape (M, N), for M sizes and N pictures. `thresholds` has one number
 # for each size but the last. For each picture return the place of the size that answers it. A loop is fine.
@@ -175,10 +175,10 @@ check.decide(decide)
 # `argmax` finds the first true, and the last size is always sure.
 # </details>
 #
-# The package has the same cascade. We try every threshold from 0 to 1, the same one at all sizes. There are two ways to count the cost. A tied
+# The package has the same cascade. We try thresholds from 0 to 1, the same one at all sizes. The cost can be counted in two ways. A tied
 # classifier reads each number once, so only the **last size** counts. Separate classifiers start again at every size, so **all sizes
-# visited** add up. We compare with *one size* for everyone, and with an *oracle* that knows the smallest right size of each
-# picture. Nobody can build the oracle, so it marks the ceiling.
+# visited** are charged. We compare with *one size* for all pictures, and with an *oracle*, which knows the smallest right size of each
+# picture. Nobody can build the oracle, but no cascade can beat it.
 
 # %%
 tested = cascade.answers(probability[:, test].numpy(), y[test].numpy(), sizes)
@@ -200,24 +200,24 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** One size needs 16 or 32 numbers for an accuracy that the cascade reaches with 4 to 8. If all sizes visited are charged, the
+# **What to see.** With 5 or 6 numbers on average, the cascade is as accurate as one size of 16 or 32. If all sizes visited are charged, the
 # advantage shrinks, and around four numbers the cascade is behind. The oracle is above every single size, because small sizes are
-# sometimes right where the large ones are wrong. You have met such a picture.
+# sometimes right where the large ones are wrong. You have seen such a picture.
 
 # %%
 mrl.CascadeTuner(tested, start=0.9)
 
 # %% [markdown]
 # **Try this.** Set all thresholds to 0, then raise them together. Where does the filled circle leave the dotted line of the single sizes?
-# Then set all to 0.90 and lower only that of size 2. What does that save and cost?
-#
-# You are playing with the *test* pictures, so expect less on new ones.
+# Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it cost? (The button
+# *the paper's rule* takes, for each two neighboring sizes, the lowest threshold with which they are most accurate together.) You are playing
+# with the *test* pictures, so expect less on new ones.
 #
 # ## A promise, kept or broken
-# A fair threshold is chosen on held-out items: the cheapest that loses nothing there against the full size. Then the test shows whether
-# it keeps that promise. The next cell does this with three seeds, for digits and for documents of pydocs. Which of 89
-# *modules* is a document from, which of 15 *packages*? A linear layer behind MiniLM, trained with the nested loss, gives vectors of 8 to 256 numbers.
-# Banking77, 77 kinds of customer questions, joins in if `$MRL_DATA` has it.
+# A fair threshold is chosen on held-out items: the cheapest one that loses nothing there against the full size. Then the test
+# shows whether it keeps that promise. The next cell does this with three seeds, for digits and for documents of pydocs, which it sorts into 89
+# *modules* or 15 *packages*. A linear layer behind MiniLM, trained with the nested loss, gives vectors of 8 to 256 numbers. Banking77
+# (customer questions of 77 kinds) is added if it is in your folder `$MRL_DATA`.
 
 # %%
 tasks, rows = all_runs(FAST), {}  # trained once, then read from the cache
@@ -235,11 +235,11 @@ for name, found in tasks.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# **What to see.** On digits, and on Banking77 if you have it, the cascade stays within half a point of its full size and reads a tenth to a fifth of the
+# **What to see.** On digits and on Banking77 the cascade loses less than half a point on average, and reads a tenth to a fifth of the
 # numbers. On modules every number counts, and there is little to save. Charging all sizes visited makes a cascade nearly twice as expensive.
 #
-# The column *one size as good* is the simplest alternative: the smallest single size as accurate as the cascade. For packages it
-# is cheaper:
+# The column *one size as good* is the simplest alternative: the smallest single size as accurate as the cascade. For packages it is
+# cheaper, 64 numbers against 71:
 
 # %%
 parts = [run["test"] for run in tasks["package"]["MRL-E"]]  # one for each seed
@@ -260,11 +260,11 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so going on to the largest
-# size does not help hard documents. Try the simple alternative first.
+# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so it does not help hard documents
+# to go on to the largest size. Try the simple alternative first.
 #
-# Would it help to give every size its own threshold? For modules we let a *search* find the cheapest five that lose nothing on a few documents,
-# and see what they lose on all others.
+# Would it help to give every size its own threshold? For modules we search for the cheapest five that lose nothing on a few documents, and see
+# what they lose *elsewhere*, on all others.
 
 # %%
 source, draws = tasks["module"]["MRL-E"][0]["test"], 2 if FAST else 10
@@ -291,16 +291,18 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** On the documents used to choose them the five thresholds lose nothing, because that is how they were found. Elsewhere they do lose, and
-# the fewer those documents, the more. Even five numbers can overfit. A single threshold needs fewer documents to keep its promise.
+# **What to see.** Where they were chosen, the five thresholds lose nothing, because that is how they were found. Elsewhere they do lose, and more
+# so if there were few documents to choose on. Even five numbers can overfit. With 50 documents a single threshold breaks its promise too, but
+# from 200 on it loses about half a point or less.
 #
 # ## Thirty-seven
-# "37 dimensions are as good as 512" is how the MRL paper is often quoted. On ImageNet its cascade has 76.3 % at about 37, as much as a network trained
-# for 512 numbers. But 37 is a mean. Some pictures are read at 8 numbers, others at many more. No picture
-# has a vector of 37 numbers, and the hard ones still need their long vectors. With all sizes charged, the paper itself counts 62.
+# "37 dimensions are as good as 512" is how the MRL paper is often quoted. On ImageNet, it reports, its cascade reaches 76.3 % with about 37
+# numbers, as much as a network trained for 512. But 37 is a mean. Some pictures are answered with 8 numbers, others with many more. No
+# picture has a vector of 37 numbers. With all sizes charged, the paper itself counts 62.
 #
-# **Exercise 3 · A rule of your own** (10 minutes, open). Turn held-out confidences and right answers, both (M, N), into M − 1 thresholds. On the
-# test digits of five folds your rule may lose at most one point of accuracy against all 64 numbers, and read at most 16 on average. How low can you go?
+# **Exercise 3 · A rule of your own** (10 minutes, open). Write a rule that chooses the M − 1 thresholds. From held-out digits it gets two arrays
+# of shape (M, N): how sure each size is of each picture, and whether it is right. On the test digits of five folds your rule may lose at most one
+# point of accuracy against all 64 numbers, and read at most 16 on average. How low can you go?
 
 
 # %%
@@ -332,16 +334,16 @@ check.rule(rule)
 # </details>
 #
 # ## What to keep in mind
-# Digits are easy. And a cascade saves work in the *classifier* only. The encoder makes the whole vector first, which for a text costs many thousand
-# times more. The saving matters with very many classes, or when stored vectors are read from a disk or
-# sent over a network. The [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
+# Digits are easy. And a cascade saves work in the *classifier* only. The encoder makes the whole vector first, which for a text costs many
+# thousand times more. The saving matters with very many classes, or when stored vectors come from a disk or over a network. The
+# [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
 #
 # ## In this lesson we saw
 # - A cascade answers easy items with few numbers and goes on only where it is not sure.
 # - Its expected size is a mean. No item has a vector of that size.
 # - Tied classifiers pay for the last size only, separate ones for every size visited.
 # - One small size for everyone is sometimes better than a cascade.
-# - Thresholds are learned, so they can overfit. Check them on a test set.
+# - Thresholds are learned too, so they can overfit. Check them on a test set.
 #
 # **On your own data.** Train a classifier on each prefix of your vectors, put the class probabilities into one array (sizes, items, classes),
 # and look at `mrl.CascadeTuner(cascade.answers(probabilities, labels, sizes))`.
@@ -350,4 +352,4 @@ check.rule(rule)
 # - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147, appendix D.1.
 # - P. Viola, M. Jones, *Rapid Object Detection using a Boosted Cascade of Simple Features*, CVPR 2001.
 # - C. Guo and others, *On Calibration of Modern Neural Networks*, arXiv 1706.04599: what a confidence is worth.
-# - Words are explained in [the glossary](../GLOSSARY.md). Next: [making your own model Matryoshka](06_your_own_model.ipynb).
+# - [The glossary](../GLOSSARY.md) explains the words. Next: [making your own model Matryoshka](06_your_own_model.ipynb).

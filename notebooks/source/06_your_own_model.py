@@ -2,9 +2,9 @@
 # # 06 · Your own model: three ways to make it Matryoshka
 #
 # Your search works. Then it grows to ten million pages, and the bill arrives: 15 GB of vectors, kept in memory day and night. The
-# cheapest thing to throw away is the second half of every vector. But nobody trained your model for that.
+# easiest way to save is to throw away the second half of every vector. But your model was never trained for that.
 #
-# Afterwards you can
+# After this lesson you can
 #
 # - turn a finished model into a Matryoshka model in seconds with a head, or in minutes by training all of its weights;
 # - say how short *your* vectors may be, for *your* task, with an error bar;
@@ -53,8 +53,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## The bill
-# The model is all-MiniLM-L6-v2. It writes 384 numbers for every text, 4 bytes each. The task is the search in Python documentation
-# from lesson 01, and **nDCG@10** says how well it goes (1: the right document always comes first; 0: it is never among the first ten).
+# The model is all-MiniLM-L6-v2. It writes 384 numbers for every text, 4 bytes each. The task is lesson 01's search in Python
+# documentation, and **nDCG@10** says how good it is (1: the right document always comes first; 0: it is never among the first ten).
 
 # %%
 task = mrl.load_task("pydocs")
@@ -88,11 +88,10 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width. The head moves what matters to the front of
-# the vector.
+# **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width, 384. The head moves what matters to the front.
 #
 # **Exercise 1 · Percent kept** (5 minutes, easy). To compare models, we ask how much of its *own* full quality each one keeps. Write
-# `percent_kept(values)`. It receives the quality at each width, full width last, and returns a percentage for each.
+# `percent_kept(values)`. It receives the quality at each width, with full width last, and returns a percentage for each width.
 
 
 # %%
@@ -118,8 +117,8 @@ check.percent_kept(percent_kept)
 # </details>
 #
 # ## Second and third way: all the weights
-# A head can only mix what the model already wrote. **Full fine-tuning** moves every weight of the network, so each step has to run the
-# whole model forward and backward. Here are a few small steps, live, so that you see what one costs.
+# A head can only mix the numbers that the model already gives. **Full fine-tuning** changes every weight of the network, so each step has
+# to run the whole model forward and backward. Here are a few small steps, so that you see what one costs.
 
 # %%
 few = 3 if FAST else 8
@@ -131,13 +130,13 @@ print(
 
 # %% [markdown]
 # The runs that we compare were made ahead of time, with the same budget as the head (50 steps of 64 pairs) and three seeds each. The
-# first two rows are the second and third way. The last, a control, never hears of Matryoshka:
+# last one is a control and never sees the nested loss:
 #
 # | name | steps 1 to 25 | steps 26 to 50 |
 # |---|---|---|
-# | MRL | nested loss | nested loss |
-# | full size, then MRL | full width only | nested loss |
-# | full size only | full width only | full width only |
+# | MRL (second way) | nested loss | nested loss |
+# | full size, then MRL (third way) | full width only | nested loss |
+# | full size only (control) | full width only | full width only |
 
 # %%
 stored = table("baselines").query("reduction == 'prefix' and dim != 77")  # cut vectors, at this lesson's widths
@@ -151,10 +150,12 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Below about 100 numbers MRL leads. Above that, the model that spent every step on the full width is ahead: it did not
-# have to share its training with short prefixes. Switching to MRL halfway does worse than MRL all along. The head (green) gains least
-# of the three ways, but it took seconds, and with `steps=150` it gains more. Are the gaps more than luck? A *bootstrap* draws the test
-# queries and seeds anew, again and again. 95 % of the differences a - b that come out lie between `low` and `high`.
+# **What to see.** Up to 64 numbers MRL leads. From 128 on, the model that spent every step on the full width is ahead: it did not have to
+# share its training with short prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*, green)
+# gains least of the three ways, but it took seconds.
+#
+# Are the gaps more than luck? A *bootstrap* as in lesson 03 draws queries and seeds again and again. The middle 95 % of the differences
+# a − b lie between `low` and `high`. (`fixed` means *full size only*, `fixed then mrl` means *full size, then MRL*.)
 
 # %%
 pairs = table("baselines_paired").query("task == 'pydocs' and reduction_a == 'prefix' and reduction_b == 'prefix'")
@@ -163,13 +164,13 @@ pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
 
 # %% [markdown]
 # No interval contains 0, so *for these 50 steps* the order is not luck. But 50 steps only show which way the nested loss pulls, not
-# who wins in the end. More training might close the gaps, and only one learning rate was tried. So [the ledger](../LEDGER.md) says
-# "cannot tell here" (L1), and names the run that would tell.
+# who wins in the end. More training might close the gaps, and only one learning rate was tried. So [the ledger](../LEDGER.md)
+# leaves search open (L1). For sentence similarity, trained to the end, MRL cost nothing there even at full width.
 #
-# ## How short depends on what you do
-# A vector is not only for search. With the same MRL model, how much of the full quality is kept when it sorts documentation into its
-# 15 libraries (accuracy), or says how similar two sentences are (rank correlation with people's judgments, STS-B)? Over all
-# widths, this is the **penalty curve**.
+# ## How short? That depends on what you do
+# Vectors are not only for search. The same MRL model can sort documentation into 15 libraries (accuracy), or say how similar two sentences
+# are (rank correlation with people's judgments, STS-B). How much of its full quality does each use keep? What is missing to 100 % is the
+# **penalty**, so the lines are called **penalty curves**.
 
 # %%
 uses = {"search": "pydocs", "15 libraries": "pydocs:package", "similarity": "stsbenchmark"}
@@ -182,13 +183,13 @@ figure = mrl.plots.lines(
 figure.update_yaxes(tickformat=".0%")
 
 # %% [markdown]
-# **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one document
-# among thousands takes fine distinctions. So never copy a width from somebody else's task. And look at the quality itself, not at the
-# share alone: a poor model can keep 99 % of very little.
+# **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one
+# document among thousands needs fine distinctions. So never copy a width from somebody else's task. And look at the
+# quality too: a poor model can keep 99 % of very little.
 #
 # ## The smallest width you can afford
-# We choose a width for the head on the *dev* queries, so that the test queries stay unseen. At each width we measure what is lost
-# against full width, query by query, with its interval.
+# We choose a width for the head on the *dev* queries: on the test queries, our choice would look better than it is. At each width we
+# measure the nDCG@10 lost against full width, query by query, with its interval.
 
 # %%
 widths = range(64, 385, 32)
@@ -205,11 +206,11 @@ figure.add_hline(y=-0.03, line={"dash": "dot", "width": 2})
 
 # %% [markdown]
 # **What to see.** The dotted line is our budget, a loss of 0.03. From left to right, the average crosses it first and the lower edge of
-# the band a little later. The edge decides, because with other queries the loss could be that large.
+# the band later: at 192 numbers it is still a hair below. The edge decides, because with other queries the loss could be that large.
 #
 # **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
-# difference to full width, `low[d]` its lower bound. Return the smallest width that, like **every wider one**, *safely* loses no more
-# than `budget`. If even the widest fails, return `None`.
+# difference to full width (a loss is negative), `low[d]` the lower end of its interval. A width is *safe* if even `low[d]` loses no more
+# than `budget`. Return the smallest width that is safe together with **every wider one**, or `None` if even the widest is not.
 
 
 # %%
@@ -235,13 +236,12 @@ check.choose_width(choose_width)
 # check.choose_width(choose_width)
 # ```
 #
-# The mean is not needed. With few queries the intervals are wide, and the rule picks a longer vector. That is the price of knowing
-# little.
+# The mean is not needed. With few queries the intervals are wide, and the rule picks a longer vector.
 # </details>
 #
 # ## Out of the course: sentence-transformers
-# `mrl.export` writes an ordinary sentence-transformers folder with the head inside. There, `truncate_dim` does the cutting. It cuts
-# *after* the stored normalization, so ask for `normalize_embeddings=True`: cut, then normalize.
+# `mrl.export` writes an ordinary sentence-transformers folder with the head inside. There, `truncate_dim` does the cutting. It cuts *after*
+# the normalization that is stored in the folder, so ask for `normalize_embeddings=True`: cut, then normalize.
 
 # %%
 texts = ["sort a list", "read a csv file", "the shortest path in a graph"]
@@ -256,8 +256,8 @@ print("lengths without normalize_embeddings:", np.linalg.norm(careless, axis=1).
 
 # %% [markdown]
 # ## Your own data
-# All you need is a csv with a query and its right document in each row. Here we write one from the documentation of networkx alone and
-# read it as you would read yours. About four fifths of the rows are for training, a tenth for choosing, a tenth for the test.
+# All you need is a csv file with a query and its right document in each row. Here we write one from the documentation of networkx
+# and read it as you would read yours. About four fifths of the rows go to training, a tenth to dev, a tenth to the test.
 
 # %%
 library = dict(zip(task.corpus, task.labels["package"]))
@@ -275,11 +275,12 @@ print({split: len(pairs) for split, pairs in mine.splits.items()})
 pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round(2)
 
 # %% [markdown]
-# A few hundred pairs are enough for a start. But the test has fewer than a hundred queries and as few documents, so the search is easy
-# and the intervals are wide (`mrl.interval(grids["own head"], 6, 32)`).
+# A few hundred pairs are enough for a start. But with fewer than a hundred queries and documents in the test, the search is easy and the
+# intervals are wide (see `mrl.interval(grids["own head"], 6, 32)`).
 #
-# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv of yours, or a list of pairs (query, document). The check
-# reads it and tells you what would go wrong. Then train a head on it with the cell above, and find your smallest width.
+# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv with columns `query` and `document`, or a list of such pairs.
+# The check tells you what would go wrong. To train a head on them, replace the first six lines of the cell above with
+# `mine = mrl.load_task(my_pairs()).with_splits("train", "dev", "test")`.
 
 
 # %%
@@ -301,26 +302,26 @@ check.my_pairs(my_pairs)
 # check.my_pairs(my_pairs)
 # ```
 #
-# A head has 147,456 numbers to learn. Give it a few hundred pairs at least, and better a few thousand.
+# A head has 147,456 numbers to learn, so give it a few hundred pairs at least. For your smallest width, run the cell of the last figure
+# with `mine` and `own` in place of `task` and `head`.
 # </details>
 #
 # ## What to keep in mind
-# MiniLM met documentation of code in its own training, so pydocs is not new to it. The penalty curve belongs to a model that was
-# trained for 50 steps on pydocs alone: at full width it is a little worse at similarity than the plain model. Lesson 03 has the
-# controls for every gain: a plain cut, and models trained for one size.
+# MiniLM met documentation of code in its own training, so pydocs is not new to it. The penalty curves belong to a model that was
+# trained for 50 steps on pydocs alone: at full width it is a little worse at similarity than the plain model.
 #
 # ## In this lesson we saw
 # - a head makes a finished model Matryoshka in seconds; training all weights gained more here, and takes minutes or hours;
 # - at one small budget the nested loss wins at short widths and pays at full width;
-# - how short a vector may be depends on the task, and the lower bound of an interval chooses the width;
+# - how short a vector may be depends on the task, and the lower end of an interval decides, not the mean;
 # - you can hand the result to sentence-transformers: cut, then normalize.
 #
 # **On your own data.** `mrl.load_task("my.csv")` loads your pairs, and `mrl.Encoder.load("path/to/my-model")` a model of yours.
-# [USING](../USING.md) lists the other kinds of data that it reads.
+# [USING](../USING.md) lists the other kinds of data that the course reads.
 #
 # ## Where to read on
-# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the three rows of the table, and the
-#   penalty curve.
+# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the idea of the three runs and of
+#   the penalty curve.
 # - J. Yoon et al., *Matryoshka-Adaptor* (arXiv 2407.20243): heads on frozen embeddings.
 # - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): when a plain cut is enough.
 # - Next: [layers too](07_the_grid.ipynb). Words: [the glossary](../GLOSSARY.md).
