@@ -15,7 +15,7 @@ from mrl_tutorial.recipes.recipe import Recipe
 @exercise("a share of the full model, so that layers can be compared.")
 def share(function: Callable[[Grid, int, int], float]) -> str | None:
     """Exercise "read the grid": (grid, layer, dim) to the cell's quality as a share of the full model's."""
-    values = np.array([[0.1, 0.2, 0.3], [0.2, 0.25, 0.15], [0.25, 0.4, 0.5]])
+    values = np.array([[0.1, 0.2, 0.3], [0.2, 0.25, 0.15], [0.25, 0.55, 0.5]])
     grid = Grid("made up", "made up", "ndcg@10", "dev", (1, 2, 3), (8, 16, 32), values)
     got = function(grid, 2, 8)
     if np.ndim(got) or got is None:
@@ -23,6 +23,7 @@ def share(function: Callable[[Grid, int, int], float]) -> str | None:
     mistakes = {
         "that is the quality itself; divide it by the full model's.": 0.2,
         "that is in percent; a share of all is 1.": 40.0,
+        "divide by the quality of the last layer at full width, even where another cell is better.": 0.2 / 0.55,
         "divide by the last layer at full width, not by this layer's own.": 0.2 / 0.15,
         "divide by the last layer at full width, not by the last layer at this dimension.": 0.8,
         "you divided the full model's quality by the cell's: the other way round.": 2.5,

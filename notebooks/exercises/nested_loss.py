@@ -121,9 +121,14 @@ def unfair(function: Callable[[Tensor], Any]) -> str | None:
     rest = ~(planted | hard | torch.eye(len(cosines), dtype=torch.bool))
     lost = float(mask[rest].float().mean())
     if found < 0.75:
-        return f"you leave out {found:.0%} of the documents that answer as well as the query's own: aim at 75 %."
+        return (
+            f"you leave out {found:.0%} of the documents that answer as well as the query's own: aim at 75 %. Compare "
+            "each row with its own diagonal, and allow a small margin."
+        )
     if lost > 0.05:
         return f"you leave out {lost:.0%} of the ordinary negatives, which are what a query learns from."
+    if mask.any(dim=1).all():
+        return "your rule leaves out something in every row, but half of the queries have no false negative at all."
     if kept_hard < 0.75:
         return (
             f"you keep only {kept_hard:.0%} of the hard negatives, which teach most. A cosine of 0.6 is much for one "

@@ -26,6 +26,8 @@ def kl(function: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
         "that is KL(q || p): the weights in front of the logarithm must be the teacher's, p.": back,
         "the sign is wrong: it is log(p / q), and a KL divergence is never negative.": -want,
         "that is in bits; use the natural logarithm, as the losses do.": want / np.log(2),
+        "that is the cross-entropy: the logarithm is of p / q, not of q alone.": -float((p * np.log(q)).sum()),
+        "add the terms up; you took their mean.": want / 3,
     }
     if hint := recognize(got, mistakes):
         return hint

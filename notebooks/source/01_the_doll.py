@@ -92,12 +92,14 @@ for d in (384, 256, 128, 64, 32, 16, 8):
 pd.DataFrame(rows)
 
 # %% [markdown]
-# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32 a page about sparse
-# matrices beats it, and with 16 one about masked arrays. The topic is still there, but the detail is gone. Even with 8 numbers the
-# right page is among the first 40 of 701.
+# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32, fourteen others beat it,
+# first of all one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but the detail is gone.
+# Even with 8 numbers the right page is among the first 40 of 701. (That is better than with 16. So far down, ranks jump by chance.)
 #
 # ## Slide it yourself
-# The panel holds the same library and more queries. It measures every possible cut.
+# The panel holds the same library and more queries, and measures every possible cut. The curve with the **rank** shows where the right
+# document of your query stands: watch that one first. The colored table above it is the mean quality of 77 queries, nDCG@10, which
+# comes further down.
 
 # %%
 mrl.GridExplorer(library, encoder, query=query)
@@ -106,8 +108,9 @@ mrl.GridExplorer(library, encoder, query=query)
 # **Try this**
 #
 # 1. Drag **dimension** from 384 down to 1. Watch the right document leave the first place.
-# 2. Choose another **example**. One of them still works with 4 numbers. Which?
-# 3. Drag **layer** down to 3. Something breaks badly. Why, and how to repair it, is lesson 07.
+# 2. Choose another **example**. One of them still finds its document with 4 numbers. Which?
+# 3. Drag **layer** down to 3: now the model stops halfway, after three of its six layers. Something breaks badly. Lesson 07 finds out
+#    why, and repairs it.
 #
 # ## It has a name
 # A Russian doll, a *matryoshka*, holds a smaller doll, which holds a smaller one. A **Matryoshka embedding** is a vector whose
@@ -117,9 +120,9 @@ mrl.GridExplorer(library, encoder, query=query)
 Image("images/doll.png", width=900)
 
 # %% [markdown]
-# Nobody trained our model to be cut like this. What you have seen so far is luck: its 384 numbers overlap a good deal in what they say,
-# so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that is the next
-# lesson. First, make your own doll.
+# Nobody trained our model to be cut like this. It survives the scissors because its 384 numbers overlap a good deal in what they say,
+# so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that is the next lesson. First,
+# make your own doll.
 #
 # **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` has shape (N, D), a vector in each row. Return the first `d`
 # numbers of every row, scaled to length 1, so that the dot product of two rows is their cosine.
@@ -148,8 +151,9 @@ check.truncate(truncate)
 # </details>
 #
 # ## What it saves
-# A number in `float32` takes 4 bytes. Ten million vectors of 384 numbers take 10,000,000 × 384 × 4 bytes = 15.4 GB. Cut to 32
-# numbers they take 1.3 GB, which fits into a phone. Search gets cheaper by the same factor, because it multiplies fewer numbers.
+# A number in `float32` takes 4 bytes. Ten million vectors of 384 numbers take 10,000,000 × 384 × 4 bytes = 15.4 GB. Cut to 32 numbers
+# they take 1.3 GB, which fits into a phone. Search gets cheaper by the same factor, because it multiplies fewer numbers. Mind the scale
+# of the panel's bars: from one mark to the next, memory grows a hundredfold.
 
 # %%
 mrl.SizeCalculator(width=384, dim=32)
@@ -165,8 +169,8 @@ mrl.SizeCalculator(width=384, dim=32)
 # which were kept out of training. Each gets a score called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the
 # third, down to 0.29 for the tenth, and 0 beyond. We take the mean.
 #
-# We do it for two models. The second is the same model with a matrix behind it, which turns its 384 numbers into 384 others. The
-# matrix was trained on other queries, with a loss that looks at every prefix.
+# We do it for two models. The second is the same model with a matrix behind it, which turns its 384 numbers into 384 others. The matrix
+# was trained on other queries, with a loss that looks at all seven sizes of the figure below.
 
 # %%
 task = library if FAST else mrl.load_task("pydocs")
@@ -178,8 +182,8 @@ mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more 
 
 # %% [markdown]
 # **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
-# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as plain with 64. It
-# is ahead at 384 as well, for another reason: it has seen texts of this kind in training. Lesson 03 takes the two apart.
+# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain model with 64. It is ahead at
+# 384 as well, but for another reason: its matrix was trained on pages of this very library. Lesson 03 takes the two effects apart.
 #
 # **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` and `quality` are lists of the same
 # length. Return the smallest dimension that keeps at least `share` of the quality of the whole vector.
@@ -209,7 +213,8 @@ check.smallest_dim(smallest_dim)
 #
 # ## Who falls first?
 # Back to the small library. We keep the dev queries whose page comes first with the whole vector, and look at the rank of that page at
-# every dimension. The sturdy queries stand at the top, the fragile ones at the bottom.
+# every dimension. The table shows the first seven and the last seven of them. Sturdy queries stand at the top. The sooner a query loses
+# the first place on the way down from 384, the lower it stands.
 
 # %%
 judged = library.judged("dev")
@@ -224,8 +229,8 @@ table = table[table[384] == 1].sort_values([256, 128, 64, 32, 16, 8])
 pd.concat([table.head(7), table.tail(7)])
 
 # %% [markdown]
-# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose one query that survives a short vector and one that does not. Say
-# why in a sentence, and compare it with your neighbor's.
+# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose from the table one query that survives a short vector and one that does
+# not. Say in a sentence why: which other pages does the right one compete with? Then compare it with your neighbor's.
 
 # %%
 sturdy = "..."  # the beginning of a query is enough
@@ -245,13 +250,13 @@ check.two_queries(sturdy, fragile, because)
 # check.two_queries(sturdy, fragile, because)
 # ```
 #
-# How far you can cut depends on the rivals. Put more pages into the library, and every query needs more numbers.
+# How far you can cut depends on the rivals. Put more pages into the library, and no query gets easier.
 # </details>
 #
 # ## What to keep in mind
-# Both curves belong to one model on one task, and the mean of 586 queries is known to about ± 0.03. The plain model was
-# trained on documentation of code too, so these texts are not new to it. What others say about Matryoshka embeddings, and how much of
-# it we could confirm, is in [the ledger](../LEDGER.md).
+# Both curves come from one model on one task, and a mean over 586 queries is uncertain by about ± 0.03. The plain model was trained on
+# documentation of code too, so texts of this kind are not new to it either. What others say about Matryoshka embeddings, and how much
+# of it we could confirm, is in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a vector can be cut to its first numbers, and search still works: topic survives longer than detail;
@@ -259,8 +264,8 @@ check.two_queries(sturdy, fragile, because)
 # - memory and search cost shrink in proportion to the dimension;
 # - a plain model can be cut a little; a model trained for it can be cut further.
 #
-# **On your own data.** A folder in the format of BEIR is a task too: `mrl.GridExplorer(mrl.load_task("my/folder"), encoder)` shows how far
-# *your* vectors can be cut.
+# **On your own data.** A folder in BEIR's format (texts, queries, and which text answers which query) is a task too:
+# `mrl.GridExplorer(mrl.load_task("my/folder"), encoder)` shows how far *your* vectors can be cut.
 #
 # ## Where to read on
 # [02 · The nested loss](02_the_nested_loss.ipynb) builds the training in six lines. The idea comes from A. Kusupati et al., *Matryoshka

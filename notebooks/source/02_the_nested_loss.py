@@ -4,8 +4,8 @@
 # Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the search picks the
 # wrong one. How do you teach a model to know better? And how do you teach it that at *every* size of its vector at once?
 #
-# **You will** write the loss that trains embedding models by hand, extend it to all sizes in six lines, and train
-# with it in seconds. You need [lesson 01](01_the_doll.ipynb) and some PyTorch. About 35 minutes. Core.
+# **You will** write the loss that trains embedding models by hand, extend it to all sizes in six lines, and train with it in seconds.
+# You need [lesson 01](01_the_doll.ipynb) and some PyTorch. This is a core lesson and takes about 35 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -90,8 +90,8 @@ print("by hand", loss.item(), " PyTorch", F.cross_entropy(cosines / 0.05, torch.
 
 # %% [markdown]
 # **What to see.** The first table has the shares, the second the push: plus is "closer", minus is "further away". Nearly all of it goes
-# to the one row that is wrong. Rows that are right already are hardly touched. PyTorch's cross-entropy gives the same loss,
-# with document $i$ as the class of query $i$.
+# to the one row that is wrong. The row of `std` is right but not quite sure, and gets a little. The other two are hardly touched.
+# PyTorch's cross-entropy gives the same loss, with document $i$ as the class of query $i$.
 #
 # **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: bring the rows to length 1, then
 # cosines, temperature, shares, and minus the mean logarithm of the diagonal.
@@ -160,8 +160,8 @@ check.nested(nested_loss)
 # </details>
 #
 # ## The six lines
-# This is all there is to Matryoshka training. There is no new layer and no new parameter. The first 8 numbers take part in all
-# seven losses, the last 128 in only one, so what matters most moves to the front.
+# This is all that Matryoshka training adds: no new layer, no new parameter, only more terms in the loss. The first 8 numbers take part
+# in all seven losses, the last 128 in only one, so what matters most moves to the front.
 
 
 # %%
@@ -180,8 +180,8 @@ course = torch.stack([F.cross_entropy(s / 0.05, torch.arange(64)) for s in score
 print("six lines", nested(a, b, DIMS).item(), " the course's package", course.item())
 
 # %% [markdown]
-# sentence-transformers, the library that most people train with, calls InfoNCE `MultipleNegativesRankingLoss` and wraps it in `MatryoshkaLoss`.
-# It expects a model, so we hand it one that simply returns the vectors it is given.
+# sentence-transformers, the usual library for such training, calls InfoNCE `MultipleNegativesRankingLoss` and wraps it in
+# `MatryoshkaLoss`. It expects a model, so we hand it one that simply returns the vectors it is given.
 
 
 # %%
@@ -202,9 +202,9 @@ assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(
 
 # %% [markdown]
 # ## Train in seconds
-# Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a **head** behind it: one matrix
-# of 384 × 384 numbers, which begins by changing nothing. The texts are encoded once. The first run takes about a
-# minute for that.
+# Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a **head** behind it:
+# one matrix of 384 × 384 numbers, which starts as the identity. The texts are encoded once. The first run takes about a minute for
+# that.
 
 # %%
 if FAST:
@@ -270,7 +270,8 @@ with torch.no_grad():
 pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Before, only `std` found its document with 8 numbers. Now most of them do, some only just. Eight numbers are few.
+# **What to see.** Before, only `std` found its document with 8 numbers. Now three of the four do, two of them only just. Eight numbers
+# cannot hold everything.
 #
 # ## When the wrong document is right
 # So far we treated every other query's document as wrong. Which documents does "Return the maximum of an array" like best?
@@ -280,12 +281,15 @@ near = (F.normalize(train_d, dim=1) @ q[0]).topk(4).indices.tolist()
 pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_documents[i] for i in near]})
 
 # %% [markdown]
-# **What to see.** Two of them are about the maximum of a DataFrame and of a matrix, and a reader would accept both. When one of them is in the same
-# batch, the loss pushes it away all the same. Such a pair is a **false negative**.
+# **What to see.** Rows 1 and 3 are about the maximum of a DataFrame and of a matrix, and a reader would accept both. When one of them
+# is in the same batch, the loss pushes it away all the same. Such a document, treated as wrong although it answers the query, is a
+# **false negative**.
 #
-# **Exercise 3 · Unfair negatives** (10 minutes, open). Invent a rule that says, from the cosines alone, which cells the loss should leave out.
-# In the check's batch some documents answer as well as the query's own, and others are hard but fair negatives. Leave out at least three quarters of
-# the first, and keep at least three quarters of the second and nearly all of the rest.
+# **Exercise 3 · Unfair negatives** (10 minutes, open). A wrong document with a high cosine is called a *hard* negative. It teaches
+# most, if it really is wrong. Invent a rule that says, from the table of cosines alone, which entries the loss should leave out. The
+# check makes up a batch: its false negatives are about as close to the query as the query's own document, its hard negatives are
+# clearly less close. Leave out at least three quarters of the false ones, and keep at least three quarters of the hard ones and nearly
+# all others.
 
 
 # %%

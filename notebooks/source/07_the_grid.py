@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 07 · The grid: what do the lower layers know?
 #
-# On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first, which
-# is six times faster, and it finds almost nothing. Is the meaning of a text not there yet after one layer, or does something **hide** it?
-# This lesson is a detective story, and the first suspect is innocent.
+# On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first,
+# which is a sixth of the work, and it finds almost nothing. Is the meaning of a text not there yet after one layer, or does something
+# **hide** it? Two clues lead to the answer, and the usual suspect is innocent.
 #
 # In this lesson you will
 #
@@ -71,15 +71,15 @@ explorer
 # 2. Drag **layer** up to 6. When does the right document appear?
 # 3. Stay at layer 6 and drag **dimension** down. Which is cheaper to give up, layers or dimensions?
 #
-# Quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth.
+# Quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth. (The panel measures fewer queries
+# than the figure, so its numbers differ a little.)
 
 # %%
 plain = mrl.evaluate_grid(task, encoder, split="dev")
 mrl.plots.grid_heatmap(plain, title="The last layer can be cut; the layers below it hardly work")
 
 # %% [markdown]
-# **What to see.** The top row is the model as everybody uses it. Layers 1 to 5 were never trained to give embeddings, only to prepare
-# the next layer.
+# **What to see.** The top row is the usual model. Layers 1 to 5 were never trained to give embeddings, only to prepare the next layer.
 #
 # **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of the full model's,
 # which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
@@ -103,7 +103,7 @@ check.share(share)
 # check.share(share)
 # ```
 #
-# Try `share(plain, 1, 384)` and `share(plain, 6, 64)`. The first costs six times as many bytes as the second.
+# Try `share(plain, 1, 384)` and `share(plain, 6, 64)`.
 # </details>
 #
 # ## First clue: what do they find?
@@ -131,8 +131,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They compare the form of texts, not what
-# the texts say.
+# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They seem to compare how long
+# texts are, not what they say.
 #
 # ## Second clue: the loudest direction
 # Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance. The next loudest at
@@ -153,8 +153,8 @@ figure.update_yaxes(title="place along the loudest direction")
 # text is, and that is poison for a search.
 #
 # ## The usual suspect
-# Most people would blame something else. In lower layers the cosine of *any* two texts is high (called **anisotropy**), because all vectors
-# share one large part, their mean. Is that so here?
+# Most people would blame something else, **anisotropy**: in lower layers the cosine of *any* two texts is high, because all vectors
+# share one large part, their mean.
 
 # %%
 alike = [unit(q).mean(0) @ unit(x).mean(0) for q, x in zip(parts["queries"], parts["documents"])]  # mean of all cosines
@@ -170,9 +170,9 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** It is so. Below the last layer, a query's own document is only a little closer than the average one. So
-# subtract the mean! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none
-# is louder than another. **Whitening** does both. It needs texts, but no queries and no labels.
+# **What to see.** And so it is: below the last layer, a query's own document is only a little closer than the average one. So subtract
+# the mean! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none is
+# louder than another. **Whitening** does both. It needs texts, but no queries and no labels.
 
 # %%
 asked = {document for query in task.judged("train") for document in task.relevant(query)}
@@ -199,13 +199,13 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Without the mean the search is as bad as before, because the loud direction is still loud. Scaling turns it
-# down, and layer 1 comes back to life. The meaning was there all along.
+# **What to see.** Without the mean the search is no better than before, because the loud direction is still loud. Scaling turns it
+# down, and layer 1 comes back to life. Much of the meaning was there all along.
 #
 # ## The culprit
-# Why do these layers know the length so well? A transformer adds to every token a vector for its **position** in the text: first, second,
-# third. The mean over the tokens keeps the mean of those vectors, and that depends on how many there are. To test this, we give every
-# token the same position.
+# Why do these layers know the length so well? This transformer adds to every token a vector for its **position** in the text: first,
+# second, third. The mean over the tokens keeps the mean of those vectors, and that depends on how many there are. To test this, we give
+# every token the same position.
 
 # %%
 nowhere = encoder.trainable_copy()  # the encoder itself stays as it is
@@ -223,9 +223,10 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 # did it, though not alone. You would not remove them from a finished model, but whitening turns down what they leave behind.
 # (With fewer documents, all values are higher than above.)
 #
-# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return as many, whose
-# coordinates have mean 0 and variance 1 and do not correlate. The direction with the largest variance comes first. `np.cov` and
-# `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the variances and, as columns, their directions.
+# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
+# shape whose columns have mean 0 and variance 1 and do not correlate. The direction with the largest variance comes first.
+# `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the variances and, as columns, their
+# directions.
 
 
 # %%
@@ -248,7 +249,7 @@ check.whiten(whiten)
 # check.whiten(whiten)
 # ```
 #
-# The package mixes in a tenth of the mean variance, so that directions with hardly any variance are not blown up.
+# The package mixes in a tenth of the mean variance, so that faint directions are not blown up.
 # </details>
 #
 # ## What is left for training?
@@ -281,7 +282,7 @@ explorer
 # **Try this**
 #
 # 1. Switch **model** at layer 3 and 64 dimensions. Where does the right document stand?
-# 2. Find the cheapest cell of `all-cells` that is as good as the plain model at layer 6 and 64 dimensions.
+# 2. Which cells of `all-cells` are about as good as `plain` at layer 6 and 64 dimensions? Which is cheapest to encode, which to store?
 # 3. Choose a recipe beside **train heads** and press **Train**.
 #
 # ## What a cell costs
@@ -299,9 +300,8 @@ pd.DataFrame(rows).round(2)
 # **What to see.** Going from layer 6 to 3 halves the encoding, and the stored vectors stay as large. Going from 384 to 64 dimensions
 # shrinks them to a sixth, and encoding costs the same. Giving up dimensions costs far less quality.
 #
-# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to sort the best
-# hits again. Put weight 1 on layer 2 at every dimension and on the full model, and nowhere else. Then train a table
-# of your own.
+# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to rerank the best
+# hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.
 
 # %%
 weights = np.zeros((6, 7))
@@ -326,9 +326,8 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# These are 586 queries, one model, one seed, and means known to about ± 0.03. Every head was trained for its layer alone; lesson 08
-# trains the layers together. Other tasks are in [evidence E5](evidence/E5_controls.ipynb), the verdict is W1 in
-# [the ledger](../LEDGER.md).
+# These are 586 queries, one model and one seed, and means uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
+# 08 trains the layers together. For other tasks see [evidence E5](evidence/E5_controls.ipynb), and W1 in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
@@ -337,8 +336,8 @@ check.recipe(two_layers, 6, 384, layer=2)
 # - training adds to that, above all in short vectors;
 # - layers cost encoding time, dimensions cost memory.
 #
-# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts and no labels. Measure it before you train anything. It is
-# the control that a trained model has to beat.
+# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts. Measure it first: it is the control that a trained
+# model has to beat.
 #
 # ## Where to read on
 # [08 · Two dimensions](08_two_dimensions.ipynb) trains layers and dimensions together. Anisotropy: K. Ethayarajh (arXiv 1909.00512). Loud directions

@@ -8,7 +8,7 @@
 # **You will be able to** read a two-dimensional loss as a table, say what its KL term adds, compare trained models with
 # an untrained control, and recognize a training that went wrong.
 #
-# You need [lesson 07](07_the_grid.ipynb). About 35 minutes. Core.
+# You need [lesson 07](07_the_grid.ipynb). This is a core lesson and takes about 35 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -53,8 +53,9 @@ LAYERS, DIMS, rng = range(1, 7), mrl.default_dims(384), np.random.default_rng(0)
 
 # %% [markdown]
 # ## A method is a table of weights
-# Take 2DMSE (version 1 of arXiv 2402.14776). In every step it draws one layer below the last and one dimension below the
-# full width. The cells with a 1 are trained in this step.
+# Take 2DMSE, *two-dimensional Matryoshka sentence embeddings* (arXiv 2402.14776, version 1). Every step draws a lower
+# layer and a smaller dimension, and trains them together with the last layer and the full width. These are the four
+# cells with a 1.
 
 # %%
 recipe = mrl.get_recipe("2dmse-v1", 6, 384)
@@ -62,8 +63,8 @@ step = recipe.step_weights(rng)["main"]  # run it again for another draw
 pd.DataFrame(step.astype(int), index=LAYERS, columns=DIMS).iloc[::-1]
 
 # %% [markdown]
-# Each cell has the contrastive loss of lesson 02: among the batch's documents, a query should find its own. *main* is
-# the table of its weights, and the weighted sum is the loss of the step. Averaged over many draws, 2DMSE is one table too.
+# Each cell has the contrastive loss of lesson 02. *main* is the table of its weights, and the weighted sum is the
+# loss of the step. Averaged over many draws, 2DMSE is one table too.
 
 # %%
 names = {"mrl": "MRL", "2dmse-v1": "2DMSE", "ese": "ESE", "starbucks": "Starbucks", "all-cells": "all-cells"}
@@ -117,7 +118,7 @@ mrl.plots.lines(
 # teacher first.
 #
 # **Exercise 1 · The direction of KL** (5 minutes, easy). Write `kl_divergence(p, q)` for two NumPy arrays (N,), with
-# teacher $p$. Where $p_i = 0$, an outcome adds nothing.
+# teacher $p$. An outcome with $p_i = 0$ adds nothing.
 
 
 # %%
@@ -140,9 +141,9 @@ check.kl(kl_divergence)
 # ```
 # </details>
 #
-# In 2DMSE the softmax runs over a vector's own *coordinates* (the term *kl-features*), and the teacher is the last layer
-# at the same dimension. In Starbucks it runs over a query's *scores* (*kl-scores*), and the
-# teacher is the full model. It can say "this document is right, and that one is nearly as good", which no label does.
+# In 2DMSE the softmax runs over a vector's own *coordinates* (the term *kl-features*), and the teacher is the last
+# layer at the same dimension. In Starbucks it runs over a query's *scores* (*kl-scores*), and the teacher is the full
+# model. Its scores can say "this document is right, and that one is nearly as good", which a label cannot.
 #
 # **Exercise 2 · One step of 2DMSE** (10 minutes, the idea). Write `one_step(layer, dim, n_layers, dims)`: the two weight
 # tables of a step that drew `layer` and `dim`, each of shape (n_layers, len(dims)). *main* has a 1 in four cells:
@@ -171,12 +172,12 @@ check.v1_step(one_step)
 #
 # check.v1_step(one_step)
 # ```
-# The last layer is the teacher, so it has no row in the second table. Layer 1 is row 0.
+# The last layer is the teacher, so it has no row in the second table.
 # </details>
 #
 # ## How hard does each term push?
 # A term can stand in a paper and still do nothing. We take 64 pairs of a query and its document, compute each term by
-# itself at layer 3 and 128 dimensions, and look at the length of its gradient.
+# itself at layer 3 and 128 dimensions, and look at the length of its gradient at the embeddings.
 
 # %%
 task = mrl.load_task("pydocs").smaller(500) if FAST else mrl.load_task("pydocs")
@@ -189,9 +190,9 @@ push = {name: anatomy.cell_gradients(name)[2, DIMS.index(128)] for name in ("con
 pd.Series(push, name="length of the gradient").round(4).to_frame()
 
 # %% [markdown]
-# KL over coordinates pushes several hundred times less than the contrastive term. A softmax over 128 small coordinates is
-# nearly flat for teacher and student alike, so there is hardly anything to imitate. Scores are divided by a small
-# temperature first, and keep their peaks.
+# **What to see.** KL over coordinates pushes several hundred times less than the contrastive term. A softmax over 128
+# small coordinates is nearly flat for teacher and student alike, so there is hardly anything to imitate. Scores are
+# divided by a small temperature first, and keep their peaks.
 #
 # The panel holds every cell of every term. What recipes call *main* is *contrastive* here.
 
@@ -202,13 +203,14 @@ display(explorer)
 # %% [markdown]
 # **Try this**
 #
-# 1. Take *contrastive* down to × 0 and look at what is left of 2DMSE. At which strength of *kl-features* does it come back?
+# 1. Take *contrastive* down to × 0 and look at what is left of 2DMSE's gradient. How strong must *kl-features* be to
+#    bring it back?
 # 2. Choose *ese*. Which coordinates does nobody push?
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
 # ## Train in seconds, as a preview
-# A *shared head* is one matrix behind all layers of the frozen model. It trains in seconds and previews what a table
-# does. Beside it stands the control of lesson 07, whitening.
+# A *shared head* is one matrix behind all layers of the frozen model. It trains in seconds and gives a rough idea of
+# what a table does. The control is whitening again.
 
 
 # %%
@@ -237,8 +239,8 @@ tiles(
 # where vectors are long.
 #
 # ## Fifty real steps, and a control
-# Heads cannot change what a layer computes. *Full* training of the model can. It is slow on two cores, so its results come
-# from a file: 50 steps of 64 pairs, three seeds, test queries of pydocs. All-cells was not among these runs.
+# Heads cannot change what a layer computes. *Full* training of the model can. Its results come from a file: 50 steps
+# of 64 pairs, three seeds, test queries of pydocs. All-cells was not among these runs.
 
 # %%
 stored = stacks(sweep_rows("pydocs-full")[0], "pydocs")
@@ -257,14 +259,14 @@ cells = {"layer 6, all 384": (5, 6), "layer 3, 128": (2, 4), "layer 3, 32": (2, 
 pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, at in cells.items()}).round(3)
 
 # %% [markdown]
-# **What to see.** Averaged over all cells of layers 1 to 5, these 50 steps of 2D training at least double the plain
-# model's quality. Whitening, without any training, does even better. Training is ahead where vectors are short, because
-# it can choose what comes first, while whitening goes by variance alone. The table's first column shows the price: the
-# full model gains most from *full-size* training, which spends every step on it.
+# **What to see.** Averaged along its line, each 2D training at least doubles the plain model's quality. Whitening,
+# without any training, does even better. Training is ahead where vectors are short, because it can choose what comes
+# first. The table's first column shows the price: the full model gains most from *full-size* training, which spends
+# every step on it.
 #
-# None of these runs was trained to its end. On sentence similarity we did that: there whitening alone gives the early layers
-# 67 to 124 % of what four recipes give ([W1](../LEDGER.md#W1)). Intervals are in evidence
-# [E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
+# None of these runs was trained until its curve was flat. On sentence similarity four recipes were, and whitening
+# alone gives the early layers 67 to 124 % of what each of them gives ([W1](../LEDGER.md#W1)). Intervals are in
+# evidence [E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
 # Three spoiled runs stand beside the healthy *all-cells*. The first trains 32 dimensions only. In the second,
@@ -299,10 +301,10 @@ pd.DataFrame(rows).T.round(2)
 # is at 32. With one layer, the darkest row is at the bottom. Neighbors profit too, because prefixes are nested and the layers share a head.
 # Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full model worse.
 #
-# **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss of
-# each step, shape (S,), and three tables (layers, dimensions) of quality: on train, on dev, and on dev before training. It
-# returns `"healthy"`, `"one dimension"`, `"one layer"`, `"overfitting"`, or `"not converging"` where the loss does not
-# fall. The thresholds are yours.
+# **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss
+# of each step, shape (S,), and three tables (layers, dimensions) of quality: on train, on dev, and on dev before
+# training. It returns `"healthy"`, `"one dimension"`, `"one layer"`, `"overfitting"`, or `"not converging"` where the
+# loss does not fall. You choose the thresholds.
 
 
 # %%

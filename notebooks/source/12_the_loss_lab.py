@@ -2,9 +2,9 @@
 # # 12 · The loss lab: where would you push?
 #
 # Six layers, each read at seven dimensions: a grid of 42 cells. Training can push any of them up, but they share
-# parameters, so a push on one moves the others too. So far, somebody else had decided where to push. MRL pushes one
-# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On the early layers?
-# On short vectors? Make a guess.
+# parameters, so a push on one moves the others too. So far, somebody else has decided where to push. MRL pushes one
+# row, 2DMSE a few random cells in each step, all-cells every cell. **Where would you push?** On the early layers,
+# or on short vectors?
 #
 # In this lesson you will
 #
@@ -12,7 +12,8 @@
 # - write a loss term of your own in three lines;
 # - tell a better recipe from a lucky one, and export it.
 #
-# You need [lesson 02](02_the_nested_loss.ipynb) and [lesson 08](08_two_dimensions.ipynb). About 30 minutes. Core.
+# You need [lesson 02](02_the_nested_loss.ipynb) and [lesson 08](08_two_dimensions.ipynb). This is a core lesson and
+# takes about 30 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -55,10 +56,9 @@ files = Path(tempfile.mkdtemp())  # for this lesson's runs and files
 
 # %% [markdown]
 # ## Paint, train, look
-# The task is pydocs again, measured by **nDCG@10**: 1 if the right document comes first, less if it comes later, 0 if
-# it is not among the first ten. The model stays frozen. What we train is a **head**, one matrix behind all six layers.
-# It starts as a whitening (lesson 07) fitted on all layers together, so every gain over the start is the work of the
-# loss.
+# The task is pydocs again, measured by **nDCG@10** (1 for the first place, 0 beyond the tenth). The model stays
+# frozen. What we train is a **head**, one matrix behind all six layers. It starts as a whitening (lesson 07) fitted
+# on all layers together, so every gain over the start is the work of the loss.
 
 # %%
 task, encoder = mrl.load_task("pydocs"), mrl.Encoder.load("all-MiniLM-L6-v2")
@@ -72,9 +72,11 @@ lab
 #
 # - Choose *full-size* under "start from" and press *Train*. Only the corner has weight. Which other cells move too?
 # - Click on a layer's number to paint its row. Pick *erase* and drag over a few cells.
-# - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard?
+# - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard? That ranks by the mean
+#   over cells; *cells won* counts those in which a run is the best of all, and *area under bytes* says how high its
+#   curve of quality against size lies.
 #
-# To Python, a painting is a table of weights with a row for each layer and a column for each dimension.
+# To Python, a painting is a table of weights: layers are rows, dimensions are columns.
 #
 # **Exercise 1 · Paint MRL** (3 minutes, easy). The loss of lesson 02 looks only at the last layer, with the same weight
 # at every dimension. Write its weights.
@@ -103,8 +105,7 @@ check.mrl(paint_mrl)
 # </details>
 #
 # ## One row, rows at random, every row
-# Published recipes are paintings too, and `lab.train` does what the button does. In 2DMSE every row has weight, but
-# each step trains only one random layer and dimension, along with the last layer and the full size.
+# Published recipes are paintings too, and `lab.train` does what the button does.
 
 # %%
 LAYERS, DIMS = range(1, 7), encoder.dims
@@ -191,8 +192,9 @@ mrl.plots.heatmap(
 )
 
 # %% [markdown]
-# **What to see.** The painted rows are ahead of all-cells in most cells, by little more than a hundredth at best. Layer
-# 5 loses up to eight. The full model, one cell against fourteen, gains nothing. Would a weight of 10 help?
+# **What to see.** The painted rows are ahead of all-cells in most cells, by little more than a hundredth at best.
+# Layer 5 loses up to eight hundredths. The full model, one cell against fourteen, does not gain. Would a weight of
+# 10 help?
 #
 # ## A term of your own
 # The panel lists five terms. The sixth is your own function, from a batch to one number for each layer and dimension.
@@ -271,22 +273,22 @@ lab
 # one looks good by luck. So the **test** queries wait: *Show test* looks at them once, for the recipe that you have
 # chosen.
 #
-# We tried 25 recipes on dev. Ten of them only moved weights around, and none of those was clearly ahead of all-cells.
-# We kept three of the others. **warm** divides the scores by a temperature of 0.1 instead of 0.05. **teacher** adds a KL
-# term (lesson 08) that pulls each cell's scores toward the full model's. **warm-teacher** does both. Each has three
-# seeds and one look at test.
+# We tried 25 recipes on dev. Ten of them only moved weights around, and none of those was clearly ahead of
+# all-cells. We kept three of the others. **warm** divides the scores by a temperature of 0.1 instead of 0.05.
+# **teacher** adds a KL term (lesson 08) that pulls each cell's scores toward the full model's. **warm-teacher**
+# does both. Each has three seeds and one look at test; *low* and *high* are the ends of 95 % intervals.
 
 # %%
 found = pd.read_csv("../data/results/found-recipes.csv", comment="#").set_index("recipe")
 found
 
 # %% [markdown]
-# **What to see.** All three stay ahead on test, by two to six thousandths, and no interval contains 0. That is more than
-# luck, but it is small. This course calls a recipe better from five thousandths on, and only warm-teacher gets there.
-# Full training has not been run.
+# **What to see.** All three stay ahead on test, by two to six thousandths, and no interval contains 0. That is more
+# than luck, but it is small. This course calls a recipe better from five thousandths on, and only warm-teacher gets
+# there. No full training has confirmed it yet.
 #
-# **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary from terms to weights. The check
-# says whether it can be trained, and `push("mine", **my_recipe())` trains it.
+# **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary, from terms (the panel lists
+# them) to weights. The check says whether it can be trained, and `push("mine", **my_recipe())` trains it.
 
 
 # %%
@@ -336,8 +338,9 @@ print("the same numbers:", np.allclose(same, search_box.dev.mean(-1), atol=1e-4)
 # ```
 #
 # ## Your own pairs, your own vectors
-# Two columns of text are enough for a lab: what is asked, and what answers it. Vectors without texts cannot be trained,
-# but you can measure how many of a vector's ten nearest neighbors remain when it is cut.
+# Two columns of text are enough for a lab: what is asked, and what answers it. (Write `my_lab` in a cell to open
+# this one.) Vectors without texts cannot be trained, but you can measure how many of a vector's ten nearest
+# neighbors remain when it is cut.
 
 # %%
 pairs = [(task.queries[q], task.corpus[task.relevant(q)[0]]) for q in task.splits["train"][:400]]
@@ -351,14 +354,14 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 
 # %% [markdown]
 # ## What to keep in mind
-# Shared heads on frozen layers are a **preview** of training the whole model, and their ranking can mislead. On sentence
-# similarity they ranked eight recipes almost in reverse ([ledger, H1](../LEDGER.md#H1)). Before you believe a claim about layers, press
-# *Confirm by full training* (all parameters, minutes instead of seconds). And this is one small model on one task.
+# Shared heads on frozen layers are a **preview** of training the whole model, and their ranking can mislead. On
+# sentence similarity they ranked eight recipes almost in reverse ([ledger, H1](../LEDGER.md#H1)). Before you
+# believe a claim about layers, press *Confirm by full training* (minutes instead of seconds).
 #
 # ## In this lesson we saw
-# - A recipe is a table of weights for each term. MRL is one painted row, all-cells is a full table.
+# - A recipe is a table of weights for each term.
 # - Cells share parameters: all-cells is a compromise, and a row that nobody paints falls behind.
-# - A job with few cells deserves a recipe of its own.
+# - A recipe painted for a job gains a little there, and pays elsewhere.
 # - Choose on dev, and look at test once.
 #
 # **On your own data.** `mrl.LossLab(mrl.load_task("pairs.csv"), mrl.Encoder.load("your-model"))` opens a lab that saves

@@ -48,6 +48,9 @@ def test_truncate_must_not_change_its_input():
             "need not rise",
         ),
         (lambda dims, quality, share: dims[-1], "last one"),
+        (lambda dims, quality, share: int(np.argmax(np.array(quality) >= share * quality[-1])), "place in the list"),
+        (lambda d, quality, share: d[int(np.argmax(np.array(quality) >= share * max(quality)))], "not with the best"),
+        (lambda d, quality, share: d[int(np.argmax(np.array(quality) > share * quality[-1]))], "Exactly"),
     ],
 )
 def test_smallest_dim(wrong, message):
@@ -64,6 +67,7 @@ def test_two_queries():
     assert "2 queries begin" in str(doll.two_queries("Context manager", fragile, reason))
     assert "whole sentence" in str(doll.two_queries(sturdy, fragile, "because"))
     assert "choose a query" in str(doll.two_queries("...", "...", "..."))
+    assert "rank 1 for long" in str(doll.two_queries(fragile, sturdy, reason))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,7 @@ def test_two_queries():
         (lambda grid, layer, dim: grid.at(layer, dim), "quality itself"),
         (lambda grid, layer, dim: 100 * grid.at(layer, dim) / grid.values[-1, -1], "percent"),
         (lambda grid, layer, dim: grid.at(layer, dim) / grid.at(layer, 32), "own"),
+        (lambda grid, layer, dim: grid.at(layer, dim) / grid.values.max(), "another cell"),
         (lambda grid, layer, dim: grid.at(layer, dim) / grid.at(3, dim), "at this dimension"),
         (lambda grid, layer, dim: grid.values[-1, -1] / grid.at(layer, dim), "other way round"),
         (lambda grid, layer, dim: grid.values[layer, grid.dims.index(dim)] / grid.values[-1, -1], "Python counts"),
