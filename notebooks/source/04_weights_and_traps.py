@@ -109,9 +109,9 @@ trap
 
 # %% [markdown]
 # **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The histogram on the right shows
-# the lengths that the documents keep. At 384 all of them are 1. Then look at the dotted line, *no normalizing*: there, long vectors win
-# even at full size. Finally, look at *normalize, cut, distance*, a ranking by distance. It also punishes documents that are
-# too long, so it keeps up here.
+# the lengths that the documents keep: all 1 at 384, then shorter, and spreading out as you go. Then look at the dotted line,
+# *no normalizing*: there, long vectors win even at full size. Finally, look at *normalize, cut, distance*, a ranking by distance. It also
+# punishes documents that are too long, so it keeps up here.
 #
 # **Exercise 1 · Find the bug** (5 minutes, easy). `search` compares one query with all documents by their first `d` numbers. Repair it.
 
