@@ -59,6 +59,10 @@ def slip(function: Callable[[np.ndarray, np.ndarray], Slip]) -> str | None:
                 continue
             if told == want[::-1]:
                 return "the two lists have changed places: first what is trained by mistake, then what is forgotten."
+            if any(np.asarray(rows).dtype == bool for rows in got):
+                return "give the numbers of the rows: np.flatnonzero makes them from booleans."
+            if told[1] == list(range(1, n_layers + 1)):
+                return "a row with a smaller weight than wanted is trained all the same: compare whether, not how much."
             if not want[0]:
                 return (
                     "these weights are three times what is wanted, in the right rows: compare whether a row is trained."

@@ -89,7 +89,10 @@ def stop(function: Callable[[np.ndarray], np.ndarray]) -> str | None:
         cut = p[:, i : i + 1].copy()
         cut[index[i] + 1 :] = np.where(np.arange(p.shape[2]) == 0, 0.981, 0.001)  # what it may not have looked at
         if np.asarray(function(cut)).tolist() != [index[i]]:
-            return "a rule sees one token at a time, and no width beyond the one that answers."
+            return (
+                "a rule sees one token at a time, and no width beyond the one that answers. "
+                "(Where no width is sure, the last one must answer: argmax of nothing but False is 0.)"
+            )
     loss = -np.log(p[:, np.arange(n), targets])  # (M, N)
     size, ours = np.array(DIMS)[index].mean(), loss[index, np.arange(n)].mean()
     fixed = float(np.interp(size, DIMS, loss.mean(1)))

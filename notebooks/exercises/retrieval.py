@@ -38,6 +38,9 @@ def two_stages(function: Callable[[np.ndarray, np.ndarray, int, int, int], np.nd
         "that sorts by inner products of raw vectors: bring each prefix to length 1, after cutting.": (
             _two_stages(queries, documents, 4, 12, 5, cosine=False)
         ),
+        "you normalized before cutting: a prefix of a vector of length 1 is shorter than 1. Cut, then normalize.": (
+            _two_stages(unit(queries), unit(documents), 4, 12, 5, cosine=False)
+        ),
     }
     if hint := recognize(got, mistakes):
         return hint
@@ -86,6 +89,8 @@ def smallest_depth(function: Callable[[np.ndarray, np.ndarray, float], tuple[int
                 return "that K was chosen on test; what you report there is then no test any more. Choose on dev."
             if got[0] == depth - 1:
                 return f"{depth - 1} falls just short of {target:.0%} on dev: a document at place K is in the list."
+            if got[0] == next(k for k in range(1, int(dev.max()) + 1) if (dev <= k).all(1).mean() >= target):
+                return "that K holds all ten for this share of the queries; recall is the mean of all of dev <= K."
             return f"the smallest K that holds {target:.0%} of the ten on dev is {depth}, yours is {got[0]}."
         if not np.isclose(got[1], (test <= depth).mean()):
             share = (test <= depth).mean()

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 09 · Detective story: where papers, libraries and code disagree
 #
-# You read a paper, take its loss from a library, and compare with a table that somebody else published. All three use the same
-# name and nothing raises an error, and yet they are not the same thing. We follow five suspicions. Each takes a few lines to
-# check, and each one was right.
+# You read a paper, take its loss from a library, and compare with a table that somebody else published. All three use
+# the same name and nothing raises an error, and yet they are not the same thing. We follow five suspicions. Each takes
+# a few lines of code to check, and all five prove right.
 #
 # **You will be able to** check a published comparison for models that are secretly the same, count what a loss really asks
 # for, see where a gradient goes, and take an average apart.
@@ -45,10 +45,10 @@ import mrl_tutorial as mrl
 
 # %% [markdown]
 # ## Clue 1: two rows that look alike
-# A study of two-dimensional training (arXiv 2411.17299) has two rivals on seven sets of sentence pairs. **BERT** is one
-# full model of 12 layers, cut afterwards. **BERT-S** is said to be many models, one trained separately for each layer and
-# dimension. A model that was trained for 8 dimensions should beat a full one that is cut to 8. Now look at layer 12 in both
-# tables.
+# A study of two-dimensional training (arXiv 2411.17299) compares two rivals on seven sets of sentence pairs. **BERT**
+# is one full model of 12 layers, cut afterwards. **BERT-S** is said to be many models, one trained separately for each
+# layer and dimension. A model that was trained for 8 dimensions should beat a full one that is cut to 8. Now look at
+# layer 12 in both. The numbers are correlations with human judgment, averaged over the sets.
 
 # %%
 rows = {}
@@ -58,9 +58,10 @@ for name in ("BERT", "BERT-S"):
 pd.DataFrame(rows, index=dims).T
 
 # %% [markdown]
-# **The finding.** All eight pairs agree to the last digit, and so do the eight of the study's other experiment (V2). The public
-# code explains it: these models are trained at full width and cut only when they are scored. There is one for each depth, and
-# none for each dimension. (The same code computes Spearman's correlation. Its README says Pearson.)
+# **The finding.** All eight pairs agree to the last digit, and so do the eight of the study's other experiment (V2).
+# The public code explains it: these models are trained at full width and cut only when they are scored. So there is a
+# model for each depth, but none for each dimension. (The same code computes Spearman's correlation, where its README
+# says Pearson's.)
 #
 # **How you would have noticed.** Two models that were trained separately do not agree to three digits in a whole row.
 #
@@ -94,9 +95,10 @@ check.suspects(suspects)
 # </details>
 #
 # ## Clue 2: the list that is one longer
-# ESE trains layer $l$ below the last with weight $1/(1+\ln l)$. A `transformers` model of six layers returns *seven*
-# `hidden_states`. The first is the embedding table's, before any layer. The public code of ESE (AnglE 0.6.1) loops over
-# this list from row 0, stops two rows before its end, and adds the last. Which layers does it train?
+# ESE, the second version of the 2DMSE paper, trains layer $l$ below the last with weight $1/(1+\ln l)$. A
+# `transformers` model of six layers returns *seven* `hidden_states`. The first is the embedding table's, before any
+# layer. The public code of ESE (AnglE 0.6.1) loops over this list from row 0, stops two rows before its end, and adds
+# the last. Which layers does it train?
 
 # %%
 outputs = ["embedding table", *(f"layer {i}" for i in range(1, 7))]
@@ -106,11 +108,12 @@ weights = {"paper": [0, *paper.weights["main"][:, at]], "code": code.weights["ma
 pd.DataFrame(weights, index=outputs).round(3)
 
 # %% [markdown]
-# **The finding.** Below the last layer, the code gives its largest weight to the embedding table, which nobody uses as an
-# embedding, and none to layer 5. The paper starts at layer 1. (The code also divides by five, which the formula does not.)
+# **The finding.** Below the last layer, the code gives its largest weight to the embedding table, which nobody uses as
+# an embedding, and layer 5 gets nothing. The paper starts at layer 1. (The code also divides by five, which the formula
+# does not.)
 #
-# It gets stranger. The study of clue 1 ran the same loop on the vector of the first token, [CLS]. What does row 0 know about a
-# text there?
+# It gets stranger. The study of clue 1 ran the same loop with the vector of the first token, [CLS], as the embedding.
+# What does row 0 know about a text then?
 
 # %%
 first_token = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
@@ -120,8 +123,8 @@ spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the co
 pd.Series(spread, index=outputs, name="largest difference between the texts").to_frame()
 
 # %% [markdown]
-# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. The
-# largest weight below the last layer goes to a vector that has nothing to learn from.
+# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. So
+# the largest weight below the last layer goes to a vector that cannot tell two texts apart.
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
@@ -151,9 +154,9 @@ check.slip(slip)
 # </details>
 #
 # ## Clue 3: one name, two losses
-# Two people say that they trained with 2DMSE. One took the paper's loss, the other that of a library
-# (sentence-transformers 6.2, `Matryoshka2dLoss`, with its defaults). Did they train the same? We count which cells a
-# thousand steps ask for.
+# Two people say that they trained with 2DMSE. One used the paper's loss, the other a library's (`Matryoshka2dLoss` of
+# sentence-transformers 6.2, with its defaults). Did they train the same thing? We count how often each cell is trained
+# in a thousand steps.
 
 # %%
 rng, asked = np.random.default_rng(0), {}
@@ -165,17 +168,17 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
                    title="The paper trains the full model in every step, the library in one of seven")  # fmt: skip
 
 # %% [markdown]
-# **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them. The
-# library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table. Neither is a
-# crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means
-# the library's, in an older version.
+# **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them.
+# The library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table.
+# Neither is a crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the library's
+# loss, from an older version.
 #
-# **How you would have noticed.** Count what a few hundred steps ask for, instead of reading what one step may ask for.
+# **How you would have noticed.** Do not read what one step may train. Run a few hundred, and count what they did train.
 #
 # ## Clue 4: a teacher that learns
-# In the KL term of lesson 08 an early layer, the student, imitates the last one, its teacher. The teacher should stand still. In
-# PyTorch that takes one word, `detach`, and older versions of two libraries forgot it. What happens then? Look at the gradient
-# of each layer, with the word and without.
+# In the KL term of lesson 08 an early layer, the student, imitates the last one, its teacher. The teacher should stand
+# still. In PyTorch that takes one word, `detach`, and older versions of two libraries, AnglE and sentence-transformers,
+# forgot it. What happens then? Here is the size of the gradient at each layer, with the word and without.
 
 # %%
 texts = list(mrl.load_task("pydocs").queries.values())[:64]
@@ -193,17 +196,19 @@ def pulled(detach):
 pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"layer {i}" for i in range(1, 7)])
 
 # %% [markdown]
-# **The finding.** With `detach`, the last layer gets no gradient. Without it, the last layer is pulled harder than any other, because all five
-# students pull at it. The good layer is drawn toward the poor ones. The opposite slip exists as well: in the code of ESE one
-# term is added inside `torch.no_grad()`. It shows up in the printed loss and trains nothing.
+# **The finding.** With `detach`, this term leaves the last layer alone. Without it, the last layer is pulled harder
+# than any other, because all five students pull at it. The good layer is drawn toward the poor ones. The opposite slip
+# exists as well. In the code of ESE, one term is added inside `torch.no_grad()`, so it shows up in the printed loss and
+# trains nothing.
 #
 # **How you would have noticed.** After `backward()`, look at `.grad` of every part that should move, and of every part that
 # should not.
 #
 # ## Clue 5: a hole in an average
 # Starbucks (arXiv 2410.13230) offers six sizes, from Demi to Trenta. On average over twelve retrieval sets, the second
-# largest, Venti, is far below its smaller neighbor. Is there something wrong with ten layers and 512 dimensions? (In the
-# figure, *SRL* is its loss alone, and *Starbucks* has extra pre-training on top.)
+# largest, Venti, reaches 0.320, and its smaller neighbor 0.378 (nDCG@10). Is something wrong with Venti's ten layers
+# and 512 dimensions? (In the figure, *separate* is one model a size, *SRL* is the Starbucks loss alone, and *Starbucks*
+# adds pre-training.)
 
 # %%
 beir = published("starbucks").query("table == 'A2' and metric != 'Avg.'")
@@ -223,14 +228,15 @@ venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
 pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
 
 # %% [markdown]
-# **The finding.** One cell of one set makes the difference. With it, Starbucks is behind the separate models at size Venti. Without it,
-# Starbucks is ahead. From outside, we cannot tell a misprint from a failed run. Two other methods have a hole in
-# the same set.
+# **The finding.** A single number makes the difference: Starbucks on Quora at 512 dimensions. With it, Starbucks is
+# behind the separate models at Venti. Without it, Starbucks is ahead. From outside, we cannot tell a misprint from a
+# failed run. Two other methods have a hole on Quora too.
 #
 # **How you would have noticed.** Look at the parts of an average, and at the neighbors of a number.
 #
-# **Exercise 3 · Check us** (15 minutes, open). Take any row of [our ledger](../LEDGER.md) that names its file of results,
-# and compute its pair of numbers again from `data/results`. Or do the same for a number in a paper that you use.
+# **Exercise 3 · Check us** (15 minutes, open). Choose a row of [our ledger](../LEDGER.md) that names a csv file of
+# results, and compute its pair of numbers again. `pd.read_csv("../data/results/NAME.csv", comment="#")` reads such a
+# file.
 
 
 # %%
@@ -243,15 +249,18 @@ check.ledger_row(recompute)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# One of many: row R1, two-dimensional training against MRL below the last layer.
+# One of many: row R1, two-dimensional training against MRL, averaged over all cells below the last layer.
 #
 # ```python
 # def recompute():
-#     from evidence.learning_curves import trained
+#     import pandas as pd
+#     from mrl_tutorial.files import data_file
 #
-#     pairs = trained(["sts-trained", "sts-trained-2d"], "stsbenchmark", "spearman")  # (seeds, layers, dims, pairs)
-#     ours, theirs = (pairs[name][:, :-1].mean() for name in ("2dmse-v1", "mrl"))
-#     return "R1", ours, theirs
+#     files = [data_file("results") / f"{name}.csv" for name in ("sts-trained", "sts-trained-2d")]
+#     rows = pd.concat([pd.read_csv(file, comment="#") for file in files])
+#     rows = rows[(rows.split == "test") & (rows.layer < 6)]
+#     means = rows.groupby("recipe").value.mean()
+#     return "R1", means["2dmse-v1"], means["mrl"]
 #
 #
 # check.ledger_row(recompute)
@@ -259,8 +268,9 @@ check.ledger_row(recompute)
 # </details>
 #
 # ## What to keep in mind
-# We could find all this because the authors published their code and their tables. Papers that publish neither are harder to
-# check, not better. Newer versions of this code may differ. We make slips too, so please tell us.
+# We could find all this because the authors published their code and their tables. Papers that publish neither are
+# harder to check, not better. Newer versions of this code may differ. We make slips too. Please tell us when you find
+# one.
 #
 # ## In this lesson we saw
 # - Two rows of a comparison can be the same model. Equal numbers give it away.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 10 · PCA: variance is not retrieval
 #
-# A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. In the plane below, each question
-# lies near its answer. You may keep only **one** number per question. How far right it lies, or how far up?
+# A help desk has ten answers: five topics, and for each topic one that says yes and one that says no. In the plane
+# below, each question lies near its answer. You may keep only **one** number per question. How far right it lies, or
+# how far up?
 #
 # Afterwards you can
 #
@@ -73,8 +74,9 @@ for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
 pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
 
 # %% [markdown]
-# **What to see.** The wide direction holds nearly all the **variance**, the average squared distance from the mean. It finds the topic
-# and then tosses a coin between yes and no. The 3 % of variance that it leaves out decide half of the answers.
+# **What to see.** How far right is the better choice. The wide direction finds more answers, and holds nearly all the
+# **variance**, the average squared distance from the mean. But it only finds the topic, then tosses a coin between yes
+# and no. Half of the answers hang on the 3 % of variance that it leaves out.
 #
 # ## What PCA does
 # **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at right angles to it,
@@ -131,11 +133,12 @@ mrl.plots.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The likely reason:
-# contrastive training pushes apart texts that do not belong together, and MiniLM's own training read only its last layer. The heads,
-# one for each layer, were trained that way too, and spread the early layers too.
+# **What to see.** The early layers of the plain model use about 80 directions of 384, the last one twice as many. The
+# likely reason: contrastive training pushes unrelated texts apart, and MiniLM's own training read only its last layer.
+# The heads, one for each layer, were trained the same way, and spread the early layers as well.
 #
-# **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. Directions without variance do not count.
+# **Exercise 2 · Effective rank** (5 minutes, easy). Write the formula. `variances` do not add up to 1 yet. Zeros do not
+# count.
 
 
 # %%
@@ -226,8 +229,9 @@ mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big) \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
-# Nothing is centered, a softmax bends the matrix, the columns are multiplied by $S$, and the decomposition is randomized. Let us cut
-# vectors to 128 numbers with it and search. "Variance rebuilt" is the share that a linear map recovers from those 128 numbers.
+# Nothing is centered, a softmax bends the matrix, $S$ multiplies columns that $U_k$ has projected already, and the
+# decomposition is randomized. Let us cut vectors to 128 numbers with it and search. "Variance rebuilt" is the share
+# that a linear map recovers from them.
 
 # %%
 last = {part: x[-1:] for part, x in test["plain"].items()}
@@ -256,10 +260,11 @@ same = (u * code_pca(batch)[0]).sum(0)  # each direction's cosine with itself, f
 print(f"called twice on the same batch: {np.sum(same < 0)} of 128 directions point the other way")
 
 # %% [markdown]
-# **What to see.** The code's columns hold as much variance as true PCA of the same batch, yet they find almost nothing. The directions
-# are fine: without $S$ they do as well as PCA. It is $S$ that breaks the search. One of its values is close to 1 and the others are
-# close to 0, so one column drowns out all the rest. Longer vectors sharpen the softmax and give other directions, which never happens
-# with PCA. And a second call on the same batch flips signs, so the target keeps changing.
+# **What to see.** The code's columns hold as much variance as true PCA of the same batch, yet they find almost nothing.
+# The directions are fine: without $S$ they do as well as PCA. It is $S$ that breaks the search. Print `s`: one value is
+# close to 1, the others close to 0, so one column drowns out all the rest. Longer vectors sharpen the softmax and
+# change the directions, which never happens with PCA. A second call on the same batch flips signs, so the target
+# keeps changing.
 #
 # ## Fewer bits
 # There is a second way to shrink a vector: spend fewer bits on each number. **int8** rounds each number to one of 255 steps, one byte
@@ -294,8 +299,9 @@ figure = mrl.plots.lines(
 figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 
 # %% [markdown]
-# **What to see.** int8 is float32 at a quarter of the bytes. At the same bytes, a coarse look at many numbers beats an exact look at
-# few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Those signs give about 95 % of the full quality.
+# **What to see.** int8 is as good as float32, at a quarter of the bytes. For the same bytes, a coarse look at many
+# numbers beats an exact look at few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Those signs give
+# about 95 % of the full quality.
 #
 # **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
 # row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
@@ -320,15 +326,16 @@ check.cheapest_store(cheapest)
 # check.cheapest_store(cheapest)
 # ```
 #
-# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. If even that is too much to read, let bits choose a shortlist and
-# int8 put it in order: lesson 11 is about shortlists.
+# Try `cheapest(stores, 0.95)` and `cheapest(stores, 0.99)`. Bits can also choose a shortlist for int8 to sort, as in
+# lesson 11.
 # </details>
 #
 # ## What to keep in mind
-# This is one corpus and one model, which has seen documentation of code before. PCA and whitening were fitted on the thousands
-# of documents that are searched. A sample of $n$ texts has at most $n - 1$ directions, so expect less from a few dozen. PCA subtracts
-# the mean, which can cost quality; try both (`mrl.pca(x, center=False)`). As a *target* in a loss, the code's "PCA" may do less harm than
-# as a reduction, because other terms train the same prefix. [The ledger](../LEDGER.md) has verdicts, from other samples (R10, C2).
+# This is one corpus, and one model that has seen documentation of code before. PCA and whitening were fitted on all
+# 6,306 documents. A sample of $n$ texts has at most $n - 1$ directions, so expect less from a few dozen. PCA subtracts
+# the mean, which can cost quality; try both (`mrl.pca(x, center=False)`). As a *target* in a loss, the code's "PCA" may
+# do less harm than as a reduction, because other terms train the same prefix. [The ledger](../LEDGER.md) has verdicts,
+# from other samples (R10, C2).
 #
 # ## In this lesson we saw
 # - PCA keeps the most variance, and variance is not retrieval;

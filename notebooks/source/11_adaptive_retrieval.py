@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 11 · Adaptive retrieval: search short, decide long
 #
-# Your search works, and then the collection grows to ten million documents. To answer one query, the machine has to read
-# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us write the bill, then
-# make it smaller and keep the answers.
+# Your search works, and then the collection grows to ten million documents. For one query, the machine has to read
+# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us write the
+# bill, then make it smaller and keep the answers.
 #
 # **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, use FAISS and
 # Milvus, and learn when none of this helps.
 #
-# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). About 40 minutes with the exercises. Core.
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). About 40 minutes. Core.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -62,9 +62,9 @@ def bill(d):
 pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
-# **What to see.** This was timed with made-up vectors and scaled up. The full vectors would fill a laptop's memory. With 64
-# numbers the gigabytes fall to a sixth, and so should the time. (It may
-# fall further here, as 64 numbers fit the processor's cache.) But lesson 01 showed what a cut does to the answers.
+# **What to see.** We timed 100,000 made-up vectors and scaled up. The full vectors would fill a laptop's memory. With
+# 64 numbers the gigabytes fall to a sixth, and at ten million so would the time. (The small sample flatters short
+# vectors, as they fit the processor's cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
 # The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
@@ -165,8 +165,9 @@ title = "Halve the prefix, and you need a shortlist several times as long"
 mrl.plots.lines(depths, recall, title=title, x_title="length of the shortlist, K", y_title="recall of the ten")
 
 # %% [markdown]
-# **What to see.** With 128 numbers a list of 50 holds nearly everything. With 16 numbers even a list of 800 misses some. A
-# shorter prefix makes the first step cheaper and the second one dearer, so the cheapest pair lies in between.
+# **What to see.** With 128 numbers a list of 50 holds nearly everything. With 16 numbers even a list of 800 misses
+# some. A shorter prefix makes the first step cheaper and the second one dearer, so the cheapest pair of $D_s$ and $K$
+# lies in between.
 #
 # ## What it costs
 # Comparing two vectors of $d$ numbers takes $d$ *multiply-adds*. Exact search needs $N \cdot D$ of them. Adaptive retrieval
@@ -199,8 +200,8 @@ check.mflops(mflops)
 # </details>
 #
 # **Exercise 3 · The cheapest pair** (12 minutes, open). `dev` and `test` are arrays as `places` returns them. Write
-# `smallest_depth(dev, test, target)`. It returns the smallest $K$ whose recall on dev is at least `target`, and the recall of
-# the same $K$ on test. Then use it with `places` and `mflops` to find the cheapest prefix at 99 %.
+# `smallest_depth(dev, test, target)`: the smallest $K$ whose recall on dev is at least `target`, and the recall of the
+# same $K$ on test. Then use it with `places` and `mflops` to find the cheapest prefix at 99 %.
 
 
 # %%
@@ -237,8 +238,8 @@ check.smallest_depth(smallest_depth)
 # </details>
 #
 # ## The same with FAISS, and with a database
-# FAISS finds nearest neighbors. Here it walks through a *graph* (HNSW) that links each document to near ones, so it need not
-# look at all of them. Milvus is a vector database. Here it lives in a file. For a cluster you give the same code an address.
+# FAISS is a library that finds nearest neighbors. Here it walks through a *graph* (HNSW) that links each document to
+# similar ones, so it can skip most of them. Milvus is a vector database. Here it keeps 1,000 documents in a file.
 
 # %% tags=["plain-faiss"]
 try:
@@ -275,12 +276,11 @@ except ImportError:
     print('without pymilvus: pip install "mrl-tutorial[milvus]"')
 
 # %% [markdown]
-# A database does more: `client.search(..., filter="row < 500")` looks at some documents only, and `client.upsert` replaces
-# documents.
+# A database can also search some documents only (`filter="row < 500"`) and replace documents (`client.upsert`).
 #
 # ## With the package, and in bytes
-# In the package, a search path is a list of stages. How many gigabytes must each path *hold* for ten million documents? `int8`
-# stores a number in one byte instead of four.
+# In the package, a search path is a list of stages. How many gigabytes must each one *hold* for ten million documents?
+# `int8` stores a number in one byte instead of four.
 
 # %%
 paths = {
@@ -296,12 +296,12 @@ for name, path in paths.items():
 pd.DataFrame(held).T.round(3)
 
 # %% [markdown]
-# **What to see.** A query scans six times less, yet two stages hold *more*, because the prefix is stored a second time. What
-# saves memory here is `int8`. The vectors for the rerank may also lie on a disk, as a query reads only $K$ of them.
+# **What to see.** A query scans six times less, yet two stages hold *more*, because the prefix is stored a second time.
+# What saves memory here is `int8`. The rerank's vectors may also lie on a disk, as a query reads only $K$ of them.
 #
 # ## The clock
-# Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries, one query at a
-# time. Three things save time in it: a **prefix**, **fewer bits** a number, and a **graph** that skips most documents.
+# Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries, one
+# query at a time. Three things save time: a **prefix**, **fewer bits** a number, and a **graph**.
 
 # %%
 stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % of the ten best
@@ -313,17 +313,17 @@ times, y_title = stored_clock.quicker(part, recalls), "times as quick as a float
 mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y_title=y_title, doubling=False)
 
 # %% [markdown]
-# **What to see.** Read the table across for the prefix, down for the rest. On real sentences, the prefix alone makes the
-# float32 scan about four times as quick, and `int8` alone about six times. Together they give twelve. A graph over *all* float32
-# numbers gives nearly forty, and with fewer bits over a hundred. To a graph, a prefix adds no speed.
+# **What to see.** On real sentences, the prefix alone makes the float32 scan about four times as quick, `int8` alone
+# about six times, and both together twelve times. A graph over *all* float32 numbers is nearly forty times as quick,
+# and with fewer bits, as in the figure, over a hundred times. A prefix makes no graph quicker.
 #
-# At a million longer vectors the prefix gives five times on top of `int8`. A graph over all of those takes an hour to build and
-# was left out (NaN: not measured, or short of 98 %). *Hard* is a made collection in which prefixes hardly tell neighbors apart.
+# At a million longer vectors, the prefix makes the `int8` scan five times as quick. A graph over all their numbers
+# takes an hour to build and was left out (NaN: not measured, or short of 98 %). *Hard* is a made-up collection whose
+# prefixes hardly tell neighbors apart.
 #
 # ## When it loses
-# A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev queries.
-# Of those that keep 99 % of nDCG@10 (is the right document near the top?) it takes the one that reads the fewest bytes. What
-# is that worth on our small collection?
+# A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev
+# queries. Of those that keep 99 % of nDCG@10 it takes the one that reads the fewest bytes:
 
 # %%
 plan = mrl.plan_retrieval(task, trained, 0.99, cost="bytes_read", engines=["float32", "torch-int8"])
@@ -333,8 +333,8 @@ rows = [[p.test, p.bytes_read / 1e6, p.ms] for p in (plan.chosen, plan.full)]
 pd.DataFrame(rows, ["chosen", "exact"], ["nDCG@10 on test", "MB read", "ms to search"]).round(3)
 
 # %% [markdown]
-# **What to see.** The planner keeps the quality and reads far fewer bytes. Yet either search takes far
-# less time than encoding. With a few thousand documents, use exact search and go home early.
+# **What to see.** The planner keeps the quality and reads far fewer bytes, but on so few documents that saves no time,
+# and encoding takes far longer than either search. With a few thousand documents, use exact search and go home early.
 #
 # ## Draw your own path
 # **Try this**
@@ -349,7 +349,8 @@ mrl.FunnelDesigner(task, both, queries=60 if FAST else 150, geometry=MINILM, siz
 
 # %% [markdown]
 # ## A cluster on paper
-# The vectors that are searched must fit into the memory of the machines (*nodes*, 64 GB each). The long ones can lie on disks:
+# The vectors that are searched must fit into the memory of the machines (*nodes* of 64 GB, a quarter kept free). The
+# long ones can lie on disks. A *shard* is a part of the collection.
 
 # %%
 forms = {  # numbers searched, numbers kept for the rerank, index
@@ -362,19 +363,19 @@ tables = [pd.DataFrame({form: cluster_needs(n, *of) for form, of in forms.items(
 pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 
 # %% [markdown]
-# **What to see.** Ten million documents fit on one machine in any form. At a billion, the form decides between 88 machines and
-# one. Fewer bits need a longer shortlist, so measure the recall before you buy.
+# **What to see.** Ten million documents fit on one machine in any form. At a billion, the form decides between 88
+# machines and one. Fewer bits need a longer shortlist, so measure the recall before you buy.
 #
 # ## What to keep in mind
-# - Quality was measured on 6,306 documents. A larger collection crowds the shortlist, and needs a longer one.
-# - The benchmark's prefixes come from PCA, not from training. Its million was made by moving real vectors.
-# - Queries in batches gain less: see [the ledger](../LEDGER.md), M6 and M7.
+# - A larger collection crowds the shortlist, and needs a longer one than our 6,306 documents.
+# - The benchmark's prefixes come from PCA, not from training, and its million are real vectors, moved slightly.
+# - Queries in batches gain less: see [the ledger](../LEDGER.md), M7.
 #
 # ## In this lesson we saw
 # - a shortlist only has to contain the right documents, so a few numbers can make it;
-# - fewer numbers need a longer list, and the cheapest pair lies in between;
-# - a prefix saves what a query *reads*, fewer bits also save memory;
-# - fewer bits and a graph gave more speed than the prefix at 160,000 sentences;
+# - fewer numbers need a longer list, so the cheapest pair lies in between;
+# - a prefix saves what a query *reads*, and fewer bits save memory as well;
+# - fewer bits and a graph can save more time than a prefix;
 # - on small collections, encoding the query takes longer than the search.
 #
 # **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the Python

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 13 · Matryoshka language models: the next word from four numbers
 #
-# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of", nearly anything may come. Yet a
-# language model does the same work for both. Could a small part of it answer the easy ones? We build one and try, and the
-# answer may surprise you.
+# Type "the number" on a phone, and it offers "of". That guess is easy. After "the number of", nearly anything may come.
+# Yet a language model does the same work for both. Could a small part of the model answer the easy ones? We build one
+# and try. The answer may surprise you.
 #
 # **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its rivals, and
 # let it choose a width for each token.
@@ -50,8 +50,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## Tokens
-# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**, here 512 frequent pieces of
-# words. Its task is to guess the next one.
+# The text is pydocs again, the documentation of Python libraries. A model reads it in **tokens**, here 512 frequent
+# pieces of words, and has to guess the next one.
 
 # %%
 plan = replace(Plan(), steps=40) if FAST else Plan()
@@ -62,8 +62,8 @@ print(" | ".join(text.tokenizer.decode([i]) for i in row[1:25].tolist()))
 
 # %% [markdown]
 # ## The doll inside
-# The model is a transformer of three layers, 60 lines of PyTorch in `evidence/language_model.py`. One **table** $E$ holds 32
-# numbers for every token, and it is used twice. At the beginning it gives each token its vector. At the end the last layer gives a
+# The model is a transformer of three layers (`evidence/language_model.py`). One **table** $E$ holds 32 numbers for
+# every token, and it is used twice. At the beginning it gives each token its vector. At the end the last layer gives a
 # **state** $h$, and token $v$ gets the score $h \cdot E_v + b_v$. Such an output layer is called *tied*.
 #
 # Nesting takes no new weights. We read the first $m$ numbers of the state, and the first $m$ columns of the table:
@@ -109,9 +109,9 @@ check.perplexity(perplexity)
 # ## The nested loss
 # A plain model is trained at full width, a nested one at every width at once.
 #
-# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss` in six lines. `states` has shape (N, D), `table`
-# (V, D) and `bias` (V,). `targets` (N,) holds the tokens that really came, and `dims` the widths. Add up the cross-entropies of
-# all widths, each a mean over the N tokens. `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
+# **Exercise 2 · The nested loss** (10 minutes, medium). Write `nested_loss`. `states` has shape (N, D), `table` (V, D)
+# and `bias` (V,). `targets` (N,) holds the tokens that came, and `dims` the widths. Add up the cross-entropies of all
+# widths, each a mean over the N tokens. `np.log(np.exp(scores).sum(1))` is the logarithm of the softmax's denominator.
 
 
 # %%
@@ -139,8 +139,8 @@ check.nested_loss(nested_loss)
 # </details>
 #
 # ## Train two models
-# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to guess the
-# next token by itself. Both see the same texts in the same order.
+# One is **plain**. The other is nested and has **exits**: each step also trains one earlier layer, drawn at random, to
+# guess the next token. Both see the same texts in the same order.
 
 # %%
 plain = trained("plain", plan, text, rate=0.028)
@@ -161,19 +161,17 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
         print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
 # %% [markdown]
-# **What to see.** Nobody would take these lines for documentation. But at width 4 the plain model strings odd pieces together,
-# and the nested one finds a whole phrase here and there.
+# **What to see.** Nobody would take these lines for documentation. But at width 4 the plain model strings odd pieces
+# together, where the nested one finds a phrase here and there.
 #
 # ## Is it worth the training?
 # A plain model that is simply cut is easy to beat. Two rivals are harder:
 #
 # - **plain, rotated**: state and table can be rotated together without changing a score at full width. We rotate so
-#   that the first $m$ numbers come closest to the full scores, and then cut. This takes one singular value decomposition and
-#   no training;
+#   that the first $m$ numbers come closest to the full scores, and then cut, without any training;
 # - **a model for each width**, trained for this width alone.
 #
-# The nested model here has no exits. Training each from several random seeds takes longer than a lesson, so the results come
-# from a file (`python -m tools.language_models` makes it).
+# The nested model here has no exits. Training from several random seeds takes long, so the results come from a file.
 
 # %%
 results = Results()
@@ -187,10 +185,10 @@ print(f"random seeds: {len(results.seeds)}")
 pd.DataFrame(ahead)
 
 # %% [markdown]
-# **What to see.** The table says how much smaller the nested model's loss is (minus means larger), with 95 % intervals over test
-# texts and seeds. There, 0.01 is about one percent of perplexity. At widths 4 and 8 the nested model is far ahead of the
-# plain one, even after the best rotation. At 16 those two are close, and at 32 the plain model wins. A model for each width is
-# ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
+# **What to see.** The table says by how much the nested model's loss is smaller (minus means larger), with 95 %
+# intervals over test texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the
+# nested model is far ahead of the plain one, even rotated. At 16 the rotated one nearly catches up, and at 32 it wins.
+# A model for each width is ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
 #
 # ## Stop early
 # The state after layer 1 can be scored against the same table. On the left is the plain model, which never practiced this. In
@@ -214,13 +212,14 @@ title = "Stopping early costs little; training pays at widths 4 and 8"
 mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
 
 # %% [markdown]
-# **What to see.** Compare the rows first. In a model this small the later layers add little, and after the linear map layer 1
-# is nearly as good as layer 3. Now compare the columns. At widths 4 and 8 the trained model wins clearly. At full width it
-# loses, as before. Without the middle table, training would get the credit for what a map and a rotation do.
+# **What to see.** Darker is better. Compare the rows first. In a model this small the later layers add little, and
+# after the linear map layer 1 is nearly as good as layer 3. Now compare the columns. At widths 4 and 8 the trained
+# model wins clearly, and at full width it loses. Without the middle table, training would get the credit for what a map
+# and a rotation do.
 #
 # ## As many numbers as a token needs
-# Back to the phone. Read 4 numbers first. If the most likely token's probability reaches a **threshold**, stop. If not, read 8,
-# and so on, as in lesson 05. On the dev texts we choose the cheapest threshold that costs at most one percent of
+# Back to the phone. Read 4 numbers first. If the most likely token's probability reaches a **threshold**, stop. If not,
+# read 8, and so on, as in lesson 05. On the dev texts we choose the lowest threshold that costs at most one percent of
 # perplexity.
 
 # %%
@@ -241,9 +240,9 @@ figure = mrl.plots.lines((), ways, title=title, x_title=axes[0], y_title=axes[1]
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line runs above the other one nearly
-# everywhere. A width of 16 for all reads half as much and is only about two percent worse. Why? Sort the tokens by how sure the
-# small width is, and ask how much loss the full width would save:
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line lies above the other, which
+# means worse. A width of 16 for all tokens reads half as much as the dot and is about two percent worse. Why? Sort the
+# tokens by how sure the small width is, and ask how much loss the full width would save:
 
 # %%
 gain = {}
@@ -257,9 +256,10 @@ pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
 # **What to see.** If more numbers were no use to a sure token, the last column would be 0. It is more than half of the first. In
 # lesson 05 a right answer could not get better. Here the right token can still get more probability.
 #
-# **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of V tokens,
-# for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look at each guess
-# alone, and at no width beyond the one that answers. Half of the made-up guesses are easy, so a good rule pays.
+# **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of
+# V tokens, for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look
+# at each guess alone, and at no width beyond the one that answers. It has to beat fixed widths that read as many
+# numbers. Half of the guesses are easy, so it can.
 
 
 # %%
@@ -298,18 +298,19 @@ for name, (vocabulary, wide, deep) in sizes.items():
 pd.DataFrame(share).T.round(2).rename_axis("share of the work")
 
 # %% [markdown]
-# **What to see.** In a large model the output layer is a small part of the work, so cutting its width saves little. Leaving out
-# three of the 32 layers saves more. MatFormer, cited below, nests the insides of every layer too.
+# **What to see.** In a large model (8 billion weights) the output layer is a small part of the work, so cutting its
+# width saves little. Leaving out three of its 32 layers saves more. MatFormer nests the insides of the layers.
 #
 # ## What to keep in mind
 # Our models are tiny. They show how the idea works, and say nothing about large ones. The verdict is in
 # [the ledger](../LEDGER.md), M8.
 #
 # ## In this lesson we saw
-# - a tied output layer becomes a Matryoshka by cutting columns of the table, without a single new weight;
-# - it beats a plain model, cut or rotated, at small widths, and pays for it at full width. A model for each width stays ahead;
-# - a map and a rotation do part of it without training, so they belong beside every such comparison;
-# - here, confidence was a poor guide to which tokens need more numbers. One smaller width for all was better.
+# - a tied output layer becomes a Matryoshka by cutting columns of the table, without new weights;
+# - it beats a plain model, cut or rotated, at small widths, and pays for it at full width. A model for each width stays
+#   ahead;
+# - a map and a rotation do part of it without training, so every comparison needs them;
+# - here, confidence was a poor guide to which tokens need more numbers, and one width for all was better.
 #
 # **On your own data.** Put a list of texts in place of pydocs in `load_text`, and give `Plan` more steps.
 #
