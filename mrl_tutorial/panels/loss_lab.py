@@ -96,7 +96,7 @@ class LossLab(WorkingPanel):
         """Train the recipe of the run on show again, this time the whole backbone: minutes, and it can be resumed."""
         run = self._run(state["run"])
         if run.full or run is self.runs[0]:
-            raise InputError(f"{run.name!r} is no preview: choose a run that trained heads")
+            raise InputError(f"{run.name!r} is no preview: choose a run that trained heads, or a few full steps")
         self._queue_training(lab.with_settings(replace(run.recipe, name=f"{run.name}, full"), **lab.CONFIRM))
 
     def on_test(self, state: dict[str, Any]) -> None:
@@ -219,8 +219,8 @@ class LossLab(WorkingPanel):
     def _painted(self, state: dict[str, Any]) -> RecipeFile:
         """What is painted, with its settings. Raises InputError where it cannot be trained."""
         self._own_terms(RecipeFile("", state["recipe"]["terms"]))
-        recipe = tables.of_state(state, self.encoder, self.own)
-        return lab.with_settings(recipe, **{name: state[name] for name in ("steps", "seed", "heads")})
+        recipe, own = tables.of_state(state, self.encoder, self.own), {x: state[x] for x in ("steps", "seed", "heads")}
+        return lab.with_settings(recipe, **({"seed": own["seed"]} | lab.QUICK if own["heads"] == "none" else own))
 
     def _own_terms(self, recipe: RecipeFile) -> list[Term]:
         return [self._own(one["term"]) for one in recipe.terms if one["term"] not in TERMS]

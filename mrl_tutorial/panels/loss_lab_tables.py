@@ -19,7 +19,7 @@ from mrl_tutorial.panels.panel import Control, button, field, menu, switch
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Learned, layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
 from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
-from mrl_tutorial.training.lab import LabRun
+from mrl_tutorial.training.lab import QUICK, LabRun
 
 PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "retrieval-2dmse", "all-cells+kl-full")
 TERMS = ("main", "kl-scores", "kl-features", "score-align", "align")
@@ -77,7 +77,8 @@ def controls(runs: Sequence[str], presets: Sequence[str]) -> list[list[Control]]
     weights = menu("layers", "layer weights", ["", *WAYS], ["as painted", *WAYS], free=True)
     brush = switch("brush", "brush", BRUSHES, ["erase", *(f"{x:g}" for x in BRUSHES[1:])])
     settings = [field("text", "name", "name of the run"), field("number", "steps", "steps", min=1, max=5000)]
-    settings += [field("number", "seed", "seed", min=0, max=2**31), menu("heads", "heads", ("shared", "per-layer"))]
+    kinds = ("shared", "per-layer", "none"), ("shared", "per-layer", f"none: {QUICK['steps']} full steps")
+    settings += [field("number", "seed", "seed", min=0, max=2**31), menu("heads", "heads", *kinds)]
     asks = [button("Show test", ask="test"), button("Confirm by full training", ask="confirm")]
     asks = [one | {"queues": True} for one in asks]
     asks += [button("Delete this run", ask="delete"), button("Read runs again", ask="reload")]
@@ -118,7 +119,6 @@ def run_tables(
             "quality": grid.astype("f4"),
             "lines": {"bytes": grid.max(0).astype("f4"), "encoding": grid.max(1).astype("f4")},
             "seconds": round(run.seconds, 1),
-            "full": run.full,
             "test": None if run.test is None else round(float(run.test.mean()), 4),
             "file": file,
             "json": run.recipe.text() if run.recipe.terms else "",

@@ -166,6 +166,19 @@ def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tm
         panel.on_confirm(panel.state)
 
 
+def test_a_few_full_steps_are_a_preview_too_and_can_be_confirmed(panel, encoder, task, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    run = panel.train("mine", preset="mrl", heads="none", steps=50, seed=3)  # the steps are those of the preview
+    assert run.recipe.training == {**lab.PREVIEW, **lab.QUICK, "seed": 3, "lr": 1e-4}
+    trained = train_recipe(encoder, task, panel.recipe("mine")).encoder
+    np.testing.assert_allclose(run.dev, measure(trained, task, "dev"), atol=1e-6)
+    assert not np.array_equal(trained.encode_layers(["a text"]), encoder.encode_layers(["a text"]))
+    monkeypatch.setitem(lab.CONFIRM, "steps", 6)
+    panel.on_confirm(panel.state)
+    wait(panel)
+    assert panel.runs[-1].name == "mine, full" and panel.recipe("mine, full").training["steps"] == 6
+
+
 def test_what_cannot_be_trained_is_said(panel):
     for recipe, says in (
         ({"terms": [], "sampler": "all"}, "nothing is painted"),
