@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task
+from mrl_tutorial.classification.labeled_vectors import LabeledVectors, Trained, Weights, from_task, train_with
 from mrl_tutorial.classification.small_networks import NetworkConfig
-from mrl_tutorial.classification.weighted import Trained, Weights, train_with
 from mrl_tutorial.panels.job import WorkingPanel, in_words
 from mrl_tutorial.panels.panel import button, slider
 from mrl_tutorial.tasks.load import load_task

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from exercises.mistakes import recognize, unit
 from exercises.verdict import Verdict, exercise
 from mrl_tutorial import load_task
-from mrl_tutorial.classification.labeled_vectors import LabeledVectors, from_task
+from mrl_tutorial.classification.labeled_vectors import LabeledVectors, Trained, from_task, train_with
 from mrl_tutorial.classification.small_networks import NetworkConfig
-from mrl_tutorial.classification.weighted import Trained, train_with
 
 CONFIG, SEEDS = NetworkConfig(epochs=20), (0, 1, 2)  # as in the lesson's panel
 GAIN, COST = 1.5, 0.5  # points of accuracy

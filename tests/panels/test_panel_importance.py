@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.classification import labeled_vectors
+from mrl_tutorial.classification.labeled_vectors import train_with
 from mrl_tutorial.classification.small_networks import NetworkConfig, train_networks
-from mrl_tutorial.classification.weighted import train_with
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.panels import importance_weights
 from mrl_tutorial.panels.importance_weights import ImportanceWeights
