@@ -43,9 +43,8 @@ from mrl_tutorial.recipes.recipe_file import RecipeFile as RecipeFile
 from mrl_tutorial.recipes.registry import RECIPES as RECIPES
 from mrl_tutorial.recipes.registry import get_recipe as get_recipe
 from mrl_tutorial.retrieval.costs import cell_price as cell_price
-from mrl_tutorial.retrieval.measure import embed_splits as embed_splits
-from mrl_tutorial.retrieval.measure import measure_path as measure_path
 from mrl_tutorial.retrieval.milvus import MilvusStore as MilvusStore
+from mrl_tutorial.retrieval.planner import embed_splits as embed_splits
 from mrl_tutorial.retrieval.planner import plan_retrieval as plan_retrieval
 from mrl_tutorial.retrieval.retriever import Retriever as Retriever
 from mrl_tutorial.retrieval.stages import Stage as Stage

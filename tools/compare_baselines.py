@@ -29,7 +29,7 @@ import pandas as pd
 
 from mrl_tutorial import Encoder, InputError, files, load_task, train
 from mrl_tutorial.evaluation.embeddings import task_inputs
-from mrl_tutorial.evaluation.probes import few_shot_rows
+from mrl_tutorial.evaluation.measures import few_shot_rows
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.evaluation.reduction import pca, random_dims
 from mrl_tutorial.training.sweep_file import environment

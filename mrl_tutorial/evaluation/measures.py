@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation import metrics, probes
-from mrl_tutorial.evaluation.embeddings import task_labels
-from mrl_tutorial.evaluation.ranks import relevant_ranks
+from mrl_tutorial.evaluation import metrics
+from mrl_tutorial.evaluation.embeddings import cross_validated, task_labels
+from mrl_tutorial.evaluation.metrics import relevant_ranks, score_blocks
 from mrl_tutorial.prefixes import pair_scores
-from mrl_tutorial.topk import top_k
+from mrl_tutorial.topk import top_k, unit
 
 DEFAULT_METRICS = {"retrieval": "ndcg@10", "vectors": "recall@10", "sts": "spearman", "classification": "accuracy"}
 CHOICES = {"sts": ("spearman",), "classification": ("accuracy", "1nn")}
@@ -97,11 +99,11 @@ def choose_measure(task: Any, names: Sequence[str], dims: Sequence[int], config:
         return by_ranks
     if task.kind == "sts":
         gold = task_labels(task, config.split)[keep]
-        metrics.spearman(gold, gold)  # refuses a constant before anything is encoded
+        spearman(gold, gold)  # refuses a constant before anything is encoded
         return lambda here, last: {
-            "spearman": metrics.spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
+            "spearman": spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
         }
-    probe = probes.few_shot(task, keep, names, dims, config)
+    probe = few_shot(task, keep, names, dims, config)
     return lambda here, last: probe(here)
 
 
@@ -128,3 +130,99 @@ def _neighbors(queries: np.ndarray, documents: np.ndarray, cosine: bool) -> metr
     rows, _ = top_k(queries, documents, NEIGHBORS, cosine=cosine)
     qrels = {str(q): {ids[i]: 1 for i in row} for q, row in enumerate(rows)}
     return metrics.judge(list(qrels), ids, qrels)
+
+
+def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of every row of `scores` (..., N) with `gold` (N,), ties at their mean rank, as a
+    mean over the items: (..., N), for a bootstrap that takes each item with its value.
+
+    A value is the correlation plus the item's influence on it (how much more of that item would move it): through its
+    own two ranks, and through the ranks that it gives to the others. 0 where a row is constant.
+    Raises InputError for fewer than two items or a constant `gold`.
+
+    >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).mean(-1).round(6).tolist()
+    [1.0, -1.0, 0.0]
+    """
+    if len(gold) < 2 or np.ptp(gold) == 0:
+        raise InputError("the gold scores do not differ: a rank correlation needs at least two unequal ones")
+    a, b = rankdata(scores, axis=-1), rankdata(gold)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean()
+    norms = np.sqrt((a * a).mean(-1) * (b * b).mean())[..., None]
+    pairs = zip(np.reshape(scores, (-1, len(gold))), a.reshape(-1, len(gold)), strict=True)
+    given = np.reshape([_sums_above(x, b) + _sums_above(gold, ranks) for x, ranks in pairs], a.shape)
+    items = a * b + given - 2 * (a * b).mean(-1, keepdims=True)
+    return np.divide(items, norms, out=np.zeros(items.shape), where=norms > 0)
+
+
+def _sums_above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """For each x (N,) the sum of those y (N,) whose own x is larger, and half of those whose x is equal."""
+    order = np.argsort(x)
+    rest = np.append(np.cumsum(y[order][::-1])[::-1], 0)
+    return (rest[np.searchsorted(x[order], x, "left")] + rest[np.searchsorted(x[order], x, "right")]) / 2
+
+
+def few_shot(
+    task: Any, keep: np.ndarray, names: Sequence[str], dims: Sequence[int], config: GridConfig
+) -> Callable[[Vectors], Tables]:
+    """How a classification task is measured on the items `keep` of a split: a function of one layer's vectors that
+    gives for each name ("accuracy", "1nn") the share of right answers to each item, (len(dims), len(keep)).
+
+    MTEB's protocol: random samples of the training split. A cross-validated task: its folds, each tested by a model of
+    all the others (on dev: one model of all of train). Raises InputError where nothing can be fitted.
+    """
+    if config.samples_per_label < 1 or config.n_experiments < 1:
+        counts = f"samples_per_label {config.samples_per_label}, n_experiments {config.n_experiments}"
+        raise InputError(f"{counts}: give 1 or more of each")
+    labels = test_labels = task_labels(task, config.split)
+    part, samples = "test", None  # where the training rows are; those of each experiment, None: all of them, once
+    if cross_validated(task, config.split):
+        place = np.full(len(labels), -1)
+        place[keep] = np.arange(len(keep))
+        folds = [(train, test[place[test] >= 0]) for train, test in task.fold_indices(config.seed)]
+        # rows of the training part, rows tested, which of the items to measure these are
+        rounds = [(train, test, place[test]) for train, test in folds if len(test)]
+    else:
+        part, labels = "train", np.asarray(task.splits["train"][1])
+        if len(np.unique(labels)) < 2:
+            raise InputError(f"the training split of {task.name!r} has a single class: nothing can be told apart")
+        if not task.folds:
+            samples = few_shot_rows(labels, config.samples_per_label, config.n_experiments, config.seed)
+        rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
+
+    def measure(here: Vectors) -> Tables:
+        tables = {name: np.zeros((len(dims), len(keep)), dtype=np.float32) for name in names}
+        for train, test, items in rounds:
+            x, y, asked, right = here[part][train], labels[train], here["test"][test], test_labels[test]
+            if "1nn" in names:  # ties: the first
+                for rows, m, scores in score_blocks(asked, x, dims, cosine=bool(config.cosine)):
+                    tables["1nn"][m, items[rows]] = y[scores.argmax(1).numpy()] == right[rows]
+            for m, d in enumerate(dims if "accuracy" in names else ()):
+                # cut, then normalized, because the regression's penalty (C = 1) sees the scale
+                found = logistic_answers(unit(x[:, :d]), y, unit(asked[:, :d]), samples or [np.arange(len(y))])
+                tables["accuracy"][m, items] = np.mean(found == right, axis=0, dtype=np.float32)
+        return tables
+
+    return measure
+
+
+def few_shot_rows(labels: np.ndarray, samples_per_label: int, n_experiments: int, seed: int) -> list[np.ndarray]:
+    """The training rows of every experiment, at most `samples_per_label` of each label, as MTEB samples them: the order
+    is shuffled anew before each experiment, starting from the one before, and the first of each label are taken."""
+    rng = np.random.default_rng(seed)
+    order, samples = np.arange(len(labels)), []
+    for _ in range(n_experiments):
+        rng.shuffle(order)
+        taken = [order[labels[order] == label][:samples_per_label] for label in np.unique(labels)]
+        samples.append(np.sort(np.concatenate(taken)))
+    return samples
+
+
+def logistic_answers(x: np.ndarray, y: np.ndarray, asked: np.ndarray, samples: Sequence[np.ndarray]) -> np.ndarray:
+    """What each item of `asked` (n, d) is taken for by a regression on each of `samples`, rows of x (N, d) with labels
+    y: (len(samples), n)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the protocol
+        return np.stack([LogisticRegression(max_iter=100).fit(x[rows], y[rows]).predict(asked) for rows in samples])

@@ -13,7 +13,7 @@ import numpy as np
 from mrl_tutorial.errors import with_changes
 from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, check_finite, embed_task, meant, task_inputs
 from mrl_tutorial.evaluation.measures import GridConfig, Measure, Tables, Vectors, check_metrics, choose_measure
-from mrl_tutorial.evaluation.ranks import one_thread
+from mrl_tutorial.evaluation.metrics import one_thread
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.layers import resolve_precision

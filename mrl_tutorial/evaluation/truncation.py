@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.metrics import judge, retrieval_metric
-from mrl_tutorial.evaluation.ranks import one_thread, relevant_ranks
+from mrl_tutorial.evaluation.metrics import judge, one_thread, relevant_ranks, retrieval_metric
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.topk import top_columns, unit
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from mrl_tutorial.panels.panel import Panel, menu, slider, switch
 from mrl_tutorial.retrieval.costs import Geometry
-from mrl_tutorial.retrieval.path_tree import PathTree, walk_tree
-from mrl_tutorial.retrieval.paths import LONGEST, Paths, Throughput, price
+from mrl_tutorial.retrieval.paths import LONGEST, Paths, PathTree, Throughput, price, walk_tree
 from mrl_tutorial.retrieval.stages import Stage
 
 DEPTHS = (10, 20, 50, 100, 200, 400, LONGEST)

@@ -5,7 +5,6 @@ So `flops` here are multiply-adds: the inner product of two vectors of D coordin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,21 +118,12 @@ def search_flops(n: int, dim: int) -> int:
     return n * dim
 
 
-def rerank_flops(n: int, dim: int, steps: Iterable[tuple[int, int]]) -> int:
-    """Multiply-adds of one query that scans `n` documents at `dim`, then scores the best k at d for every (k, d) of
-    `steps`. One step is adaptive retrieval, several a funnel: n dim + sum k d (2205.13147, section 4.3.1). Raises
-    InputError where a shortlist is longer than what it is taken from."""
-    total, left = search_flops(n, dim), n
-    for k, d in steps:
-        if k > left:
-            raise InputError(f"a shortlist of {k} cannot be taken from {left} documents: let shortlists shrink")
-        total, left = total + search_flops(k, d), k
-    return total
-
-
 def adaptive_flops(n: int, ds: int, depth: int, dr: int) -> int:
-    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `depth` again at `dr`."""
-    return rerank_flops(n, ds, [(depth, dr)])
+    """Multiply-adds of one query of adaptive retrieval: `n` documents at `ds`, the best `depth` again at `dr`
+    (2205.13147, section 4.3). Raises InputError where the shortlist is longer than what it is taken from."""
+    if depth > n:
+        raise InputError(f"a shortlist of {depth} cannot be taken from {n} documents: shorten it")
+    return search_flops(n, ds) + search_flops(depth, dr)
 
 
 def cell_price(

@@ -8,16 +8,20 @@ scores (B, K) float64, best first, K = min(k, N). `cost` is what it holds and wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.libraries import FACTORY, Binary, FaissIndex, SvsIndex
-from mrl_tutorial.retrieval.scan import PRECISIONS, Cost, Scan
-from mrl_tutorial.topk import ExactIndex
+from mrl_tutorial.retrieval.libraries import FACTORY, Binary, Cost, Engine, FaissIndex, SvsIndex
+from mrl_tutorial.retrieval.timing import BATCH, milliseconds
+from mrl_tutorial.topk import TOGETHER, ExactIndex, Found, blockwise_top, on_threads
 
+PRECISIONS = ("float32", "bfloat16", "int8")
 GRAPH = {"links": 32, "build": 40, "ef": 64}
 VAMANA = {"links": 64, "build": 128, "window": 40}
 # engine -> its options and their defaults; 0 leaves the choice to the documents
@@ -38,6 +42,7 @@ ENGINES = tuple(OPTIONS)
 SEARCHED = ("ef", "probe", "window")  # options of a search; the others shape the index
 LARGEST = 1e15  # of a coordinate: float32 cannot hold the squares of numbers far beyond
 BLOCK = 2**15  # documents checked or converted at a time
+SAMPLE = 2**13  # documents that a precision is timed on
 
 
 class Float32(ExactIndex):
@@ -47,6 +52,69 @@ class Float32(ExactIndex):
     def cost(self) -> Cost:
         nbytes = self.documents.nbytes + self.inverse.nbytes * self.cosine
         return Cost(nbytes, self.n * self.dim, nbytes)
+
+
+class Scan(Engine):
+    """Documents in a small type, all of which torch compares with every query.
+
+    kind: "torch-float32", "torch-bfloat16", "torch-int8" (a byte a coordinate, one step for all, queries too), or
+    "torch" for the quickest of them here, which depends on the processor: bfloat16 with AMX, int8 with VNNI. Scores are
+    that type's, made for shortlists: rerank them."""
+
+    def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
+        super().__init__(kind, documents, *shared)
+        self.precision = kind[len("torch-") :] or fastest(self.dim, self.threads)
+        self.step = 1.0
+        if self.precision == "int8":
+            self.step = max(float(np.abs(x).max(initial=0)) for x in self._blocks(documents)) / 127 or 1.0
+        self.x = torch.empty(self.n, self.dim, dtype=getattr(torch, self.precision))
+        for i, x in enumerate(self._blocks(documents)):
+            self.x[i * BLOCK : (i + 1) * BLOCK] = self._small(torch.from_numpy(x), self.step)
+
+    @property
+    def cost(self) -> Cost:
+        nbytes = self.x.numel() * self.x.element_size()
+        return Cost(nbytes, self.x.numel(), nbytes)
+
+    def search(self, queries: np.ndarray, k: int) -> Found:
+        """As indexes.py says; equal scores in any order."""
+        q = torch.from_numpy(self.floats(queries))
+        steps = q.abs().amax(1, keepdim=True) / 127 if self.precision == "int8" else torch.ones(len(q), 1)
+        parts = self._small(q, torch.where(steps > 0, steps, 1)).T.split(TOGETHER, 1)
+        with on_threads(self.threads):
+            found = [blockwise_top(partial(self._scores, some), self.n, some.shape[1], k) for some in parts]
+        scores, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return rows.numpy(), (scores * steps * self.step).numpy().astype(np.float64)
+
+    def _scores(self, q: Tensor, first: int, last: int) -> Tensor:
+        return (_int8_product if self.precision == "int8" else torch.mm)(self.x[first:last], q)
+
+    def _blocks(self, documents: np.ndarray) -> Iterator[np.ndarray]:
+        return (self.floats(documents[a : a + BLOCK]) for a in range(0, self.n, BLOCK))
+
+    def _small(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """x in the index's type."""
+        return (x / step).round().to(torch.int8) if self.precision == "int8" else x.to(self.x.dtype)
+
+
+def _int8_product(documents: Tensor, queries: Tensor) -> Tensor:
+    """The product of int8 matrices, exact: in int32 where the processor adds these up without an overflow."""
+    return torch._int_mm(documents, queries) if _adds_up() else documents.float() @ queries.float()
+
+
+@cache
+def _adds_up() -> bool:
+    # torch has no public product of int8 that adds up in int32: torchao and torch's compiler stand on this one too
+    most = torch.full((64, 64), 127, dtype=torch.int8)
+    return hasattr(torch, "_int_mm") and bool((torch._int_mm(most, -most) == -64 * 127**2).all())
+
+
+@cache
+def fastest(dim: int, threads: int = 1) -> str:
+    """The precision that scans `dim` coordinates for a batch of queries in the fewest milliseconds here; timed once."""
+    x = np.random.default_rng(0).standard_normal((SAMPLE, dim), dtype=np.float32)
+    scans = [Scan(f"torch-{precision}", x, True, threads) for precision in PRECISIONS]
+    return min(scans, key=lambda scan: milliseconds(partial(scan.search, k=50), x[:BATCH], "batch")).precision
 
 
 Index = Float32 | Scan | Binary | FaissIndex | SvsIndex

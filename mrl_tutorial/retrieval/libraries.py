@@ -1,4 +1,4 @@
-"""The libraries' indexes.
+"""What every engine shares, and the libraries' indexes.
 
 FAISS: M. Douze et al., arXiv 2401.08281. Intel's scalable-vs: graphs over vectors in few bits (LVQ: C. Aguerrebere et
 al., 2304.04759) or over a learned reduction of them, with its own rerank (LeanVec: M. Tepper et al., 2312.16335), the
@@ -7,17 +7,18 @@ nearest rival of a Matryoshka prefix.
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.scan import Cost, Engine, load_library
-from mrl_tutorial.topk import Found
+from mrl_tutorial.topk import Found, inverse_lengths
 
 # engine -> the index in the words of faiss.index_factory
 FACTORY = {
@@ -33,6 +34,43 @@ FACTORY = {
 }
 TRAINED = 39  # documents that FAISS asks for to train a centroid
 CENTROIDS = 16  # of a product code of 4 bits
+LIBRARIES = {"faiss": ("FAISS", "ann"), "svs": ("scalable-vs", "svs"), "pymilvus": ("pymilvus", "milvus")}
+
+
+class Cost(NamedTuple):
+    """nbytes: of all that is held. flops: multiply-adds per query. read: bytes read per query. nan where unknown."""
+
+    nbytes: int
+    flops: float
+    read: float
+
+
+def load_library(module: str, what: str) -> Any:
+    """An optional library. Raises InputError, with `what` needs it, where it is not installed."""
+    name, extra = LIBRARIES[module]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f'{what} needs {name}: pip install "mrl-tutorial[{extra}]"') from error
+
+
+class Engine:
+    """What engines share. kind: the engine's name. documents: (N, d) raw vectors. options: all of the engine's."""
+
+    def __init__(self, kind: str, documents: np.ndarray, cosine: bool = True, threads: int = 1, options: Any = None):
+        self.kind, self.cosine, self.threads, self.options = kind, cosine, threads, dict(options or {})
+        self.n, self.dim = documents.shape
+
+    def with_options(self, options: Mapping[str, int]) -> Self:
+        """The same index, searched with other options."""
+        other = copy.copy(self)
+        other.options = self.options | dict(options)
+        return other
+
+    def floats(self, x: np.ndarray) -> np.ndarray:
+        """The first d coordinates of x (N, >= d) as libraries take them: float32, for cosines at length 1 (or 0)."""
+        x = np.ascontiguousarray(x[:, : self.dim], dtype=np.float32)
+        return x * inverse_lengths(x)[:, None] if self.cosine else x
 
 
 class FaissEngine(Engine):

@@ -23,8 +23,8 @@ from mrl_tutorial.files import key
 from mrl_tutorial.prefixes import check_dims
 from mrl_tutorial.progress import Ticker
 from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
+from mrl_tutorial.retrieval.libraries import load_library
 from mrl_tutorial.retrieval.retriever import SearchResult
-from mrl_tutorial.retrieval.scan import load_library
 from mrl_tutorial.topk import rerank
 
 ANSWER = 2**22  # numbers that come back in one message: 16 MB

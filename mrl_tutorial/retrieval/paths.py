@@ -1,11 +1,14 @@
-"""Paths of search over the grid, and what they cost: what the funnel designer shows, without widgets."""
+"""Paths of search over the grid, what they cost and what they find: what the funnel designer shows, without widgets.
+
+Every path that a few choices can draw is one of a tree: paths that begin alike share their first stages.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import pairwise
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,46 +18,19 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings
 from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.metrics import one_thread
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, rerank_flops
+from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, search_flops
 from mrl_tutorial.retrieval.retriever import Retriever
-from mrl_tutorial.retrieval.stages import Stage
-from mrl_tutorial.retrieval.timing import milliseconds
+from mrl_tutorial.retrieval.stages import K, Stage, draw_path, reranking
+from mrl_tutorial.retrieval.timing import found_share, milliseconds
 from mrl_tutorial.topk import inverse_lengths, top_columns
 
-K = 10  # documents that a path returns
 LONGEST = 800  # depth
-
-
-def draw_path(
-    first: tuple[int, int], depth: int, last: tuple[int, int], middle: int = 0, dims: Sequence[int] | None = None
-) -> tuple[Stage, ...]:
-    """The path from cell `first` (layer, dim) to cell `last` with `middle` cells between them, evenly spaced in layer
-    and in log2 of dimension and depth, as the MRL paper's funnel halves and doubles (2205.13147, section 4.3.1).
-
-    dims: what the middle stages' dimensions are rounded to (None: whole numbers). Cells that repeat the one before them
-    are left out. Raises InputError where the last cell is no larger than the first, and for a depth below 10.
-
-    >>> [(s.layer, s.dim, s.depth) for s in draw_path((1, 16), 160, (3, 64), 1)]
-    [(1, 16, 160), (2, 32, 40), (3, 64, None)]
-    """
-    (l1, d1), (l2, d2) = first, last
-    if first == last:
-        return (Stage(d1, None, l1),)
-    if l2 < l1 or (l1 == l2 and d2 <= d1):
-        raise InputError(f"reranking at layer {l2}, {d2} dims what {l1}, {d1} found adds nothing: rerank at more")
-    if depth < K:
-        raise InputError(f"a shortlist of {depth} cannot give {K} documents: hand on {K} or more")
-    path = [Stage(d1, depth, l1)]
-    for share in np.linspace(0, 1, middle + 2)[1:-1]:
-        layer, dim = round(l1 + share * (l2 - l1)), round(d1 * (d2 / d1) ** share)
-        if dims is not None:
-            dim = min(dims, key=lambda d: abs(np.log2(d / dim)))
-        if (layer, dim) not in ((l2, d2), (path[-1].layer, path[-1].dim)):
-            path.append(Stage(dim, max(K, round(depth * (K / depth) ** share)), layer))
-    return (*path, Stage(d2, None, l2))
+SHOWN = 4  # documents that are remembered of each followed query after each stage
+VERSION = 1  # of what is cached: to be raised when paths are walked in another way
+LOST = np.iinfo(np.int32).max  # the rank of a document that a path does not find
 
 
 class Paths:
@@ -154,17 +130,107 @@ def price(
     >>> cost["mflops"], round(cost["ms"], 2), round(cost["gb"], 3)
     (64.0384, 25.95, 1.792)
     """
-    scanned = bytes_per_vector(stages[0].dim)
-    steps = [(min(before.depth or K, n), stage) for before, stage in pairwise(stages)]
-    moved = sum(left * bytes_per_vector(stage.dim) for left, stage in steps)
-    wide: dict[int | None, int] = {}
-    for _, stage in steps:
-        wide[stage.layer] = max(wide.get(stage.layer, 0), bytes_per_vector(stage.dim))
+    scanned = n * bytes_per_vector(stages[0].dim)
+    flops, moved, held = reranking(stages, n)
     encode = float("nan")
     if geometry is not None:
         deepest = max(stage.layer or geometry.n_layers for stage in stages)
         encode = encode_flops(deepest, geometry.width, geometry.intermediate, tokens) / 1e6
-    seconds = n * scanned / clock.scan + moved / clock.gather + len(stages) * clock.stage
-    flops = rerank_flops(n, stages[0].dim, [(left, stage.dim) for left, stage in steps])
-    held = n * (scanned + sum(wide.values()))
-    return {"mflops": flops / 1e6, "encode_mflops": encode, "ms": 1e3 * seconds, "gb": held / 1e9}
+    seconds = scanned / clock.scan + moved / clock.gather + len(stages) * clock.stage
+    mflops = (search_flops(n, stages[0].dim) + flops) / 1e6
+    return {"mflops": mflops, "encode_mflops": encode, "ms": 1e3 * seconds, "gb": (scanned + held) / 1e9}
+
+
+@dataclass(frozen=True)
+class PathTree:
+    """Stages that hang on the stages before them; those without one scan all documents.
+
+    ends (layers, dims, depths, dims, stages between): the last stage of the path that `draw_path` draws from a
+    shortlist of that layer, dimension and depth to that dimension of the last layer; -1 where it refuses.
+    before (n,): the stage before each one, or -1; never a later one. layer, dim, depth (n,): of each stage.
+
+    >>> tree = PathTree.draw(2, [8, 16], [10, 20], between=1)
+    >>> [str(stage) for stage in tree.stages(tree.ends[0, 0, 1, 1, 0])]
+    ['layer 1, 8 dims float32 -> 20', 'layer 2, 16 dims float32 -> 10']
+    """
+
+    ends: np.ndarray
+    before: np.ndarray
+    layer: np.ndarray
+    dim: np.ndarray
+    depth: np.ndarray
+
+    @classmethod
+    def draw(cls, n_layers: int, dims: Sequence[int], depths: Sequence[int], between: int = 3) -> PathTree:
+        """All paths with up to `between` stages between the first and the last."""
+        known: dict[tuple[int, ...], int] = {}
+        ends = np.full((n_layers, len(dims), len(depths), len(dims), between + 1), -1, np.int32)
+        for place in np.ndindex(ends.shape):
+            layer, first, depth, last, middle = place
+            try:
+                path = draw_path((layer + 1, dims[first]), depths[depth], (n_layers, dims[last]), middle, dims)
+            except InputError:
+                continue  # it makes no sense, and stays -1
+            node = -1
+            for stage in path:
+                node = known.setdefault((node, stage.layer or n_layers, stage.dim, stage.depth or K), len(known))
+            ends[place] = node
+        return cls(ends, *np.array(list(known), np.int32).reshape(-1, 4).T)
+
+    def stages(self, node: int) -> tuple[Stage, ...]:
+        """The path that ends with this stage."""
+        before = () if self.before[node] < 0 else self.stages(self.before[node])
+        return (*before, Stage(int(self.dim[node]), int(self.depth[node]), int(self.layer[node])))
+
+
+def walk_tree(paths: Paths, name: str, tree: PathTree, follow: Sequence[int]) -> dict[str, np.ndarray]:
+    """What a model's paths find, for each of the tree's n stages; kept in the cache.
+
+    recall, ndcg (n,): of a path that ends there. kept (n,): share of relevant documents left. For the followed queries
+    (places in `paths.ids`): place (n, F) of the best relevant document, 0 where it is lost, and best (n, F, 4) rows.
+    """
+    drawn = tree.before, tree.layer, tree.dim, tree.depth
+    key = files.key(VERSION, paths.fingerprint(name), *drawn, list(follow), K, SHOWN)
+    return files.remembered("paths", key, lambda: _walk(paths, name, tree, list(follow)))
+
+
+def _walk(paths: Paths, name: str, tree: PathTree, follow: list[int]) -> dict[str, np.ndarray]:
+    judged, n_nodes, queries = paths.judged, len(tree.before), len(paths.ids)
+    full, offsets = paths.full(name), np.arange(queries)[:, None] * paths.n
+    recall, ranks = np.zeros(n_nodes), np.zeros((n_nodes, len(judged.query)), np.int32)
+    best = np.full((n_nodes, len(follow), SHOWN), -1, np.int32)
+    keys = cache(lambda layer, dim: sortable(paths.scores(name, layer, dim)).ravel())
+    children: dict[int, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for node in range(n_nodes):
+        children[int(tree.before[node])][int(tree.layer[node]), int(tree.dim[node])].append(node)
+
+    def visit(before: int, left: np.ndarray) -> None:
+        """Go on from a stage to those after it. left: rows of its documents (Q, depth)."""
+        for cell, nodes in children.pop(before, {}).items():
+            ordered = np.sort(keys(*cell).take(left + offsets), axis=1) & 0xFFFFFFFF
+            for node in nodes:
+                rows = ordered[:, : tree.depth[node]]
+                recall[node], ranks[node] = found_share(rows[:, :K], full), metrics.found_ranks(rows, judged)
+                shown = rows[follow, :SHOWN]
+                best[node, :, : shown.shape[1]] = shown
+                visit(node, rows)
+
+    visit(-1, np.tile(np.arange(paths.n), (queries, 1)))
+    first = np.stack([ranks[:, judged.query == query].min(1, initial=LOST) for query in follow], 1)
+    return {
+        "recall": recall,
+        "ndcg": metrics.retrieval_metric(f"ndcg@{K}", ranks, judged).mean(1),
+        "kept": (ranks < LOST).mean(1),
+        "place": np.where(first < LOST, first, 0),
+        "best": best,
+    }
+
+
+def sortable(scores: np.ndarray) -> np.ndarray:
+    """Numbers that sort as scores (Q, N) float32 do, best first, ties by row. Their last 32 bits are the row.
+
+    A float's bits, read as a whole number, sort as the float does, once those of negative ones are turned around.
+    """
+    bits = (np.float32(0) - scores).view(np.int32)  # 0 - x is never -0
+    bits = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
+    return bits << 32 | np.arange(scores.shape[1])

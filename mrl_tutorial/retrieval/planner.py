@@ -8,7 +8,7 @@ documents once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -16,18 +16,26 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError, with_changes
-from mrl_tutorial.evaluation.embeddings import meant
+from mrl_tutorial.evaluation import metrics
+from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, embed_task, meant
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
-from mrl_tutorial.retrieval.measure import Judged, Progress, embed_splits
-from mrl_tutorial.retrieval.plans import COSTS, Plan, PlanConfig, PlanResult
+from mrl_tutorial.retrieval.indexes import check_vectors
 from mrl_tutorial.retrieval.retriever import Retriever, by_cosine
-from mrl_tutorial.retrieval.stages import Stage, check_stages
+from mrl_tutorial.retrieval.stages import COSTS, Plan, PlanConfig, PlanResult, Stage, check_stages
 from mrl_tutorial.retrieval.timing import RACES, milliseconds
+from mrl_tutorial.tasks.task import prepared
 from mrl_tutorial.topk import SCORES, inverse_lengths, top_columns, unit
 
 RESAMPLED = 1000  # times that the queries are drawn again
 TEXTS = 32  # queries whose encoding is timed
+
+
+def embed_splits(task: Any, encoder: Any, *, precision: str = "auto", progress: Progress | None = None) -> dict:
+    """{"dev": ..., "test": ...}, each as `embed_task` gives it: what `plan_retrieval` needs."""
+    task, encoder = meant(task, encoder)
+    task = prepared(task, "dev", "test")
+    return {split: embed_task(task, encoder, split, precision, progress=progress) for split in ("dev", "test")}
 
 
 def plan_retrieval(
@@ -85,6 +93,37 @@ def plan_retrieval(
         found[plan] = replace(trial.timed(plan), dev=float(quality[0]), test=float(quality[1]))
     best, layers = tuple(found[plan] for plan in front), len(dev.documents)
     return PlanResult(task.name, target, config, dev.k, layers, found[chosen], found[full], best, tuple(tried))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One split's vectors and judgments. queries (L, Q, D), documents (L, N, D); k: the metric's cut-off."""
+
+    queries: np.ndarray
+    documents: np.ndarray
+    judgments: metrics.Judgments
+    metric: str
+    k: int
+
+    @classmethod
+    def of(cls, task: Any, embeddings: Mapping, split: str, metric: str) -> Judged:
+        """A retrieval task's split. Raises InputError for another task, and embeddings that do not fit it."""
+        if task.kind != "retrieval":
+            raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
+        k = metrics.cutoff(metric)
+        if split not in embeddings:
+            raise InputError(f"embeddings lack the split {split!r}: give dev and test, as embed_splits does")
+        task = prepared(task, *embeddings)  # splits that are used together do not overlap
+        ids = task.judged(split)
+        judgments = metrics.judge(ids, list(task.corpus), task.qrels)
+        parts = check_embeddings(embeddings[split], {"queries": len(ids), "documents": len(task.corpus)})
+        for layer, vectors in enumerate(parts["queries"], start=1):
+            check_vectors(vectors, f"{split} queries, layer {layer}")
+        return cls(parts["queries"], parts["documents"], judgments, metric, k)
+
+    def items(self, rows: np.ndarray) -> np.ndarray:
+        """The measure of each query, (Q,), where `rows` (Q, k) were found, best first."""
+        return metrics.retrieval_metric(self.metric, metrics.found_ranks(rows, self.judgments), self.judgments)
 
 
 class Chance:

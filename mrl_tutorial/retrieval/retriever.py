@@ -10,17 +10,15 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import indexes
-from mrl_tutorial.retrieval.costs import bytes_per_vector
 from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
-from mrl_tutorial.retrieval.scan import Cost
-from mrl_tutorial.retrieval.stages import Stage, check_stages
+from mrl_tutorial.retrieval.libraries import Cost
+from mrl_tutorial.retrieval.stages import Stage, check_stages, reranking
 from mrl_tutorial.topk import rerank
 
 
@@ -150,21 +148,14 @@ class Retriever:
     @property
     def nbytes(self) -> dict[str, int]:
         """Bytes kept in memory: "scan" (first stage) and "rerank" (the widest of each layer and type later)."""
-        later: dict[tuple, int] = {}
-        for stage in self.stages[1:]:
-            key = stage.layer, stage.engine
-            later[key] = max(later.get(key, 0), _read(stage))
-        return {"scan": self.index.cost.nbytes, "rerank": self.n * sum(later.values())}
+        return {"scan": self.index.cost.nbytes, "rerank": reranking(self.stages, self.n)[2]}
 
     @property
     def cost(self) -> Cost:
         """All bytes kept in memory; of one query, the multiply-adds (the scan's, and K d of every later stage) and the
         bytes of vectors that it reads."""
-        _, flops, read = self.index.cost
-        for before, stage in pairwise(self.stages):
-            left = min(before.depth or self.n, self.n)
-            flops, read = flops + left * stage.dim, read + left * _read(stage)
-        return Cost(sum(self.nbytes.values()), flops, read)
+        flops, read, _ = reranking(self.stages, self.n)
+        return Cost(sum(self.nbytes.values()), self.index.cost.flops + flops, self.index.cost.read + read)
 
     def _first(self, stage: Stage) -> indexes.Index:
         shape = {option: value for option, value in stage.options.items() if option not in indexes.SEARCHED}
@@ -190,8 +181,3 @@ class Retriever:
 def by_cosine(cosine: bool | None, encoder: Any) -> bool:
     """What was asked for, else what the encoder does, else True."""
     return getattr(encoder, "similarity", "cosine") != "dot" if cosine is None else cosine
-
-
-def _read(stage: Stage) -> int:
-    """Bytes of a vector that a later stage reads; a smaller type has a step of 4 bytes."""
-    return bytes_per_vector(stage.dim, stage.engine) + (0 if stage.engine == "float32" else 4)

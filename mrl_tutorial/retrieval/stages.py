@@ -1,15 +1,23 @@
-"""A path of search over the grid: which documents are scored at which layer and dimension, and how many go on."""
+"""Paths of search over the grid: which documents are scored at which layer and dimension, and how many go on; and
+plans, which are paths with what they cost and keep.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+
+import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import check_cells
+from mrl_tutorial.retrieval.costs import bytes_per_vector
 from mrl_tutorial.retrieval.indexes import ENGINES
 
 RERANKING = ("float32", "int8")
+K = 10  # documents that a drawn path returns
+COSTS = ("ms", "flops", "bytes_read", "bytes_held")
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,6 @@ def funnel(
     *,
     layers: Sequence[int | None] | None = None,
     engine: str = "float32",
-    rerank: str = "float32",
 ) -> tuple[Stage, ...]:
     """Stages at `dims`, of which all but the last pass on `depths`. The paper's: dims 16 32 64 128 256 and the full
     width, depths 200 100 50 25 10 (2205.13147, section 4.3.1). layers: one for each stage.
@@ -91,7 +98,36 @@ def funnel(
     given = [None] * len(dims) if layers is None else layers
     if len(depths) != len(dims) - 1 or len(given) != len(dims):
         raise InputError(f"{len(dims)} dimensions need {len(dims) - 1} shortlists and {len(dims)} layers, if any")
-    return tuple(map(Stage, dims, [*depths, None], given, [engine, *[rerank] * len(depths)]))
+    return tuple(map(Stage, dims, [*depths, None], given, [engine, *["float32"] * len(depths)]))
+
+
+def draw_path(
+    first: tuple[int, int], depth: int, last: tuple[int, int], middle: int = 0, dims: Sequence[int] | None = None
+) -> tuple[Stage, ...]:
+    """The path from cell `first` (layer, dim) to cell `last` with `middle` cells between them, evenly spaced in layer
+    and in log2 of dimension and depth, as the MRL paper's funnel halves and doubles (2205.13147, section 4.3.1).
+
+    dims: what the middle stages' dimensions are rounded to (None: whole numbers). Cells that repeat the one before them
+    are left out. Raises InputError where the last cell is no larger than the first, and for a depth below 10.
+
+    >>> [(s.layer, s.dim, s.depth) for s in draw_path((1, 16), 160, (3, 64), 1)]
+    [(1, 16, 160), (2, 32, 40), (3, 64, None)]
+    """
+    (l1, d1), (l2, d2) = first, last
+    if first == last:
+        return (Stage(d1, None, l1),)
+    if l2 < l1 or (l1 == l2 and d2 <= d1):
+        raise InputError(f"reranking at layer {l2}, {d2} dims what {l1}, {d1} found adds nothing: rerank at more")
+    if depth < K:
+        raise InputError(f"a shortlist of {depth} cannot give {K} documents: hand on {K} or more")
+    path = [Stage(d1, depth, l1)]
+    for share in np.linspace(0, 1, middle + 2)[1:-1]:
+        layer, dim = round(l1 + share * (l2 - l1)), round(d1 * (d2 / d1) ** share)
+        if dims is not None:
+            dim = min(dims, key=lambda d: abs(np.log2(d / dim)))
+        if (layer, dim) not in ((l2, d2), (path[-1].layer, path[-1].dim)):
+            path.append(Stage(dim, max(K, round(depth * (K / depth) ** share)), layer))
+    return (*path, Stage(d2, None, l2))
 
 
 def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[Stage, ...]:
@@ -112,3 +148,104 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
             raise InputError(f"stage {i} hands on {stage.depth}: give 1 or more, and no more than the stage before")
         left = stage.depth
     return tuple(checked)
+
+
+def reranking(stages: Sequence[Stage], n: int) -> tuple[int, int, int]:
+    """What the stages after the first cost over `n` documents: the multiply-adds of a query and the bytes that it
+    reads, and the bytes held: of each layer and type the widest vectors, an int8 one with its step of 4 bytes."""
+    flops, read, widest = 0, 0, dict[tuple, int]()
+    for before, stage in pairwise(stages):
+        left, key = min(before.depth or n, n), (stage.layer, stage.engine)
+        size = bytes_per_vector(stage.dim, stage.engine) + (0 if stage.engine == "float32" else 4)
+        flops, read = flops + left * stage.dim, read + left * size
+        widest[key] = max(widest.get(key, 0), size)
+    return flops, read, n * sum(widest.values())
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Which plans are tried, and what counts as cheap.
+
+    cost: "ms" (measured here, in the `race` of "single" queries or a "batch" of 256), "flops" (multiply-adds; a binary
+    engine counts 64-bit words), "bytes_read" (by one query) or "bytes_held". chance: that other queries keep the
+    target, at least. layers: of the first stage ("last", "all" or a list); a rerank is at that layer or the last, at
+    full width. query_layers: early ones that may ask the last layer's documents. cosine: None for what the encoder
+    does, where it is given, else True.
+    """
+
+    metric: str = "ndcg@10"
+    cost: str = "flops"
+    race: str = "single"
+    chance: float = 0.9
+    layers: Sequence[int] | str | None = "last"
+    query_layers: Sequence[int] = ()
+    dims: Sequence[int] | str | None = None
+    depths: Sequence[int] = (10, 20, 50, 100, 200, 400)
+    engines: Sequence[str] = ("float32", "torch-int8", "binary")
+    reranking: Sequence[str] = ("float32", "int8")
+    cosine: bool | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A path and what it gives. dev, test: the measure. chance: that other queries keep the target. flops, bytes_read:
+    of one query. ms: of its search, with its encoding where an encoder was given. None: not measured."""
+
+    stages: tuple[Stage, ...]
+    dev: float
+    chance: float
+    flops: float
+    bytes_read: float
+    bytes_held: int
+    ms: float | None = None
+    test: float | None = None
+
+    def __str__(self) -> str:
+        return "; ".join(str(stage) for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What `plan_retrieval` found. chosen: the cheapest plan within the target on dev. full: exact search at full size.
+    front: plans that no other beats in both cost and dev quality, cheapest first. These three have a test quality and
+    milliseconds. tried: every plan. k, n_layers: documents that are asked for, layers that they have."""
+
+    task: str
+    target: float
+    config: PlanConfig
+    k: int
+    n_layers: int
+    chosen: Plan
+    full: Plan
+    front: tuple[Plan, ...]
+    tried: tuple[Plan, ...]
+
+    @property
+    def code(self) -> str:
+        """Python that runs the chosen plan with `encoder`, the documents of `task` and texts in `queries`."""
+        stages, layers = list(self.chosen.stages), ")"
+        if all(stage.layer == self.n_layers for stage in stages):
+            stages, layers = [replace(stage, layer=None) for stage in stages], ", layers=[encoder.n_layers])[0]"
+        return (
+            "from mrl_tutorial import Retriever, Stage\n"
+            f'documents = encoder.encode_layers(list(task.corpus.values()), prompt="document"{layers}\n'
+            f"retriever = Retriever(documents, {stages}, ids=list(task.corpus), cosine={self.config.cosine})\n"
+            f"found = retriever.ask(encoder, queries, k={self.k}).names()\n"
+        )
+
+    def as_text(self) -> str:
+        """The front as a table, the chosen plan marked."""
+        config, race = self.config, {"single": "one query", "batch": "a query of a batch"}[self.config.race]
+        lines = [
+            f"{self.task}: {config.metric}, {self.target:.1%} of full quality on dev, cheapest by {config.cost}; "
+            f"ms of {race} on this machine",
+            f"  {'dev':>6} {'test':>6} {'chance':>6} {'ms':>8} {'MFLOPs':>9} {'MB read':>8} {'MB held':>8}",
+        ]
+        for plan in dict.fromkeys([*self.front, self.chosen, self.full]):
+            mark = "*" if plan == self.chosen else " "
+            lines.append(
+                f"{mark} {plan.dev:>6.4f} {plan.test:>6.4f} {plan.chance:>6.1%} {plan.ms:>8.3f} "
+                f"{plan.flops / 1e6:>9.3f} {plan.bytes_read / 1e6:>8.3f} {plan.bytes_held / 1e6:>8.2f}  {plan}"
+            )
+        return "\n".join(lines)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mrl_tutorial import InputError, Stage, embed_splits, measure_path, shortlist
+from mrl_tutorial import InputError, Retriever, Stage, embed_splits, shortlist
 from mrl_tutorial.evaluation.statistics import MARGIN, paired
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.models.layers import resolve_precision
 from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.planner import Judged
 
 DEPTHS = (10, 20, 50, 100, 200, 400, 800)
 
@@ -51,3 +52,11 @@ def kept_path(task: Any, encoder: Any, embedded: Mapping[str, Mapping[str, np.nd
     found = remembered("paths", name, measured)
     dim, depth, fewer = found["path"]
     return Kept(int(dim), int(depth), float(fewer), found["full"], found["part"])
+
+
+def measure_path(task: Any, embeddings: Mapping[str, Any], stages: Sequence[Stage], split: str) -> np.ndarray:
+    """nDCG@10 of every query of `split` when it goes down a path: (Q,), to be averaged or compared in pairs.
+
+    embeddings: as `embed_splits` gives them, at least for that split. Raises InputError as Judged.of and Retriever."""
+    part = Judged.of(task, embeddings, split, "ndcg@10")
+    return part.items(Retriever(part.documents, stages, cosine=True).search(part.queries, part.k).rows)

@@ -12,7 +12,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import statistics
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.retrieval.costs import bytes_per_vector
-from mrl_tutorial.retrieval.measure import Judged
+from mrl_tutorial.retrieval.planner import Judged
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import Stage
 
@@ -103,7 +103,7 @@ def measure_stores(
     """The quality of retrieval with each way to store the documents of the last layer.
 
     embeddings: queries (L, Q, D) and documents (L, N, D) of this split. metric: with a cut-off. cache: what was
-    measured before is read from the cache. Raises InputError as `measure_path` does.
+    measured before is read from the cache. Raises InputError as `plan_retrieval` does.
     """
     part = Judged.of(task, {split: embeddings}, split, metric)
     queries, documents = part.queries[-1], part.documents[-1]

@@ -14,7 +14,7 @@ import torch
 from scipy.stats import spearmanr
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation import metrics, ranks
+from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import embed_task
 from mrl_tutorial.evaluation.measures import GridConfig, subsample
 from mrl_tutorial.evaluation.quality import evaluate_grid
@@ -115,10 +115,10 @@ def test_small_blocks_and_the_sorting_path_give_the_same_ranks(monkeypatch):
     task, embeddings = retrieval(seed=2)
     judged = metrics.judge(list(task.queries), list(task.corpus), task.qrels)
     queries, documents = (embeddings[x][0] for x in ("queries", "documents"))
-    expected = ranks.relevant_ranks(queries, documents, [1, 5, D], judged)
+    expected = metrics.relevant_ranks(queries, documents, [1, 5, D], judged)
     for name, value in (("BLOCK", 1), ("BLOCK", 200), ("SORT_THRESHOLD", 0)):
-        monkeypatch.setattr(ranks, name, value)
-        np.testing.assert_array_equal(ranks.relevant_ranks(queries, documents, [1, 5, D], judged), expected)
+        monkeypatch.setattr(metrics, name, value)
+        np.testing.assert_array_equal(metrics.relevant_ranks(queries, documents, [1, 5, D], judged), expected)
 
 
 def test_edges_zero_vectors_one_document_and_cutoffs_beyond_the_corpus():
@@ -317,7 +317,7 @@ def test_the_cache_gives_the_same_grid_without_measuring_again(tmp_path, monkeyp
     plain = evaluate_grid(task, **options)
     assert not list(tmp_path.iterdir())  # nothing is kept unasked
     first = evaluate_grid(task, **options, cache=True)
-    counted, score = [], ranks.relevant_ranks
+    counted, score = [], metrics.relevant_ranks
     monkeypatch.setattr(
         "mrl_tutorial.evaluation.measures.relevant_ranks", lambda *a, **k: counted.append(1) or score(*a, **k)
     )

@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
-from mrl_tutorial.evaluation.measures import sts_scores
-from mrl_tutorial.evaluation.ranks import rank_counter
+from mrl_tutorial.evaluation.measures import spearman, sts_scores
+from mrl_tutorial.evaluation.metrics import rank_counter
 
 
 def graded(seed, n_queries=12, n_documents=300, levels=7):
@@ -160,7 +160,7 @@ def test_spearman_is_scipys_with_ties(seed):
     rng = np.random.default_rng(seed)
     gold = rng.integers(0, 5, 200) / 2
     scores = np.stack([rng.integers(0, 9, 200), gold + rng.normal(size=200), -gold, np.zeros(200)]).astype(np.float32)
-    found = metrics.spearman(scores, gold).mean(-1)
+    found = spearman(scores, gold).mean(-1)
     for row, value in zip(scores[:3], found[:3], strict=True):
         assert value == pytest.approx(spearmanr(row, gold).statistic, abs=1e-12)
     assert found[3] == 0
@@ -170,7 +170,7 @@ def test_spearman_has_an_interval_like_that_of_recomputing_it():
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 16, 400) / 3  # graded pairs have ties
     scores = (gold + rng.normal(0, [[1], [4]], (2, 400))).round(1)
-    items = metrics.spearman(scores, gold)
+    items = spearman(scores, gold)
     rows = rng.integers(0, 400, (1000, 400))
     # the whole correlation of each resampling
     gaps = [[spearmanr(row[r], gold[r]).statistic for row in scores] for r in rows]
@@ -182,7 +182,7 @@ def test_spearman_has_an_interval_like_that_of_recomputing_it():
 def test_spearman_needs_two_unequal_scores():
     for gold in ([1.0], [2.0, 2.0]):
         with pytest.raises(InputError, match="unequal"):
-            metrics.spearman(np.zeros((1, len(gold))), np.array(gold))
+            spearman(np.zeros((1, len(gold))), np.array(gold))
 
 
 @pytest.mark.parametrize("cosine", [True, False])

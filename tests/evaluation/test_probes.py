@@ -8,10 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation import probes
-from mrl_tutorial.evaluation.measures import subsample
+from mrl_tutorial.evaluation.measures import few_shot_rows, subsample
+from mrl_tutorial.evaluation.metrics import one_thread
 from mrl_tutorial.evaluation.quality import evaluate_grid
-from mrl_tutorial.evaluation.ranks import one_thread
 from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.tasks.types import ClassificationTask
 
@@ -37,7 +36,7 @@ def unit(x):
 def test_accuracy_is_a_loop_over_scikit_learns_logistic_regression():
     task, vectors, labels = classes()
     grid = evaluate_grid(task, embeddings=vectors, metric="accuracy", dims=[4, D], seed=5)
-    samples = probes.few_shot_rows(labels["train"], 8, 10, seed=5)
+    samples = few_shot_rows(labels["train"], 8, 10, seed=5)
     for i in range(L):
         for j, d in enumerate((4, D)):
             found = []
@@ -51,11 +50,11 @@ def test_accuracy_is_a_loop_over_scikit_learns_logistic_regression():
 
 def test_samples_take_so_many_of_each_label_and_differ():
     labels = np.array([0] * 30 + [1] * 20 + [2] * 3)
-    samples = probes.few_shot_rows(labels, 8, 10, seed=0)
+    samples = few_shot_rows(labels, 8, 10, seed=0)
     assert len(samples) == 10 and len({tuple(x) for x in samples}) == 10
     for sample in samples:
         assert len(set(sample)) == len(sample) and np.bincount(labels[sample]).tolist() == [8, 8, 3]
-    assert all((a == b).all() for a, b in zip(samples, probes.few_shot_rows(labels, 8, 10, seed=0), strict=True))
+    assert all((a == b).all() for a, b in zip(samples, few_shot_rows(labels, 8, 10, seed=0), strict=True))
 
 
 def test_one_nearest_neighbor_is_scikit_learns():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from evidence import cascade_runs, kept_paths, labeled_sets, learning_curves, published_grids
 
-from mrl_tutorial import InputError, load_task, measure_path
+from mrl_tutorial import InputError, load_task
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.classification.labeled_vectors import scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig
@@ -88,8 +88,8 @@ def test_the_cheapest_path_that_keeps_quality_on_dev_is_measured_on_test():
     assert found.depth == min(k for k in kept_paths.DEPTHS if k < len(row))
     assert found.fewer == costs.search_flops(len(row), 16) / costs.adaptive_flops(len(row), 8, found.depth, 16)
     again = kept_paths.kept_path(task, Whole(), None)  # from the cache
-    assert (again.part == measure_path(task, embedded, shortlist(8, 16, found.depth), "test")).all()
-    assert measure_path(task, embedded, [Stage(16)], "test").tolist() == again.full.tolist()
+    assert (again.part == kept_paths.measure_path(task, embedded, shortlist(8, 16, found.depth), "test")).all()
+    assert kept_paths.measure_path(task, embedded, [Stage(16)], "test").tolist() == again.full.tolist()
 
 
 def test_compared_sets_name_their_means_and_differences():

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertModel
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval import costs
+from mrl_tutorial.retrieval.stages import funnel, reranking
 
 
 def test_bytes():
@@ -47,14 +48,15 @@ def test_published_search_costs():
     """Matryoshka paper, section 4.3 and appendix: ImageNet-1K has 1,281,167 vectors, ImageNet-4K about 4.2 million."""
     full = costs.search_flops(1_281_167, 2048)
     assert full == 2_623_830_016
-    adaptive = costs.rerank_flops(1_281_167, 16, [(200, 2048)])
+    adaptive = costs.adaptive_flops(1_281_167, 16, 200, 2048)
     assert adaptive == 20_908_272
     assert full / adaptive == pytest.approx(125.49, abs=0.005)
-    larger = costs.search_flops(4_200_000, 2048) / costs.rerank_flops(4_200_000, 64, [(200, 2048)])
+    larger = costs.search_flops(4_200_000, 2048) / costs.adaptive_flops(4_200_000, 64, 200, 2048)
     assert larger == pytest.approx(31.95, abs=0.005)
-    funnel = costs.rerank_flops(1_281_167, 16, [(200, 32), (100, 64), (50, 128), (25, 256), (10, 2048)])
-    assert funnel == 20_544_752
-    assert full / funnel == pytest.approx(127.71, abs=0.005)
+    later = reranking(funnel([16, 32, 64, 128, 256, 2048], [200, 100, 50, 25, 10]), 1_281_167)[0]
+    six_stages = costs.search_flops(1_281_167, 16) + later
+    assert six_stages == 20_544_752
+    assert full / six_stages == pytest.approx(127.71, abs=0.005)
 
 
 def test_adaptive_retrieval_by_the_papers_formula():
@@ -88,7 +90,7 @@ def test_cell_price_and_its_shares():
         (lambda: costs.encode_flops(6, 384, 1536, 0), "tokens 0"),
         (lambda: costs.cell_price(costs.MINILM, 7, 8), r"\(7, 8\)"),
         (lambda: costs.cell_price(costs.MINILM, 1, 385), r"\(1, 385\)"),
-        (lambda: costs.rerank_flops(100, 8, [(10, 16), (20, 32)]), "shortlist of 20"),
+        (lambda: costs.adaptive_flops(10, 8, 20, 32), "shortlist of 20"),
     ],
 )
 def test_impossible_sizes_are_named(call, words):

@@ -1,4 +1,4 @@
-"""Scans by torch against exact float64 search: the plain form, the quick one in every type, and grouped maxima."""
+"""Scans by torch against exact float64 search: in every type, and grouped maxima."""
 
 from __future__ import annotations
 
@@ -7,42 +7,14 @@ import pytest
 import torch
 
 from mrl_tutorial import topk
-from mrl_tutorial.retrieval import scan, timing
-from mrl_tutorial.retrieval.scan import PRECISIONS, Scan, fastest, two_stages
+from mrl_tutorial.retrieval import indexes, timing
+from mrl_tutorial.retrieval.indexes import PRECISIONS, Scan, fastest
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(0)
 N, D = 3000, 48
 DOCUMENTS = (RNG.standard_normal((N, D)) * RNG.uniform(0.2, 5, (N, 1)) * np.linspace(2, 0.2, D)).astype(np.float32)
 QUERIES = (RNG.standard_normal((300, D)) * np.linspace(2, 0.2, D)).astype(np.float32)
-TIED = RNG.integers(-1, 2, (N, 8)).astype(np.float32)  # whole numbers: hundreds of equal scores
-
-
-def plain(queries, documents, k, d, depth):
-    found = two_stages(torch.from_numpy(queries), torch.from_numpy(documents), k, d, depth)
-    return found[0].numpy(), found[1].numpy()
-
-
-@pytest.mark.parametrize("n", [1, 15, 16, 17, 1000])
-def test_the_plain_form_with_every_document_in_the_shortlist_is_exact(n):
-    rows, scores = plain(QUERIES[:20], DOCUMENTS[:n], 10, 4, n)
-    expected, exact = best(QUERIES[:20], DOCUMENTS[:n], 10)
-    np.testing.assert_array_equal(rows, expected)
-    np.testing.assert_allclose(scores, exact, atol=1e-6)
-
-
-def test_the_plain_form_settles_ties_by_row():
-    expected, _ = best(TIED[:20], TIED[:500], 30)
-    np.testing.assert_array_equal(plain(TIED[:20], TIED[:500], 30, 3, 500)[0], expected)
-
-
-def test_the_plain_form_reranks_its_shortlist():
-    rows, _ = plain(QUERIES[:30], DOCUMENTS, 10, 32, 100)
-    short, _ = best(QUERIES[:30, :32], DOCUMENTS[:, :32], 100)
-    expected, _ = best(QUERIES[:30], DOCUMENTS, 10)
-    found = [len(set(a) & set(b)) for a, b in zip(rows, expected, strict=True)]
-    could = [len(set(a) & set(b)) for a, b in zip(short, expected, strict=True)]
-    assert abs(sum(found) - sum(could)) <= 3  # bfloat16 may move a document at the shortlist's edge
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -77,7 +49,7 @@ def test_a_scan_of_everything_holds_everything_and_zero_vectors_score_zero(preci
 def test_blocks_change_nothing(monkeypatch):
     whole = {precision: Scan(f"torch-{precision}", DOCUMENTS).search(QUERIES[:40], 30) for precision in PRECISIONS}
     monkeypatch.setattr(topk, "SCORES", 40 * 400)
-    monkeypatch.setattr(scan, "STEP", 700)
+    monkeypatch.setattr(indexes, "BLOCK", 700)
     for precision in PRECISIONS:
         rows, scores = Scan(f"torch-{precision}", DOCUMENTS, True, 2).search(QUERIES[:40], 30)
         np.testing.assert_allclose(scores, whole[precision][1], rtol=1e-5 if precision == "float32" else 1e-2)
@@ -113,10 +85,10 @@ def test_the_quickest_type_is_measured_once(monkeypatch):
 
 
 def test_where_int8_does_not_add_up_floats_do(monkeypatch):
-    assert scan._adds_up.__wrapped__() in (True, False)
+    assert indexes._adds_up.__wrapped__() in (True, False)
     codes = RNG.integers(-127, 128, (70, 96)).astype(np.int8)
     x, q = torch.from_numpy(codes[:50]), torch.from_numpy(codes[50:]).T
     expected = codes[:50].astype(np.int64) @ codes[50:].astype(np.int64).T
-    for exact in (scan._adds_up(), False):
-        monkeypatch.setattr(scan, "_adds_up", lambda exact=exact: exact)
-        np.testing.assert_array_equal(scan._int8_product(x, q).numpy(), expected)
+    for exact in (indexes._adds_up(), False):
+        monkeypatch.setattr(indexes, "_adds_up", lambda exact=exact: exact)
+        np.testing.assert_array_equal(indexes._int8_product(x, q).numpy(), expected)

@@ -13,7 +13,7 @@ from mrl_tutorial.cli.parser import main
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.measure import embed_splits
+from mrl_tutorial.retrieval.planner import embed_splits
 from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.tasks.types import PairsTask, STSTask
 from mrl_tutorial.training.loop import train

@@ -12,8 +12,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.embeddings import embed_task
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.retrieval.measure import embed_splits, measure_path
-from mrl_tutorial.retrieval.stages import Stage
+from mrl_tutorial.retrieval.planner import Judged, embed_splits
 from mrl_tutorial.tasks.load import load_task
 from mrl_tutorial.training.loop import train
 from tests.helpers.tiny import WORDS, save_tiny
@@ -66,7 +65,7 @@ def test_splits_that_are_needed_together_do_not_overlap(tmp_path, tiny):
     assert both.cuts == {"dev": "a fifth of test, by hash", "test": "the four fifths of test that are not dev, by hash"}
     parts = embed_splits(task, Encoder.load(tiny))
     assert parts["dev"]["queries"].shape[1] + parts["test"]["queries"].shape[1] == 40
-    assert len(measure_path(task, parts, [Stage(32)], "test")) == len(both.splits["test"])
+    assert Judged.of(task, parts, "test", "ndcg@10").judgments.n_queries == len(both.splits["test"])
     own = load_task(write(tmp_path / "own.csv", PAIRS)).with_splits("train", "test")
     assert sorted(row for rows in own.splits.values() for row in rows) == sorted(
         load_task(tmp_path / "own.csv").splits["all"]
