@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.evaluation.embeddings import Progress
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
 from mrl_tutorial.panels.job import Report, WorkingPanel, in_words
@@ -180,7 +179,7 @@ class _Canceled(Exception):
     """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
-def _encoding(report: Report) -> Progress:
+def _encoding(report: Report) -> Callable[[int, int, str], None]:
     def progress(done: int, total: int, label: str) -> None:
         if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
             raise _Canceled
