@@ -98,8 +98,8 @@ pd.DataFrame(rows)
 #
 # ## Slide it yourself
 # The panel holds the same library and more queries, and measures every possible cut. The curve with the **rank** shows where the right
-# document of your query stands: watch that one first. The colored table above it is the mean quality of 77 queries, nDCG@10, which
-# comes further down.
+# document of your query stands: watch that one first. The colored table above it shows the mean quality of 77 queries, as nDCG@10,
+# which is explained further down.
 
 # %%
 mrl.GridExplorer(library, encoder, query=query)

@@ -72,7 +72,7 @@ lab
 #
 # - Choose *full-size* under "start from" and press *Train*. Only the corner has weight. Which other cells move too?
 # - Click on a layer's number to paint its row. Pick *erase* and drag over a few cells.
-# - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard? That ranks by the mean
+# - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard? It ranks by the mean
 #   over cells; *cells won* counts those in which a run is the best of all, and *area under bytes* says how high its
 #   curve of quality against size lies.
 #
@@ -354,9 +354,9 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 
 # %% [markdown]
 # ## What to keep in mind
-# Shared heads on frozen layers are a **preview** of training the whole model, and their ranking can mislead. On
-# sentence similarity they ranked eight recipes almost in reverse ([ledger, H1](../LEDGER.md#H1)). Before you
-# believe a claim about layers, press *Confirm by full training* (minutes instead of seconds).
+# This is one small model on one task, and shared heads are a **preview** of training it: their ranking can mislead.
+# On sentence similarity they ranked eight recipes almost in reverse ([ledger, H1](../LEDGER.md#H1)). Before you
+# believe a claim about layers, press *Confirm by full training*.
 #
 # ## In this lesson we saw
 # - A recipe is a table of weights for each term.
