@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
@@ -199,6 +201,15 @@ def test_cancel_keeps_what_was_trained(panel):
     panel._receive({"ask": "cancel"})
     panel._job.join(30)
     assert np.isfinite(panel.model.tables["ndcg@10"][HERE]).all()
+
+
+def test_texts_are_encoded_when_they_are_needed_which_shows_and_can_be_canceled(panel, task, encoder):
+    cold, said = GridExplorer(task, encoder), []  # its tables are there
+    shutil.rmtree(files.cache_dir("embeddings"))
+    assert cold._train(cold.state, lambda share, label: False) is None and HERE not in cold.model.encoders
+    cold.observe(lambda change: said.append(change["new"].get("label", "")), "status")
+    cold._receive({"ask": "query", "model": "plain", "text": "sort a frame"})
+    assert "encoding 60 texts, once" in said and cold.status == {}
 
 
 def test_failed_training_is_a_message(panel, monkeypatch):
