@@ -1,12 +1,22 @@
-"""The words of the command line: a parser that says in one line what to type instead, kinds of values, the options."""
+"""The words of the command line: a parser that says in one line what to type instead, kinds of values, the options, and
+what they name: places that can be written, tasks, encoders."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import re
+import sys
+import tempfile
 from functools import partial
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import mrl_tutorial as mrl
+from mrl_tutorial.errors import InputError
+
+if TYPE_CHECKING:
+    from mrl_tutorial.tasks.task import Task
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,14 +58,14 @@ def whole_number(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def positive(text: str, what: str, example: str) -> float:
+def positive(text: str) -> float:
     """A number above 0."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}: write a number above 0, e.g. {example}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0: write e.g. 2e-5")
     return value
 
 
@@ -68,8 +78,6 @@ def names(text: str, what: str = "names: write e.g. pydocs,scifact", comma: str 
 
 
 seed = partial(whole_number, least=0)
-learning_rate = partial(positive, what="learning rate", example="2e-5")
-temperature = partial(positive, what="temperature", example="0.05")
 # a comma before a bare number belongs to a recipe's name: separate:3,128
 recipe_names = partial(
     names, what="recipes: write e.g. full-size,mrl,separate:3,128", comma=r",(?!\s*\d+\s*(?:[,+]|$))"
@@ -93,7 +101,7 @@ def cells(text: str) -> list[int] | str:
 
 def learning_rates(text: str) -> list[float]:
     """Numbers above 0, separated by commas."""
-    return [learning_rate(x) for x in text.split(",")]
+    return [positive(x) for x in text.split(",")]
 
 
 def columns(text: str) -> list[str] | dict[str, str]:
@@ -138,11 +146,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--heads": {"choices": ("shared", "per-layer"), "default": "shared", "help": "one head, or one per layer"},
     "--steps": {**COUNT, "default": 150, "help": "optimizer steps (default: 150)"},
     "--batch-size": {**COUNT, "default": 64, "help": "pairs in a step (default: 64)"},
-    "--lr": {"type": learning_rate, "metavar": "X", "help": "learning rate (default: by what is trained)"},
+    "--lr": {"type": positive, "metavar": "X", "help": "learning rate (default: by what is trained)"},
     "--rows": {"type": rows, "default": 100_000, "metavar": "N|all",
                "help": "training pairs to read, chosen by hash (default: at most 100,000)"},
     "--max-tokens": {**COUNT, "default": 64, "help": "tokens that full training reads of a text (default: 64)"},
-    "--temperature": {"type": temperature, "default": 0.05, "metavar": "X", "help": "of the scores (default: 0.05)"},
+    "--temperature": {"type": positive, "default": 0.05, "metavar": "X", "help": "of the scores (default: 0.05)"},
     "--pooling": {"choices": ("mean", "cls", "last", "max"), "help": "tokens to text (default: as the folder says)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "seed of order and initial weights (default: 0)"},
     "--start": {"choices": ("plain", "whitened", "closed-form"), "default": "plain", "help": "what is trained further"},
@@ -162,3 +170,64 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"choices": BENCHMARKS, "help": "what to time"},
     "--quick": {"action": "store_true", "help": "a small run, to see that it works"},
 }  # fmt: skip
+
+
+def writable(path: str | None, *, folder: bool = False) -> None:
+    """Check, before any work, that `path` can be written. Raises InputError naming it."""
+    if path is None:
+        return
+    target = Path(path)
+    if target.exists() and target.is_dir() != folder:
+        is_, give = ("a file", "folder") if folder else ("a folder", "file")
+        raise InputError(f"{path} is {is_}: give the name of a {give}")
+    if folder and target.exists() and any(target.iterdir()) and not (target / "mrl_tutorial.json").exists():
+        raise InputError(f"{path} holds files that are not a saved model: give a new or an empty folder")
+    above = target.absolute().parents  # a folder's are made on the way: the first that exists decides
+    parent = next(p for p in above if p.exists()) if folder else above[0]
+    if not parent.is_dir():
+        raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write in {parent}: {error.strerror}; give another place") from None
+
+
+def say_warnings(task: Task) -> None:
+    """What was dropped or decided when the task was read, one line each, on stderr, apart from the results."""
+    for warning in task.warnings:
+        print(f"{task.name}: {warning}", file=sys.stderr)
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Some of the options, as a function takes them."""
+    return {name: getattr(args, name) for name in names}
+
+
+def read_task(args: argparse.Namespace) -> tuple[Any, mrl.Encoder | None]:
+    """The task, and the encoder unless the task holds vectors already."""
+    task = mrl.load_task(args.task, columns=args.columns)
+    if not holds_vectors(task):
+        return task, read_encoder(args)
+    if args.model:
+        raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
+    return task, None
+
+
+def read_encoder(args: argparse.Namespace) -> mrl.Encoder:
+    """The encoder with what was typed of it."""
+    from mrl_tutorial.models.download import DEFAULT_MODEL
+
+    changes: dict[str, Any] = {name: getattr(args, name, None) for name in ("similarity", "max_length", "pooling")}
+    encoder = mrl.Encoder.load(args.model or DEFAULT_MODEL, **changes)
+    for side in ("query", "document"):
+        if (prompt := getattr(args, f"{side}_prompt", None)) is not None:
+            encoder.prompts = {**encoder.prompts, side: prompt}
+    return encoder
+
+
+def holds_vectors(task: Any) -> bool:
+    """Whether there is nothing to encode in the task."""
+    if task.kind == "classification":
+        inputs, _ = next(iter(task.splits.values()))
+        return not isinstance(inputs, list)
+    return task.kind == "vectors"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mrl_tutorial as mrl
-from mrl_tutorial.cli.support import read_encoder, say_warnings, writable
+from mrl_tutorial.cli.arguments import read_encoder, say_warnings, writable
 
 
 def panel(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.losses.alignment import principal_axes
+from mrl_tutorial.losses.distillation import principal_axes
 from mrl_tutorial.models.heads import SHRINKAGE, whitening
 
 

@@ -5,7 +5,7 @@ To add one to the package, write the function in one of these files under the de
 under the name that you gave, and recipes can weigh it.
 """
 
-from mrl_tutorial.losses import alignment, classification, contrastive, distillation
+from mrl_tutorial.losses import classification, contrastive, distillation
 from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.losses.term import Batch, Term, term
 
@@ -14,7 +14,7 @@ __all__ = ["TERMS", "Batch", "NestedClassifier", "Term", "term"]
 #: name -> term, as the files declare them
 TERMS: dict[str, Term] = {
     function.term_name: function
-    for module in (contrastive, classification, distillation, alignment)
+    for module in (contrastive, classification, distillation)
     for function in vars(module).values()
     if hasattr(function, "term_name")
 }

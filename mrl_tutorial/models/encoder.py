@@ -18,9 +18,9 @@ from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import check_cells, default_dims
 from mrl_tutorial.models import download, encoding, folders
-from mrl_tutorial.models.dense import read_after, read_json, write_modules
 from mrl_tutorial.models.encoding import Progress as Progress
 from mrl_tutorial.models.encoding import listed
+from mrl_tutorial.models.export import read_after, write_modules
 from mrl_tutorial.models.heads import Heads, load_heads, save_heads
 from mrl_tutorial.models.layers import find_blocks, pool, resolve_device, resolve_precision
 from mrl_tutorial.progress import Ticker
@@ -73,7 +73,7 @@ class Encoder(folders.Settings):
         settings = folders.read_settings(folder, Path(source).name, folders.longest(model), changes)
         encoder = cls(model, tokenizer, read_after(folder, model.config.hidden_size), settings)
         encoder.folder, encoder.device = folder, device
-        if read_json(folder / folders.NOTES).get("heads"):
+        if folders.read_json(folder / folders.NOTES).get("heads"):
             encoder.heads = load_heads(folder / "heads.safetensors", encoder.n_layers, encoder.width)
         return encoder
 

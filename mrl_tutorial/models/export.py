@@ -1,34 +1,135 @@
-"""One cell of the grid as a sentence-transformers folder: the blocks it needs, pooling, head, cut, unit length."""
+"""Folders of sentence-transformers: what they do after pooling, read and written, and one cell of the grid as such a
+folder: the blocks it needs, pooling, head, cut, unit length."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import Grid, check_cells
-from mrl_tutorial.models.dense import IDENTITY, Dense, write_modules
-from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.models.folders import quiet
-from mrl_tutorial.models.layers import EarlyExit, shortened
+from mrl_tutorial.grid import check_cells
+from mrl_tutorial.models.folders import kind_of, quiet, read_json
+from mrl_tutorial.models.layers import POOLINGS, EarlyExit, shortened
+
+if TYPE_CHECKING:
+    from mrl_tutorial.models.encoder import Encoder
+
+IDENTITY, TANH = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Tanh"
+KINDS = (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
+ACTIVATIONS = {f"{kind.__module__}.{kind.__name__}": kind for kind in KINDS}
+#: modules of a sentence-transformers folder that an Encoder does itself
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 
 
-def export(
-    encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None, grid: Grid | None = None
-) -> Path:
+class Dense(nn.Module):
+    """activation(A x + b): (..., in) to (..., out). settings: what config.json says of it in a sentence-transformers
+    folder. Raises InputError for an activation that is not in `ACTIVATIONS`.
+    """
+
+    def __init__(self, width: int, out: int, bias: bool = True, activation: str = TANH) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            known = ", ".join(kind.__name__ for kind in KINDS)
+            raise InputError(f"a Dense module with the activation {activation!r} is not read: it has to be {known}")
+        self.linear, self.act = nn.Linear(width, out, bias=bias), ACTIVATIONS[activation]()
+        self.settings = {"in_features": width, "out_features": out, "bias": bias, "activation_function": activation}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        return self.act(self.linear(x))
+
+
+class Unit(nn.Module):
+    """Vectors of unit length, (..., D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        return nn.functional.normalize(x, dim=-1)
+
+
+def read_after(folder: Path, width: int) -> nn.Sequential | None:
+    """The modules of a folder between pooling and the last normalization, None where there are none.
+
+    width: of the pooled vectors. An Encoder normalizes its vectors itself, so a Normalize module at the end is not
+    among them. Raises InputError for a module that an Encoder cannot stand for, or that cannot be read.
+    """
+    steps: list[nn.Module] = []
+    for i, module in enumerate(read_json(folder / "modules.json")):
+        kind = kind_of(module)
+        if kind not in MODULES or (kind == "Dense" and i < 2):
+            remedy = "give a model whose modules are Transformer, Pooling, Dense and Normalize"
+            raise InputError(f"{folder} has a {kind} module as its number {i + 1}, which is not read here: {remedy}")
+        if kind == "Normalize":
+            steps.append(Unit())
+        elif kind == "Dense":
+            dense = _read_dense(folder / module.get("path", ""), width)
+            steps.append(dense)
+            width = dense.linear.out_features
+    while steps and isinstance(steps[-1], Unit):
+        steps.pop()
+    return nn.Sequential(*steps).eval() if steps else None
+
+
+def _read_dense(folder: Path, width: int) -> Dense:
+    """The Dense module of a folder, which takes `width` values."""
+    config = read_json(folder / "config.json")
+    places = {config.get(name, "sentence_embedding") for name in ("module_input_name", "module_output_name")}
+    if config.get("use_residual") or places - {"sentence_embedding", None}:
+        remedy = "give a model whose Dense modules are plain"
+        raise InputError(f"{folder} works on tokens or adds its input again, which is not read here: {remedy}")
+    if not (folder / "model.safetensors").exists():
+        remedy = "load the model in sentence-transformers and save it again"
+        raise InputError(f"{folder} has no model.safetensors, and pickled weights are not loaded: {remedy}")
+    dense = Dense(width, config["out_features"], config.get("bias", True), config.get("activation_function", TANH))
+    try:
+        dense.load_state_dict({name: x.float() for name, x in load_file(folder / "model.safetensors").items()})
+    except RuntimeError as error:
+        problem = f"do not fit its config.json or the {width} values that come in"
+        raise InputError(f"the weights in {folder} {problem}: save the model again") from error
+    return dense
+
+
+def write_modules(folder: Path, encoder: Any, after: Sequence[nn.Module]) -> None:
+    """modules.json and a folder for each module, in names that sentence-transformers 2 to 6 all understand: an
+    encoder's pooling, `after`, and a normalization, unless it compares by dot product.
+    """
+    pooling = {"word_embedding_dimension": encoder.model.config.hidden_size}
+    pooling |= {mode: name == encoder.pooling for name, mode in POOLINGS.items()}
+    modules: list[tuple[str, dict[str, Any]]] = [("Transformer", {}), ("Pooling", pooling)]
+    modules += [("Dense", step.settings) if isinstance(step, Dense) else ("Normalize", {}) for step in after]
+    modules += [] if encoder.similarity == "dot" else [("Normalize", {})]
+    paths = [f"{i}_{kind}" if i else "" for i, (kind, _) in enumerate(modules)]
+    entries = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, (kind, _)) in enumerate(zip(paths, modules, strict=True))
+    ]
+    files.write_json(folder / "modules.json", entries)
+    for path, (_, config) in list(zip(paths, modules, strict=True))[1:]:
+        files.write_json(folder / path / "config.json", config)
+    for path, step in zip(paths[2:], after, strict=False):
+        if isinstance(step, Dense):
+            tensors = {name: x.detach().cpu().contiguous() for name, x in step.state_dict().items()}
+            save_file(tensors, folder / path / "model.safetensors", metadata={"format": "pt"})
+
+
+def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None) -> Path:
     """Write one cell (default: last layer, full width) as a folder that plain `SentenceTransformer(folder)` loads.
 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
     fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (`Heads.affine`, first
-    `dim` rows), because `truncate_dim` would cut after the normalization. grid: a measured one, for the model card.
-    `Encoder.load` reads the folder again; there the Dense module is part of every layer. Raises InputError for a cell
-    that the model lacks, an early layer of a model that normalizes after its last block, and a folder that holds files.
+    `dim` rows), because `truncate_dim` would cut after the normalization. `Encoder.load` reads the folder again; there
+    the Dense module is part of every layer. Raises InputError for a cell that the model lacks, an early layer of a
+    model that normalizes after its last block, and a folder that holds files.
 
     >>> import tempfile
+    >>> from mrl_tutorial.models.encoder import Encoder
     >>> with tempfile.TemporaryDirectory() as place:
     ...     written = export(Encoder.load(), Path(place) / "small", layer=2, dim=64)
     ...     sorted(path.name for path in written.iterdir() if path.is_dir())
@@ -54,7 +155,7 @@ def export(
         for name, settings in _settings(encoder).items():
             files.write_json(temporary / f"{name}.json", settings)
         write_modules(temporary, encoder, [*(encoder.after or ()), *_linear(encoder, layer, dim)])
-        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
+        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim), encoding="utf-8")
     return folder
 
 
@@ -84,20 +185,14 @@ def _settings(encoder: Encoder) -> dict[str, Any]:
     return {"sentence_bert_config": network, "config_sentence_transformers": whole}
 
 
-def _card(encoder: Encoder, name: str, layer: int, dim: int, grid: Grid | None) -> str:
-    """README.md. grid: measured before, with or without this cell."""
+def _card(encoder: Encoder, name: str, layer: int, dim: int) -> str:
+    """README.md: what the folder holds, and how to use it."""
     head = f" and its {encoder.heads.kind} head" if encoder.heads else ""
     unit = "" if encoder.similarity == "dot" else ", normalized to unit length"
     methods = {"query": "encode_query", "document": "encode_document"}
     method = "encode_query" if "query" in encoder.prompts else "encode"
     lines = [f"- {side}: {text!r}, by `{methods.get(side, 'encode')}`\n" for side, text in encoder.prompts.items()]
     prompts = "\nIt puts a prompt before each text:\n\n" + "".join(lines) if lines else ""
-    measured = ""
-    if grid is not None:
-        here = layer in grid.layers and dim in grid.dims
-        cell = f"This cell: {grid.at(layer, dim):.4f}.\n\n" if here else ""
-        title = f"## Measured: {grid.metric} on {grid.task} ({grid.split})"
-        measured = f"{title}\n\n{cell}```\n{grid.as_text()}\n```\n\n"
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -119,5 +214,5 @@ vectors = SentenceTransformer("{name}").{method}(["solve a linear system"])  # (
 Shorter vectors: `SentenceTransformer(..., truncate_dim=d)` cuts after the normalization, so its vectors are not of
 unit length. Compare them by cosine, or normalize them again: `encode(texts, normalize_embeddings=True)`.
 
-{measured}Written by mrl-tutorial.
+Written by mrl-tutorial.
 """

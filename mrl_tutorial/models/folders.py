@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -15,7 +16,6 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTo
 from transformers.utils import logging as transformers_logging
 
 from mrl_tutorial.errors import InputError, with_changes
-from mrl_tutorial.models.dense import kind_of, read_json
 from mrl_tutorial.models.layers import POOLINGS, unshare
 
 NOTES = "mrl_tutorial.json"
@@ -145,6 +145,21 @@ def _of_sentence_transformers(folder: Path, most: int, given: Mapping[str, Any])
         "prompts": prompts,
         "trained_dims": read_json(folder / "config.json").get("matryoshka_dimensions") or (),
     }
+
+
+def kind_of(module: dict[str, Any]) -> str:
+    """The class name of an entry of modules.json."""
+    return str(module.get("type", "")).rsplit(".", 1)[-1]
+
+
+def read_json(path: Path) -> Any:
+    """What a json file holds, {} where there is no such file. Raises InputError where it is not json."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno} is not json: correct or delete it") from error
 
 
 def check_model_folder(folder: Path) -> None:

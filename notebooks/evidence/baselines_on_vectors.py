@@ -20,7 +20,7 @@ from evidence.linear_probe import linear_probe, probe_scores
 from mrl_tutorial import InputError, files
 from mrl_tutorial.classification.labeled_vectors import LabeledVectors, own_heads, scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig, Networks, Report, train_networks
-from mrl_tutorial.losses.alignment import principal_axes
+from mrl_tutorial.losses.distillation import principal_axes
 from mrl_tutorial.prefixes import check_dims
 
 VERSION = 4  # of what is cached

@@ -12,7 +12,7 @@ def code_basis(x: np.ndarray) -> Reduction:
     """What the public code of ESE multiplies by and calls PCA: U S of the singular value decomposition of
     softmax(x'x / sqrt(D)), row by row, for a batch x (N, D).
 
-    Here by an exact decomposition, so that two calls agree; `alignment.code_pca` has the randomized one that the code
+    Here by an exact decomposition, so that two calls agree; the losses' `code_pca` has the randomized one that the code
     uses. Source: AnglE 0.6.1, `AngleESETrainer.pca_compress`. Raises InputError as `reduction.pca` does.
     """
     x = check_sample(x)

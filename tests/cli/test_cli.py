@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mrl_tutorial
-from mrl_tutorial.cli import commands, parser, support
+from mrl_tutorial.cli import arguments, commands, parser
 from mrl_tutorial.errors import InputError
 
 
@@ -57,8 +57,8 @@ def test_every_verb_has_help_with_examples_that_parse(capsys, verb):
         ("evaluate --task x --json /no/such/folder/x.json", "/no/such/folder is no folder"),
         ("train --task x --recipe mrl", "--out is missing"),
         ("train --task x --recipe mrl --out o --steps 0", "'0' is no whole number"),
-        ("train --task x --recipe mrl --out o --lr nan", "'nan' is no learning rate"),
-        ("train --task x --recipe mrl --out o --temperature 0", "'0' is no temperature"),
+        ("train --task x --recipe mrl --out o --lr nan", "'nan' is no number above 0"),
+        ("train --task x --recipe mrl --out o --temperature 0", "'0' is no number above 0"),
         ("train --task x --recipe mrl --out o --rows most", "'most' is no whole number"),
         ("train --task x --recipe mrl --out o --what head", "did you mean heads"),
         ("search --task x --query q -k 1.5", "'1.5' is no whole number"),
@@ -103,15 +103,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
     (tmp_path / "file").write_text("")
-    support.writable(str(tmp_path / "new.json"))
-    support.writable(str(tmp_path / "a" / "b" / "model"), folder=True)
+    arguments.writable(str(tmp_path / "new.json"))
+    arguments.writable(str(tmp_path / "a" / "b" / "model"), folder=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
     with pytest.raises(InputError, match="is a folder"):
-        support.writable(str(tmp_path))
+        arguments.writable(str(tmp_path))
     with pytest.raises(InputError, match="is a file"):
-        support.writable(str(tmp_path / "file"), folder=True)
+        arguments.writable(str(tmp_path / "file"), folder=True)
     with pytest.raises(InputError, match=r"not a folder|cannot write|no folder"):
-        support.writable(str(tmp_path / "file" / "x.json"))
+        arguments.writable(str(tmp_path / "file" / "x.json"))
 
 
 def test_exported_names_resolve():

