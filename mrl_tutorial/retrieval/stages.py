@@ -1,6 +1,4 @@
-"""Paths of search over the grid: which documents are scored at which layer and dimension, and how many go on; and
-plans, which are paths with what they cost and keep.
-"""
+"""Paths of search over the grid: where documents are scored and how many go on; plans: what paths cost and keep."""
 
 from __future__ import annotations
 
