@@ -189,7 +189,7 @@ def search(args: argparse.Namespace) -> None:
     ids, texts = list(task.corpus), list(task.corpus.values())
     started = time.perf_counter()
 
-    def scored(**cell: int) -> Any:  # (N,)
+    def scored(**cell: Any) -> Any:  # (N,)
         documents = encoder.encode(texts, prompt="document", cache=True, **cell)
         return documents @ encoder.encode(args.query, prompt="query", **cell)
 
