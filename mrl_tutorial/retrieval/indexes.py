@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.prefixes import normalize, prefix
 from mrl_tutorial.retrieval.libraries import FACTORY, Binary, Cost, Engine, FaissIndex, SvsIndex
 from mrl_tutorial.retrieval.timing import BATCH, milliseconds
-from mrl_tutorial.topk import TOGETHER, ExactIndex, Found, blockwise_top, on_threads
+from mrl_tutorial.topk import GROUP, TOGETHER, ExactIndex, Found, blockwise_top, on_threads
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 GRAPH = {"links": 32, "build": 40, "ef": 64}
@@ -52,6 +54,26 @@ class Float32(ExactIndex):
     def cost(self) -> Cost:
         nbytes = self.documents.nbytes + self.inverse.nbytes * self.cosine
         return Cost(nbytes, self.n * self.dim, nbytes)
+
+
+def two_stages(queries: Tensor, documents: Tensor, k: int, d: int, depth: int) -> tuple[Tensor, Tensor]:
+    """The k best documents (N, D) for queries (B, D): the `depth` best by the first d coordinates in bfloat16, reranked
+    by all in float32. Rows and cosines (B, min(k, N)), ties in the order of rows; with depth N it is exact search.
+
+    >>> rows, _ = two_stages(torch.eye(2), torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.1]]), k=2, d=2, depth=3)
+    >>> rows.tolist()
+    [[0, 2], [1, 0]]
+    """
+    n = len(documents)
+    short = prefix(documents, d).bfloat16() @ prefix(queries, d).bfloat16().T  # (N, B), documents first
+    groups = pad(short.float(), (0, 0, 0, -n % GROUP), value=-torch.inf).unflatten(0, (-1, GROUP))
+    best = groups.amax(1).T.topk(min(depth, len(groups))).indices  # the groups that hold the depth best
+    rows = (GROUP * best[:, :, None] + torch.arange(GROUP)).flatten(1)
+    found = groups.flatten(0, 1).T.gather(1, rows).topk(min(depth, n)).indices
+    rows = rows.gather(1, found).sort(1).values
+    scores = (normalize(documents)[rows] * normalize(queries)[:, None]).sum(-1)  # (B, depth), float32
+    top = scores.sort(stable=True, dim=1, descending=True)
+    return rows.gather(1, top.indices)[:, :k], top.values[:, :k]
 
 
 class Scan(Engine):

@@ -1,4 +1,4 @@
-"""Scans by torch against exact float64 search: in every type, and grouped maxima."""
+"""Scans by torch against exact float64 search: the plain form, the quick one in every type, and grouped maxima."""
 
 from __future__ import annotations
 
@@ -8,13 +8,41 @@ import torch
 
 from mrl_tutorial import topk
 from mrl_tutorial.retrieval import indexes, timing
-from mrl_tutorial.retrieval.indexes import PRECISIONS, Scan, fastest
+from mrl_tutorial.retrieval.indexes import PRECISIONS, Scan, fastest, two_stages
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(0)
 N, D = 3000, 48
 DOCUMENTS = (RNG.standard_normal((N, D)) * RNG.uniform(0.2, 5, (N, 1)) * np.linspace(2, 0.2, D)).astype(np.float32)
 QUERIES = (RNG.standard_normal((300, D)) * np.linspace(2, 0.2, D)).astype(np.float32)
+TIED = RNG.integers(-1, 2, (N, 8)).astype(np.float32)  # whole numbers: hundreds of equal scores
+
+
+def plain(queries, documents, k, d, depth):
+    found = two_stages(torch.from_numpy(queries), torch.from_numpy(documents), k, d, depth)
+    return found[0].numpy(), found[1].numpy()
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 1000])
+def test_the_plain_form_with_every_document_in_the_shortlist_is_exact(n):
+    rows, scores = plain(QUERIES[:20], DOCUMENTS[:n], 10, 4, n)
+    expected, exact = best(QUERIES[:20], DOCUMENTS[:n], 10)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(scores, exact, atol=1e-6)
+
+
+def test_the_plain_form_settles_ties_by_row():
+    expected, _ = best(TIED[:20], TIED[:500], 30)
+    np.testing.assert_array_equal(plain(TIED[:20], TIED[:500], 30, 3, 500)[0], expected)
+
+
+def test_the_plain_form_reranks_its_shortlist():
+    rows, _ = plain(QUERIES[:30], DOCUMENTS, 10, 32, 100)
+    short, _ = best(QUERIES[:30, :32], DOCUMENTS[:, :32], 100)
+    expected, _ = best(QUERIES[:30], DOCUMENTS, 10)
+    found = [len(set(a) & set(b)) for a, b in zip(rows, expected, strict=True)]
+    could = [len(set(a) & set(b)) for a, b in zip(short, expected, strict=True)]
+    assert abs(sum(found) - sum(could)) <= 3  # bfloat16 may move a document at the shortlist's edge
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
