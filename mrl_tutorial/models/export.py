@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.grid import check_cells
+from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.folders import kind_of, quiet, read_json
 from mrl_tutorial.models.layers import POOLINGS, EarlyExit, shortened
 
@@ -119,14 +119,16 @@ def write_modules(folder: Path, encoder: Any, after: Sequence[nn.Module]) -> Non
             save_file(tensors, folder / path / "model.safetensors", metadata={"format": "pt"})
 
 
-def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None) -> Path:
+def export(
+    encoder: Encoder, folder: str | Path, layer: int | None = None, dim: int | None = None, grid: Grid | None = None
+) -> Path:
     """Write one cell (default: last layer, full width) as a folder that plain `SentenceTransformer(folder)` loads.
 
     Blocks after `layer` are left out. Its `encode` gives what `encoder.encode(texts, layer=layer, dim=dim)` gives in
     fp32, (N, dim), with the same prompts and similarity. A head, and the cut, are a Dense module (`Heads.affine`, first
-    `dim` rows), because `truncate_dim` would cut after the normalization. `Encoder.load` reads the folder again; there
-    the Dense module is part of every layer. Raises InputError for a cell that the model lacks, an early layer of a
-    model that normalizes after its last block, and a folder that holds files.
+    `dim` rows), because `truncate_dim` would cut after the normalization. grid: a measured one, for the model card.
+    `Encoder.load` reads the folder again; there the Dense module is part of every layer. Raises InputError for a cell
+    that the model lacks, an early layer of a model that normalizes after its last block, and a folder that holds files.
 
     >>> import tempfile
     >>> from mrl_tutorial.models.encoder import Encoder
@@ -155,7 +157,7 @@ def export(encoder: Encoder, folder: str | Path, layer: int | None = None, dim: 
         for name, settings in _settings(encoder).items():
             files.write_json(temporary / f"{name}.json", settings)
         write_modules(temporary, encoder, [*(encoder.after or ()), *_linear(encoder, layer, dim)])
-        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim), encoding="utf-8")
+        (temporary / "README.md").write_text(_card(encoder, folder.name, layer, dim, grid), encoding="utf-8")
     return folder
 
 
@@ -185,14 +187,20 @@ def _settings(encoder: Encoder) -> dict[str, Any]:
     return {"sentence_bert_config": network, "config_sentence_transformers": whole}
 
 
-def _card(encoder: Encoder, name: str, layer: int, dim: int) -> str:
-    """README.md: what the folder holds, and how to use it."""
+def _card(encoder: Encoder, name: str, layer: int, dim: int, grid: Grid | None) -> str:
+    """README.md: what the folder holds, and how to use it. grid: measured before, with or without this cell."""
     head = f" and its {encoder.heads.kind} head" if encoder.heads else ""
     unit = "" if encoder.similarity == "dot" else ", normalized to unit length"
     methods = {"query": "encode_query", "document": "encode_document"}
     method = "encode_query" if "query" in encoder.prompts else "encode"
     lines = [f"- {side}: {text!r}, by `{methods.get(side, 'encode')}`\n" for side, text in encoder.prompts.items()]
     prompts = "\nIt puts a prompt before each text:\n\n" + "".join(lines) if lines else ""
+    measured = ""
+    if grid is not None:
+        here = layer in grid.layers and dim in grid.dims
+        cell = f"This cell: {grid.at(layer, dim):.4f}.\n\n" if here else ""
+        title = f"## Measured: {grid.metric} on {grid.task} ({grid.split})"
+        measured = f"{title}\n\n{cell}```\n{grid.as_text()}\n```\n\n"
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -214,5 +222,5 @@ vectors = SentenceTransformer("{name}").{method}(["solve a linear system"])  # (
 Shorter vectors: `SentenceTransformer(..., truncate_dim=d)` cuts after the normalization, so its vectors are not of
 unit length. Compare them by cosine, or normalize them again: `encode(texts, normalize_embeddings=True)`.
 
-Written by mrl-tutorial.
+{measured}Written by mrl-tutorial.
 """

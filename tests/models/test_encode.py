@@ -8,6 +8,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.grid import Grid
 from mrl_tutorial.models import layers as running
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.models.export import export
@@ -135,12 +136,14 @@ def test_a_typed_query_gets_the_prompt_of_queries(both):
     assert ids[-1, -1].tolist()[:5] == np.argsort(-scores, kind="stable")[:5].tolist()
 
 
-def test_the_card_says_how_to_use_the_cell(both, tmp_path):
-    card = (export(both[0], tmp_path / "cell", 2, 16) / "README.md").read_text()
+def test_the_card_says_how_to_use_the_cell_and_what_it_was_measured_to_do(both, tmp_path):
+    grid = Grid("toy", "tiny", "ndcg@10", "test", (1, 2), (8, 16), np.array([[0.1, 0.2], [0.3, 0.4]]))
+    card = (export(both[0], tmp_path / "cell", 2, 16, grid) / "README.md").read_text()
     for said in (
         "Layer 2 of 3, 16 of 32 dimensions", 'SentenceTransformer("cell").encode_query(', "- query: 'a node : '",
-        "- document: 'the matrix '", "truncate_dim=d", "not of\nunit length",
+        "- document: 'the matrix '", "truncate_dim=d", "not of\nunit length", "ndcg@10 on toy (test)",
+        "This cell: 0.4000", grid.as_text(),
     ):  # fmt: skip
         assert said in card, said
-    again = (export(Encoder.load(tmp_path / "cell"), tmp_path / "again") / "README.md").read_text()
-    assert "'a node : '" in again
+    plain = (export(Encoder.load(tmp_path / "cell"), tmp_path / "again") / "README.md").read_text()
+    assert "Measured" not in plain and "'a node : '" in plain
