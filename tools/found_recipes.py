@@ -11,6 +11,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,14 @@ from mrl_tutorial.training.sweep_file import environment, read_items
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "recipes"
 SEEDS = (0, 1, 2)
 SPLITS = ("dev", "test")
-FULL = {"what": "full", "start": "plain", "steps": 160, "batch_size": 32, "lr": 1e-4, "precision": "fp32"}
+FULL: dict[str, Any] = {
+    "what": "full",
+    "start": "plain",
+    "steps": 160,
+    "batch_size": 32,
+    "lr": 3e-4,
+    "precision": "fp32",
+}
 ALL_CELLS = FOLDER.parent / "results" / "sts-trained-all.csv"
 
 

@@ -35,7 +35,7 @@ from mrl_tutorial.training.loop import TrainResult, seeded, train
 #: the lab's budget: shared heads from the whitened start
 PREVIEW = {"what": "heads", "heads": "shared", "start": "whitened", "steps": 100, "batch_size": 128, "seed": 0}
 #: a few steps of full training: nearer to its order on sentence similarity (H1), but every text is encoded again
-QUICK = {"what": "full", "start": "plain", "steps": 4, "batch_size": 32}
+QUICK: dict[str, Any] = {"what": "full", "start": "plain", "steps": 4, "batch_size": 32}
 CONFIRM = {"what": "full", "start": "plain", "steps": 150, "batch_size": 64}
 Watch = Callable[[dict[str, np.ndarray]], object]
 Layer = Callable[[int, np.ndarray], object]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,9 @@ from mrl_tutorial.training.lab import QUICK, recipe_file, train_recipe
 
 RECIPES = ("full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear")
 SEEDS = 3
-PER_LAYER = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
+PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
 #: preview -> what `train_recipe` is given
-PREVIEWS = {
+PREVIEWS: dict[str, dict[str, Any]] = {
     "shared heads": {"start": "whitened"},  # the lab's own
     "shared heads, plain start": {"start": "plain"},
     "per-layer heads": {**PER_LAYER, "precision": "fp32"},
