@@ -110,6 +110,7 @@ mrl.plots.lines(
     doubling=False,
     x_title="document",
     y_title="probability",
+    y_range=(-0.04, 0.42),
 )
 
 # %% [markdown]

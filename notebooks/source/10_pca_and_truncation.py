@@ -60,9 +60,13 @@ figure = go.Figure(layout=mrl.plots.style("The wide direction finds the topic, t
 for name, rows, color in [("wants a yes", right % 2 == 0, "#0072B2"), ("wants a no", right % 2 == 1, "#D55E00")]:
     dots = {"color": color, "size": 6, "opacity": 0.6}
     figure.add_scatter(x=questions[rows, 0], y=questions[rows, 1], mode="markers", name=name, marker=dots)
+    beside = {"x": 6, "y": answers[right][rows][0, 1], "xanchor": "left", "showarrow": False}
+    figure.add_annotation(text=name, font={"color": color}, **beside)
 cross = {"symbol": "x", "size": 12, "color": "black"}
 figure.add_scatter(x=answers[:, 0], y=answers[:, 1], mode="markers", name="answers", marker=cross)
+figure.add_annotation(text="an answer", x=4, y=0.5, ax=50, ay=-50, font={"color": "black"})
 figure.update_layout(xaxis_title="wide direction", yaxis_title="narrow direction", height=340)
+figure.update_layout(showlegend=False, margin_r=110)
 
 # %%
 kept = {}
