@@ -266,7 +266,7 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 # every step on it.
 #
 # None of these runs was trained until its curve was flat. On sentence similarity four recipes were, and whitening
-# alone gives the early layers 67 to 124 % of what they give ([W1](../LEDGER.md#W1)). Intervals are in evidence
+# alone gives the early layers 57 to 82 % of what they give ([W1](../LEDGER.md#W1)). Intervals are in evidence
 # [E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
