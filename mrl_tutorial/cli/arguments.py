@@ -58,14 +58,14 @@ def whole_number(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def positive(text: str) -> float:
+def positive(text: str, what: str, example: str) -> float:
     """A number above 0."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0: write e.g. 2e-5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}: write a number above 0, e.g. {example}")
     return value
 
 
@@ -78,6 +78,8 @@ def names(text: str, what: str = "names: write e.g. pydocs,scifact", comma: str 
 
 
 seed = partial(whole_number, least=0)
+learning_rate = partial(positive, what="learning rate", example="2e-5")
+temperature = partial(positive, what="temperature", example="0.05")
 # a comma before a bare number belongs to a recipe's name: separate:3,128
 recipe_names = partial(
     names, what="recipes: write e.g. full-size,mrl,separate:3,128", comma=r",(?!\s*\d+\s*(?:[,+]|$))"
@@ -101,7 +103,7 @@ def cells(text: str) -> list[int] | str:
 
 def learning_rates(text: str) -> list[float]:
     """Numbers above 0, separated by commas."""
-    return [positive(x) for x in text.split(",")]
+    return [learning_rate(x) for x in text.split(",")]
 
 
 def columns(text: str) -> list[str] | dict[str, str]:
@@ -146,11 +148,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--heads": {"choices": ("shared", "per-layer"), "default": "shared", "help": "one head, or one per layer"},
     "--steps": {**COUNT, "default": 150, "help": "optimizer steps (default: 150)"},
     "--batch-size": {**COUNT, "default": 64, "help": "pairs in a step (default: 64)"},
-    "--lr": {"type": positive, "metavar": "X", "help": "learning rate (default: by what is trained)"},
+    "--lr": {"type": learning_rate, "metavar": "X", "help": "learning rate (default: by what is trained)"},
     "--rows": {"type": rows, "default": 100_000, "metavar": "N|all",
                "help": "training pairs to read, chosen by hash (default: at most 100,000)"},
     "--max-tokens": {**COUNT, "default": 64, "help": "tokens that full training reads of a text (default: 64)"},
-    "--temperature": {"type": positive, "default": 0.05, "metavar": "X", "help": "of the scores (default: 0.05)"},
+    "--temperature": {"type": temperature, "default": 0.05, "metavar": "X", "help": "of the scores (default: 0.05)"},
     "--pooling": {"choices": ("mean", "cls", "last", "max"), "help": "tokens to text (default: as the folder says)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "seed of order and initial weights (default: 0)"},
     "--start": {"choices": ("plain", "whitened", "closed-form"), "default": "plain", "help": "what is trained further"},

@@ -38,9 +38,8 @@ def tasks(args: argparse.Namespace) -> None:
 
 def recipes(args: argparse.Namespace) -> None:
     """List the training recipes and the papers they come from."""
-    print("ℓ is the task's loss in a cell (layer, dimension), L the last layer, D the full width.")
-    for name, entry in mrl.RECIPES.items():
-        print(f"{name:<16} {entry.line}\n{'':<16} {entry.source}")
+    for name, (_, source, line) in mrl.RECIPES.items():
+        print(f"{name:<16} {line}\n{'':<16} {source}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -180,23 +179,28 @@ def export(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Search a task's documents with one layer and dimension."""
+    import torch
+
+    from mrl_tutorial.grid import check_cells
+
     if not args.query.strip():
         raise InputError("the query is empty: write what to look for, e.g. --query 'solve a linear system'")
     task, encoder = read_task(args)
     if task.kind != "retrieval" or encoder is None:
         raise InputError(f"{args.task} is a {task.kind} task: search needs documents, e.g. --task pydocs")
     layer, dim = args.layer or encoder.n_layers, args.dim or encoder.width
+    check_cells([layer], [dim], encoder.n_layers, encoder.width)
     ids, texts = list(task.corpus), list(task.corpus.values())
+    wanted = sorted({layer, encoder.n_layers} if args.compare else {layer})
     started = time.perf_counter()
-
-    def scored(**cell: Any) -> Any:  # (N,)
-        documents = encoder.encode(texts, prompt="document", cache=True, **cell)
-        return documents @ encoder.encode(args.query, prompt="query", **cell)
-
-    scores, full = scored(layer=layer, dim=dim), scored() if args.compare else None
+    documents = torch.tensor(encoder.encode_layers(texts, prompt="document", layers=wanted))  # (L, N, D)
+    query = torch.tensor(encoder.encode_layers([args.query], prompt="query", layers=wanted, cache=False))
+    cosine = encoder.similarity != "dot"
+    scores = mrl.nested_scores(query[wanted.index(layer)], documents[wanted.index(layer)], [dim], cosine)[0, 0]
+    full = mrl.nested_scores(query[-1], documents[-1], [encoder.width], cosine)[0, 0] if args.compare else None
     say_warnings(task)
     print(f"layer {layer} of {encoder.n_layers}, {dim} of {encoder.width} dimensions, {encoder!r}")
-    for rank, i in enumerate((-scores).argsort(kind="stable")[: args.k].tolist(), 1):
+    for rank, i in enumerate(scores.argsort(descending=True, stable=True)[: args.k].tolist(), 1):
         move = "" if full is None else f"  full model: {1 + int((full > full[i]).sum())}"
         text = " ".join(texts[i].split())  # not textwrap: some languages write without spaces
         shown = text if len(text) <= WIDTH else text[: WIDTH - 1].rstrip() + "…"

@@ -32,37 +32,33 @@ RETRIEVAL_SWITCHES = ("score", "score-last", "full-dim", "dims", "fixed-doc", "a
 
 
 class Entry(NamedTuple):
-    """A recipe on offer. builder: the function that makes it, whose docstring begins with its formula."""
+    """A recipe on offer."""
 
     builder: Callable[..., Recipe]
     source: str
-
-    @property
-    def line(self) -> str:
-        """The formula, which `mrl-tutorial recipes` prints."""
-        return " ".join((self.builder.__doc__ or "").partition("\n\n")[0].split())
+    line: str
 
 
 RECIPES: dict[str, Entry] = {}
 
 
-def recipe(name: str, source: str) -> Callable[[Callable[..., Recipe]], Callable[..., Recipe]]:
+def recipe(name: str, source: str, line: str) -> Callable[[Callable[..., Recipe]], Callable[..., Recipe]]:
     """Declare a function to build the recipe `name`."""
 
     def declare(builder: Callable[..., Recipe]) -> Callable[..., Recipe]:
-        RECIPES[name] = Entry(builder, source)
+        RECIPES[name] = Entry(builder, source, line)
         return builder
 
     return declare
 
 
-@recipe("full-size", "baseline")
+@recipe("full-size", "baseline", "the whole model only: loss at (L, D)")
 def full_size(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     """ℓ(L, D): the whole model only."""
     return replace(separate(n_layers, width, [(n_layers, width)], dims), name="full-size")
 
 
-@recipe("separate:l,d", "baseline")
+@recipe("separate:l,d", "baseline", "one sub-model alone: backbone cut to l blocks, loss at (l, d)")
 def separate(n_layers: int, width: int, cells: Cells, dims: Dims = None) -> Recipe:
     """ℓ(l, d): one sub-model by itself; the backbone stops after block l."""
     ((layer, dim),) = cells
@@ -70,7 +66,7 @@ def separate(n_layers: int, width: int, cells: Cells, dims: Dims = None) -> Reci
     return Recipe(f"separate:{layer},{dim}", {"main": weight_grid(n_layers, columns, cells)}, dims=columns)
 
 
-@recipe("mrl", "arXiv 2205.13147")
+@recipe("mrl", "arXiv 2205.13147", "last layer, every dimension, summed")
 def mrl(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     """Σ_d ℓ(L, d): every dimension of the last layer."""
     columns = columns_of(dims, width)
@@ -93,9 +89,9 @@ def one_layer_one_dim(grids: Mapping[Any, np.ndarray]) -> tuple[dict, Callable]:
     return {key: grid * mean for key, grid in grids.items()}, sampler
 
 
-@recipe("2dmse-v1", "arXiv 2402.14776 v1")
+@recipe("2dmse-v1", "arXiv 2402.14776 v1", "each step one random layer and dimension, KL to the last")
 def two_d_mse_v1(n_layers: int, width: int, dims: Dims = None) -> Recipe:
-    """One layer n < L and one d < D a step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d)."""
+    """One layer n < L and one d < D per step: ℓ(L,D) + ℓ(n,D) + ℓ(L,d) + ℓ(n,d) + KL(L,D ‖ n,D) + KL(L,d ‖ n,d)."""
     columns = columns_of(dims, width, width)
     main, kl = np.ones((n_layers, len(columns))), np.ones((n_layers, len(columns)))
     kl[-1] = 0
@@ -108,10 +104,13 @@ def two_d_mse_v1(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     return Recipe("2dmse-v1", mean, dims=columns, sampler=sampler, options=options)
 
 
-@recipe("2dmse-v1-st", "sentence-transformers 6.2, Matryoshka2dLoss")
+@recipe(
+    "2dmse-v1-st",
+    "sentence-transformers 6.2, Matryoshka2dLoss",
+    "as 2dmse-v1, but each layer samples one dimension, layer 0 (the embedding table) among them",
+)
 def two_d_mse_v1_st(n_layers: int, width: int, dims: Dims = None) -> Recipe:
-    """ℓ(L, d) + ℓ(n, d') + 0.3 KL(L,D ‖ n,D), T = 0.3: each step samples d, then n in 0..L-1, then d'; layer 0 is the
-    embedding table.
+    """ℓ(L, d) + ℓ(n, d') + 0.3 KL(L,D ‖ n,D), T = 0.3: each step samples d, then n in 0..L-1, then d'.
 
     A step samples what the library with its defaults does after `random.seed(int(rng.integers(2**32)))`."""
     trained = columns_of(dims, width)
@@ -138,7 +137,7 @@ def two_d_mse_v1_st(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     return Recipe("2dmse-v1-st", mean, layers, columns, sampler=sampler, options=options, embeddings=True)
 
 
-@recipe("ese", "arXiv 2402.14776 v2")
+@recipe("ese", "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA")
 def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log") -> Recipe:
     """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components."""
     columns = columns_of(None, width, *dims)
@@ -146,12 +145,16 @@ def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: 
     return Recipe("ese", {"main": grid, "align": grid}, dims=columns, options={"align": {"target": "pca"}})
 
 
-@recipe("ese-code", "AnglE 0.6.1, AngleESETrainer")
+@recipe(
+    "ese-code",
+    "AnglE 0.6.1, AngleESETrainer",
+    "ese as its code runs: layers 0 to L-2, averaged, and (L, D); its own PCA",
+)
 def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     """ℓ(L,D) + ℓ(L,k) + align(L,k) + Σ_{i=0}^{L-2} [ℓ(i,k) + align(i,k)] / (1 + ln(1+i)) / (L-1), k = 128.
 
-    ESE as its code runs, with its own target (`distillation.code_pca`): the embedding table's output, i = 0, counts
-    most, and layer L-1 is never trained."""
+    As the code runs, with its own target (`distillation.code_pca`): the embedding table's output, i = 0, counts most,
+    and layer L-1 is never trained."""
     columns = columns_of(None, width, *dims)
     below = 1 / (1 + np.log(1 + np.arange(n_layers - 1))) / (n_layers - 1)  # layers 0 .. L-2
     align = np.outer([*below, 0, 1], np.isin(columns, dims))
@@ -161,12 +164,15 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
     return Recipe("ese-code", {"main": main, "align": align}, layers, columns, options=options, embeddings=True)
 
 
-@recipe("retrieval-2dmse", "arXiv 2411.17299")
+@recipe(
+    "retrieval-2dmse",
+    "arXiv 2411.17299",
+    "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
+)
 def retrieval_2dmse(
     n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "log", switches: Sequence[str] = ()
 ) -> Recipe:
-    """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims = {128}, w = log; switches +score,
-    +score-last, +full-dim, +dims, +fixed-doc, +align, +align-code.
+    """ℓ(L,D) + Σ_d ℓ(L,d) + Σ_{l<L} w_l Σ_d ℓ(l,d) over d in dims = {128}, w = log.
 
     Switches, each adding to the cells (l, d): score, score-last: `score_align` to the full-width scores of the same or
     the last layer; align, align-code: `align` to "pca" or "code-pca". full-dim: + w_l ℓ(l, D). dims: every default
@@ -190,11 +196,15 @@ def retrieval_2dmse(
     return Recipe("+".join(["retrieval-2dmse", *on]), weights, dims=columns, options=options)
 
 
-@recipe("starbucks", "arXiv 2410.13230")
+@recipe(
+    "starbucks",
+    "arXiv 2410.13230",
+    "a fixed diagonal of cells, KL over scores from (L, D); other cells as starbucks:1,32+2,64+6,384",
+)
 def starbucks(n_layers: int, width: int, dims: Dims = None, cells: Cells | None = None) -> Recipe:
-    """Σ ℓ(l, d) + Σ KL over scores from (L, D), over a fixed diagonal of cells; others as starbucks:1,32+2,64+6,384.
+    """Σ ℓ(l, d) + Σ KL over scores from (L, D), over cells: by default those of `STARBUCKS` for the model.
 
-    cells: by default those of `STARBUCKS` for the model. Raises InputError for another model without cells."""
+    Raises InputError for another model without cells."""
     known = STARBUCKS.get((n_layers, width))
     pairs = tuple(cells or known or ())
     if not pairs:
@@ -209,12 +219,17 @@ def starbucks(n_layers: int, width: int, dims: Dims = None, cells: Cells | None 
     return Recipe(name, weights, dims=columns, options=options)
 
 
-@recipe("all-cells", "this course")
+@recipe(
+    "all-cells",
+    "this course",
+    "every layer, every dimension, every step; "
+    "switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached; weights of the layers: "
+    "+inverse, +log, +linear, +exponential or +learned",
+)
 def all_cells(
     n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "uniform", switches: Sequence[str] = ()
 ) -> Recipe:
-    """Σ_l w_l Σ_d ℓ(l, d); switches +without-3 (any layer), +kl-features, +kl-scores or +kl-full, +attached; layer
-    weights +inverse, +log, +linear, +exponential or +learned.
+    """Σ_l w_l Σ_d ℓ(l, d).
 
     Switches: kl-features, kl-scores: + w_l KL from (L, d) to (l, d) for l < L. kl-full: + w_l KL over scores from the
     one cell (L, D) to all the others. attached: the teacher learns too. without-3: no loss at layer 3; the last layer

@@ -28,7 +28,8 @@ class Recipe:
     your function with a term's signature. layers: default 1..L; dims: default `grid.default_dims`.
     sampler(rng) -> weights: those of one step; `weights` is then their mean. options: term -> keyword arguments.
     embeddings: layer 0, the embedding table's output, is among `layers`. learned: rows of layers below the last are
-    further multiplied by weights that training learns. Raises InputError for weights that are no numbers.
+    further multiplied by weights that training learns. source, line: where it comes from, and what it is in one line.
+    Raises InputError for weights that are no numbers.
 
     >>> weights = np.zeros((6, 7))
     >>> weights[5], weights[2, 4] = 1, 2
@@ -43,6 +44,8 @@ class Recipe:
     dims: Sequence[int] = ()
     sampler: Callable[[np.random.Generator], Weights] | None = None
     options: Mapping[Any, dict[str, Any]] = field(default_factory=dict)
+    source: str = ""
+    line: str = ""
     embeddings: bool = False
     learned: Learned | None = None
 

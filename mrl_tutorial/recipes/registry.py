@@ -51,7 +51,7 @@ def get_recipe(
     weights = given.get("layer_weights")
     weights = LAYER_WEIGHTS.get(weights) if isinstance(weights, str) else weights
     learned = weights if isinstance(weights, Learned) else None
-    return replace(built, learned=learned).validate(n_layers, width)
+    return replace(built, source=entry.source, line=entry.line, learned=learned).validate(n_layers, width)
 
 
 def parse(name: str) -> tuple[str, dict[str, Any]]:

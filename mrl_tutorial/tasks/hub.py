@@ -1,7 +1,7 @@
 """Public data sets from the Hugging Face hub, at pinned revisions.
 
 huggingface_hub downloads files into its own cache, and no network is needed from then on. Our cache keeps the list of
-those that make a set whole, so that half of a set is never taken for all of it.
+those that make a set whole, written before the download, so that half of a set is never taken for all of it.
 `datasets.load_dataset` would give the revision that it read last where there is no network, and cannot read lines that
 are bare lists (captions).
 """
@@ -98,10 +98,17 @@ def task_from_hub(name: str, limit: int | None = None) -> Task:
 def cached(name: str) -> list[list[Path]] | None:
     """The set's files, a list for each source, if all of them were fetched before and are still there."""
     try:
-        found = [list(map(Path, paths)) for paths in json.loads(_listing(name).read_text(encoding="utf-8"))]
-    except (KeyError, OSError, ValueError):
+        listing = json.loads(_listing(name).read_text(encoding="utf-8"))
+        from huggingface_hub import try_to_load_from_cache
+
+        found = []
+        for (repository, revision, _), names in zip(SETS[name], listing, strict=True):
+            look = partial(try_to_load_from_cache, repository, repo_type="dataset", revision=revision)
+            paths: Any = map(look, names)
+            found.append(list(map(Path, paths)))
+        return found
+    except (KeyError, OSError, ValueError, TypeError):  # the last where a path is None
         return None
-    return found if all(path.exists() for paths in found for path in paths) else None
 
 
 def fetch(name: str, remedy: str) -> list[list[Path]]:
@@ -116,13 +123,12 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
     try:
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
             raise ConnectionError("HF_HUB_OFFLINE is set; unset it")
-        wanted, paths = [_wanted(api, source) for source in SETS[name]], []
+        wanted = [_wanted(api, source) for source in SETS[name]]
+        files.write_json(_listing(name), wanted)
         problem = "broken off: "
         for (repository, revision, _), names in zip(SETS[name], wanted, strict=True):
             options: dict[str, Any] = {"revision": revision, "allow_patterns": names, "etag_timeout": ANSWER_SECONDS}
-            folder = api.snapshot_download(repository, repo_type="dataset", **options)
-            paths.append([f"{folder}/{name}" for name in names])
-        files.write_json(_listing(name), paths)
+            api.snapshot_download(repository, repo_type="dataset", **options)
         found = cached(name)
         if found is None:
             raise ConnectionError("not every file came")

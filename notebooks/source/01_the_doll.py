@@ -94,7 +94,7 @@ pd.DataFrame(rows)
 # %% [markdown]
 # **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32, fourteen others beat it,
 # first of all one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but the detail is gone.
-# Even with 8 numbers the right page is among the first 40 of 701. (That is better than with 16. So far down, ranks jump by chance.)
+# Even with 8 numbers the right page is among the first 40 of 701. (Yes, that beats 16 numbers. So far down the list, ranks are partly luck.)
 #
 # ## Slide it yourself
 # The panel holds the same library and more queries, and measures every possible cut. The curve with the **rank** shows where the right

@@ -8,8 +8,9 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from mrl_tutorial.losses import TERMS, Batch, NestedClassifier
-from mrl_tutorial.losses.contrastive import FusedCrossEntropies, contrastive, cross_entropies
+from mrl_tutorial.losses.contrastive import contrastive, cross_entropies
 from mrl_tutorial.losses.distillation import align, kl_scores, principal_axes
+from mrl_tutorial.losses.fused import FusedCrossEntropies
 from tests.helpers import reference
 
 LAYERS, DIMS, WIDTH = (1, 3), (2, 5, 11), 12

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.statistics import leaderboard, paired_cells
 from mrl_tutorial.losses import term
 from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.panels import loss_lab
 from mrl_tutorial.panels.loss_lab import START, LossLab
 from mrl_tutorial.panels.packing import unpack
 from mrl_tutorial.recipes.recipe_file import RecipeFile
@@ -279,3 +283,15 @@ def test_a_canceled_training_keeps_nothing(panel, monkeypatch):
     panel.on_train(panel.state)
     wait(panel)
     assert len(panel.runs) == 1 and panel.status["label"].startswith("canceled")
+
+
+def test_what_the_panel_says_of_its_previews_is_what_the_ledger_has():
+    said = files.data_file("ledger.csv").read_text(encoding="utf-8")
+    shared, low_high = (
+        re.search(rf"{name}, all 42 cells: tau (\S+) \[\+?(\S+), \+?(\S+)\]", said)
+        for name in ("shared heads", "4 full steps")
+    )
+    assert shared is not None and low_high is not None
+    script = (Path(loss_lab.__file__).parent / "web" / "lab.js").read_text(encoding="utf-8")
+    assert f"(Kendall's tau {shared[1]} with full training)" in script
+    assert f"({low_high[1]}, 95 % interval {low_high[2]} to {low_high[3]})" in script

@@ -247,6 +247,7 @@ def test_every_recipe_is_listed_with_source_and_line():
     for name, entry in RECIPES.items():
         assert entry.source and entry.line and "\n" not in entry.line
         recipe = get_recipe("separate:3,128" if name == "separate:l,d" else name, 12, 768)
+        assert (recipe.source, recipe.line) == (entry.source, entry.line)
         assert recipe.name == name or name == "separate:l,d"
         assert all(key == "main" or key in TERMS for key in recipe.weights)
 

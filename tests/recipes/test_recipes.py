@@ -93,11 +93,11 @@ def test_a_recipe_is_its_formula(name):
     np.testing.assert_allclose(tables["main"][i, j], cell, rtol=1e-6)
 
 
-def test_every_recipe_has_its_name_and_the_usual_grid():
+def test_every_recipe_says_where_it_comes_from():
     assert {"full-size", "separate:l,d", "mrl", "2dmse-v1", "ese", "all-cells"} <= set(RECIPES)
     for name in ("full-size", "separate:3,128", "mrl", "2dmse-v1", "ese", "all-cells"):
         recipe = get_recipe(name, 6, 384)
-        assert recipe.name == name
+        assert recipe.name == name and recipe.source and recipe.line
         assert recipe.layers == tuple(range(1, 7)) and recipe.dims == (8, 16, 32, 64, 128, 256, 384)
 
 

@@ -103,8 +103,9 @@ def settle(id, name, sentence, measured, **more):
 # that it trains. And a training that leaves the last layer below the plain model proves nothing: it would rank recipes by the damage
 # they do.
 #
-# That is why the search ends at 3e-4. At 1e-3 all-cells ends with 0.763 in its largest cell on dev, 2DMSE v1 with 0.831, Starbucks with
-# 0.847, where the plain model has 0.867. By the mean over the trained cells alone, 2DMSE v1 and ESE would have taken that rate.
+# That is why the search ends at 3e-4. At 1e-3 all-cells drops from 0.865 to 0.763 in its largest cell on dev (the rows of both rates
+# are in `data/results/sts-trained-all.csv`). 2DMSE v1, ESE and Starbucks lost there too, although the mean over the trained cells
+# alone would have chosen 1e-3 for the first two.
 
 # %%
 curves = [name for name in (*STS, *WEIGHTINGS) if trained_enough(name)]

@@ -262,7 +262,7 @@ drawn = "cannot tell here" if len(full) < 8 else verdict((tau - 0.5, low - 0.5, 
 better = taus["4 full steps"]["all 42 cells"]
 ledger.settle(
     "H1", drawn,
-    f"On sentence similarity shared heads rank eight recipes nearer to the reverse of full training than to its order. Four full steps, at about the same price, reach a tau of {better[0]:.2f}.",
+    f"On sentence similarity shared heads rank eight recipes largely backward, compared with full training. Four full steps, at about the same price, reach a tau of {better[0]:.2f}.",
     Measured(f"Kendall's tau of {len(full)} recipes, mean of 42 cells", ("shared heads against full training", tau), ("asked for", 0.5), "STS-B: dev for the previews, test for full training", 3,
              (tau - 0.5, low - 0.5, high - 0.5), margin=None),
     more=[f"{kind}, {name}: tau {preview.said(t)}" for kind, row in taus.items() for name, t in row.items()] + prices,
