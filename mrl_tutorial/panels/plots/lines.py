@@ -90,7 +90,8 @@ def _range(every: np.ndarray) -> tuple[float, float]:
 def _ticks(every: np.ndarray) -> np.ndarray:
     """The places themselves where they are few, else the powers of two among them and the last; none too close."""
     ticks = every if len(every) <= 10 else np.array([t for t in every if np.log2(t) % 1 == 0 or t == every[-1]])
-    return np.array([t for t in ticks if t == ticks[-1] or ticks[-1] / t >= 1.35])
+    near = max(1.35, (ticks[-1] / ticks[0]) ** 0.06)  # on a long axis numbers stand closer
+    return np.array([t for t in ticks if t == ticks[-1] or ticks[-1] / t >= near])
 
 
 def _ends(data: Mapping, place: Any, low: float, high: float) -> dict[str, tuple[float, float]]:

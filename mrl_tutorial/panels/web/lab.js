@@ -210,12 +210,12 @@ function result(shown, width) {
   const look = { dims, layers, width, rowHeight: 30 };
   const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
   if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
-  const most = Math.max(0.001, ...Array.from(against.mean.values, Math.abs));
+  const most = 1.3 * Math.max(0.001, ...Array.from(against.mean.values, Math.abs)); // black is legible on the strongest color
   const write = (/** @type {number} */ v, /** @type {number} */ place) =>
     ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
   return [
     ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
-    heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write }),
+    heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write, difference: true }),
   ];
 }
 

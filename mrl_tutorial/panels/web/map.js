@@ -12,7 +12,7 @@ import { COLORS, circle, closest, curves, drawing, figure, label, nearest, scale
 import { shortName, tenths, whole } from "./words.js";
 
 /** A color and a shape for each label, so that they can be told apart without colors too. */
-const HUES = [...COLORS, "var(--mrl-ink)", "#A88F00"];
+const HUES = [...COLORS.slice(0, 7), "#A88F00"];
 const SHAPES = [
   "m-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0z", "m-4,-4h8v8h-8z", "m0,-6l6,6l-6,6l-6,-6z", "m0,-6l5.5,10.5h-11z",
   "m-1.8,-6h3.6v4.2h4.2v3.6h-4.2v4.2h-3.6v-4.2h-4.2v-3.6h4.2z", "m-5.5,-3l2.5,-2.5l3,3l3,-3l2.5,2.5l-3,3l3,3l-2.5,2.5l-3,-3l-3,3l-2.5,-2.5l3,-3z",

@@ -10,18 +10,19 @@
 import { h } from "./tree.js";
 import { shortName } from "./words.js";
 
-/** Okabe and Ito's colors, which every eye can tell apart, in the order in which models are drawn. */
-export const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+/** Okabe and Ito's colors, which every eye can tell apart, in the order in which models are drawn; the last four are of methods below. */
+export const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "var(--mrl-ink)", "#332288", "#882255", "#6B6B00"];
 export const DASHES = ["", "9 5", "2 4", "10 4 2 4"];
 export const MARK = "#D55E00";
 const CIVIDIS = ["00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838"];
-const STOPS = CIVIDIS.map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+const [STOPS, DIVERGING] = [CIVIDIS, ["d55e00", "ffffff", "0072b2"]].map((all) => all.map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16))));
 
-/** The color of a share 0 … 1 on the cividis scale. @param {number} share */
-export function heatColor(share) {
-  const place = Math.min(1, Math.max(0, share)) * (STOPS.length - 1);
-  const i = Math.min(STOPS.length - 2, Math.floor(place));
-  const mixed = STOPS[i].map((a, c) => Math.round(a + (place - i) * (STOPS[i + 1][c] - a)));
+/** The color of a share 0 … 1 on the cividis scale, or on that of differences, white at 0.5. @param {number} share @param {boolean} [difference] */
+export function heatColor(share, difference) {
+  const stops = difference ? DIVERGING : STOPS;
+  const place = Math.min(1, Math.max(0, share)) * (stops.length - 1);
+  const i = Math.min(stops.length - 2, Math.floor(place));
+  const mixed = stops[i].map((a, c) => Math.round(a + (place - i) * (stops[i + 1][c] - a)));
   return `rgb(${mixed.join(",")})`;
 }
 
@@ -158,7 +159,7 @@ export function surface([x, y, width, height], call, attrs = { class: "surface" 
  *
  * @param {{name: string, values: ArrayLike<number>, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
  *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, over?: Tree[], write?: (v: number, place: number) => string,
- *   xLabel?: string}} o
+ *   xLabel?: string, difference?: boolean}} o
  */
 export function heatmap(o) {
   const { dims, layers, rowHeight = 44, pick, write = (v) => v.toFixed(2) } = o;
@@ -167,11 +168,11 @@ export function heatmap(o) {
   const cells = Array.from(o.values, (value, place) => {
     const [x, y] = [(place % dims.length) * w, foot - (Math.floor(place / dims.length) + 1) * rowHeight];
     const share = (value - low) / (high - low || 1);
-    const fill = Number.isFinite(value) ? heatColor(share) : "var(--mrl-none)";
+    const fill = Number.isFinite(value) ? heatColor(share, o.difference) : "var(--mrl-none)";
     const words = Number.isFinite(value) ? write(value, place) : "";
     return [
       h("rect", { x: x + 1, y: y + 1, width: w - 2, height: rowHeight - 2, fill, class: pick ? "pick" : "" }),
-      label(x + w / 2, y + rowHeight / 2 + 5, words, { class: "cell", fill: share < 0.48 ? "#fff" : "#000" }),
+      label(x + w / 2, y + rowHeight / 2 + 5, words, { class: "cell", fill: share < 0.48 && !o.difference ? "#fff" : "#000" }),
     ];
   });
   const choose = pick && ((/** @type {any} */ event) => { // one for all cells, which alternate with their words
@@ -317,8 +318,9 @@ export function table(heads, rows, name = "") {
 /** The same color for the same model in every panel; others take what is left. @param {string[]} names @returns {Record<string, string>} */
 export function colorsOf(names) {
   const known = /** @type {Record<string, string>} */ ({
-    plain: COLORS[0], prefix: COLORS[0], MRL: COLORS[1], mrl: COLORS[1], "all-cells": COLORS[2], "trained here": COLORS[2], PCA: COLORS[3], whitened: COLORS[4], random: COLORS[5], "random coordinates": COLORS[5],
-    "own head": COLORS[2], "own network": COLORS[2], "full size only": COLORS[5], "full size, then MRL": COLORS[3],
+    plain: COLORS[0], prefix: COLORS[0], "plain, cut": COLORS[0], MRL: COLORS[1], mrl: COLORS[1], nested: COLORS[1], "trained here": COLORS[2], "own head": COLORS[2], "own network": COLORS[2],
+    separate: COLORS[2], "a model for each width": COLORS[2], PCA: COLORS[3], "plain, rotated": COLORS[3], "full size, then MRL": COLORS[3], whitened: COLORS[4], random: COLORS[5], "random coordinates": COLORS[5],
+    "full size only": COLORS[5], "all-cells": COLORS[6], SRL: COLORS[7], "mean taken off": COLORS[7], "2DMSE": COLORS[8], Starbucks: COLORS[9], scaled: COLORS[9],
   });
   const free = COLORS.filter((color) => !names.some((name) => known[name] === color));
   return Object.fromEntries(names.map((name) => [name, known[name] ?? free.shift() ?? "#777777"]));

@@ -63,6 +63,9 @@ test("colors: known models keep theirs, others take what is free, nobody shares"
   assert.equal(new Set(many).size, 5);
   assert.equal(heatColor(0), "rgb(0,34,78)");
   assert.equal(heatColor(2), heatColor(1));
+  assert.deepEqual([0, 0.5, 1].map((share) => heatColor(share, true)), ["rgb(213,94,0)", "rgb(255,255,255)", "rgb(0,114,178)"]);
+  const both = colorsOf(["plain", "whitened", "all-cells", "trained here"]);
+  assert.equal(new Set(Object.values(both)).size, 4);
 });
 
 test("names of many lines take as many rows as they need", () => {
