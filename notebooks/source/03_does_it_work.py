@@ -100,9 +100,9 @@ check.shorten(random_k, pca_k)
 # ```
 # </details>
 #
-# The package's versions return all 384 numbers with the ones to keep in front, so one pass measures every size. *Whitening* is PCA
-# with each direction divided by its spread. None of these ways knows which document belongs to which query. (Encoding the texts takes
-# about a minute, unless lesson 02 has done it already.)
+# The package's own versions put the numbers to keep in front and the rest behind them, so one vector serves to measure every size.
+# *Whitening* is PCA with each direction divided by its spread. (Encoding the texts takes about a minute, unless lesson 02 has done it
+# already.)
 
 # %%
 task = mrl.load_task("pydocs")
@@ -124,8 +124,8 @@ for name, way in ways.items():
 
 # %% [markdown]
 # ## With training
-# Here are the nested loss and the training loop of lesson 02 again. MRL gets one head for all sizes. Its strongest rival has a
-# head for each size, trained for that size alone, with the same pairs and steps.
+# Here are the nested loss and the training loop of lesson 02 again. MRL gets one head for all sizes. Its strongest rival gets seven
+# heads, each trained for one size alone, with the same pairs and steps.
 
 
 # %%
@@ -175,16 +175,18 @@ result.sort_values("nDCG@10")
 # %%
 curves = {name: grids[name].values[0] for name in ("MRL", "whitened", "plain")}
 curves["own head"] = [own[d].at(1, d) for d in DIMS]
-mrl.plots.lines(DIMS, curves, title="Short vectors need training; from 128 numbers on whitening comes close")
+title = "Short vectors need training; from 128 numbers on whitening comes close"
+mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 
 # %% [markdown]
 # **What to see.** If your places count up from 1 to 6, you won the bet. At 32 numbers the four untrained ways are close together, and PCA is no
 # better than a plain cut. (The figure leaves PCA out, as it runs close to *plain*.) The two trained ways score a third to a half higher. MRL is never
-# more than about 0.02 behind the heads for one size. And from 128 numbers on, whitening comes close, though it never saw a pair.
+# more than about 0.02 behind a head of its own for each size. And whitening, which never saw a pair, is nearly as good from 128 numbers on.
 #
 # ## A difference, or luck?
-# Other test queries would give slightly different numbers. How different? We draw queries again and again, with replacement, and look at the
-# difference each time (a *bootstrap*). The middle 95 % of these differences form the **interval**. The true difference may well be anywhere in it.
+# Other test queries would give slightly different numbers. How different? We draw queries from ours again and again, with replacement, and
+# note how far apart two ways are (a *bootstrap*). The middle 95 % of these differences form the **interval**, and the true
+# difference may well be anywhere in it.
 
 # %%
 rivals = {name: dict.fromkeys(DIMS, grids[name]) for name in ("plain", "whitened")} | {"own head": own}
@@ -192,8 +194,8 @@ gaps = [(name, d, *mrl.compare(grids["MRL"], rivals[name][d], 1, d)) for name in
 pd.DataFrame(gaps, columns=["MRL minus", "size", "difference", "low", "high"]).round(3)
 
 # %% [markdown]
-# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. Ask in this order.
-# Does the whole interval lie above 0? Then MRL is *better*. Above −0.01, where a loss begins to matter? Then it is *not worse*. Below 0? Then it is
+# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. Ask in this order: does the whole
+# interval lie above 0? Then MRL is *better*. Above −0.01, where a loss begins to matter? Then it is *not worse*. Below 0? Then it is
 # *worse*. Otherwise you *cannot tell*. Write this rule, then read the table with it.
 
 
@@ -265,7 +267,8 @@ check.between(foretell)
 every = range(8, 385, 8 if FAST else 1)
 fine = {"MRL": measure(mrl_head, every), "plain": mrl.evaluate_grid(task, embeddings=parts, dims=every)}
 lines = {name: (every, grid.values[0]) for name, grid in fine.items()}
-figure = mrl.plots.lines(every, lines, title="Seven sizes were trained, and every size works")
+title = "Seven sizes were trained (the dots), and every size works"
+figure = mrl.plots.lines(every, lines, title=title, x_title="numbers kept")
 figure.add_scatter(
     x=np.log2(DIMS),
     y=grids["MRL"].values[0],
@@ -275,8 +278,8 @@ figure.add_scatter(
 )
 
 # %% [markdown]
-# **What to see.** The dots are the trained sizes. Between them the line has no real dip, because the numbers that serve size 64 also serve
-# size 100. Below the smallest trained size, though, nothing is promised.
+# **What to see.** Between the dots the line has no real dip, because the numbers that serve size 64 also serve size 100. Below the smallest
+# trained size, though, nothing is promised.
 #
 # ## When all weights are trained
 # So far MiniLM itself stayed as it was. For the next figure all of its weights were trained, ahead of time and with three seeds. The budget was
@@ -288,15 +291,15 @@ names = {"MRL": ("mrl", "prefix"), "PCA": ("fixed", "pca"), "full size only": ("
 curves = {name: stored[key][list(DIMS)] for name, key in names.items()}
 own_models = [stored["separate 32", "prefix", 32], stored["separate 128", "prefix", 128]]
 
-title = "All weights trained: MRL pays at 16 and 32 numbers, and costs from 128 on"
-figure = mrl.plots.lines(DIMS, curves, title=title)
+title = "All weights trained: MRL wins at 16 and 32 numbers, and loses from 128 on"
+figure = mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 look = {"text": ["own model"] * 2, "textposition": "top left", "marker": {"size": 12, "color": "black"}}
 figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", showlegend=False, **look)
 
 # %% [markdown]
-# **What to see.** *Full size only* is a model trained as usual and then cut. MRL's strongest rival is PCA of that same model. MRL is ahead of it
-# at 16 and 32 numbers, and behind from 128 on. At full size MRL gives up 0.026. The black dots are models trained for 32 or for 128 numbers
-# alone. The first is level with MRL, the second is ahead of MRL but below PCA. Sharing is not free, and no way wins everywhere.
+# **What to see.** *Full size only* is a model trained as usual and then cut. PCA of that same model is MRL's strongest rival: behind it at 16
+# and 32 numbers, ahead from 128 on. At full size MRL gives up 0.026. The black dots are models trained for 32 or for 128 numbers alone. The
+# first is level with MRL, the second is ahead of MRL but below PCA. Sharing is not free, and no way wins everywhere.
 #
 # ## And on images?
 # Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of images whose nearest training
@@ -308,17 +311,18 @@ plan = NetworkConfig(dims=(2, 4, 8, 16, 32, 64), width=64, hidden=64, epochs=4 i
 names = {"MRL": "MRL", "alone": "own network", "pca": "PCA", "prefix": "full size only"}
 found = digit_networks.compare_baselines(digits, plan, [0], list(names), metrics=["1nn"])
 accuracy = {names[key]: found[key]["1nn"].mean((0, 2)) for key in names}
-mrl.plots.lines(
-    plan.dims,
-    accuracy,
-    y_title="1-NN accuracy",
-    title="Digits: from 4 numbers on, one vector is as good as six networks",
-)
+
+title = "Digits: from 4 numbers on, MRL is as good as a network of its own for each size"
+axes = {"x_title": "numbers kept", "y_title": "1-NN accuracy", "y_range": (0.4, 1.03)}
+figure = mrl.plots.lines(plan.dims, accuracy, title=title, **axes)
+for note, x, y in zip(figure.layout.annotations, (1, 1, 1.03, 1.65), (0.765, 0.99, 0.655, 0.62)):
+    note.update(x=x, y=y)  # each name where the lines are apart
+figure.update_layout(margin_r=20)
 
 # %% [markdown]
-# **What to see.** Two numbers leave only an angle for the cosine to compare, and sharing that angle costs MRL about 0.08. From four numbers on, MRL
-# does as well as a network of its own for each size. A network that was trained at full size only catches up at 8 numbers, cut or with PCA.
-# After that all are level, because digits are easy.
+# **What to see.** Of two numbers the cosine sees only an angle. With MRL that angle has to suit the longer sizes too, and this costs about 0.08. The
+# network trained at full size needs 8 numbers to catch up, whether you cut its vectors or use PCA. After that all are level, because digits
+# are easy.
 #
 # ## So, what should you do?
 #
@@ -337,8 +341,8 @@ mrl.plots.lines(
 # - a difference counts only with its interval.
 #
 # **What to keep in mind.** Each head was trained once, on one model and one corpus, and MiniLM had met texts like these before. The
-# [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1) with their intervals, and [evidence E1](evidence/E1_mrl.ipynb) has more data sets and
-# more seeds. (In M2, on texts, PCA of a *trained* layer does nearly as well as MRL.)
+# [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1), and [evidence E1](evidence/E1_mrl.ipynb) has more data sets and more seeds. (In M2,
+# on texts, PCA of a *trained* layer does nearly as well as MRL.)
 #
 # **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format. Run the lesson again with it: the six ways
 # may come out in a different order.
