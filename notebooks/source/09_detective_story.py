@@ -97,8 +97,8 @@ check.suspects(suspects)
 # ## Clue 2: the list that is one longer
 # ESE, the second version of the 2DMSE paper, trains layer $l$ below the last with weight $1/(1+\ln l)$. A
 # `transformers` model of six layers returns *seven* `hidden_states`. The first is the embedding table's, before any
-# layer. The public code of ESE (AnglE 0.6.1) loops over this list from row 0, stops two rows before its end, and adds
-# the last. Which layers does it train?
+# layer. ESE's public code (AnglE 0.6.1) walks through this list from row 0 and stops before the last two rows. Then it
+# adds the last one by itself. Which layers does it train?
 
 # %%
 outputs = ["embedding table", *(f"layer {i}" for i in range(1, 7))]
@@ -123,8 +123,8 @@ spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the co
 pd.Series(spread, index=outputs, name="largest difference between the texts").to_frame()
 
 # %% [markdown]
-# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. So
-# the largest weight below the last layer goes to a vector that cannot tell two texts apart.
+# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. Of all
+# rows below the last layer, the code cares most about one that cannot tell two texts apart.
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
@@ -170,10 +170,11 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
 # %% [markdown]
 # **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them.
 # The library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table.
-# Neither is a crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the library's
-# loss, from an older version.
+# Neither is a crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the loss of an
+# older version of the library.
 #
-# **How you would have noticed.** Do not read what one step may train. Run a few hundred, and count what they did train.
+# **How you would have noticed.** Reading the code of one step is not enough. Run a few hundred steps, and count which cells
+# they train.
 #
 # ## Clue 4: a teacher that learns
 # In the KL term of lesson 08 an early layer, the student, imitates the last one, its teacher. The teacher should stand
@@ -207,8 +208,8 @@ pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"lay
 # ## Clue 5: a hole in an average
 # Starbucks (arXiv 2410.13230) offers six sizes, from Demi to Trenta. On average over twelve retrieval sets, the second
 # largest, Venti, reaches 0.320, and its smaller neighbor 0.378 (nDCG@10). Is something wrong with Venti's ten layers
-# and 512 dimensions? (In the figure, *separate* is one model a size, *SRL* is the Starbucks loss alone, and *Starbucks*
-# adds pre-training.)
+# and 512 dimensions? (In the figure, *separate* means that each size has a model of its own, *SRL* is the Starbucks loss
+# alone, and *Starbucks* adds pre-training.)
 
 # %%
 beir = published("starbucks").query("table == 'A2' and metric != 'Avg.'")
@@ -219,8 +220,8 @@ scores = beir.replace({"method": names}).pivot_table(
 mrl.plots.lines(
     sorted(beir.dim.unique()),
     {name: scores.loc["Quora", name] for name in names.values()},
-    title="On Quora, one of the twelve sets, some sizes fall into a hole",
-    y_title="score on Quora",
+    title="On Quora, one of the twelve sets, three methods fall into a hole",
+    y_title="nDCG@10 on Quora",
 )
 
 # %%
@@ -232,7 +233,7 @@ pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quor
 # behind the separate models at Venti. Without it, Starbucks is ahead. From outside, we cannot tell a misprint from a
 # failed run. Two other methods have a hole on Quora too.
 #
-# **How you would have noticed.** Look at the parts of an average, and at the neighbors of a number.
+# **How you would have noticed.** Look at the numbers behind an average, and compare each one with its neighbors.
 #
 # **Exercise 3 · Check us** (15 minutes, open). Choose a row of [our ledger](../LEDGER.md) that names a csv file of
 # results, and compute its pair of numbers again. `pd.read_csv("../data/results/NAME.csv", comment="#")` reads such a
