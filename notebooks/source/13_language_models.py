@@ -161,14 +161,14 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
         print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
 # %% [markdown]
-# **What to see.** Nobody would take these lines for documentation. But at width 4 the plain model strings odd pieces
-# together, where the nested one finds a phrase here and there.
+# **What to see.** None of these lines would pass for documentation. Still, at width 4 the plain model strings odd pieces
+# together, while the nested one finds a phrase here and there.
 #
 # ## Is it worth the training?
 # A plain model that is simply cut is easy to beat. Two rivals are harder:
 #
-# - **plain, rotated**: state and table can be rotated together without changing a score at full width. We rotate so
-#   that the first $m$ numbers come closest to the full scores, and then cut, without any training;
+# - **plain, rotated**: if state and table are rotated together, no score changes at full width. We choose the rotation
+#   whose first $m$ numbers come closest to the full scores, and cut. This needs no training;
 # - **a model for each width**, trained for this width alone.
 #
 # The nested model here has no exits. Training from several random seeds takes long, so the results come from a file.
@@ -185,8 +185,8 @@ print(f"random seeds: {len(results.seeds)}")
 pd.DataFrame(ahead)
 
 # %% [markdown]
-# **What to see.** The table says by how much the nested model's loss is smaller (minus means larger), with 95 %
-# intervals over test texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the
+# **What to see.** The table says how much smaller the nested model's loss is. A minus sign means that it is larger. The
+# 95 % intervals cover test texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the
 # nested model is far ahead of the plain one, even rotated. At 16 the rotated one nearly catches up, and at 32 it wins.
 # A model for each width is ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
 #
@@ -209,7 +209,8 @@ def grid(model, readers=None):
 
 tables = {"plain": grid(plain), "plain, mapped and rotated": grid(plain, readers), "trained with exits": grid(nested)}
 title = "Stopping early costs little; training pays at widths 4 and 8"
-mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
+figure = mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
+figure.update_xaxes(title="numbers read")
 
 # %% [markdown]
 # **What to see.** Darker is better. Compare the rows first. In a model this small the later layers add little, and
@@ -235,8 +236,16 @@ print(f"threshold {chosen:.3f}: {width:.1f} numbers on average, perplexity {reac
 # %%
 curve = np.array([adaptive(*test, plan.dims, t) for t in thresholds])
 ways = {"one width for all": (plan.dims, fixed), "a width for each token": (curve[:, 0], curve[:, 1])}
-title, axes = "Choosing by confidence loses to one width for all tokens", ("numbers read, on average", "perplexity")
-figure = mrl.plots.lines((), ways, title=title, x_title=axes[0], y_title=axes[1], doubling=False, y_range=(40, 90))
+figure = mrl.plots.lines(
+    (),
+    ways,
+    title="Choosing by confidence loses to one width for all tokens",
+    x_title="numbers read, on average",
+    y_title="perplexity (lower is better)",
+    doubling=False,
+    y_range=(40, 90),
+)
+figure.add_annotation(x=width, y=reached, text="the chosen threshold", ax=-30, ay=-60)
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
@@ -253,8 +262,8 @@ columns = ["least sure quarter", "second", "third", "surest quarter"]
 pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
 
 # %% [markdown]
-# **What to see.** If more numbers were no use to a sure token, the last column would be 0. It is more than half of the first. In
-# lesson 05 a right answer could not get better. Here the right token can still get more probability.
+# **What to see.** If sure tokens had no use for more numbers, the last column would be 0. It is more than half of the first. In
+# lesson 05 a right answer could not become more right. Here the right token can always gain more probability.
 #
 # **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of
 # V tokens, for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look
@@ -299,7 +308,8 @@ pd.DataFrame(share).T.round(2).rename_axis("share of the work")
 
 # %% [markdown]
 # **What to see.** In a large model (8 billion weights) the output layer is a small part of the work, so cutting its
-# width saves little. Leaving out three of its 32 layers saves more. MatFormer nests the insides of the layers.
+# width saves little. Leaving out three of its 32 layers saves more. MatFormer goes further and nests the insides of the
+# layers themselves.
 #
 # ## What to keep in mind
 # Our models are tiny. They show how the idea works, and say nothing about large ones. The verdict is in
