@@ -4,7 +4,7 @@ Each panel in a notebook of its own, in a real JupyterLab and Chromium: once whi
 busy; and as a page of its own with the network switched off. A slider is dragged and an arrow key is held. What is
 measured, in the browser, is the time from an input event to the end of the frame that shows its effect; at 60 frames a
 second a frame takes 16.7 ms. A drag's events come with the frames; a key comes at any time and waits for the next one,
-half a frame on average.
+half a frame on average. A bare slider, one number and nothing else, says what browser and machine take by themselves.
 """
 
 from __future__ import annotations
@@ -147,6 +147,10 @@ WATCH = """() => {
   }, true);
   window.mrlBefore = window.mrlSent ?? 0;
 }"""
+# a slider, a number, and nothing behind them
+BARE = """<input type="range" aria-label="bare" style="width: 600px"><p></p><script>
+document.querySelector("input").oninput = (e) => { document.querySelector("p").textContent = e.target.value; };
+</script>"""
 SCRIPT = "() => document.querySelector('script').textContent.split('\\nstandalone(')[0].length"
 READ = """() => {
   document.removeEventListener('input', window.mrlInput, true);
@@ -166,21 +170,33 @@ def run(json: str | Path | None = None, quick: bool = False, only: Sequence[str]
     found: dict[str, Any] = {}
     heads = f"{'inputs':>7}{'drag p50':>10}{'p95 ms':>8}{'key p50':>9}{'p95 ms':>8}{'frames/s':>10}{'messages':>10}"
     print(f"{'panel':<20}{'kernel':<8}{heads}{'script kB':>11}")
+    rounds = 1 if quick else 4
+    bare = bare_slider(rounds)
+    _print_row("bare slider", "page", bare, len(BARE) / 1000)
     for title in only or PANELS:
-        found[title] = measure(PANELS[title], 1 if quick else 4)
+        found[title] = measure(PANELS[title], rounds)
         for place in PLACES:
-            row = found[title][place]
-            print(
-                f"{title:<20}{place:<8}{row['inputs']:>7}{row['drag_p50']:>10.1f}{row['drag_p95']:>8.1f}"
-                f"{row['key_p50']:>9.1f}{row['key_p95']:>8.1f}{row['fps']:>10.0f}{row['messages']:>10}"
-                f"{found[title]['script_kb']:>11.0f}",
-                flush=True,
-            )
-    result = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "limit_ms": LIMIT_MS, "panels": found}
+            _print_row(title, place, found[title][place], found[title]["script_kb"])
+    result = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "limit_ms": LIMIT_MS, "bare": bare, "panels": found}
     print(f"from an input to the frame that shows it; {result['cores']} cores, load {result['load']:.1f} at the end")
     if json:
         write_json(json, result)
     return result
+
+
+def _print_row(title: str, place: str, row: dict[str, Any], script_kb: float) -> None:
+    print(
+        f"{title:<20}{place:<8}{row['inputs']:>7}{row['drag_p50']:>10.1f}{row['drag_p95']:>8.1f}"
+        f"{row['key_p50']:>9.1f}{row['key_p95']:>8.1f}{row['fps']:>10.0f}{row['messages']:>10}{script_kb:>11.0f}",
+        flush=True,
+    )
+
+
+def bare_slider(rounds: int) -> dict[str, Any]:
+    """The figures of a page that holds a slider and the number that it shows."""
+    with chromium_page() as page:
+        page.set_content(BARE)
+        return drags(page, "bare", rounds)
 
 
 def measure(entry: Entry, rounds: int) -> dict[str, Any]:
