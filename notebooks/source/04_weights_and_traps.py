@@ -65,8 +65,8 @@ row = {name: i for i, name in enumerate(task.corpus)}
 answer = np.array([row[next(iter(task.qrels[q]))] for q in asked])  # the row of each query's right document
 
 # %% [markdown]
-# Here are the two lines, cutting and normalizing, in both orders. The table shows the query that the swap hurts most, of all those whose right
-# document comes first in the left column.
+# Here are the two lines, cutting and normalizing, in both orders. Cutting first, many queries find their right document in first place. The
+# table shows the one among them that the swap hurts most.
 
 
 # %%
@@ -93,8 +93,8 @@ pd.DataFrame({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Both scores look like cosines, but only the left one is a cosine. The right one is silently wrong: it is too small, and the
-# right document is far down the list. Over all queries, a quarter fewer right documents are among the first ten (43 % in place of 57 %).
+# **What to see.** Both scores look like cosines, but only the left one is. The right one is too small, and the right document has dropped to
+# place 67. Over all queries, only 43 % of the right documents are still among the first ten, down from 57 %.
 #
 # Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A dot product then
 # favors documents that keep much, whatever the query. The same happens if you store normalized vectors in a database
@@ -108,10 +108,10 @@ trap = mrl.TruncationTrap(
 trap
 
 # %% [markdown]
-# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The histogram on the right shows
-# the lengths that the documents keep: all 1 at 384, then shorter, and spreading out as you go. Then look at the dotted line,
-# *no normalizing*: there, long vectors win even at full size. Finally, look at *normalize, cut, distance*, a ranking by distance. It also
-# punishes documents that are too long, so it keeps up here.
+# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The histogram shows the lengths
+# that the documents keep: all 1 at 384, and shorter and more uneven the more you cut. Then look at the dotted line, *no normalizing*:
+# there, long vectors win even at full size. *Normalize, cut, distance* ranks by distance. It keeps up here, because a vector that is too
+# long is also far away.
 #
 # **Exercise 1 · Find the bug** (5 minutes, easy). `search` compares one query with all documents by their first `d` numbers. Repair it.
 
@@ -153,8 +153,8 @@ check.search(search)
 # $$\mathcal{L} = \sum_{m} c_m \cdot \text{loss of the first } m \text{ numbers}, \qquad c_m = 1 \text{ unless said otherwise.}$$
 #
 # One article gets this wrong (Z3 in the [ledger](../LEDGER.md)). It says that short embeddings may hold other values than long ones "because of
-# the scaling factor applied to each feature dimension". Look where $c_m$ stands. It multiplies a *loss* during training, never a feature. The next
-# cell divides a short vector by the beginning of the long one. The factor is the same for all eight numbers, and it is not $c_m$: it brings the
+# the scaling factor applied to each feature dimension". But $c_m$ multiplies a *loss* during training, never a feature. The next
+# cell divides a short vector by the beginning of the long one. All eight numbers show the same factor, and it is not $c_m$: it brings the
 # short vector back to length 1.
 
 # %%
@@ -165,7 +165,7 @@ factor.round(3)
 
 # %% [markdown]
 # ## What do the weights do, then?
-# With them you say which sizes matter most to you. The easiest way to see how is to write the loss yourself.
+# They say which sizes matter most to you. To see how, write the loss yourself.
 #
 # **Exercise 2 · The weighted nested loss** (10 minutes, the idea). This time a head is a classifier: `heads[i]` turns the first `sizes[i]`
 # features into class scores, and `weights[i]` is the $c_m$ of that size. Return one tensor: the weighted sum of the cross-entropies.
@@ -192,8 +192,8 @@ check.weighted_loss(weighted_loss)
 # </details>
 #
 # The next panel trains with exactly this loss. A small network learns scikit-learn's digits, pictures of 8 × 8 pixels, and is tested with its
-# first 2, 4, 8, 16, 32 and 64 features. (There are five such networks, so that each picture is tested by one that has not seen it. All five are
-# trained again when you move a weight.)
+# first 2, 4, 8, 16, 32 and 64 features. (In truth there are five networks, so that each picture is tested by one that has not seen it. Move
+# a weight, and all five are trained again.)
 
 # %%
 weights = mrl.ImportanceWeights()
@@ -228,13 +228,13 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Four times the weight lifts size 2 by three to four points, and the others lose a few tenths of a point at most. Sixteen times the
-# weight hardly adds to that, and now sizes 4 and 8 pay about three quarters of a point. And a size that is already good has little to gain: with
-# weight 16 on size 8 (question 2), size 8 does not gain, and size 2 loses about nine points.
-# (In the ledger, M9, size 2 gains only 1.6 points. After the 30 epochs there, in place of our 20, it is already better with equal weights.)
+# **What to see.** Four times the weight lifts size 2 by three to four points, and the others lose a few tenths of a point at most. With sixteen
+# times the weight, sizes 4 and 8 lose about three quarters of a point. A size that is already good has little to gain: in question 2, size 8
+# does not gain, and size 2 loses about nine points. (In the ledger, M9, size 2 gains only 1.6 points: after 30 epochs, in place of our 20,
+# it is already better with equal weights.)
 #
 # **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points over equal weights, while no
-# other size loses more than 0.5. Then see how far you can push size 2. The check trains with three seeds, so give it some seconds.
+# other size loses more than 0.5. How far can you push size 2? The check trains with three seeds, so give it some seconds.
 
 # %%
 painted = {2: 1, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
@@ -255,8 +255,8 @@ check.painted(painted)
 #
 # ## What do eight numbers know?
 # Every document of pydocs has two labels: a coarse one, the *package* that it comes from (numpy, pandas, …, 15 in all), and a fine one, the *module*
-# inside that package (89 in all). For each test document, find the nearest training document by the first $d$ numbers. Is it from the same package?
-# From the same module?
+# inside that package (89 in all). For each test document, we look up the nearest training document by the first $d$ numbers. Is it from the
+# same package? From the same module?
 
 # %%
 train, test = (np.array([row[p] for q in task.splits[s] for p in task.qrels[q]]) for s in ("train", "test"))
@@ -268,32 +268,30 @@ for level in ("package", "module"):
     label = np.array(task.labels[level])
     right = np.array([np.mean(label[n] == label[test]) for n in nearest])
     kept[level] = 100 * right / right[-1]
-mrl.plots.lines(
-    dims,
-    kept,
-    title=f"Eight numbers keep {kept['package'][0]:.0f} % of the accuracy on packages, {kept['module'][0]:.0f} % on modules",
-    x_title="numbers kept",
-    y_title="% of the accuracy with 384",
-)
+coarse, fine = (kept[level][0] for level in kept)
+title = f"Eight numbers keep the coarse label far better than the fine one: {coarse:.0f} % against {fine:.0f} %"
+figure = mrl.plots.lines(dims, kept, title=title, x_title="numbers kept", y_title="accuracy, % of that with 384")
+for note, text, x, y in zip(figure.layout.annotations, ("package (coarse)", "module (fine)"), (3, 3.4), (90, 47)):
+    note.update(text=text, x=x, y=y, font_color=mrl.plots.MARK)
+figure.update_traces(line_color=mrl.plots.MARK).update_layout(margin_r=20)  # both are MRL's
 
 # %% [markdown]
 # **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often as with all 384, and the right
-# module less than half as often. From 64 numbers on, both are above nine tenths.
+# module less than half as often. From 64 numbers on, both keep more than nine tenths.
 #
 # **Try this.** Is this the work of Matryoshka training? Put `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the
-# cell and run it again. The plain model keeps much less in its first numbers, and yet the package is ahead of the module there too.
+# cell and run it again. The plain model keeps much less in its first numbers, but there too it keeps more of the package than of the module.
 #
 # ## What to keep in mind
-# Coarse labels come first mostly because they are easy. A rough idea is enough for 15 classes, and even a blind guess hits the right package more
-# often than the right module. It also does not follow that the later numbers hold the details: when the first 16 numbers are compared with the last
-# 16, the first ones do better on packages and on modules (Z2 in the ledger). The weights were tried on small pictures and three seeds. On
-# ImageNet the paper reports the same direction.
+# Coarse labels come first mostly because they are easy: even a blind guess hits the right package more often than the right module. And
+# the details do not sit in the later numbers: the first 16 numbers beat the last 16 on packages *and* on modules (Z2 in the ledger). The weights
+# were tried on small pictures and three seeds. On ImageNet the paper reports the same direction.
 #
 # ## In this lesson we saw
 # - Cut, then normalize. The other order gives scores that look right and rank wrong.
 # - The weights $c_m$ act on losses, in training. They never touch a feature.
 # - A heavier weight helps a size that still lacks accuracy, but only up to a point.
-# - Short prefixes can answer coarse questions. Fine ones need more numbers.
+# - Coarse questions need few numbers, fine ones more.
 #
 # **On your own data.** After every cut, look at `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your dot products are
 # not cosines. In sentence-transformers the right call is `encode(..., truncate_dim=64, normalize_embeddings=True)`.
