@@ -54,7 +54,7 @@ x, y = (torch.tensor(part) for part in mrl.load_task("digits").splits["all"])
 x = x.float()  # (1797, 64): 8 x 8 pixels, from 0 to 1
 easy, hard = 1342, 1603
 figure = px.imshow(x[[easy, hard]].reshape(2, 8, 8), facet_col=0, color_continuous_scale="gray_r")
-figure.update_layout(title="Which digits are these?", coloraxis_showscale=False, height=340)
+figure.update_layout(**mrl.plots.style("Which digits are these?"), coloraxis_showscale=False, height=340)
 figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visible=False)
 
 # %% [markdown]
@@ -62,8 +62,8 @@ figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visi
 #
 # ## A classifier that can be read early
 # We train a small network with the nested loss, so that it can answer from its first 2, 4, 8, 16, 32 or 64 features. It has one
-# linear classifier, and a shorter prefix uses only its first columns (the *tied* form, MRL-E). So going on from 2 features to 4
-# costs only the two new ones. Of the 1,797 pictures, 497 are kept for the test, our two among them.
+# linear classifier, and a shorter prefix uses only its first columns (the *tied* form, MRL-E). So the step from 2 features to 4
+# costs only the two new ones. We keep 497 of the 1,797 pictures for the test, our two among them.
 
 # %%
 sizes = (2, 4, 8, 16, 32, 64)
@@ -88,10 +88,10 @@ for _ in range(100 if FAST else 400):
 
 # %% [markdown]
 # The network gives each class a score, its *logit*. The **softmax** turns these into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
-# largest probability is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
+# largest of them is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
 #
 # **Exercise 1 · How sure, how large** (5 minutes, easy). Write the confidence and the expected size with numpy. For each picture, `stop` says
-# at which place in the list `sizes` it was answered (0 is the first).
+# at which place in `sizes` it was answered (0 is the first).
 
 
 # %%
@@ -141,8 +141,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# **What to see.** Two numbers settle the zero. The hard picture is called a 9, a 3 and a 7 in turn, and no size is 90 % sure. More numbers are not
-# always better: sizes 4 and 8 say 3 and are right, the larger ones say 7 and are wrong.
+# **What to see.** Two numbers settle the zero. The hard picture is called a 9, then a 3, then a 7, and no size is 90 % sure. More numbers are
+# not always better: the 3 was right.
 #
 # ## Stop when you are sure
 # A cascade has one rule: *if the confidence reaches the threshold, answer. If not, go on to the next size*. The last size answers
@@ -176,47 +176,48 @@ check.decide(decide)
 # </details>
 #
 # The package has the same cascade. We try thresholds from 0 to 1, the same one at all sizes. The cost can be counted in two ways. A tied
-# classifier reads each number once, so only the **last size** counts. Separate classifiers start again at every size, so **all sizes
-# visited** are charged. We compare with *one size* for all pictures, and with an *oracle*, which knows the smallest right size of each
-# picture. Nobody can build the oracle, but no cascade can beat it.
+# classifier reads each number once, so only the **last size** counts. Separate classifiers start again at every size, so **all sizes**
+# on the way are charged. We compare with one size for all pictures, and with an *oracle*, which knows the smallest right size of each
+# picture. Nobody can build it, and no cascade can beat it.
 
 # %%
 tested = cascade.answers(probability[:, test].numpy(), y[test].numpy(), sizes)
 runs = [cascade.run(tested, [t] * 5) for t in np.linspace(0, 1.01, 102)]  # 1.01 is never reached
 accuracy, oracle = [run.accuracy for run in runs], cascade.oracle(tested)
 numbers = 2.0 ** np.linspace(1, 6, 51)  # read on average, from 2 to 64
-mrl.plots.lines(
-    sizes,
-    {
-        "one size": tested.accuracy,
-        "cascade": (numbers, np.interp(numbers, [run.final for run in runs], accuracy)),
-        "all visited charged": (numbers, np.interp(numbers, [run.visited for run in runs], accuracy)),
-        "oracle": ([oracle.final], [oracle.accuracy]),
-    },
-    title="On digits, a cascade needs fewer numbers than one size for everyone",
-    x_title="numbers read of a picture, on average",
-    y_title="accuracy",
-    y_range=(0.84, 1),
-)
+curves = {
+    "one size for all": tested.accuracy,
+    "cascade": (numbers, np.interp(numbers, [run.final for run in runs], accuracy)),
+    "cascade, all sizes charged": (numbers, np.interp(numbers, [run.visited for run in runs], accuracy)),
+    "oracle": ([oracle.final], [oracle.accuracy]),
+}
+level = tested.accuracy[4]  # of 32 numbers
+enough = min(run.final for run in runs if run.accuracy >= level)
+title = f"Digits: a cascade that reads {enough:.0f} numbers on average is as accurate as 32 for all"
+axes = {"x_title": "numbers read of a picture, on average", "y_title": "accuracy", "y_range": (0.84, 1)}
+figure = mrl.plots.lines(sizes, curves, title=title, **axes)
+for note, x, y in zip(figure.layout.annotations, (4, 1.35, 2, 1.4), (0.957, 0.951, 0.925, oracle.accuracy)):
+    note.update(x=x, y=y)  # each name where the lines are apart
+look = {"mode": "markers", "marker": {"size": 12, "color": "black"}}
+figure.add_scatter(x=np.log2([enough, 32]), y=[level] * 2, **look).update_layout(margin_r=20)
 
 # %% [markdown]
-# **What to see.** With 5 or 6 numbers on average, the cascade is as accurate as one size of 16 or 32. If all sizes visited are charged, the
-# advantage shrinks, and around four numbers the cascade is behind. The oracle is above every single size, because small sizes are
-# sometimes right where the large ones are wrong. You have seen such a picture.
+# **What to see.** The black dots are equally accurate. If all sizes are charged, the advantage shrinks, and around four numbers the cascade is
+# behind. The oracle is above every single size, because some pictures, like our 3, are read right only at a small size.
 
 # %%
 mrl.CascadeTuner(tested, start=0.9)
 
 # %% [markdown]
 # **Try this.** Set all thresholds to 0, then raise them together. Where does the filled circle leave the dotted line of the single sizes?
-# Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it cost? (The button
-# *the paper's rule* takes, for each two neighboring sizes, the lowest threshold with which they are most accurate together.) You are playing
-# with the *test* pictures, so expect less on new ones.
+# Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it cost? (The button *the paper's rule* looks at two
+# neighboring sizes at a time, and takes the lowest threshold at which the pair is most accurate.) These are the *test* pictures: expect
+# less on new ones.
 #
 # ## A promise, kept or broken
 # A fair threshold is chosen on held-out items: the cheapest one that loses nothing there against the full size. Then the test
-# shows whether it keeps that promise. The next cell does this with three seeds, for digits and for documents of pydocs, which it sorts into 89
-# *modules* or 15 *packages*. A linear layer behind MiniLM, trained with the nested loss, gives vectors of 8 to 256 numbers. Banking77
+# shows whether it keeps that promise. The next cell tries it with three seeds: on digits, and on documents of pydocs, sorted into 89
+# *modules* or 15 *packages*. There, a linear layer behind MiniLM gives vectors of 8 to 256 numbers. Banking77
 # (customer questions of 77 kinds) is added if it is in your folder `$MRL_DATA`.
 
 # %%
@@ -236,10 +237,10 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # **What to see.** On digits and on Banking77 the cascade loses less than half a point on average, and reads a tenth to a fifth of the
-# numbers. On modules every number counts, and there is little to save. Charging all sizes visited makes a cascade nearly twice as expensive.
+# numbers. On modules there is little to save. With all sizes charged, a cascade costs nearly twice as much.
 #
-# The column *one size as good* is the simplest alternative: the smallest single size as accurate as the cascade. For packages it is
-# cheaper, 64 numbers against 71:
+# The column *one size as good* names the smallest single size that is as accurate as the cascade. For packages it is cheaper, 64 numbers
+# against 71:
 
 # %%
 parts = [run["test"] for run in tasks["package"]["MRL-E"]]  # one for each seed
@@ -247,31 +248,28 @@ curves = [cascade.shared_curve(part, np.linspace(0, 1.01, 102)) for part in part
 read = np.mean([[run.final for run in curve] for curve in curves], axis=0)
 accuracy = np.mean([[run.accuracy for run in curve] for curve in curves], axis=0)
 numbers = 2.0 ** np.linspace(3, 8, 51)  # from 8 to 256
-mrl.plots.lines(
-    parts[0].dims,
-    {
-        "one size": np.mean([part.accuracy for part in parts], axis=0),
-        "cascade": (numbers, np.interp(numbers, read, accuracy)),
-    },
-    title="On packages one size of 64 does better than the cascade",
-    x_title="numbers read of a document, on average",
-    y_title="accuracy",
-    y_range=(0.55, 0.72),
-)
+single = np.mean([part.accuracy for part in parts], axis=0)
+lines = {"one size for all": single, "cascade": (numbers, np.interp(numbers, read, accuracy))}
+axes = {"x_title": "numbers read of a document, on average", "y_title": "accuracy", "y_range": (0.55, 0.72)}
+title = "On packages, one size of 64 for all is better than the cascade"
+figure = mrl.plots.lines(parts[0].dims, lines, title=title, **axes)
+for note, x, y in zip(figure.layout.annotations, (5.1, 5.9), (0.693, 0.658)):
+    note.update(x=x, y=y)
+figure.update_layout(margin_r=20)
 
 # %% [markdown]
-# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so it does not help hard documents
-# to go on to the largest size. Try the simple alternative first.
+# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so a hard document gains nothing at the
+# largest size. Try the simple alternative first.
 #
-# Would it help to give every size its own threshold? For modules we search for the cheapest five that lose nothing on a few documents, and see
-# what they lose *elsewhere*, on all others.
+# Would it help to give every size its own threshold? For modules we take a few documents, search for the cheapest five thresholds that lose
+# nothing on them, and see what these lose on the *other* ones.
 
 # %%
 source, draws = tasks["module"]["MRL-E"][0]["test"], 2 if FAST else 10
 
 
 def gaps(n, seed):
-    """Accuracy minus the full size's: five thresholds where chosen, five elsewhere, one elsewhere."""
+    """Accuracy minus the full size's: five thresholds where chosen, five on others, one on others."""
     order = np.random.default_rng(seed).permutation(source.right.shape[1])
     chosen, others = source.take(order[:n]), source.take(order[n:])
     free, shared = cheapest_thresholds(chosen), cheapest_thresholds(chosen, shared=True)
@@ -281,28 +279,31 @@ def gaps(n, seed):
 
 counts = (50, 100, 200, 400, 800) if not FAST else (10, 20, 40)
 means = 100 * np.array([np.mean([gaps(n, seed) for seed in range(draws)], axis=0) for n in counts])
-mrl.plots.lines(
-    counts,
-    dict(zip(("five, where chosen", "five, elsewhere", "one, elsewhere"), means.T)),
-    title="Chosen on few documents, five thresholds break their promise",
-    x_title="documents used to choose the thresholds",
-    y_title="accuracy against full size (points)",
-    y_range=(-8, 3),
-)
+names = ("five thresholds, where chosen", "five thresholds, on other documents", "one threshold, on other documents")
+title = "Chosen on few documents, thresholds lose accuracy on others, and five lose more than one"
+axes = {"x_title": "documents used to choose the thresholds", "y_title": "points against full size", "y_range": (-8, 3)}
+figure = mrl.plots.lines(counts, dict(zip(names, means.T)), title=title, **axes)
+colors = [mrl.plots.COLORS[i] for i in (3, 3, 1)]  # one threshold is the cascade of the figures above
+heights = (2.2, -3, -1.1)
+for note, line, color, y in zip(figure.layout.annotations, figure.data, colors, heights):
+    note.update(x=line.x[0 if y > 0 else 2], y=y, font_color=color)
+    line.update(line_color=color)
+promise = {"annotation_text": "the promise: lose nothing", "annotation_position": "bottom left"}
+figure.add_hline(y=0, line={"dash": "dot", "width": 2}, **promise).update_layout(margin_r=20)
 
 # %% [markdown]
-# **What to see.** Where they were chosen, the five thresholds lose nothing, because that is how they were found. Elsewhere they do lose, and more
-# so if there were few documents to choose on. Even five numbers can overfit. With 50 documents a single threshold breaks its promise too, but
-# from 200 on it loses about half a point or less.
+# **What to see.** The five thresholds keep their promise only where they were chosen. On other documents they lose, most of all if they were
+# chosen on few: even five numbers can overfit. A single threshold breaks its promise too, but from 200 documents on it loses about half a
+# point at most.
 #
 # ## Thirty-seven
 # "37 dimensions are as good as 512" is how the MRL paper is often quoted. On ImageNet, it reports, its cascade reaches 76.3 % with about 37
-# numbers, as much as a network trained for 512. But 37 is a mean. Some pictures are answered with 8 numbers, others with many more. No
-# picture has a vector of 37 numbers. With all sizes charged, the paper itself counts 62.
+# numbers, as much as a network trained for 512. But 37 is a mean: some pictures are answered with 8 numbers, others with many more, and none
+# with 37. With all sizes charged, the paper itself counts 62.
 #
 # **Exercise 3 · A rule of your own** (10 minutes, open). Write a rule that chooses the M − 1 thresholds. From held-out digits it gets two arrays
-# of shape (M, N): how sure each size is of each picture, and whether it is right. On the test digits of five folds your rule may lose at most one
-# point of accuracy against all 64 numbers, and read at most 16 on average. How low can you go?
+# of shape (M, N): how sure each size is of each picture, and whether it is right. On test digits it may lose at most one point of accuracy
+# against all 64 numbers, and read at most 16 on average. How low can you go?
 
 
 # %%
@@ -334,14 +335,14 @@ check.rule(rule)
 # </details>
 #
 # ## What to keep in mind
-# Digits are easy. And a cascade saves work in the *classifier* only. The encoder makes the whole vector first, which for a text costs many
-# thousand times more. The saving matters with very many classes, or when stored vectors come from a disk or over a network. The
+# Digits are easy. A cascade saves work in the *classifier* only. The encoder makes the whole vector first, and for a text that is many
+# thousand times more work. The saving matters with many classes, or when stored vectors come from a disk or over a network. The
 # [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
 #
 # ## In this lesson we saw
 # - A cascade answers easy items with few numbers and goes on only where it is not sure.
 # - Its expected size is a mean. No item has a vector of that size.
-# - Tied classifiers pay for the last size only, separate ones for every size visited.
+# - Tied classifiers pay for the last size only, separate ones for every size on the way.
 # - One small size for everyone is sometimes better than a cascade.
 # - Thresholds are learned too, so they can overfit. Check them on a test set.
 #
