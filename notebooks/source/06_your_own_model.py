@@ -72,7 +72,7 @@ pd.DataFrame({"numbers": DIMS, "GB for ten million": gigabytes, "nDCG@10": plain
 #
 # ## First way: a head
 # Leave the model alone. Put one 384 × 384 matrix behind it, a **head**, and train only that with the nested loss of lesson 02. The
-# texts are encoded once. From then on, a training step is only a few small matrix products.
+# texts are encoded once. After that, a training step is only a few small matrix products.
 
 # %%
 STEPS = 10 if FAST else 50
@@ -85,12 +85,13 @@ mrl.plots.lines(
     DIMS,
     {"plain": plain.values[0], "trained here": headed.values[0]},
     title="A head trained in seconds lifts the short vectors",
+    x_title="numbers kept",
 )
 
 # %% [markdown]
 # **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width, 384. The head moves what matters to the front.
 #
-# **Exercise 1 · Percent kept** (5 minutes, easy). To compare models, we ask how much of its *own* full quality each one keeps. Write
+# **Exercise 1 · Percent kept** (5 minutes, easy). How much of its *own* full quality does a model keep when you cut its vectors? Write
 # `percent_kept(values)`. It receives the quality at each width, with full width last, and returns a percentage for each width.
 
 
@@ -118,7 +119,7 @@ check.percent_kept(percent_kept)
 #
 # ## Second and third way: all the weights
 # A head can only mix the numbers that the model already gives. **Full fine-tuning** changes every weight of the network, so each step has
-# to run the whole model forward and backward. Here are a few small steps, so that you see what one costs.
+# to run the whole model forward and backward. What does such a step cost? Try a few small ones.
 
 # %%
 few = 3 if FAST else 8
@@ -129,8 +130,8 @@ print(
 )
 
 # %% [markdown]
-# The runs that we compare were made ahead of time, with the same budget as the head (50 steps of 64 pairs) and three seeds each. The
-# last one is a control and never sees the nested loss:
+# We compare runs that were made ahead of time, with the same budget as the head (50 steps of 64 pairs) and three seeds each. The last
+# one, the control, never sees the nested loss:
 #
 # | name | steps 1 to 25 | steps 26 to 50 |
 # |---|---|---|
@@ -142,20 +143,18 @@ print(
 stored = table("baselines").query("reduction == 'prefix' and dim != 77")  # cut vectors, at this lesson's widths
 means = stored.groupby(["baseline", "task", "dim"]).value.mean()  # over the seeds
 arms = {"full size only": "fixed", "MRL": "mrl", "full size, then MRL": "fixed then mrl"}
-lines = {name: means[arm, "pydocs"].to_numpy() for name, arm in arms.items()}
-mrl.plots.lines(
-    DIMS,
-    lines | {"trained here": headed.values[0]},
-    title="MRL leads where vectors are short, and pays a little at full width",
-)
+lines = {name: means[arm, "pydocs"].to_numpy() for name, arm in arms.items()} | {"trained here": headed.values[0]}
+gains = {name: line - lines["full size only"] for name, line in lines.items()}
+title = "Against training at full size only, MRL gains up to 64 numbers and loses from 128 on"
+mrl.plots.lines(DIMS, gains, title=title, x_title="numbers kept", y_title="gain in nDCG@10", y_range=(-0.07, 0.12))
 
 # %% [markdown]
-# **What to see.** Up to 64 numbers MRL leads. From 128 on, the model that spent every step on the full width is ahead: it did not have to
-# share its training with short prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*, green)
-# gains least of the three ways, but it took seconds.
+# **What to see.** The line at 0 is the control. From 128 numbers on it is ahead, because it did not have to share its training with short
+# prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*) gains least of the three ways, but it
+# took seconds.
 #
-# Are the gaps more than luck? A *bootstrap* as in lesson 03 draws queries and seeds again and again. The middle 95 % of the differences
-# a − b lie between `low` and `high`. (`fixed` means *full size only*, `fixed then mrl` means *full size, then MRL*.)
+# Are the gaps more than luck? We draw queries and seeds again and again, the *bootstrap* of lesson 03. The middle 95 % of the differences
+# a − b lie between `low` and `high`. (`fixed` is *full size only*, `fixed then mrl` is *full size, then MRL*.)
 
 # %%
 pairs = table("baselines_paired").query("task == 'pydocs' and reduction_a == 'prefix' and reduction_b == 'prefix'")
@@ -163,24 +162,25 @@ ask = "((a == 'mrl' and b == 'fixed') or (a == 'fixed then mrl' and b == 'mrl'))
 pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
 
 # %% [markdown]
-# No interval contains 0, so *for these 50 steps* the order is not luck. But 50 steps only show which way the nested loss pulls, not
-# who wins in the end. More training might close the gaps, and only one learning rate was tried. So [the ledger](../LEDGER.md)
-# leaves search open (L1). For sentence similarity, trained to the end, MRL cost nothing there even at full width.
+# No interval contains 0, so *for these 50 steps* the order is not luck. But who wins in the end? More training, or another learning rate,
+# might close the gaps. So [the ledger](../LEDGER.md) leaves search open (L1). For sentence similarity, trained to the end, MRL cost
+# nothing there even at full width.
 #
 # ## How short? That depends on what you do
 # Vectors are not only for search. The same MRL model can sort documentation into 15 libraries (accuracy), or say how similar two sentences
 # are (rank correlation with people's judgments, STS-B). How much of its full quality does each use keep? What is missing to 100 % is the
-# **penalty**, so the lines are called **penalty curves**.
+# **penalty**, and the lines are **penalty curves**.
 
 # %%
 uses = {"search": "pydocs", "15 libraries": "pydocs:package", "similarity": "stsbenchmark"}
 levels = means["mrl"].unstack("dim")  # a task a row
 shares = levels.div(levels[384], axis=0)
 curves = {name: shares.loc[where].to_numpy() for name, where in uses.items()}
-figure = mrl.plots.lines(
-    DIMS, curves, title="Similarity survives very short vectors, search does not", y_title="share of full quality kept"
-)
-figure.update_yaxes(tickformat=".0%")
+title = "The same MRL model: similarity survives very short vectors, search does not"
+figure = mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept", y_title="share of full quality kept")
+for note, x, y in zip(figure.layout.annotations, (3.5, 3.4, 3), (0.27, 0.63, 0.95)):
+    note.update(x=x, y=y, font_color=mrl.plots.MARK)  # each name where the lines are apart
+figure.update_traces(line_color=mrl.plots.MARK).update_layout(margin_r=20).update_yaxes(tickformat=".0%")
 
 # %% [markdown]
 # **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one
@@ -188,8 +188,8 @@ figure.update_yaxes(tickformat=".0%")
 # quality too: a poor model can keep 99 % of very little.
 #
 # ## The smallest width you can afford
-# We choose a width for the head on the *dev* queries: on the test queries, our choice would look better than it is. At each width we
-# measure the nDCG@10 lost against full width, query by query, with its interval.
+# We choose a width for the head on the *dev* queries: on the test queries, our choice would look better than it is. How much nDCG@10 does
+# each width lose against full width?
 
 # %%
 widths = range(64, 385, 32)
@@ -198,15 +198,17 @@ costs = {d: mrl.paired(dev.items(6, d), dev.items(6, 384)) for d in widths}
 enough = smallest_width(costs, budget=0.03)
 
 band = np.array([[c.low, c.high] for c in costs.values()])
-figure = mrl.plots.lines(
-    widths, {"trained here": [c.mean for c in costs.values()]}, bands={"trained here": band}, y_range=(-0.13, 0.01), doubling=False,
-    title=f"{enough} of 384 numbers are safely within 0.03 of full quality", x_title="numbers kept", y_title="nDCG@10 against full width",
-)  # fmt: skip
-figure.add_hline(y=-0.03, line={"dash": "dot", "width": 2})
+mean, title = [c.mean for c in costs.values()], f"{enough} of 384 numbers are safely within 0.03 of full quality"
+axes = {"doubling": False, "x_title": "numbers kept", "y_title": "nDCG@10 against 384", "y_range": (-0.13, 0.01)}
+figure = mrl.plots.lines(widths, {"trained here": mean}, bands={"trained here": band}, title=title, **axes)
+figure.update_annotations(text="average, with its 95 % interval", x=125, y=-0.085).update_layout(margin_r=20)
+dotted, budget = {"dash": "dot", "width": 2}, {"annotation_text": "our budget", "annotation_position": "bottom right"}
+figure.add_hline(y=-0.03, line=dotted, **budget).add_vline(x=enough, line=dotted)
+figure.update_xaxes(tickvals=[*range(64, 385, 64), enough])
 
 # %% [markdown]
-# **What to see.** The dotted line is our budget, a loss of 0.03. From left to right, the average crosses it first and the lower edge of
-# the band later: at 192 numbers it is still a hair below. The edge decides, because with other queries the loss could be that large.
+# **What to see.** At 192 numbers the average is well within the budget, but the lower edge of the band is still a hair outside. The edge
+# decides, because with other queries the loss could be that large.
 #
 # **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
 # difference to full width (a loss is negative), `low[d]` the lower end of its interval. A width is *safe* if even `low[d]` loses no more
@@ -275,8 +277,8 @@ print({split: len(pairs) for split, pairs in mine.splits.items()})
 pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round(2)
 
 # %% [markdown]
-# A few hundred pairs are enough for a start. But with fewer than a hundred queries and documents in the test, the search is easy and the
-# intervals are wide (see `mrl.interval(grids["own head"], 6, 32)`).
+# A head has 147,456 numbers to learn, and yet a few hundred pairs are enough for a start. But fewer than a hundred test queries and documents
+# make the search easy and the intervals wide (see `mrl.interval(grids["own head"], 6, 32)`).
 #
 # **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv with columns `query` and `document`, or a list of such pairs.
 # The check tells you what would go wrong. To train a head on them, replace the first six lines of the cell above with
@@ -302,8 +304,7 @@ check.my_pairs(my_pairs)
 # check.my_pairs(my_pairs)
 # ```
 #
-# A head has 147,456 numbers to learn, so give it a few hundred pairs at least. For your smallest width, run the cell of the last figure
-# with `mine` and `own` in place of `task` and `head`.
+# For your smallest width, run the cell of the last figure with `mine` and `own` in place of `task` and `head`.
 # </details>
 #
 # ## What to keep in mind
