@@ -12,7 +12,7 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
-from mrl_tutorial.panels.job import Report, WorkingPanel, in_words
+from mrl_tutorial.panels.job import Report, WorkingPanel, give_back, in_words
 from mrl_tutorial.panels.packing import pack
 from mrl_tutorial.panels.panel import Control, button, field, menu, slider, switch
 from mrl_tutorial.panels.plots import metric_title
@@ -132,6 +132,7 @@ class GridExplorer(WorkingPanel):
         self.model.add(name, encoder)
         self.model.measure(name)
         self._show(name)
+        give_back()
 
     def progress(self, share: float, label: str) -> bool:
         """As for every panel; what has been measured of a model in training is shown on the way."""

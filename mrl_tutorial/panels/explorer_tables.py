@@ -120,9 +120,13 @@ class ExplorerTables:
         self._set(name, files.remembered("explorer", key, measured))
 
     def embedded(self, name: str, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept."""
+        """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept. Of models with heads
+        one at a time is in memory, where the backbone's embeddings are a file: theirs are soon made again."""
         if name not in self._embedded:
-            self._embedded[name] = embed_task(self.task, self.encoders[name], self.split, progress=progress)
+            found = embed_task(self.task, self.encoders[name], self.split, progress=progress)
+            mapped = [n for n, x in self._embedded.items() if all(isinstance(part, np.memmap) for part in x.values())]
+            kept = {n: x for n, x in self._embedded.items() if not mapped or n in mapped or not self.encoders[n].heads}
+            self._embedded = {**kept, name: found}
         return self._embedded[name]
 
     def answer(self, name: str, query: str, progress: Progress | None = None) -> dict[str, Any]:
