@@ -1,66 +1,129 @@
 """Can the loss lab's preview be believed? Recipes by quick trainings, and by full training, in order (H1).
 
 `python -m evidence.preview`, run in the folder of the notebooks, measures the previews, and goes on where it stopped.
+`python -m evidence.preview rates` tries the learning rates of the adapters, `... prices` measures what each costs.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from scipy.stats import kendalltau
 
-from mrl_tutorial import Encoder, evaluate_grid, files, load_task
+from evidence.preview_adapters import Recalled, Teacher, adapted, taught
+from mrl_tutorial import Encoder, Grid, evaluate_grid, files, load_task
+from mrl_tutorial.panels import plots
+from mrl_tutorial.training.examples import examples, schedule
 from mrl_tutorial.training.lab import QUICK, recipe_file, train_recipe
 
 RECIPES = ("full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear")
 SEEDS = 3
 PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
-#: preview -> what `train_recipe` is given
+FULL: dict[str, Any] = {**QUICK, "precision": "fp32", "cache": False}
+#: preview -> what `train_recipe` is given; taught: with a `Teacher`; frozen: adapters above so many frozen layers
 PREVIEWS: dict[str, dict[str, Any]] = {
     "shared heads": {"start": "whitened"},  # the lab's own
     "shared heads, plain start": {"start": "plain"},
     "per-layer heads": {**PER_LAYER, "precision": "fp32"},
-    "4 full steps": {**QUICK, "precision": "fp32", "cache": False},
+    "4 full steps": FULL,
+    "8 full steps of 16 pairs, taught": {**FULL, "steps": 8, "batch_size": 16, "taught": True},
+    "adapters, upper 3 layers": {**FULL, "steps": 12, "lr": 3e-3, "frozen": 3},
+    "adapters, all layers": {**FULL, "steps": 6, "lr": 3e-3, "frozen": 0},
 }
+RATES = (1e-3, 3e-3, 1e-2)  # tried for adapters, on all-cells with seed 0
 DEV = 5  # a model that changes in full is scored on every fifth pair of dev: it has to encode them all again
 FILE = files.data_file("results") / "lab-preview.csv"
+PRICES = FILE.with_name("lab-preview-prices.csv")
+COLUMNS = ["preview", "recipe", "seed", "task", "layer", "dim", "value", "seconds"]
 COMMAND = """# command: python -m evidence.preview
-# seconds: of training; of shared heads by the clock of a busy machine, of the others of one processor core
+# seconds: of training, on a machine that did other work too: of shared heads by the clock, of the others of one core
 # shared heads from the whitened start, of one core: 3.4 (all-cells), 2.8 (2dmse-v1), 2.2 (mrl)
-# dev: every fifth pair for the full steps, else all
+# dev: every fifth pair for full steps and adapters, else all
+# rates tried for adapters (python -m evidence.preview rates; all-cells, seed 0, mean over cells)
+# on all layers: 0.001 0.6031, 0.003 0.6252, 0.01 0.5945; on the upper three: 0.001 0.5945, 0.003 0.5957, 0.01 0.5766
+"""
+PRICES_COMMAND = """# command: python -m evidence.preview prices
+# seconds of one core for all-cells with seed 0, the previews in turns on a busy machine; computed before, so not in
+# them: the layers of the plain model (heads), its last one (taught), the lower ones of the texts (upper adapters)
+# left out: the first turn with a teacher, which computed the teacher's vectors
 """
 
 
 def measure(task: str = "stsbenchmark") -> pd.DataFrame:
     """Every recipe with every seed as each preview trains it, and each cell on dev: written after each run."""
-    encoder, where = Encoder.load(), load_task(task)
-    few = replace(where, splits={**where.splits, "dev": tuple(side[::DEV] for side in where.splits["dev"])})
-    rows = stored()
+    encoder, where, rows = Encoder.load(), load_task(task), stored()
+    known: dict[int, Recalled] = {}
     for (kind, settings), seed, name in product(PREVIEWS.items(), range(SEEDS), RECIPES):
         if len(rows.query("preview == @kind and recipe == @name and seed == @seed")):
             continue
-        began = time.process_time()
-        trained = train_recipe(encoder, where, recipe_file(name, encoder), seed=seed, **settings).encoder
-        seconds = round(time.process_time() - began, 2)
-        full = settings.get("what") == "full"
-        grid = evaluate_grid(few if full else where, trained.uncached() if full else trained, split="dev")
+        grid, seconds, _ = one_run(encoder, where, name, seed, settings, known)
         new = [
             (kind, name, seed, task, layer, dim, round(grid.at(layer, dim), 5), seconds)
             for layer in grid.layers
             for dim in grid.dims
         ]
-        found = pd.DataFrame(new, columns=["preview", "recipe", "seed", "task", "layer", "dim", "value", "seconds"])
+        found = pd.DataFrame(new, columns=COLUMNS)
         rows = pd.concat([rows, found]) if len(rows) else found
         with files.whole_file(FILE) as temporary:
             temporary.write_text(COMMAND + rows.to_csv(index=False), encoding="utf-8")
         print(f"{kind}, {name}, seed {seed}: {found.value.mean():.4f} in {seconds} s", flush=True)
     return rows
+
+
+def one_run(
+    encoder: Encoder, task: Any, name: str, seed: int, settings: Mapping[str, Any], known: dict[int, Recalled]
+) -> tuple[Grid, float, float]:
+    """A preview of one recipe: its grid on dev, and the seconds of one core for training and for scoring.
+
+    known: what frozen layers made of the texts of earlier runs; of new ones it is computed before the clock runs, and
+    so are the teacher's vectors."""
+    few = replace(task, splits={**task.splits, "dev": tuple(side[::DEV] for side in task.splits["dev"])})
+    recipe, data, given, start = recipe_file(name, encoder), examples(task).with_prompts(encoder), {**settings}, encoder
+    is_taught, frozen = given.pop("taught", False), given.pop("frozen", None)
+    budget = {"steps": given.get("steps", 0), "batch_size": given.get("batch_size", 0), "seed": seed}
+    if frozen:
+        batches = [side for rows in schedule(data, **budget) for side in data.sides(rows)]
+        known.setdefault(frozen, Recalled(encoder, frozen)).read(chain(*batches, *few.splits["dev"][:2]))
+    if is_taught:
+        teacher, recipe = Teacher(encoder, data, **budget), taught(recipe)
+        given |= {"terms": [teacher.scores], "on_step": teacher.next}
+    began = time.process_time()
+    if frozen is not None:
+        start = adapted(encoder, known.get(frozen), seed)
+    trained = train_recipe(start, task, recipe, seed=seed, **given).encoder
+    seconds, began = round(time.process_time() - began, 2), time.process_time()
+    if full := given.get("what") == "full":
+        trained = trained.uncached()
+    grid = evaluate_grid(few if full else task, trained, split="dev", precision=given.get("precision", "auto"))
+    return grid, seconds, round(time.process_time() - began, 2)
+
+
+def rates(task: str = "stsbenchmark") -> None:
+    """The mean over cells of all-cells at each learning rate of the adapters, printed."""
+    encoder, where, known = Encoder.load(), load_task(task), dict[int, Recalled]()
+    for kind, settings in PREVIEWS.items():
+        for rate in RATES if "frozen" in settings else ():
+            grid, *_ = one_run(encoder, where, "all-cells", 0, {**settings, "lr": rate}, known)
+            print(f"{kind}, rate {rate}: {grid.values.mean():.4f}", flush=True)
+
+
+def prices(task: str = "stsbenchmark", rounds: int = 2) -> None:
+    """What each preview costs, in turns, so that all meet the same machine: written to `PRICES`."""
+    encoder, where, known, rows = Encoder.load(), load_task(task), dict[int, Recalled](), []
+    for turn, (kind, settings) in product(range(rounds), PREVIEWS.items()):
+        rows.append((kind, turn, *one_run(encoder, where, "all-cells", 0, settings, known)[1:]))
+        print(*rows[-1], flush=True)
+    found = pd.DataFrame(rows, columns=["preview", "turn", "training", "scoring"])
+    with files.whole_file(PRICES) as temporary:
+        temporary.write_text(PRICES_COMMAND + found.to_csv(index=False), encoding="utf-8")
 
 
 def stored() -> pd.DataFrame:
@@ -92,10 +155,44 @@ def agreement(
     return float(kendalltau(quick.mean(1), slow.mean(1)).statistic), float(low), float(high)
 
 
+def compared(
+    full: Mapping[str, np.ndarray], regions: Mapping[str, np.ndarray]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Each stored preview against full training: its tau by region, the recipes' means in the order of full training,
+    and what each preview costs. full: recipe -> (seeds, layers, dims); regions: name -> cells (layers, dims)."""
+    rows = stored()
+    quick = {kind: grids(rows, full, kind) for kind in PREVIEWS if (rows.preview == kind).any()}
+    taus = {kind: {name: agreement(one, full, at) for name, at in regions.items()} for kind, one in quick.items()}
+    means = {
+        kind: {name: x.mean() for name, x in one.items()}
+        for kind, one in {**quick, "full training, test": full}.items()
+    }
+    costs = pd.read_csv(PRICES, comment="#").groupby("preview")[["training", "scoring"]].mean()
+    words = [
+        f"{kind}: {cost.training:.1f} seconds of one core for training, {cost.scoring:.1f} for scoring"
+        for kind, cost in costs.iterrows()
+    ]
+    order = pd.DataFrame(means).sort_values("full training, test", ascending=False).round(4)
+    return pd.DataFrame(taus).T, order, words
+
+
+def picture(taus: pd.Series, title: str, asked: float = 0.5) -> go.Figure:
+    """Taus with their intervals, a row for each preview, the highest on top; the upright rule stands at what is asked
+    for. taus: preview -> (tau, low, high)."""
+    rows = pd.DataFrame(taus.to_dict(), index=["tau", "low", "high"]).T.sort_values("tau")
+    bars = {"symmetric": False, "array": rows.high - rows.tau, "arrayminus": rows.tau - rows.low, "thickness": 2}
+    dots: dict[str, Any] = {"mode": "markers", "marker": {"size": 11, "color": plots.COLORS[0]}, "error_x": bars}
+    figure = go.Figure(plots.trace("scatter", rows.tau, rows.index, **dots))
+    figure.update_layout(**plots.style(title), height=110 + 42 * len(rows))
+    figure.add_vline(x=asked, line={"color": plots.MARK, "width": 2, "dash": "dot"})
+    figure.add_vline(x=0, line={"color": plots.INK, "width": 1})
+    return figure.update_xaxes(title="Kendall's tau with full training", range=[-1, 1], showgrid=True)
+
+
 def said(tau: tuple[float, float, float]) -> str:
     """A tau with its interval."""
     return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*tau)
 
 
 if __name__ == "__main__":
-    measure()
+    {"rates": rates, "prices": prices}.get(sys.argv[-1], measure)()
