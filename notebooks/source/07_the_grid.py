@@ -190,12 +190,15 @@ changes = {
 }
 grids = {}
 for name, change in changes.items():
-    changed = {part: change(x) for part, x in parts.items()}
-    grids[name] = mrl.evaluate_grid(task, embeddings=changed, split="dev")
+    grids[name] = mrl.evaluate_grid(task, embeddings={part: change(x) for part, x in parts.items()}, split="dev")
 
-quality = {name: grid.values[:, -1] for name, grid in grids.items()}  # at 384 dimensions
 mrl.plots.lines(
-    plain.layers, quality, title="Taking the mean off does not help, scaling does", x_title="layer", doubling=False
+    plain.layers,
+    {name: grid.values[:, -1] for name, grid in grids.items()},
+    title="Taking the mean off does not help, scaling does",
+    x_title="layer",
+    y_title="nDCG@10 at 384 dimensions",
+    doubling=False,
 )
 
 # %% [markdown]
