@@ -181,7 +181,7 @@ picture(
 ).show()
 overview(("sts-separate", "sts-separate-rising")).round(4)
 
-# %% tags=["claim-R3", "claim-R16"]
+# %%
 own = trained((*STS, "sts-separate"), "stsbenchmark", "spearman")
 alone = {tuple(map(int, name[9:].split(","))): x[:, 0, 0] for name, x in own.items() if name.startswith("separate:")}
 alone[6, 384] = own["full-size"][:, 5, 6]
@@ -202,7 +202,7 @@ for name, found in versus.items():
         table[f"layer {l}, {d} numbers"][f"{shared[name]} minus alone"] = str(difference)
 display(pd.DataFrame(table).T)
 
-# %%
+# %% tags=["claim-R3", "claim-R16"]
 wins = [
     cells_won(*(published_grid("reproduction_sts", m, version=v)[0] for m in ("2DMSE", "BERT-S")))[0]
     for v in ("V1", "V2")
