@@ -232,11 +232,11 @@ pd.DataFrame(rows).T
 # rank correlation (Kendall's tau) that is above 0.5 with its whole interval; of no use would be one below 0.5 with its whole interval. The interval
 # comes from resampling the seeds of both.
 #
-# Beside it stand other previews. Heads: the same from the plain layers, and 50 steps of per-layer heads. Full training: four steps of 32 pairs (rate 1e-4),
-# and eight of 16 pairs with a teacher: the plain model's scores at full width, as a KL over scores in each cell of the recipe's main loss. Low-rank
-# adapters (LoRA, rank 8, arXiv 2106.09685) beside all linear maps: six steps on all layers, or twelve on the upper three, above frozen layers whose
-# output is computed once. Their rate is the best of three for all-cells on dev, by the mean over cells. All but the heads are scored on every fifth
-# pair of dev, because a changed model has to encode all texts again.
+# Six other previews stand beside it. Two train heads: shared ones from the plain layers, and 50 steps of per-layer ones. Two train the whole model for a
+# moment: four steps of 32 pairs (rate 1e-4), or eight steps of 16 pairs with a teacher. The teacher is the plain model at full width, whose scores the
+# student learns by a KL in each cell of the recipe's main loss. The last two train low-rank adapters (LoRA, rank 8, arXiv 2106.09685) beside all linear maps:
+# six steps on all layers, or twelve on the upper three, above frozen layers that are computed once. Their rate is the best of three for all-cells on dev.
+# A model that changes has to encode all texts again, so the last four are scored on every fifth pair of dev.
 
 # %% tags=["claim-H1"]
 full = {
@@ -260,7 +260,9 @@ ledger.settle(
     more=[f"{kind}, {name}: tau {preview.said(t)}" for kind, row in taus.iterrows() for name, t in row.items()] + prices,
     remedy="more recipes and seeds, on search too, with shared heads and in full until the dev curves are flat", results=["lab-preview.csv", "lab-preview-prices.csv", "sts-trained.csv", "sts-trained-2d.csv", "sts-trained-all.csv"],
 )  # fmt: skip
-preview.picture(taus["all 42 cells"], title="A few steps of the model itself rank recipes well; shared heads rank them backward")
+preview.picture(
+    taus["all 42 cells"], title="A few steps of the model itself rank recipes well; shared heads rank them backward"
+)
 
 # %% [markdown]
 # ## All of them
