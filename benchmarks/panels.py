@@ -4,7 +4,7 @@ Each panel in a notebook of its own, in a real JupyterLab and Chromium: once whi
 busy; and as a page of its own with the network switched off. A slider is dragged and an arrow key is held. What is
 measured, in the browser, is the time from an input event to the end of the frame that shows its effect; at 60 frames a
 second a frame takes 16.7 ms. A drag's events come with the frames; a key comes at any time and waits for the next one,
-half a frame on average. A bare slider, one number and nothing else, says what browser and machine take by themselves.
+half a frame on average. A bare slider that shows its number tells how much of this is the browser and the machine.
 """
 
 from __future__ import annotations

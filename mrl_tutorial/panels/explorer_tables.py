@@ -120,8 +120,8 @@ class ExplorerTables:
         self._set(name, files.remembered("explorer", key, measured))
 
     def embedded(self, name: str, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept. Of models with heads
-        one at a time is in memory, where the backbone's embeddings are a file: theirs are soon made again."""
+        """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept. Where the
+        backbone's embeddings are a file, one model with heads is kept in memory: the others are quick to map again."""
         if name not in self._embedded:
             found = embed_task(self.task, self.encoders[name], self.split, progress=progress)
             mapped = [n for n, x in self._embedded.items() if all(isinstance(part, np.memmap) for part in x.values())]

@@ -75,7 +75,7 @@ class Job(threading.Thread):
 
 
 def give_back() -> None:
-    """Give the system the memory back that is not in use any more: glibc keeps hundreds of MB after a training."""
+    """Return unused memory to the system: after a training, glibc keeps hundreds of MB."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library has no such call
         ctypes.CDLL(None).malloc_trim(0)

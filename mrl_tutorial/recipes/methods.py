@@ -167,7 +167,7 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
 @recipe(
     "retrieval-2dmse",
     "arXiv 2411.17299",
-    "every layer at 128, log weights, and (L, D); switches +score +score-last +full-dim +dims +fixed-doc +align",
+    f"every layer at 128, log weights, and (L, D); switches +{' +'.join(RETRIEVAL_SWITCHES)}",
 )
 def retrieval_2dmse(
     n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "log", switches: Sequence[str] = ()

@@ -315,9 +315,8 @@ accuracy = {names[key]: found[key]["1nn"].mean((0, 2)) for key in names}
 title = "Digits: from 4 numbers on, MRL is as good as a network of its own for each size"
 axes = {"x_title": "numbers kept", "y_title": "1-NN accuracy", "y_range": (0.4, 1.03)}
 figure = mrl.plots.lines(plan.dims, accuracy, title=title, **axes)
-for note, x, y in zip(figure.layout.annotations, (1, 1, 1.03, 1.65), (0.765, 0.99, 0.655, 0.62)):
-    note.update(x=x, y=y)  # each name where the lines are apart
-figure.update_layout(margin_r=20)
+places = {"MRL": (2, 0.765), "own network": (2, 0.99), "PCA": (2, 0.655), "full size only": (3.1, 0.62)}
+mrl.plots.place_names(figure, places)  # where the lines are apart
 
 # %% [markdown]
 # **What to see.** Of two numbers the cosine sees only an angle. With MRL that angle has to suit the longer sizes too, and this costs about 0.08. The

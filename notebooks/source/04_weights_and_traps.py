@@ -264,16 +264,15 @@ dims = (8, 16, 32, 64, 128, 256, 384)
 prefixes = [unit(documents[:, :d]) for d in dims]
 nearest = [train[(v[test] @ v[train].T).argmax(1)] for v in prefixes]  # a neighbor for each test document, at each size
 kept = {}
-for level in ("package", "module"):
+for level, name in {"package": "package (coarse)", "module": "module (fine)"}.items():
     label = np.array(task.labels[level])
     right = np.array([np.mean(label[n] == label[test]) for n in nearest])
-    kept[level] = 100 * right / right[-1]
-coarse, fine = (kept[level][0] for level in kept)
+    kept[name] = 100 * right / right[-1]
+coarse, fine = (line[0] for line in kept.values())
 title = f"Eight numbers keep the coarse label far better than the fine one: {coarse:.0f} % against {fine:.0f} %"
 figure = mrl.plots.lines(dims, kept, title=title, x_title="numbers kept", y_title="accuracy, % of that with 384")
-for note, text, x, y in zip(figure.layout.annotations, ("package (coarse)", "module (fine)"), (3, 3.4), (90, 47)):
-    note.update(text=text, x=x, y=y, font_color=mrl.plots.MARK)
-figure.update_traces(line_color=mrl.plots.MARK).update_layout(margin_r=20)  # both are MRL's
+mrl.plots.place_names(figure, {"package (coarse)": (8, 90), "module (fine)": (10.5, 47)})
+figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mrl.plots.MARK)  # both are MRL's
 
 # %% [markdown]
 # **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often as with all 384, and the right

@@ -196,10 +196,10 @@ enough = min(run.final for run in runs if run.accuracy >= level)
 title = f"Digits: a cascade that reads {enough:.0f} numbers on average is as accurate as 32 for all"
 axes = {"x_title": "numbers read of a picture, on average", "y_title": "accuracy", "y_range": (0.84, 1)}
 figure = mrl.plots.lines(sizes, curves, title=title, **axes)
-for note, x, y in zip(figure.layout.annotations, (4, 1.35, 2, 1.4), (0.957, 0.951, 0.925, oracle.accuracy)):
-    note.update(x=x, y=y)  # each name where the lines are apart
+heights = (0.957, 0.951, 0.925, oracle.accuracy)
+mrl.plots.place_names(figure, dict(zip(curves, zip((16, 2.5, 4, 2.6), heights))))  # where the lines are apart
 look = {"mode": "markers", "marker": {"size": 12, "color": "black"}}
-figure.add_scatter(x=np.log2([enough, 32]), y=[level] * 2, **look).update_layout(margin_r=20)
+figure.add_scatter(x=np.log2([enough, 32]), y=[level] * 2, **look)
 
 # %% [markdown]
 # **What to see.** The black dots are equally accurate. If all sizes are charged, the advantage shrinks, and around four numbers the cascade is
@@ -253,9 +253,7 @@ lines = {"one size for all": single, "cascade": (numbers, np.interp(numbers, rea
 axes = {"x_title": "numbers read of a document, on average", "y_title": "accuracy", "y_range": (0.55, 0.72)}
 title = "On packages, one size of 64 for all is better than the cascade"
 figure = mrl.plots.lines(parts[0].dims, lines, title=title, **axes)
-for note, x, y in zip(figure.layout.annotations, (5.1, 5.9), (0.693, 0.658)):
-    note.update(x=x, y=y)
-figure.update_layout(margin_r=20)
+mrl.plots.place_names(figure, {"one size for all": (34, 0.693), "cascade": (60, 0.658)})
 
 # %% [markdown]
 # **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so a hard document gains nothing at the

@@ -178,9 +178,9 @@ shares = levels.div(levels[384], axis=0)
 curves = {name: shares.loc[where].to_numpy() for name, where in uses.items()}
 title = "The same MRL model: similarity survives very short vectors, search does not"
 figure = mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept", y_title="share of full quality kept")
-for note, x, y in zip(figure.layout.annotations, (3.5, 3.4, 3), (0.27, 0.63, 0.95)):
-    note.update(x=x, y=y, font_color=mrl.plots.MARK)  # each name where the lines are apart
-figure.update_traces(line_color=mrl.plots.MARK).update_layout(margin_r=20).update_yaxes(tickformat=".0%")
+mrl.plots.place_names(figure, {"search": (11, 0.27), "15 libraries": (10.5, 0.63), "similarity": (8, 0.95)})
+figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mrl.plots.MARK)
+figure.update_yaxes(tickformat=".0%")
 
 # %% [markdown]
 # **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one

@@ -170,7 +170,7 @@ mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits
 # %% [markdown]
 # **The finding.** The paper's loss has four cells in a step, and the full model (layer 6, 384) is always among them.
 # The library draws one cell in the last layer and one below it, and "below" includes row 0, the embedding table.
-# Neither is a crime, but a table that says "2DMSE" may mean either one. In the Starbucks paper it means the loss of an
+# A table that says "2DMSE" may mean either one. In the Starbucks paper it means the loss of an
 # older version of the library.
 #
 # **How you would have noticed.** Reading the code of one step is not enough. Run a few hundred steps, and count which cells
@@ -229,8 +229,8 @@ venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
 pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
 
 # %% [markdown]
-# **The finding.** A single number makes the difference: Starbucks on Quora at 512 dimensions. With it, Starbucks is
-# behind the separate models at Venti. Without it, Starbucks is ahead. From outside, we cannot tell a misprint from a
+# **The finding.** A single number makes the difference: Starbucks on Quora at 512 dimensions. With it, Starbucks is behind
+# the separate models at Venti, without it ahead. From outside, we cannot tell a misprint from a
 # failed run. Two other methods have a hole on Quora too.
 #
 # **How you would have noticed.** Look at the numbers behind an average, and compare each one with its neighbors.

@@ -171,7 +171,7 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 #   whose first $m$ numbers come closest to the full scores, and cut. This needs no training;
 # - **a model for each width**, trained for this width alone.
 #
-# The nested model here has no exits. Training from several random seeds takes long, so the results come from a file.
+# The nested model here has no exits. Training from several seeds takes long, so the results come from a file.
 
 # %%
 results = Results()
@@ -249,9 +249,9 @@ figure.add_annotation(x=width, y=reached, text="the chosen threshold", ax=-30, a
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line lies above the other, which
-# means worse. A width of 16 for all tokens reads half as much as the dot and is about two percent worse. Why? Sort the
-# tokens by how sure the small width is, and ask how much loss the full width would save:
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line lies above the other (worse). A
+# width of 16 for all tokens reads half as much as the dot and is about two percent worse. Why? Sort the tokens
+# by how sure the small width is, and ask how much loss the full width would save:
 
 # %%
 gain = {}
@@ -312,7 +312,7 @@ pd.DataFrame(share).T.round(2).rename_axis("share of the work")
 # layers themselves.
 #
 # ## What to keep in mind
-# Our models are tiny. They show how the idea works, and say nothing about large ones. The verdict is in
+# Our models are tiny. They say nothing about large ones. The verdict is in
 # [the ledger](../LEDGER.md), M8.
 #
 # ## In this lesson we saw

@@ -105,6 +105,19 @@ def test_names_of_lines_that_end_together_are_moved_apart():
     assert list(figure.data[0].x) == [0, 1]
 
 
+@pytest.mark.parametrize(("doubling", "x"), [(True, 4.0), (False, 16.0)])
+def test_names_stand_where_they_are_put_in_the_numbers_of_the_axes(doubling, x):
+    figure = plots.lines((8, 16, 32), {"plain": [0.1, 0.2, 0.3], "MRL": [0.2, 0.3, 0.3]}, doubling=doubling)
+    end, margin = figure.layout.annotations[0].x, figure.layout.margin.r
+    plots.place_names(figure, {"MRL": (16, 0.25)})
+    notes = {note.text: note for note in figure.layout.annotations}
+    assert (notes["MRL"].x, notes["MRL"].y) == (x, 0.25)
+    assert notes["plain"].x == end and figure.layout.margin.r == margin  # this one still stands at the end
+    assert plots.place_names(figure, {"MRL": (16, 0.25), "plain": (8, 0.2)}).layout.margin.r < margin
+    with pytest.raises(InputError, match="no line is named 'mrl': give one of plain, MRL"):
+        plots.place_names(figure, {"mrl": (16, 0.25)})
+
+
 def test_bands_lie_behind_their_line_in_its_color():
     shade, line = plots.lines((8, 16), {"MRL": [0.2, 0.3]}, bands={"MRL": [(0.1, 0.25), (0.2, 0.4)]}).data
     assert shade.fillcolor == line.line.color and list(shade.y) == [0.1, 0.2, 0.4, 0.25]

@@ -53,7 +53,8 @@ def lines(
         tip = f"{name}, %{{customdata:.6~g}}: %{{y:.3f}}<extra></extra>"
         figure.add_scatter(x=place(at), y=y, name=name, line=stroke, customdata=at, hovertemplate=tip, **dots)
     margin = {"r": 16 + round(0.56 * FONT * max(map(len, data)))}
-    figure.update_layout(**style(title), height=400, showlegend=False).update_layout(margin=margin)
+    figure.update_layout(**style(title), height=400, showlegend=False, meta={"doubling": doubling})
+    figure.update_layout(margin=margin)
     for name, (end, height) in _ends(data, place, low, high).items():
         beside = {"xanchor": "left", "yanchor": "middle", "xshift": 8, "showarrow": False}
         figure.add_annotation(text=name, x=end, y=height, font={"color": colors[name], "size": FONT}, **beside)
@@ -65,6 +66,23 @@ def lines(
         ticks = _ticks(every)
         figure.update_xaxes(tickvals=place(ticks), ticktext=[f"{t:g}" for t in ticks], **LABELS)
     return figure.update_yaxes(title=y_title, range=[low, high], showgrid=True)
+
+
+def place_names(figure: go.Figure, places: Mapping[str, tuple[float, float]]) -> go.Figure:
+    """The figure of `lines`, with names where you put them: name -> (x, y), in the numbers of the axes.
+
+    Say where the lines are apart if they meet at their ends. Raises InputError for a name that the figure has not.
+
+    >>> figure = lines((8, 16), {"plain": [0.2, 0.3], "MRL": [0.25, 0.3]})
+    >>> place_names(figure, {"MRL": (8, 0.27)}).layout.annotations[1].x
+    3.0
+    """
+    notes = {note.text: note for note in figure.layout.annotations}
+    for name, (x, y) in places.items():
+        if name not in notes:
+            raise InputError(f"no line is named {name!r}: give one of {', '.join(notes)}")
+        notes[name].update(x=float(np.log2(x)) if figure.layout.meta["doubling"] else x, y=y)
+    return figure.update_layout(margin_r=20) if len(places) == len(notes) else figure
 
 
 def _pair(name: str, values: Any, x: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
