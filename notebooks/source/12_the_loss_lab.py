@@ -355,8 +355,8 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 # %% [markdown]
 # ## What to keep in mind
 # This is one small model on one task, and shared heads are a **preview** of training it: their ranking can mislead.
-# On sentence similarity they ranked eight recipes nearly in reverse; four full steps (*none* under *heads*) did
-# better ([H1](../LEDGER.md#H1)). To settle a claim about layers, press *Confirm by full training*.
+# On sentence similarity they ranked eight recipes largely backward; four full steps (*none* under *heads*) did
+# better ([H1](../LEDGER.md#H1)). To be sure, press *Confirm by full training*.
 #
 # ## In this lesson we saw
 # - A recipe is a table of weights for each term.

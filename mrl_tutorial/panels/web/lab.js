@@ -7,7 +7,7 @@
  * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h, menu } from "./tree.js";
-import { COLORS, DASHES, box, curves, figure, heatmap, surface, table } from "./plots.js";
+import { COLORS, DASHES, box, colorsOf, curves, figure, heatmap, surface, table } from "./plots.js";
 import { metricTitle, quality, signed } from "./words.js";
 
 const MOST = 30; // steps that can be undone
@@ -67,7 +67,8 @@ function view(/** @type {State} */ state, /** @type {Data} */ data) {
     const cells = one ? one.weights.flat().filter((w) => w > 0) : [];
     return { term, on: !!one, cells: cells.length, options: one?.options ?? {}, offers: offers[term] ?? {} };
   });
-  const lines = [...new Set([name, other, data.start])].map((one, i) => ({ name: one, color: COLORS[i], dash: DASHES[i], values: runs[one].lines[state.price].values }));
+  const colors = colorsOf([...new Set([name, other, data.start])]);
+  const lines = Object.keys(colors).map((one, i) => ({ name: one, color: colors[one], dash: DASHES[i], values: runs[one].lines[state.price].values }));
   return {
     headline: live?.name ? `${live.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
     layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
