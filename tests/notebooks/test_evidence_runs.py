@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from evidence import cascade_runs, kept_paths, labeled_sets, learning_curves, published_grids
 
@@ -10,6 +14,7 @@ from mrl_tutorial import InputError, load_task
 from mrl_tutorial.classification import cascade
 from mrl_tutorial.classification.labeled_vectors import scaled
 from mrl_tutorial.classification.small_networks import NetworkConfig
+from mrl_tutorial.files import data_file
 from mrl_tutorial.retrieval import costs
 from mrl_tutorial.retrieval.stages import Stage, shortlist
 from mrl_tutorial.tasks.types import RetrievalTask
@@ -145,3 +150,19 @@ def test_a_mean_over_cells_is_resampled_over_seeds():
     stack = published_grids.Stack(values, (0, 1), (1, 2), (8, 16))
     found = published_grids.over_seeds(stack, np.array([[True, True], [False, False]]))
     assert found.mean == pytest.approx(0.25) and (found.low, found.high) == pytest.approx((0.2, 0.3))
+
+
+def test_the_recipes_table_for_readers_holds_the_measured_means():
+    files = ("sts-trained", "sts-trained-2d", "sts-trained-all", "sts-switches", "sts-kl")
+    rows = pd.concat([pd.read_csv(data_file("results") / f"{name}.csv", comment="#") for name in files])
+    rows = rows[rows.split == "test"].drop_duplicates(["recipe", "seed", "layer", "dim"])
+    text = (Path(__file__).parents[2] / "USING.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `?([a-z0-9+-]+)`? ((?:\| \.\d{3} ){4})\|$", text, re.M)
+    assert len(lines) == 9
+    for name, values in lines:
+        mine = rows[rows.recipe == ("plain" if name == "untrained" else name)]
+        last = mine[mine.layer == 6]
+        cells = (mine, mine[mine.layer < 6], last[last.dim == 32], last[last.dim == 384])
+        assert [float(x) for x in re.findall(r"\.\d{3}", values)] == [
+            pytest.approx(c.value.mean(), abs=6e-4) for c in cells
+        ]
