@@ -173,8 +173,13 @@ class Encoder(folders.Settings):
 
         shape, heads = (len(rows), len(texts), self.width), self.heads
         place = [] if self.device == "cpu" else [self.device]
-        name = files.key(self._backbone_key(), texts, rows, precision, *place) if cache and self.keeps else None
-        raw = encoding.sharded(name, shape, run, progress)
+        keeps = cache and self.keeps
+        name, every = (
+            files.key(self._backbone_key(), texts, which, precision, *place) if keeps else None
+            for which in (rows, list(range(1, self.n_layers + 1)))
+        )
+        raw = encoding.cut_out(every, self.n_layers, shape, rows)  # kept already, of all layers together
+        raw = encoding.sharded(name, shape, run, progress) if raw is None else raw
         if heads is None:
             return raw
 

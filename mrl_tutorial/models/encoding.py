@@ -133,6 +133,16 @@ def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.nda
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
+def cut_out(name: str | None, n_layers: int, shape: tuple[int, int, int], rows: Sequence[int]) -> np.ndarray | None:
+    """Some neighboring layers of an array (n_layers, N, D) that was kept as `name`; None where there is none."""
+    first, last = rows[0], rows[-1]
+    if name is None or list(rows) != list(range(max(1, first), last + 1)):
+        return None
+    with suppress(Exception):
+        return _sound(files.cache_dir("embeddings") / f"{name}.npy", (n_layers, *shape[1:]))[first - 1 : last]
+    return None
+
+
 def _sound(path: Path, shape: Sequence[int]) -> np.ndarray:
     """The array of a file, memory-mapped. Raises ValueError, or what numpy raises, where it is not what was written."""
     array = np.load(path, mmap_mode="r")

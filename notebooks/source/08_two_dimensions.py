@@ -260,7 +260,7 @@ grids = {label: stored[file][recipe].mean for file, shown in files.items() for r
 mrl.plots.lines(
     DIMS,
     {name: grids[name][:-1].mean(axis=0) for name in ("plain", "2DMSE", "whitened", "all-cells + KL")},
-    title="Early layers: whitening goes far where vectors are long, training where they are short too",
+    title="Early layers: whitening goes far with long vectors, training with short ones too",
     y_title="Spearman, mean of layers 1 to 5",
 )
 

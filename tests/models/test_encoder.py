@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import download
 from mrl_tutorial.models import layers as bb
@@ -173,6 +174,26 @@ def test_texts_in_the_cache_are_not_tokenized_again(bert, monkeypatch):
     assert np.array_equal(encoder.encode_layers(SENTENCES, precision="fp32"), first)
     with pytest.raises(TypeError):
         encoder.encode_layers([*SENTENCES, "one more"], precision="fp32")
+
+
+def test_some_layers_come_out_of_all_that_were_kept(bert, monkeypatch):
+    encoder = Encoder.load(bert)
+    some = {which: np.array(encoder.encode_layers(SENTENCES, layers=which, cache=False)) for which in [(1,), (2, 3)]}
+    whole = np.array(encoder.encode_layers(SENTENCES))
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "tokenize", None)  # would fail if it were called
+        for layers, alone in some.items():
+            found = encoder.encode_layers(SENTENCES, layers=layers)
+            assert isinstance(found, np.memmap) and np.array_equal(found, alone)
+            assert np.array_equal(found, whole[layers[0] - 1 : layers[-1]])
+        with pytest.raises(TypeError):
+            encoder.encode_layers(SENTENCES, embeddings=True)  # row 0 was not kept
+        for options in ({"layers": [1], "cache": False}, {"layers": [1, 3]}):  # these are encoded
+            with pytest.raises(TypeError):
+                encoder.encode_layers(SENTENCES, **options)
+    [path] = files.cache_dir("embeddings").glob("*.npy")
+    path.write_bytes(path.read_bytes()[:-40])  # damaged: encoded again
+    assert np.array_equal(encoder.encode_layers(SENTENCES, layers=[2, 3]), some[2, 3])
 
 
 def test_bf16_is_close(bert):

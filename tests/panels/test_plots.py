@@ -105,6 +105,14 @@ def test_names_of_lines_that_end_together_are_moved_apart():
     assert list(figure.data[0].x) == [0, 1]
 
 
+def test_no_name_is_moved_above_the_axis_where_it_would_not_be_drawn():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        values = {name: [0, y] for name, y in zip("abcd", rng.uniform(0.5, 0.6, 4), strict=True)}
+        figure = plots.lines((8, 16), values)
+        assert max(note.y for note in figure.layout.annotations) <= figure.layout.yaxis.range[1]
+
+
 @pytest.mark.parametrize(("doubling", "x"), [(True, 4.0), (False, 16.0)])
 def test_names_stand_where_they_are_put_in_the_numbers_of_the_axes(doubling, x):
     figure = plots.lines((8, 16, 32), {"plain": [0.1, 0.2, 0.3], "MRL": [0.2, 0.3, 0.3]}, doubling=doubling)
@@ -133,7 +141,7 @@ def test_lines_that_cannot_be_drawn_are_named():
 def test_a_method_has_one_color_in_figures_and_panels():
     script = (Path(plots.__file__).parents[1] / "web" / "plots.js").read_text()
     (known,) = re.findall(r"known = .*?\(\{(.*?)\}\)", script, re.S)
-    pairs = re.findall(r'"?([\w ,-]+?)"?: COLORS\[(\d)\]', known)
+    pairs = re.findall(r'"?([\w ,+-]+?)"?: COLORS\[(\d)\]', known)
     assert {name.strip(", "): int(i) for name, i in pairs} == KNOWN
     assert plots.colors_of(["b", "MRL", "a"]) == {"b": plots.COLORS[0], "MRL": plots.COLORS[1], "a": plots.COLORS[2]}
 

@@ -132,5 +132,5 @@ def spread_out(values: Sequence[float], gap: float, high: float) -> list[float]:
     order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
     pushed_up = np.maximum.accumulate(np.asarray(values, dtype=float)[order] - steps)
     moved = np.empty(len(order))
-    moved[order] = np.minimum(pushed_up, high - steps[-1]) + steps
+    moved[order] = np.minimum(np.minimum(pushed_up, high - steps[-1]) + steps, high)  # a name above is not drawn
     return moved.tolist()

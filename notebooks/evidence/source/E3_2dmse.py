@@ -41,8 +41,10 @@ from scipy.stats import spearmanr
 from mrl_tutorial import Batch, Encoder, Recipe, embed_task, evaluate_grid, load_task, train
 from mrl_tutorial.evaluation.reduction import pca, plain
 from mrl_tutorial.evaluation.statistics import paired, together, verdict
+from mrl_tutorial.files import data_file
 from mrl_tutorial.recipes.anatomy import dissect
 from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS
+from mrl_tutorial.training.sweep_file import read_items
 
 FAST = os.environ.get("FAST") == "1"
 ledger = Ledger("E3")
@@ -54,8 +56,15 @@ LAYERS, DIMS = range(1, 7), encoder.dims
 SUB = np.zeros((6, 7), bool)
 SUB[:-1] = True  # the cells below the last layer
 
-NAMES = ("pydocs-full", "pydocs-elsewhere", "pydocs-separate", "pydocs-separate-more", "pydocs-switches-all", "sts-terms",
-         "sts-without")  # fmt: skip
+NAMES = (
+    "pydocs-full",
+    "pydocs-elsewhere",
+    "pydocs-separate",
+    "pydocs-separate-more",
+    "pydocs-switches-all",
+    "sts-terms",
+    "sts-without",
+)
 rows, headers = ({name: sweep_rows(name)[i] for name in NAMES} for i in (0, 1))
 for name, header in headers.items():
     print(
@@ -117,6 +126,35 @@ display(found.round(4))
 picture(
     curves, "At the best rate (black) the last quarter of each curve gains less than 0.005", "Spearman on dev"
 ).show()
+
+# %% [markdown]
+# **Which recipe?** Here are all that were trained so, those of the sections below too: Spearman on the test pairs, the mean of three seeds.
+
+# %%
+everyone = trained((*STS, *WEIGHTINGS, "sts-switches", "sts-kl"), "stsbenchmark", "spearman")
+means = {name: x.mean((0, 3)) for name, x in everyone.items()}
+parts = {
+    "all 42 cells": slice(None),
+    "layers 1 to 5": slice(5),
+    "layer 6": 5,
+    "layer 6, 32 numbers": (5, 2),
+    "layer 6, 384": (5, 6),
+}
+table = pd.DataFrame(
+    {label: {name: grid[where].mean() for name, grid in means.items()} for label, where in parts.items()}
+)
+table.sort_values("all 42 cells", ascending=False).round(3)
+
+# %% [markdown]
+# MRL was trained on search as well: 160 steps of 32 titles and texts of pydocs, three rates, three seeds. Evidence
+# [E4](E4_low_cost.ipynb) rests on it. The largest cell gains on pydocs.
+
+# %%
+searched = trained(("pydocs-trained",), "pydocs", "ndcg@10")
+found = overview(("pydocs-trained",)).set_index("recipe")
+found["last layer, 384 numbers, minus plain"] = str(gap(searched["mrl"], searched["plain"], top))
+display(found.round(4))
+picture(("pydocs-trained",), "On search, too, the curve of MRL is flat", "nDCG@10 on dev").show()
 
 # %% [markdown]
 # ## Against MRL and the full model (R1, R2)
@@ -183,10 +221,11 @@ picture(
 overview(("sts-separate", "sts-separate-rising")).round(4)
 
 # %%
-own = trained((*STS, "sts-separate"), "stsbenchmark", "spearman")
+own = trained((*STS, "sts-separate", "sts-kl"), "stsbenchmark", "spearman")
 alone = {tuple(map(int, name[9:].split(","))): x[:, 0, 0] for name, x in own.items() if name.startswith("separate:")}
 alone[6, 384] = own["full-size"][:, 5, 6]
-shared = {"2dmse-v1": "2DMSE v1", "all-cells": "all cells", "starbucks": "Starbucks"}
+TAUGHT = "all-cells+kl-full"  # all cells, each pulled toward the full model's scores
+shared = {"2dmse-v1": "2DMSE v1", "all-cells": "all cells", "starbucks": "Starbucks", TAUGHT: "all cells, taught"}
 versus = {
     name: {(l, d): paired(own[name][:, l - 1, DIMS.index(d)], alone[l, d]) for l, d in sorted(alone)}  # noqa: E741
     for name in shared
@@ -230,17 +269,13 @@ ledger.settle(
     + ["on pydocs, after 50 steps, separate and 2DMSE v1: " + ", ".join(f"{c} {a:.3f} and {b:.3f}" for c, (a, b) in short.items())],
     results=["sts-separate.csv", "sts-separate-rising.csv", "sts-trained-2d.csv", "sts-trained-all.csv", "sts-trained.csv", "pydocs-separate.csv", "pydocs-separate-more.csv"],
 )  # fmt: skip
-taught = [c for c in cells if c in ((1, 16), (5, 256), (6, 384))]  # Starbucks trains a diagonal
-star, theirs = (
-    np.mean([x[c] for c in taught], axis=0)
-    for x in ({c: own["starbucks"][:, c[0] - 1, DIMS.index(c[1])] for c in taught}, alone)
-)
+taught = [versus["starbucks"][c] for c in cells if c in ((1, 16), (5, 256), (6, 384))]  # Starbucks trains a diagonal
 ledger.settle(
-    "R16", together(verdict(versus["starbucks"][c], not_worse=True) for c in taught),
-    "Starbucks, which distils the full model's scores, is as good as a separate model at full size, and clearly behind one in layer 5. The separate models were not its teachers.",
-    Measured(f"Spearman, mean of {len(taught)} cells", ("Starbucks", float(star.mean())), ("separate models", float(theirs.mean())), ON_STS, len(theirs), paired(star, theirs)),
+    "R16", together(verdict(d, not_worse=True) for d in [*taught, *versus[TAUGHT].values()]),
+    "Taught by the full model's scores, one model is ahead of separate ones at 8 numbers of layer 6, close at full size, and behind at (5, 256) and (1, 384). The separate models were not its teachers.",
+    Measured(f"Spearman, mean of {len(cells)} cells", ("all cells, taught by the full model's scores", float(mean[TAUGHT].mean())), ("separate models", float(theirs.mean())), ON_STS, len(theirs), paired(mean[TAUGHT], theirs)),
     published="Starbucks' fine-tuning is level with separate models on six cells, and passes them after extra pre-training (arXiv 2410.13230)",
-    more=by_cell("starbucks"), results=["sts-separate.csv", "sts-trained-2d.csv", "sts-trained.csv"],
+    more=by_cell(TAUGHT) + by_cell("starbucks"), results=["sts-separate.csv", "sts-kl.csv", "sts-trained-2d.csv", "sts-trained.csv"],
 )  # fmt: skip
 
 # %% [markdown]
@@ -369,17 +404,22 @@ for times in (1, 5, 20):
 anatomy = dissect(Batch(vectors[:, :64], vectors[:, 64:]))
 push = {t: anatomy.cell_gradients(t)[2, 4] for t in ("contrastive", "kl-features", "kl-scores")}
 print("length of the gradient at (3, 128):", ", ".join(f"{t} {x:.4f}" for t, x in push.items()))
-ways = ("kl-features", "kl-features+attached", "kl-scores")
-tried = {n: terms[f"all-cells+{n}"].minus(terms["all-cells"]) for n in ways}
+display(overview(("sts-kl",)).round(4))
+with_kl = trained(("sts-kl",), "stsbenchmark", "spearman")
+tried = {name: gap(x, long["all-cells"], SUB) for name, x in with_kl.items() if name != "plain"}
 for name, d in tried.items():
-    print(f"{name:<22} below the last layer {gain(d, SUB)}, last layer {gain(d, ~SUB)}")
-settle(
-    "R9", "sts-terms",
-    "Over features KL cannot do much, since its gradient is hundreds of times shorter than the contrastive one; over scores 30 steps show too little to tell.",
-    arms((terms["all-cells+kl-scores"], "with KL over scores"), (terms["all-cells"], "without"), SUB, "Spearman, mean of the 35 cells below the last layer", ON_STS),
-    more=[f"{n}: {gain(d, SUB)}" for n, d in tried.items()]
-    + [f"gradient at (3, 128): contrastive {push['contrastive']:.3f}, over features {push['kl-features']:.4f}"],
-    results=["sts-terms.csv"],
+    print(f"{name:<20} below the last layer {d}, last layer {gap(with_kl[name], long['all-cells'], ~SUB)}")
+over_scores, still = with_kl["all-cells+kl-scores"], "all-cells+kl-features"
+attached = terms[f"{still}+attached"].minus(terms["all-cells"])
+rising = gap(read_items(data_file("results") / "sts-kl.csv", still, "stsbenchmark", "spearman"), long["all-cells"], SUB)
+ledger.settle(
+    "R9", together([verdict(tried["all-cells+kl-scores"]), verdict(tried[still]) if still in tried else "cannot tell here"]),
+    "KL over scores helps the lower layers a little, and three times as much with the full model as the teacher. Over features we could not see a gain.",
+    Measured("Spearman, mean of the 35 cells below the last layer", ("with KL over scores", float(over_scores[:, SUB].mean())), ("without", float(long["all-cells"][:, SUB].mean())), ON_STS, len(over_scores), tried["all-cells+kl-scores"]),
+    more=[f"{n}, below the last layer: {d}" for n, d in tried.items()]
+    + [f"all-cells+kl-features after 160 steps, its curve not flat: {rising}", f"the same with the teacher attached, after 30 steps: {gain(attached, SUB)}",
+       f"gradient at (3, 128): contrastive {push['contrastive']:.3f}, over features {push['kl-features']:.4f}"],
+    remedy="more seeds, or more pairs to test on", results=["sts-kl.csv", "sts-trained-all.csv", "sts-terms.csv"],
 )  # fmt: skip
 
 # %% [markdown]
@@ -422,41 +462,42 @@ ledger.settle(
 
 # %% [markdown]
 # ## Below the smallest trained width (R11)
-# Quality collapses below the smallest trained dimension, it is said; published with *dot products* of vectors that were not normalized.
-# Live, with shared heads on the last layer: trained at 128 dimensions only, or at all seven widths, by cosine or by dot product.
+# Quality collapses below the smallest trained dimension, it is said. *Collapses* means here: less than half is left of what a model has
+# that was trained at this width too. R6's two models tell: one was trained at 128 and 384 numbers alone, the other at every
+# width. The study measured *dot products* of vectors that were not normalized. For these we train shared heads on the last layer, live.
 
 # %% tags=["claim-R11"]
+few, many = switched[BASE], switched[f"{BASE}+dims"]
+SHORT = [w for w in DIMS if w < 128]
+column = {w: np.ones((6, 1), bool) & (np.array(DIMS) == w)[None] for w in SHORT}
+left = {w: float(few[:, where].mean() / many[:, where].mean()) for w, where in column.items()}
+print("left of what a model trained at every width has:", ", ".join(f"{x:.0%} at {w}" for w, x in left.items()))
+collapse = [paired(0.5 * many[:, where].mean(1), few[:, where].mean(1)) for where in column.values()]
+
 one, every = np.zeros((6, 7)), np.zeros((6, 7))
 one[5, 4], every[5] = 1, 1
-asked = embed_task(task, encoder, "test")
-kept = {}  # (recipe, similarity) -> a row of query values at 32 dimensions for each seed
-for similarity, temperature in (("cosine", 0.05), ("dot", 0.05 * 384)):
-    model = copy.copy(encoder)
-    model.similarity = similarity
-    for name, grid in (("128 only", one), ("all widths", every)):
-        for seed in range(1 if FAST else 3):
-            done = train(model, task, Recipe(name, {"main": grid}), heads="shared", steps=8 if FAST else 60, batch_size=64,
-                         temperature=temperature, seed=seed)  # fmt: skip
-            parts = {part: done.encoder.heads.apply_to(x[-1:], [6]) for part, x in asked.items()}
-            grid_of = evaluate_grid(
-                task, embeddings=parts, dims=[32, 128], cosine=similarity == "cosine", max_queries=600, cache=True
-            )
-            kept.setdefault((name, similarity), []).append(grid_of.per_item[0])
-kept = {key: np.array(values) for key, values in kept.items()}  # (seeds, 2 widths, queries)
-for (name, similarity), v in kept.items():
-    at32, at128 = v.mean((0, 2))
-    print(f"{name:<11} {similarity:<7} at 32 dimensions {at32:.3f}, at 128 {at128:.3f}: {at32 / at128:.0%}")
-narrow = {name: kept[name, "cosine"][:, 0] for name in ("128 only", "all widths")}
-shares = {key: v[:, 0].mean() / v[:, 1].mean() for key, v in kept.items()}
+asked, kept = embed_task(task, encoder, "test"), {}
+model = copy.copy(encoder)
+model.similarity = "dot"
+for name, grid in (("128 only", one), ("all widths", every)):
+    for seed in range(1 if FAST else 3):
+        done = train(model, task, Recipe(name, {"main": grid}), heads="shared", steps=8 if FAST else 60, batch_size=64,
+                     temperature=0.05 * 384, seed=seed)  # fmt: skip
+        parts = {part: done.encoder.heads.apply_to(x[-1:], [6]) for part, x in asked.items()}
+        grid_of = evaluate_grid(task, embeddings=parts, dims=[32, 128], cosine=False, max_queries=600, cache=True)
+        kept.setdefault(name, []).append(grid_of.per_item[0])
+by_dot = {name: np.mean(v, axis=(0, 2)) for name, v in kept.items()}
+for name, (at32, at128) in by_dot.items():
+    print(f"heads, dot product, {name:<11} at 32 dimensions {at32:.3f}, at 128 {at128:.3f}: {at32 / at128:.0%}")
 study = published_grid("reproduction_retrieval", "2DMSE")[0][-1]
 ledger.settle(
-    "R11", "cannot tell here",
-    "By cosine a head trained at 128 alone does not collapse at 32; by dot product a head trained at every width is no better, so that test cannot show a collapse.",
-    Measured("nDCG@10 at 32 dimensions, by cosine", ("trained at 128 only", float(narrow["128 only"].mean())), ("trained at all widths", float(narrow["all widths"].mean())),
-             f"pydocs test, {narrow['all widths'].shape[1]} queries, shared heads of 60 steps", len(narrow["all widths"]), paired(narrow["128 only"], narrow["all widths"])),
+    "R11", together([*(verdict(d) for d in collapse), "cannot tell here"]),  # the last: dot products
+    f"By cosine nothing collapses: trained at 128 and 384 numbers alone, a model has at 8 numbers {left[8]:.0%} of what one trained at every width has. By dot product our test cannot show it.",
+    Measured("Spearman at 8 numbers, all layers", ("trained at 128 and 384 alone", float(few[:, column[8]].mean())), ("trained at every width", float(many[:, column[8]].mean())), ON_STS, len(few), gap(few, many, column[8])),
     published=f"{study[2] / study[4]:.0%} of the quality at 128 is left at 32, dot product (read off a figure, arXiv 2411.17299)",
-    more=[f"left at 32 of what 128 has, {name}, {similarity}: {x:.0%}" for (name, similarity), x in shares.items()],
-    remedy="training the whole model at one width, by dot product, until its dev curve is flat, beside one at all widths that does keep its short prefixes",
+    more=[f"{w} numbers: {x:.0%} of the model trained at every width" for w, x in left.items()]
+    + [f"left at 32 of what 128 has, heads, dot product, {name}: {a / b:.0%}" for name, (a, b) in by_dot.items()],
+    remedy="more seeds, or more pairs to test on", results=["sts-switches.csv"],
 )  # fmt: skip
 
 # %% [markdown]
