@@ -230,7 +230,7 @@ pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quor
 
 # %% [markdown]
 # **The finding.** A single number makes the difference: Starbucks on Quora at 512 dimensions. With it, Starbucks is behind
-# the separate models at Venti, without it ahead. From outside, we cannot tell a misprint from a
+# the separate models at Venti. Without it, it is ahead. From outside, we cannot tell a misprint from a
 # failed run. Two other methods have a hole on Quora too.
 #
 # **How you would have noticed.** Look at the numbers behind an average, and compare each one with its neighbors.
@@ -270,7 +270,7 @@ check.ledger_row(recompute)
 #
 # ## What to keep in mind
 # We could find all this because the authors published their code and their tables. Papers that publish neither are
-# harder to check, not better. Newer versions of this code may differ. We make slips too. Please tell us when you find
+# harder to check, not better. Newer versions may differ. We make slips too. Please tell us when you find
 # one.
 #
 # ## In this lesson we saw

@@ -171,7 +171,7 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 #   whose first $m$ numbers come closest to the full scores, and cut. This needs no training;
 # - **a model for each width**, trained for this width alone.
 #
-# The nested model here has no exits. Training from several seeds takes long, so the results come from a file.
+# The nested model here has no exits. Several seeds take long, so the results come from a file.
 
 # %%
 results = Results()
@@ -249,7 +249,7 @@ figure.add_annotation(x=width, y=reached, text="the chosen threshold", ax=-30, a
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line lies above the other (worse). A
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line lies above the other, which is worse. A
 # width of 16 for all tokens reads half as much as the dot and is about two percent worse. Why? Sort the tokens
 # by how sure the small width is, and ask how much loss the full width would save:
 

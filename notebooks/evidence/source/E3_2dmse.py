@@ -128,8 +128,8 @@ picture(
 ).show()
 
 # %% [markdown]
-# **Which recipe?** Here are all that were trained so, those of the sections below too: Spearman on the test pairs, the mean of three seeds.
-# The last column compares each with the first, which these same pairs picked, so it flatters the first a little.
+# **Which recipe?** Here is every recipe trained this way, including those of the sections below: Spearman on the test pairs, the mean of three seeds.
+# The last column compares each with the first, which was picked on these same pairs, so the first looks a little too good.
 
 # %%
 everyone = trained((*STS, *WEIGHTINGS, "sts-switches", "sts-kl"), "stsbenchmark", "spearman")
@@ -419,7 +419,7 @@ attached = terms[f"{still}+attached"].minus(terms["all-cells"])
 rising = gap(read_items(data_file("results") / "sts-kl.csv", still, "stsbenchmark", "spearman"), long["all-cells"], SUB)
 ledger.settle(
     "R9", together([verdict(tried["all-cells+kl-scores"]), verdict(tried[still]) if still in tried else "cannot tell here"]),
-    "KL over scores helps the lower layers a little, and three times as much with the full model as the teacher. Over features, where the curve still rose, we saw no gain.",
+    "KL over scores helps the lower layers a little, and more with the full model as the teacher. Over features, where the curve still rose, we saw no gain.",
     Measured("Spearman, mean of the 35 cells below the last layer", ("with KL over scores", float(over_scores[:, SUB].mean())), ("without", float(long["all-cells"][:, SUB].mean())), ON_STS, len(over_scores), tried["all-cells+kl-scores"]),
     more=[f"{n}, below the last layer: {d}" for n, d in tried.items()]
     + [f"all-cells+kl-features after 160 steps, its curve not flat: {rising}", f"the same with the teacher attached, after 30 steps: {gain(attached, SUB)}",
@@ -467,8 +467,7 @@ ledger.settle(
 
 # %% [markdown]
 # ## Below the smallest trained width (R11)
-# Quality collapses below the smallest trained dimension, it is said. *Collapses* means here: less than half is left of what a model has
-# that was trained at this width too. R6's two models tell: one was trained at 128 and 384 numbers alone, the other at every
+# Quality collapses below the smallest trained dimension, it is said. *Collapses* means here: it keeps less than half the quality of a model trained at this width too. We compare R6's two models: one was trained at 128 and 384 numbers alone, the other at every
 # width. The study searched by *dot products* of vectors that were not normalized. For search we train shared heads on the last layer, live.
 
 # %% tags=["claim-R11"]

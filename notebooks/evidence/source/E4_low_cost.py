@@ -2,7 +2,7 @@
 # # E4 · The evidence on low-cost Matryoshka embeddings
 #
 # M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to L3; no results of theirs are known
-# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. On STS-B, and MRL on pydocs, they were
+# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. All models on STS-B, and MRL on pydocs, were
 # trained until their learning curves were flat ([E3](E3_2dmse.ipynb) shows the curves). Those of `baselines.csv` have 50 steps of 64 pairs of pydocs, too few
 # to settle a question; they show what is measured and what would do. Half a minute.
 #
@@ -72,7 +72,7 @@ for w in gain:
     print(f"{w:>4} dimensions   mrl - fixed {gain[w]}   fixed then mrl - mrl {convert.get(w, '')}")
 ledger.settle(
     "L1", together(parts),
-    "On sentence similarity the nested loss gains at 8 to 32 numbers, most at 8, and costs nothing at full width; on search nothing was trained to the end.",
+    "On sentence similarity the nested loss gains at 8 to 32 numbers, most at 8, and costs nothing at full width; on search only MRL was trained to the end.",
     Measured("Spearman at 8 of 384 numbers", *((name, float(long[name][:, -1, 0].mean())) for name in ("mrl", "full-size")), "STS-B test, 1,379 pairs", 3, on_sts[8]),
     more=[f"STS-B, {w} dimensions, mrl - full-size: {d}" for w, d in on_sts.items()]
     + [f"pydocs after 50 steps, {w} dimensions, mrl - fixed: {gain[w]}" for w in (8, 64, 384)] + [f"{w} dimensions, fixed then mrl - mrl: {convert[w]}" for w in (8, 64, 384)],
@@ -81,8 +81,7 @@ ledger.settle(
 
 # %% [markdown]
 # ## What does shrinking cost? (L2)
-# **L2**: is the price of shrinking small, for classification and retrieval? *Small*: a third of the numbers keeps 95 %. The model was trained on pydocs,
-# for similarity on STS-B. Classification follows MTEB's protocol (logistic regression on 8 texts a class, ten draws).
+# **L2**: is the price of shrinking small, for classification and retrieval? *Small*: a third of the numbers keeps 95 %. The model was trained on pydocs; the one for similarity, on STS-B. Classification follows MTEB's protocol (logistic regression on 8 texts a class, ten draws).
 
 # %% tags=["claim-L2"]
 WHERE = {

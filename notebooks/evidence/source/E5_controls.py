@@ -164,7 +164,7 @@ more += [f"pydocs, without training, {name} minus plain below the last layer: {d
 best = max(halfway, key=lambda n: below[n].mean(), default="whitened")
 ledger.settle(
     "W1", together(drawn),
-    "On sentence similarity whitening, untrained, gives the early layers 57 to 82 % of what 2D trainings give; three of four go well beyond it. On search nothing was trained to the end.",
+    "On sentence similarity whitening, untrained, gives the early layers 57 to 82 % of what 2D trainings give; three of four go well beyond it. On search no 2D recipe was trained to the end.",
     Measured("Spearman, mean of the 35 cells below the last layer", ("whitened", float(below["whitened"].mean())), (f"halfway to {best}", float((below["plain"].mean() + below[best].mean()) / 2)),
              "STS-B test, 1,379 pairs", 3, halfway.get(best)),
     more=more, remedy="2D models trained until their dev curves are flat, with a value for each query, on pydocs, SciFact and Cranfield",
