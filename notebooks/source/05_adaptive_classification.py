@@ -281,11 +281,9 @@ names = ("five thresholds, where chosen", "five thresholds, on other documents",
 title = "Chosen on few documents, thresholds lose accuracy on others, and five lose more than one"
 axes = {"x_title": "documents used to choose the thresholds", "y_title": "points against full size", "y_range": (-8, 3)}
 figure = mrl.plots.lines(counts, dict(zip(names, means.T)), title=title, **axes)
-colors = [mrl.plots.COLORS[i] for i in (3, 3, 1)]  # one threshold is the cascade of the figures above
-heights = (2.2, -3, -1.1)
-for note, line, color, y in zip(figure.layout.annotations, figure.data, colors, heights):
-    note.update(x=line.x[0 if y > 0 else 2], y=y, font_color=color)
-    line.update(line_color=color)
+for note, line, i, y in zip(figure.layout.annotations, figure.data, (3, 3, 1), (2.2, -3, -1.1)):
+    note.update(x=line.x[0 if y > 0 else 2], y=y, font_color=mrl.plots.COLORS[i])
+    line.update(line_color=mrl.plots.COLORS[i])  # one threshold is the cascade of the figures above
 promise = {"annotation_text": "the promise: lose nothing", "annotation_position": "bottom left"}
 figure.add_hline(y=0, line={"dash": "dot", "width": 2}, **promise).update_layout(margin_r=20)
 
