@@ -173,12 +173,12 @@ class Encoder(folders.Settings):
 
         shape, heads = (len(rows), len(texts), self.width), self.heads
         place = [] if self.device == "cpu" else [self.device]
-        keeps = cache and self.keeps
+        backbone = self._backbone_key() if cache and self.keeps else None
         name, every = (
-            files.key(self._backbone_key(), texts, which, precision, *place) if keeps else None
+            files.key(backbone, texts, which, precision, *place) if backbone else None
             for which in (rows, list(range(1, self.n_layers + 1)))
         )
-        raw = encoding.cut_out(every, self.n_layers, shape, rows)  # kept already, of all layers together
+        raw = None if name == every else encoding.cut_out(every, self.n_layers, shape, rows)
         raw = encoding.sharded(name, shape, run, progress) if raw is None else raw
         if heads is None:
             return raw

@@ -134,7 +134,7 @@ def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.nda
 
 
 def cut_out(name: str | None, n_layers: int, shape: tuple[int, int, int], rows: Sequence[int]) -> np.ndarray | None:
-    """Some neighboring layers of an array (n_layers, N, D) that was kept as `name`; None where there is none."""
+    """Neighboring layers `rows` of what was kept as `name`, all layers (n_layers, N, D); None where nothing was."""
     first, last = rows[0], rows[-1]
     if name is None or list(rows) != list(range(max(1, first), last + 1)):
         return None

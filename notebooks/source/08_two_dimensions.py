@@ -245,22 +245,22 @@ tiles(
 # ## Trained to the end, and a control
 # Heads cannot change what a layer computes. *Full* training of the model can. These results come from files: sentence
 # similarity (STS-B), 160 steps of 32 pairs, the best of several learning rates, three seeds, flat learning curves. In
-# *all-cells + KL* every cell also imitates the full model's scores.
+# *all-cells with KL* every cell also imitates the full model's scores.
 
 # %%
 files = {
     "sts-trained": {"plain": "plain", "full-size": "full-size", "mrl": "MRL"},
     "sts-trained-2d": {"2dmse-v1": "2DMSE", "ese": "ESE", "starbucks": "Starbucks"},
     "sts-trained-all": {"all-cells": "all-cells"},
-    "sts-kl": {"all-cells+kl-full": "all-cells + KL"},
+    "sts-kl": {"all-cells+kl-full": "all-cells with KL"},
     "controls-stsbenchmark": {"whitened": "whitened"},
 }
 stored = {file: stacks(sweep_rows(file)[0], "stsbenchmark") for file in files}
 grids = {label: stored[file][recipe].mean for file, shown in files.items() for recipe, label in shown.items()}
 mrl.plots.lines(
     DIMS,
-    {name: grids[name][:-1].mean(axis=0) for name in ("plain", "2DMSE", "whitened", "all-cells + KL")},
-    title="Early layers: whitening goes far with long vectors, training with short ones too",
+    {name: grids[name][:-1].mean(axis=0) for name in ("plain", "2DMSE", "whitened", "all-cells with KL")},
+    title="Early layers: whitening does well with long vectors, training with short ones too",
     y_title="Spearman, mean of layers 1 to 5",
 )
 
@@ -269,8 +269,8 @@ cells = {"layer 6, all 384": (5, 6), "layer 3, 128": (2, 4), "layer 3, 32": (2, 
 pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, at in cells.items()}).round(3)
 
 # %% [markdown]
-# **What to see.** From 64 numbers on, whitening keeps up with 2DMSE, untrained. With 8 or 16 numbers training
-# is far ahead, because it can choose what comes first. *All-cells + KL* beats *all-cells* in every column: scores
+# **What to see.** From 64 numbers on, whitening keeps up with 2DMSE without training. With 8 or 16 numbers training
+# is far ahead, because it can choose what comes first. *All-cells with KL* beats *all-cells* in every column: scores
 # make a useful teacher. In the first column no training falls below the plain model. In the last one, whitening is
 # highest.
 #

@@ -171,7 +171,7 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 #   whose first $m$ numbers come closest to the full scores, and cut. This needs no training;
 # - **a model for each width**, trained for this width alone.
 #
-# The nested model here has no exits. Several seeds take long, so the results come from a file.
+# The nested model here has no exits. Several seeds take time, so the results come from a file.
 
 # %%
 results = Results()

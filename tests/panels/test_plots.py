@@ -141,7 +141,7 @@ def test_lines_that_cannot_be_drawn_are_named():
 def test_a_method_has_one_color_in_figures_and_panels():
     script = (Path(plots.__file__).parents[1] / "web" / "plots.js").read_text()
     (known,) = re.findall(r"known = .*?\(\{(.*?)\}\)", script, re.S)
-    pairs = re.findall(r'"?([\w ,+-]+?)"?: COLORS\[(\d)\]', known)
+    pairs = re.findall(r'"?([\w ,-]+?)"?: COLORS\[(\d)\]', known)
     assert {name.strip(", "): int(i) for name, i in pairs} == KNOWN
     assert plots.colors_of(["b", "MRL", "a"]) == {"b": plots.COLORS[0], "MRL": plots.COLORS[1], "a": plots.COLORS[2]}
 

@@ -71,7 +71,8 @@ def lines(
 def place_names(figure: go.Figure, places: Mapping[str, tuple[float, float]]) -> go.Figure:
     """The figure of `lines`, with names where you put them: name -> (x, y), in the numbers of the axes.
 
-    Say where the lines are apart if they meet at their ends. Raises InputError for a name that the figure has not.
+    For lines that end close together: put each name where its line is apart from the others. Raises InputError for a
+    name that is not in the figure.
 
     >>> figure = lines((8, 16), {"plain": [0.2, 0.3], "MRL": [0.25, 0.3]})
     >>> place_names(figure, {"MRL": (8, 0.27)}).layout.annotations[1].x
@@ -132,5 +133,7 @@ def spread_out(values: Sequence[float], gap: float, high: float) -> list[float]:
     order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
     pushed_up = np.maximum.accumulate(np.asarray(values, dtype=float)[order] - steps)
     moved = np.empty(len(order))
-    moved[order] = np.minimum(np.minimum(pushed_up, high - steps[-1]) + steps, high)  # a name above is not drawn
+    moved[order] = np.minimum(
+        np.minimum(pushed_up, high - steps[-1]) + steps, high
+    )  # plotly hides what lies beyond the axis
     return moved.tolist()

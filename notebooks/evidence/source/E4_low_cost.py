@@ -107,7 +107,7 @@ for label in WHERE:
     print(f"{label:<20} keeps {shares[label]:.1%} at 128 of 384 dimensions; less 95 %: {price[label]}")
 ledger.settle(
     "L2", together(verdict(d) for d in price.values()),
-    f"A third of the numbers keeps {shares['similarity']:.1%} in similarity and {shares['77 intents']:.1%} in sorting into 77 intents, but {shares['search']:.1%} in search and {shares['search in abstracts']:.1%} in a search it was not trained for.",
+    f"A third of the numbers keeps {shares['similarity']:.1%} in similarity and {shares['77 intents']:.1%} in sorting into 77 intents, but only {shares['search']:.1%} in search, and {shares['search in abstracts']:.1%} in abstracts it was not trained on.",
     Measured("nDCG@10 of mrl, search", ("128 of 384 numbers", float(last["search"]["mrl"][:, third].mean())), ("95 % of full width", 0.95 * float(last["search"]["mrl"][:, -1].mean())),
              "pydocs test, 1,265 queries", 3, price["search"], None),
     more=[f"{label}: {shares[label]:.1%} kept at 128, less 95 %: {price[label]}" for label in WHERE] + [f"15 libraries, after 50 steps: {libraries:.1%} kept at 128"],
