@@ -23,7 +23,7 @@ from mrl_tutorial.training.sweep_file import read_items, read_sweep
 
 RATES = 3  # learning rates that are tried, at least
 STS = ("sts-trained", "sts-trained-2d", "sts-trained-all")  # one budget: 160 steps of 32 graded pairs
-WEIGHTINGS = ("sts-weighting-log", "sts-weighting-linear")
+WEIGHTINGS = tuple(f"sts-weighting-{name}" for name in ("log", "linear", "inverse", "exponential", "learned"))
 
 
 @cache

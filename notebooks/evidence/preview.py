@@ -24,7 +24,11 @@ from mrl_tutorial.panels import plots
 from mrl_tutorial.training.examples import examples, schedule
 from mrl_tutorial.training.lab import QUICK, recipe_file, train_recipe
 
-RECIPES = ("full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear")
+RECIPES = (
+    "full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear",
+    "all-cells+kl-scores", "retrieval-2dmse", "retrieval-2dmse+full-dim", "retrieval-2dmse+dims",
+    "all-cells+inverse", "all-cells+exponential", "all-cells+kl-full",
+)  # fmt: skip
 SEEDS = 3
 PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
 FULL: dict[str, Any] = {**QUICK, "precision": "fp32", "cache": False}

@@ -18,12 +18,12 @@ from mrl_tutorial.files import data_file
 WAYS = {
     "scan, float32": ("float32", "topk", "faiss-flat"),
     "scan, int8": ("torch-int8",),
-    "scan, 2-bit codes (PQ)": ("pq",),
+    "scan, PQ (2 bits a number)": ("pq",),
     "graph, float32": ("hnsw",),
-    "graph, 8 bits or fewer": ("hnsw-int8", "vamana-lvq"),
+    "graph, compressed": ("hnsw-int8", "vamana-lvq"),
 }
 WIDTHS = {"all numbers": False, "128 numbers": True}
-GRAPHS = ("graph, float32", "graph, 8 bits or fewer")
+GRAPHS = ("graph, float32", "graph, compressed")
 
 
 def parts(path: Path | None = None) -> list[dict[str, Any]]:

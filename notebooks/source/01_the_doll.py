@@ -92,8 +92,8 @@ for d in (384, 256, 128, 64, 32, 16, 8):
 pd.DataFrame(rows)
 
 # %% [markdown]
-# **What to see.** A sixth of the vector is enough: with 64 numbers the right page still comes first. With 32, fourteen others beat it,
-# first of all one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but the detail is gone.
+# **What to see.** With 64 numbers, a sixth of the vector, the right page still comes first. With 32, fourteen others beat it,
+# led by one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but the detail is gone.
 # Even with 8 numbers the right page is among the first 40 of 701. (Yes, that beats 16 numbers. So far down the list, ranks are partly luck.)
 #
 # ## Slide it yourself

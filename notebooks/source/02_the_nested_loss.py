@@ -49,7 +49,7 @@ DIMS = (8, 16, 32, 64, 128, 256, 384)
 # %% [markdown]
 # ## Four queries, four documents
 # Here are four functions of NumPy. The first sentence of each docstring is the query, the rest of it is its document. MiniLM turns each text
-# into 384 numbers, and the **cosine** says how well two of them agree. Who finds the right document? Look for the largest number in
+# into 384 numbers, and the **cosine** says how well two of them agree. Which queries find the right document? Look for the largest number in
 # each row.
 
 # %%
@@ -67,7 +67,7 @@ pd.DataFrame(cosines.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
 # **What to see.** Each query's own document is on the diagonal. The query of `max` prefers the document of `argmax`, 0.58 against
-# 0.44. The other three find their own. So training should push the 0.44 up and the 0.58 down. But how hard, and what about the rest?
+# 0.44. The other three find their own. So training should raise the 0.44 in the first row and lower the 0.58. By how much, and what about the rest?
 #
 # ## A loss by hand
 # Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that small differences count.

@@ -175,7 +175,7 @@ result.sort_values("nDCG@10")
 # %%
 curves = {name: grids[name].values[0] for name in ("MRL", "whitened", "plain")}
 curves["own head"] = [own[d].at(1, d) for d in DIMS]
-title = "Short vectors need training; from 128 numbers on whitening comes close"
+title = "On pydocs, short vectors need training; from 128 on whitening comes close"
 mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 
 # %% [markdown]
@@ -221,8 +221,8 @@ check.decide(decide)
 # check.decide(decide)
 # ```
 #
-# At 16 and 32 numbers MRL is better than plain and whitened. At 128 you cannot tell it from whitened, and it is worse than the head for 128
-# alone, by about 0.01.
+# MRL is better than plain at all three sizes, and better than whitened at 16 and 32. At 128 you cannot tell those two apart. The heads for one
+# size beat it at 16 (by 0.02) and at 128 (by 0.01).
 # </details>
 #
 # ## You need not choose
@@ -235,7 +235,7 @@ grids["both"] = measure(head, DIMS, white)
 pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both")}, index=DIMS).round(3)
 
 # %% [markdown]
-# **What to see.** "Both" is ahead or level at every size, most clearly at 16, 64 and 128. A simple rival can become an ally.
+# **What to see.** "Both" has the higher average at every size, most clearly at 16, 64 and 128.
 #
 # ## Sizes in between
 # The loss was summed over seven sizes. What if your index has room for 100 numbers, which is none of them?
@@ -291,7 +291,7 @@ names = {"MRL": ("mrl", "prefix"), "PCA": ("fixed", "pca"), "full size only": ("
 curves = {name: stored[key][list(DIMS)] for name, key in names.items()}
 own_models = [stored["separate 32", "prefix", 32], stored["separate 128", "prefix", 128]]
 
-title = "All weights trained: MRL wins at 16 and 32 numbers, and loses from 128 on"
+title = "50 steps, all weights: MRL leads at 16 and 32 numbers, and trails from 128 on"
 figure = mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 look = {"text": ["own model"] * 2, "textposition": "top left", "marker": {"size": 12, "color": "black"}}
 figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", showlegend=False, **look)
@@ -299,7 +299,7 @@ figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", show
 # %% [markdown]
 # **What to see.** *Full size only* is a model trained as usual and then cut. PCA of that same model is MRL's strongest rival: behind it at 16
 # and 32 numbers, ahead from 128 on. At full size MRL gives up 0.026. The black dots are models trained for 32 or for 128 numbers alone. The
-# first is level with MRL, the second is ahead of MRL but below PCA. Sharing is not free, and no way wins everywhere.
+# first is level with MRL, the second is ahead of MRL but below PCA. After these 50 steps, no way wins everywhere.
 #
 # ## And on images?
 # Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of images whose nearest training
@@ -319,7 +319,7 @@ places = {"MRL": (2, 0.765), "own network": (2, 0.99), "PCA": (2, 0.655), "full 
 mrl.plots.place_names(figure, places)  # where the lines are apart
 
 # %% [markdown]
-# **What to see.** Of two numbers the cosine sees only an angle. With MRL that angle has to suit the longer sizes too, and this costs about 0.08. The
+# **What to see.** With two numbers, the cosine compares only angles. MRL's angle must serve the longer sizes too, which costs about 0.08. The
 # network trained at full size needs 8 numbers to catch up, whether you cut its vectors or use PCA. After that all are level, because digits
 # are easy.
 #
@@ -329,13 +329,13 @@ mrl.plots.place_names(figure, places)  # where the lines are apart
 # |---|---|
 # | you need one size only, and can train | train for that size, and compare with PCA of the ordinary model |
 # | you need several sizes, or do not know yet, and can train | MRL; a head is best trained on whitened vectors |
-# | you cannot train, and keep a third of the numbers or more | whitening, fitted on a few thousand of your texts |
-# | you cannot train, and need very short vectors | none of this helps much; look for a model that was trained with MRL |
+# | you cannot train | try whitening, and test it: it helped long vectors here, but short ones on two other collections ([E5](evidence/E5_controls.ipynb)) |
+# | you cannot train, and need very short vectors | look for a model that was trained with MRL |
 #
 # ## In this lesson we saw
-# - behind a frozen model, short vectors need training: cutting, PCA and whitening are far behind an MRL head;
-# - from a third of the numbers on, whitening comes close to that head without any pairs, and both together do best;
-# - one MRL vector was at most 0.02 of nDCG@10 behind a head of its own for each size, and 0.03 behind a model of its own;
+# - on pydocs, short vectors of a frozen model need training: cutting, PCA and whitening are far behind an MRL head;
+# - from a third of the numbers on, whitening comes close to that head without any pairs, and both together have the highest average;
+# - one MRL vector was at most 0.02 of nDCG@10 behind a head of its own for each size, and after 50 steps 0.03 behind a model of its own;
 # - sizes that were not trained work too;
 # - a difference counts only with its interval.
 #

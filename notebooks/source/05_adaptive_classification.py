@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 05 · Adaptive classification: stop when you are sure
 #
-# Below are two pictures of handwritten digits. One of them you will read in no time. The other will make you frown, and still you will
-# not be sure. A classifier spends the same work on both. Does it have to?
+# Below are two pictures of handwritten digits. One you will read at a glance. The other may leave you unsure. A classifier spends the same work on both. Does it have to?
 #
 # In this lesson a classifier first reads two numbers of a picture's vector, and more only if it is not sure. You will build such a
 # *cascade*, compare it with the simplest alternative, and watch a rule that looked perfect break its promise.
@@ -202,14 +201,14 @@ look = {"mode": "markers", "marker": {"size": 12, "color": "black"}}
 figure.add_scatter(x=np.log2([enough, 32]), y=[level] * 2, **look)
 
 # %% [markdown]
-# **What to see.** The black dots are equally accurate. If all sizes are charged, the advantage shrinks, and around four numbers the cascade is
+# **What to see.** The black dots are equally accurate, but the left one's threshold was chosen on these pictures. If all sizes are charged, the advantage shrinks, and around four numbers the cascade is
 # behind. The oracle is above every single size, because some pictures, like our 3, are read right only at a small size.
 
 # %%
 mrl.CascadeTuner(tested, start=0.9)
 
 # %% [markdown]
-# **Try this.** Set all thresholds to 0, then raise them together. Where does the filled circle leave the dotted line of the single sizes?
+# **Try this.** Set all thresholds to 0, then raise them together. When does the filled circle rise above the dotted line of the single sizes?
 # Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it cost? (The button *the paper's rule* looks at two
 # neighboring sizes at a time, and takes the lowest threshold at which the pair is most accurate.) These are the *test* pictures: expect
 # less on new ones.
@@ -236,8 +235,8 @@ for name, found in tasks.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# **What to see.** On digits and on Banking77 the cascade loses less than half a point on average, and reads a tenth to a fifth of the
-# numbers. On modules there is little to save. With all sizes charged, a cascade costs nearly twice as much.
+# **What to see.** On digits and on Banking77 the cascade reads a tenth to a fifth of the numbers, but breaks its promise by up to half a
+# point. On modules there is little to save. With all sizes charged, it costs nearly double.
 #
 # The column *one size as good* names the smallest single size that is as accurate as the cascade. For packages it is cheaper, 64 numbers
 # against 71:
@@ -251,12 +250,12 @@ numbers = 2.0 ** np.linspace(3, 8, 51)  # from 8 to 256
 single = np.mean([part.accuracy for part in parts], axis=0)
 lines = {"one size for all": single, "cascade": (numbers, np.interp(numbers, read, accuracy))}
 axes = {"x_title": "numbers read of a document, on average", "y_title": "accuracy", "y_range": (0.55, 0.72)}
-title = "On packages, one size of 64 for all is better than the cascade"
+title = "On packages, one size of 64 for all does no worse than the cascade"
 figure = mrl.plots.lines(parts[0].dims, lines, title=title, **axes)
 mrl.plots.place_names(figure, {"one size for all": (34, 0.693), "cascade": (60, 0.658)})
 
 # %% [markdown]
-# **What to see.** The cascade is never above the other line. Here 256 numbers are no better than 64, so a hard document gains nothing at the
+# **What to see.** The cascade is never above the other line. Here 256 numbers do no better than 64, so hard documents gain nothing at the
 # largest size. Try the simple alternative first.
 #
 # Would it help to give every size its own threshold? For modules we take a few documents, search for the cheapest five thresholds that lose

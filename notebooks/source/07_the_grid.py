@@ -8,7 +8,7 @@
 # In this lesson you will
 #
 # - see a model as a grid of smaller models: stop after any layer, keep any number of dimensions;
-# - find out what spoils the lower layers, and repair much of it with five lines of NumPy;
+# - find out what spoils the lower layers, and repair much of it with a few lines of NumPy;
 # - see what training adds, and what each cell of the grid costs.
 #
 # You need lesson 01, and lesson 02 helps. This is a core lesson and takes about 40 minutes.
@@ -150,7 +150,7 @@ figure.update_yaxes(title="place along the loudest direction")
 
 # %% [markdown]
 # **What to see.** The longer the text, the lower its point. The direction in which the vectors of layer 1 differ most says how long a
-# text is, and that is poison for a search.
+# text is, which ruins a search.
 #
 # ## The usual suspect
 # Most people would blame something else, **anisotropy**: in lower layers the cosine of *any* two texts is high, because all vectors
@@ -226,8 +226,8 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 # did it, though not alone. You would not remove them from a finished model, but whitening turns down what they leave behind.
 # (With fewer documents, all values are higher than above.)
 #
-# **Exercise 2 · Whitening in five lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
-# shape whose columns have mean 0 and variance 1 and do not correlate. The direction with the largest variance comes first.
+# **Exercise 2 · Whitening in a few lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
+# shape whose columns have mean 0 and variance 1 and do not correlate. Sort them by the variance that `x` had along each.
 # `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the variances and, as columns, their
 # directions.
 
@@ -329,7 +329,7 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# These are 586 queries, one model and one seed, and means uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
+# This is one model, one seed and 586 queries, so means are uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
 # 08 trains the layers together. For other tasks see [evidence E5](evidence/E5_controls.ipynb), and W1 in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw

@@ -180,7 +180,7 @@ check.v1_step(one_step)
 # </details>
 #
 # ## How hard does each term push?
-# A term can stand in a paper and still do nothing. We take 64 pairs of a query and its document, compute each term by
+# A term can appear in a paper and still do nothing. We take 64 pairs of a query and its document, compute each term by
 # itself at layer 3 and 128 dimensions, and look at the length of its gradient at the embeddings.
 
 # %%
@@ -270,11 +270,11 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 
 # %% [markdown]
 # **What to see.** From 64 numbers on, whitening keeps up with 2DMSE without training. With 8 or 16 numbers training
-# is far ahead, because it can choose what comes first. *All-cells with KL* beats *all-cells* in every column: scores
-# make a useful teacher. In the first column no training falls below the plain model. In the last one, whitening is
+# is far ahead, because it can choose what comes first. *All-cells with KL* is ahead of *all-cells* everywhere: scores
+# make a useful teacher. In the first column only whitening falls below the plain model. In the last one, whitening is
 # highest.
 #
-# Whitening gives early layers 57 to 82 % of what the first four 2D trainings give ([W1](../LEDGER.md#W1)). Intervals, and
+# Whitening gives early layers 57 to 82 % of what 2DMSE, ESE, Starbucks and all-cells give ([W1](../LEDGER.md#W1)). Intervals, and
 # search, which was trained less, are in evidence [E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose

@@ -45,7 +45,7 @@ import mrl_tutorial as mrl
 
 # %% [markdown]
 # ## Clue 1: two rows that look alike
-# A study of two-dimensional training (arXiv 2411.17299) compares two rivals on seven sets of sentence pairs. **BERT**
+# A study of two-dimensional training (arXiv 2411.17299) has two baselines on seven sets of sentence pairs. **BERT**
 # is one full model of 12 layers, cut afterwards. **BERT-S** is said to be many models, one trained separately for each
 # layer and dimension. A model that was trained for 8 dimensions should beat a full one that is cut to 8. Now look at
 # layer 12 in both. The numbers are correlations with human judgment, averaged over the sets.
@@ -58,7 +58,7 @@ for name in ("BERT", "BERT-S"):
 pd.DataFrame(rows, index=dims).T
 
 # %% [markdown]
-# **The finding.** All eight pairs agree to the last digit, and so do the eight of the study's other experiment (V2).
+# **The finding.** All eight pairs agree to the last digit, where at most one should, and so do those of V2.
 # The public code explains it: these models are trained at full width and cut only when they are scored. So there is a
 # model for each depth, but none for each dimension. (The same code computes Spearman's correlation, where its README
 # says Pearson's.)
@@ -113,7 +113,7 @@ pd.DataFrame(weights, index=outputs).round(3)
 # does not.)
 #
 # It gets stranger. The study of clue 1 ran the same loop with the vector of the first token, [CLS], as the embedding.
-# What does row 0 know about a text then?
+# Then what does row 0 know about a text? (We ask MiniLM.)
 
 # %%
 first_token = mrl.Encoder.load("all-MiniLM-L6-v2", pooling="cls")
@@ -123,8 +123,8 @@ spread = np.ptp(vectors, axis=1).max(axis=1)  # over the texts, then over the co
 pd.Series(spread, index=outputs, name="largest difference between the texts").to_frame()
 
 # %% [markdown]
-# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. Of all
-# rows below the last layer, the code cares most about one that cannot tell two texts apart.
+# Nothing at all. Before the first layer, [CLS] has seen no other token, so its vector is the same for every text. Below
+# the last layer, the top weight goes to a row that cannot tell two texts apart.
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
@@ -198,8 +198,8 @@ pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"lay
 
 # %% [markdown]
 # **The finding.** With `detach`, this term leaves the last layer alone. Without it, the last layer is pulled harder
-# than any other, because all five students pull at it. The good layer is drawn toward the poor ones. The opposite slip
-# exists as well. In the code of ESE, one term is added inside `torch.no_grad()`, so it shows up in the printed loss and
+# than any other, because all five students pull at it. The best layer is pulled toward weaker ones. There is an opposite
+# slip too. In the code of ESE, one term is added inside `torch.no_grad()`, so it shows up in the printed loss and
 # trains nothing.
 #
 # **How you would have noticed.** After `backward()`, look at `.grad` of every part that should move, and of every part that
@@ -229,7 +229,7 @@ venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
 pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
 
 # %% [markdown]
-# **The finding.** A single number makes the difference: Starbucks on Quora at 512 dimensions. With it, Starbucks is behind
+# **The finding.** One set makes the difference: Quora, where Starbucks breaks down at 512 dimensions. With it, Starbucks is behind
 # the separate models at Venti. Without it, it is ahead. From outside, we cannot tell a misprint from a
 # failed run. Two other methods have a hole on Quora too.
 #

@@ -63,8 +63,8 @@ pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
 # **What to see.** We timed 100,000 made-up vectors and scaled up. The full vectors would fill a laptop's memory. With
-# 64 numbers the gigabytes fall to a sixth, and at ten million so would the time. (The small sample flatters short
-# vectors, as they fit the processor's cache.) But lesson 01 showed what a cut does to the answers.
+# 64 numbers the gigabytes fall to a sixth. (The milliseconds fall further: short vectors fit the
+# processor's cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
 # The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
@@ -166,8 +166,8 @@ mrl.plots.lines(depths, recall, title=title, x_title="length of the shortlist, K
 
 # %% [markdown]
 # **What to see.** With 128 numbers a list of 50 holds nearly everything. With 16 numbers even a list of 800 misses
-# some. A shorter prefix makes the first step cheaper and the second one dearer, so the cheapest pair of $D_s$ and $K$
-# lies in between.
+# 6 %. A shorter prefix makes the first step cheaper and the second one costlier, so the best $D_s$ and $K$ lie in
+# between.
 #
 # ## What it costs
 # Comparing two vectors of $d$ numbers takes $d$ *multiply-adds*. Exact search needs $N \cdot D$ of them. Adaptive retrieval
@@ -301,7 +301,7 @@ pd.DataFrame(held).T.round(3)
 #
 # ## The clock
 # Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries, one
-# query at a time. Three things save time: a **prefix**, **fewer bits** a number, and a **graph**.
+# query at a time. Three things can save time: a **prefix**, **fewer bits** a number, and a **graph**.
 
 # %%
 stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % of the ten best
@@ -315,9 +315,9 @@ mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y
 # %% [markdown]
 # **What to see.** On real sentences, the prefix alone makes the float32 scan about four times as quick, `int8` alone
 # about six times, and both together twelve times. A graph over *all* float32 numbers is nearly forty times as quick,
-# and with fewer bits, as in the figure, over a hundred times. A prefix makes no graph quicker.
+# and another library's compressed graph, as in the figure, over a hundred times. A prefix makes no graph quicker.
 #
-# At a million longer vectors, the prefix makes the `int8` scan five times as quick. A graph over all their numbers
+# At a million longer vectors, the prefix makes the `int8` scan five times as quick, and PQ is far quicker still. A graph over all their numbers
 # takes an hour to build and was left out (NaN: not measured, or short of 98 %). *Hard* is a made-up collection whose
 # prefixes hardly tell neighbors apart.
 #
@@ -333,7 +333,7 @@ rows = [[p.test, p.bytes_read / 1e6, p.ms] for p in (plan.chosen, plan.full)]
 pd.DataFrame(rows, ["chosen", "exact"], ["nDCG@10 on test", "MB read", "ms to search"]).round(3)
 
 # %% [markdown]
-# **What to see.** The planner keeps the quality and reads far fewer bytes, but on so few documents that saves no time,
+# **What to see.** The planner keeps the quality and reads far fewer bytes, but on so few documents that takes longer,
 # and encoding takes far longer than either search. With a few thousand documents, use exact search and go home early.
 #
 # ## Draw your own path
@@ -364,11 +364,11 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 
 # %% [markdown]
 # **What to see.** Ten million documents fit on one machine in any form. At a billion, the form decides between 88
-# machines and one. Fewer bits need a longer shortlist, so measure the recall before you buy.
+# machines and one, counting memory alone. Fewer bits need a longer shortlist, so measure the recall before you buy.
 #
 # ## What to keep in mind
 # - A larger collection crowds the shortlist, and needs a longer one than our 6,306 documents.
-# - The benchmark's prefixes come from PCA, not from training, and its million are real vectors, moved slightly.
+# - The benchmark's prefixes come from PCA, not from training, and its million are real vectors, moved a long way.
 # - Queries in batches gain less: see [the ledger](../LEDGER.md), M7.
 #
 # ## In this lesson we saw

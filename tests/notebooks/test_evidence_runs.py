@@ -166,3 +166,11 @@ def test_the_recipes_table_for_readers_holds_the_measured_means():
         assert [float(x) for x in re.findall(r"\.\d{3}", values)] == [
             pytest.approx(c.value.mean(), abs=6e-4) for c in cells
         ]
+
+
+def test_what_using_says_of_the_recipe_from_the_lab_was_measured():
+    table = pd.read_csv(data_file("results") / "found-recipes-full.csv", comment="#", index_col="recipe")
+    mean, *gain = table.loc["warm-teacher", ["test", "test minus all-cells", "test low", "test high"]]
+    text = " ".join((Path(__file__).parents[2] / "USING.md").read_text(encoding="utf-8").split())
+    said = "{:.3f}, which is +{:.3f} [{:.3f}, {:.3f}] over `all-cells`".format(mean, *gain).replace("0.", ".")
+    assert f"mean over all 42 cells is {said}" in text

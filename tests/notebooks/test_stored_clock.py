@@ -45,7 +45,7 @@ def test_the_quickest_by_tuning_queries_is_drawn(path):
 def test_the_table_has_two_columns_for_each_collection(path):
     table = stored_clock.table(0.9, path)
     assert table.columns.get_level_values(0).unique().tolist() == ["real, 10 x 8", "made, 1,000 x 8"]
-    assert table.loc["graph, 8 bits or fewer"].isna().tolist() == [True, False, True, True]
+    assert table.loc["graph, compressed"].isna().tolist() == [True, False, True, True]
 
 
 def test_what_the_lesson_says_of_the_stored_file():
@@ -56,4 +56,4 @@ def test_what_the_lesson_says_of_the_stored_file():
     scans, graphs = real.iloc[:3], real.iloc[3:]
     assert (scans["128 numbers"] < scans["all numbers"]).all() and scans["all numbers"].is_monotonic_decreasing
     assert graphs["all numbers"].max() < scans.min().min()
-    assert graphs.loc["graph, 8 bits or fewer", "all numbers"] < graphs["128 numbers"].min()
+    assert graphs.loc["graph, compressed", "all numbers"] < graphs["128 numbers"].min()

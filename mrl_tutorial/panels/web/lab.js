@@ -97,7 +97,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
       h("div", { class: "side" },
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
-        + "Do not trust the order of shared heads: on sentence similarity they ranked eight recipes largely backward (Kendall's tau -0.50 with full training). Four full steps, the last choice under “heads”, came much nearer (+0.71, 95 % interval 0.36 to 0.86), but every text is encoded again; compare them only with one another. Claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
+        + "Do not trust the order of shared heads: on sentence similarity they ranked 15 recipes largely backward (Kendall's tau -0.39 with full training). Four full steps, the last choice under “heads”, came much nearer (+0.75, 95 % interval 0.39 to 0.75), but every text is encoded again; compare them only with one another. Claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
       code(shown)]),
   ];
 }

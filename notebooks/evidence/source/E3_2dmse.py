@@ -268,7 +268,7 @@ ledger.settle(
 taught = [versus["starbucks"][c] for c in cells if c in ((1, 16), (5, 256), (6, 384))]  # Starbucks trains a diagonal
 ledger.settle(
     "R16", together(verdict(d, not_worse=True) for d in [*taught, *versus[DISTILLED].values()]),
-    "Distilled from the full model's scores, one model is ahead of separate ones at 8 numbers of layer 6, close at full size, and behind at (5, 256) and (1, 384). The separate models were not its teachers.",
+    "Distilled from the full model's scores, one model is ahead of separate ones at 8 numbers of layer 6, close at full size, and behind at (5, 256) and (1, 384). They were not its teachers.",
     Measured(f"Spearman, mean of {len(cells)} cells", ("all cells, distilled from the full model", float(mean[DISTILLED].mean())), ("separate models", float(theirs.mean())), ON_STS, len(theirs), paired(mean[DISTILLED], theirs)),
     published="Starbucks' fine-tuning is level with separate models on six cells, and passes them after extra pre-training (arXiv 2410.13230)",
     more=by_cell(DISTILLED) + by_cell("starbucks"), results=["sts-separate.csv", "sts-kl.csv", "sts-trained-2d.csv", "sts-trained.csv"],
@@ -595,11 +595,11 @@ for name, d in others.items():
 best = max(others, key=lambda name: others[name].mean, default="")
 ledger.settle(
     "R15", together(verdict(d) for d in others.values()) if others else "cannot tell here",
-    "On sentence similarity equal weights are a little better than logarithmic ones, and linear ones are no different; search was not trained to the end.",
+    "On sentence similarity equal and learned weights do a little better than logarithmic ones, exponential ones worse; linear and 1/l ones cannot be told apart. Search was not trained to the end.",
     Measured("Spearman, mean of 42 cells", (best, float(ways[best].mean())), ("logarithmic", float(log.mean())), ON_STS, len(log), others[best]) if best else None,
     more=[f"{name} minus logarithmic: {d}" for name, d in others.items()],
-    remedy="all-cells with six weightings (uniform, 1/l, logarithmic, linear, exponential, learned), three seeds, to flat curves, on search too",
-    results=["sts-trained-all.csv", "sts-weighting-log.csv", "sts-weighting-linear.csv"] if best else [],
+    remedy="the same six weightings on search",
+    results=["sts-trained-all.csv", *(f"{name}.csv" for name in WEIGHTINGS)] if best else [],
 )  # fmt: skip
 
 # %% [markdown]
