@@ -162,15 +162,15 @@ mrl.SizeCalculator(width=384, dim=32)
 # **Try this**
 #
 # 1. Press **10 M × 1,024, float32**. Will it fit into your laptop? How far must you cut so that it does?
-# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Graph and shortlist can wait for lesson 11.)
+# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Ignore graph and shortlist until lesson 11.)
 #
 # ## One query is not everything
-# Some queries fall early and some late, so we ask many. Now all 6,306 pages are in the library, and we ask the 586 queries called **dev**,
+# Some queries fail early and some late, so we ask many. Now all 6,306 pages are in the library, and we ask the 586 queries called **dev**,
 # which were kept out of training. Each gets a score called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the
 # third, down to 0.29 for the tenth, and 0 beyond. We take the mean.
 #
-# We do it for two models. The second is the same model with a matrix behind it, which turns its 384 numbers into 384 others. The matrix
-# was trained on other queries, with a loss that looks at all seven sizes of the figure below.
+# We do it for two models. The second adds a matrix that turns the 384 numbers into 384 others. The matrix was trained on other queries,
+# to search well at all seven dimensions of the figure below.
 
 # %%
 task = library if FAST else mrl.load_task("pydocs")
@@ -185,8 +185,8 @@ mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more 
 # breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain model with 64. It is ahead at
 # 384 as well, but for another reason: its matrix was trained on pages of this very library. Lesson 03 takes the two effects apart.
 #
-# **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` and `quality` are lists of the same
-# length. Return the smallest dimension that keeps at least `share` of the quality of the whole vector.
+# **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` (rising) and `quality` are lists,
+# and the last entry is the whole vector. Return the smallest dimension that keeps at least `share` of its quality.
 
 
 # %%
@@ -254,7 +254,7 @@ check.two_queries(sturdy, fragile, because)
 # </details>
 #
 # ## What to keep in mind
-# Both curves come from one model on one task, and a mean over 586 queries is uncertain by about ± 0.03. The plain model was trained on
+# Both curves come from one model on one task, and a mean over 586 queries has a 95 % margin of about ± 0.03. The plain model was trained on
 # documentation of code too, so texts of this kind are not new to it either. What others say about Matryoshka embeddings, and how much
 # of it we could confirm, is in [the ledger](../LEDGER.md).
 #

@@ -281,14 +281,14 @@ near = (F.normalize(train_d, dim=1) @ q[0]).topk(4).indices.tolist()
 pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_documents[i] for i in near]})
 
 # %% [markdown]
-# **What to see.** Rows 1 and 3 are about the maximum of a DataFrame and of a matrix, and a reader would accept both. When one of them
+# **What to see.** Its own document is not even among the four. Rows 1 and 3 are about the maximum of a DataFrame and of a matrix, both acceptable. When one of them
 # is in the same batch, the loss pushes it away all the same. Such a document, treated as wrong although it answers the query, is a
 # **false negative**.
 #
 # **Exercise 3 · Unfair negatives** (10 minutes, open). A wrong document with a high cosine is called a *hard* negative. It teaches
-# most, if it really is wrong. Invent a rule that says, from the table of cosines alone, which entries the loss should leave out. The
-# check makes up a batch: its false negatives are about as close to the query as the query's own document, its hard negatives are
-# clearly less close. Leave out at least three quarters of the false ones, and keep at least three quarters of the hard ones and nearly
+# the most, if it really is wrong. Using only the table of cosines, invent a rule for which entries the loss should skip. The
+# check makes up a batch: its false negatives are within 0.03 of the own document's cosine, its hard negatives are about 0.16
+# below it. (The own documents must stay.) Leave out at least three quarters of the false ones, and keep at least three quarters of the hard ones and nearly
 # all others.
 
 

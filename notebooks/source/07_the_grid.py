@@ -202,8 +202,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Without the mean the search is no better than before, because the loud direction is still loud. Scaling turns it
-# down, and layer 1 comes back to life. Much of the meaning was there all along.
+# **What to see.** Removing the mean alone does not help, because the loud direction is still loud. Scaling turns it down, and layer
+# 1 comes back to life. Then removing the mean helps a little too.
 #
 # ## The culprit
 # Why do these layers know the length so well? This transformer adds to every token a vector for its **position** in the text: first,
@@ -223,7 +223,7 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 
 # %% [markdown]
 # **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So the positions
-# did it, though not alone. You would not remove them from a finished model, but whitening turns down what they leave behind.
+# are part of it. A finished model needs them, but whitening turns down what they leave behind.
 # (With fewer documents, all values are higher than above.)
 #
 # **Exercise 2 · Whitening in a few lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
@@ -301,7 +301,7 @@ pd.DataFrame(rows).round(2)
 
 # %% [markdown]
 # **What to see.** Going from layer 6 to 3 halves the encoding, and the stored vectors stay as large. Going from 384 to 64 dimensions
-# shrinks them to a sixth, and encoding costs the same. Giving up dimensions costs far less quality.
+# shrinks them to a sixth, and encoding costs the same. Giving up dimensions costs far less quality. At 64, layer 1 is as good as layer 3.
 #
 # **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to rerank the best
 # hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.
@@ -329,7 +329,7 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# This is one model, one seed and 586 queries, so means are uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
+# With one model, one seed and 586 queries, means are uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
 # 08 trains the layers together. For other tasks see [evidence E5](evidence/E5_controls.ipynb), and W1 in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw

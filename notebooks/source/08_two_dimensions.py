@@ -207,8 +207,8 @@ display(explorer)
 # %% [markdown]
 # **Try this**
 #
-# 1. Take *contrastive* down to × 0 and look at what is left of 2DMSE's gradient. How strong must *kl-features* be to
-#    bring it back?
+# 1. Take *contrastive* down to × 0 and look at what is left of 2DMSE's gradient. Which strength of *kl-features*
+#    brings it back?
 # 2. Choose *ese*. Which coordinates does nobody push?
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
@@ -243,8 +243,8 @@ tiles(
 # where vectors are long.
 #
 # ## Trained to the end, and a control
-# Heads cannot change what a layer computes. *Full* training of the model can. These results come from files: sentence
-# similarity (STS-B), 160 steps of 32 pairs, the best of several learning rates, three seeds, flat learning curves. In
+# Heads cannot change what a layer computes. *Full* training of the model can. These results are stored: sentence
+# similarity (STS-B), scored by *Spearman*, the rank correlation with human ratings; 160 steps, three seeds. In
 # *all-cells with KL* every cell also imitates the full model's scores.
 
 # %%
@@ -308,13 +308,13 @@ pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
 # **What to see.** The loss falls in all four runs, so a falling loss proves little. With one dimension, the darkest column
-# is at 32. With one layer, the darkest row is at the bottom. Neighbors profit too, because prefixes are nested and the layers share a head.
+# is at 32. With one layer, the darkest row is at the bottom. Neighbors gain too, because prefixes are nested and the layers share a head.
 # Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full model worse.
 #
 # **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss
 # of each step, shape (S,), and three tables (layers, dimensions) of quality: on train, on dev, and on dev before
 # training. It returns `"healthy"`, `"one dimension"`, `"one layer"`, `"overfitting"`, or `"not converging"` where the
-# loss does not fall. You choose the thresholds.
+# loss does not fall. The check's runs are clear; you choose the thresholds.
 
 
 # %%

@@ -73,8 +73,8 @@ lab
 # - Choose *full-size* under "start from" and press *Train*. Only the corner has weight. Which other cells move too?
 # - Click on a layer's number to paint its row. Pick *erase* and drag over a few cells.
 # - Paint your guess, give it a name, and train it. Where does it stand on the leaderboard? It ranks by the mean
-#   over cells; *cells won* counts those in which a run is the best of all, and *area under bytes* says how high its
-#   curve of quality against size lies.
+#   over cells; *cells won* counts those where a run is the best of all, and *area under bytes* is high when short
+#   vectors already search well.
 #
 # To Python, a painting is a table of weights: layers are rows, dimensions are columns.
 #
@@ -124,8 +124,8 @@ mrl.plots.heatmaps(
 
 # %% [markdown]
 # **What to see.** The numbers are hundredths of nDCG@10. MRL lifts the row that it paints, above all where vectors are
-# short, and layer 5 a little. All-cells lifts every row. It pays for that in the last one, which gains less than with
-# MRL: one matrix cannot be best for six layers at once. 2DMSE lies in between.
+# short, and layer 5 a little; lower rows lose a touch. All-cells lifts every row. It pays for that in the last one, which gains less than with
+# MRL: one matrix cannot be best for six layers at once. 2DMSE is mostly in between.
 #
 # ## Break it on purpose
 # What does a weight do? Take it away and look. We paint every cell except those of the last layer.
@@ -192,9 +192,8 @@ mrl.plots.heatmap(
 )
 
 # %% [markdown]
-# **What to see.** The painted rows are ahead of all-cells in most cells, by little more than a hundredth at best.
-# Layer 5 loses up to eight hundredths. The full model, one cell against fourteen, does not gain. Would a weight of
-# 10 help?
+# **What to see.** The painted rows are ahead of all-cells in most cells, by about a hundredth at best. Layer 5 loses up
+# to eight hundredths. The full model, one cell against fourteen, does not gain. Try a weight of 10 there.
 #
 # ## A term of your own
 # The panel lists five terms. The sixth is your own function, from a batch to one number for each layer and dimension.
@@ -359,7 +358,7 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())
 
 # %% [markdown]
 # ## What to keep in mind
-# This is one small model on one task, and shared heads are a **preview** of training it: their ranking can mislead.
+# This is one small model on one task, and shared heads are only a **preview**: their ranking can mislead.
 # On sentence similarity they ranked 15 recipes largely backward; four full steps (*none* under *heads*) did
 # better ([H1](../LEDGER.md#H1)). To be sure, press *Confirm by full training*.
 #
