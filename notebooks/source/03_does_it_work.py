@@ -297,9 +297,9 @@ look = {"text": ["own model"] * 2, "textposition": "top left", "marker": {"size"
 figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", showlegend=False, **look)
 
 # %% [markdown]
-# **What to see.** *Full size only* is a model trained as usual and then cut. PCA of that same model is MRL's strongest rival: behind it at 16
-# and 32 numbers, ahead from 128 on. At full size MRL gives up 0.026. The black dots are models trained for 32 or for 128 numbers alone. The
-# first is level with MRL, the second is ahead of MRL but below PCA. After these 50 steps, no way wins everywhere.
+# **What to see.** *Full size only* is a model trained as usual, then cut. PCA of that same model is MRL's strongest rival: behind at 16
+# and 32, ahead from 128 on. (PCA of MRL's own vectors, not drawn, beats MRL up to 32.) At full size MRL gives up 0.026. The black dots are
+# models trained for 32 or 128 numbers alone. The first is level with MRL, the second ahead of it but below PCA. No way wins everywhere.
 #
 # ## And on images?
 # Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of images whose nearest training
