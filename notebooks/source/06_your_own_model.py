@@ -151,7 +151,7 @@ mrl.plots.lines(DIMS, gains, title=title, x_title="numbers kept", y_title="gain 
 # %% [markdown]
 # **What to see.** The line at 0 is the control. From 128 numbers on it is ahead, perhaps because it need not share its training with short
 # prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*) gains only up to 32 numbers, but it took
-# seconds. (With 100 larger steps, lesson 10's head catches up with the others from 64 numbers on.)
+# seconds. (With 100 larger steps, lesson 10's head catches up with MRL from 64 numbers on.)
 #
 # Are the gaps more than luck? We draw queries and seeds again and again, the *bootstrap* of lesson 03. The middle 95 % of the differences
 # a − b lie between `low` and `high`. (`fixed` is *full size only*, `fixed then mrl` is *full size, then MRL*.)

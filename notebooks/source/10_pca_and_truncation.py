@@ -198,7 +198,7 @@ difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
 print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix and no gain shows. At 8, 16 and 128 it is a
+# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, yet no gain shows. At 8, 16 and 128 it is a
 # little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions
 # and makes them all count alike. *That* helps at 64 and 128 here, untrained (on Cranfield it hurts). So the
 # directions were fine, but their variances were bad weights.
