@@ -125,7 +125,7 @@ def test_the_newest_choice_wins(panel, monkeypatch):
         return real(data, config, weights, base, report, seed)
 
     monkeypatch.setattr(importance_weights, "train_with", slow)
-    monkeypatch.setattr(importance_weights, "REST", 0.2)
+    monkeypatch.setattr(importance_weights, "REST", 1.0)  # longer than the choices below take
     ask(panel, 2, 1, 1)
     assert begun.wait(10)
     for c in (4, 8, 16):

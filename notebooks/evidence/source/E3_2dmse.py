@@ -599,7 +599,8 @@ ledger.settle(
     Measured("Spearman, mean of 42 cells", (best, float(ways[best].mean())), ("logarithmic", float(log.mean())), ON_STS, len(log), others[best]) if best else None,
     more=[f"{name} minus logarithmic: {d}" for name, d in others.items()],
     remedy="the same six weightings on search",
-    results=["sts-trained-all.csv", *(f"{name}.csv" for name in WEIGHTINGS)] if best else [],
+    results=["sts-trained-all.csv", "sts-weighting-log.csv", "sts-weighting-linear.csv", "sts-weighting-inverse.csv",
+             "sts-weighting-exponential.csv", "sts-weighting-learned.csv"] if best else [],
 )  # fmt: skip
 
 # %% [markdown]
