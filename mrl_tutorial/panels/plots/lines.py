@@ -133,7 +133,6 @@ def spread_out(values: Sequence[float], gap: float, high: float) -> list[float]:
     order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
     pushed_up = np.maximum.accumulate(np.asarray(values, dtype=float)[order] - steps)
     moved = np.empty(len(order))
-    moved[order] = np.minimum(
-        np.minimum(pushed_up, high - steps[-1]) + steps, high
-    )  # plotly hides what lies beyond the axis
+    # Nothing goes above the axis: plotly would hide it.
+    moved[order] = np.minimum(np.minimum(pushed_up, high - steps[-1]) + steps, high)
     return moved.tolist()
