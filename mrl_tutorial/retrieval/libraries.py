@@ -54,6 +54,14 @@ def load_library(module: str, what: str) -> Any:
         raise InputError(f'{what} needs {name}: pip install "mrl-tutorial[{extra}]"') from error
 
 
+def on_intel() -> bool:
+    """Whether the processor is Intel's, as far as the system tells: scalable-vs ends the process on others."""
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+
+
 class Engine:
     """What engines share. kind: the engine's name. documents: (N, d) raw vectors. options: all of the engine's."""
 
@@ -187,6 +195,8 @@ class SvsIndex(Engine):
         x = self.floats(documents)
         with tempfile.TemporaryDirectory() as folder:
             try:
+                if kind != "vamana" and not on_intel():
+                    raise RuntimeError("scalable-vs compresses vectors on Intel's processors alone")
                 source = x if kind == "vamana" else self._coded(x, Path(folder, "x.fvecs"))
                 given = self.svs.VamanaBuildParameters(**shape), source, self.svs.DistanceType.MIP
                 self.index = self.svs.Vamana.build(*given, num_threads=self.threads)

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import fitted, retrieval_parts, retrieval_report, sentences
 from benchmarks import retrieval as bench
 from mrl_tutorial.topk import unit
+from tests.helpers.engines import skip_without
 
 SOURCE = '''
 def solve(a):
@@ -106,7 +107,7 @@ KEPT = {
 
 @pytest.mark.parametrize("engine, options", KEPT.items())
 def test_an_index_that_was_kept_finds_what_it_found_before(tmp_path, monkeypatch, engine, options):
-    pytest.importorskip("svs" if engine in ("vamana-lvq", "leanvec") else "faiss")
+    skip_without(engine)
     monkeypatch.setenv("MRL_CACHE", str(tmp_path))
     x = clustered(2500, 24)
     first, about = retrieval_parts.kept_index("part", engine, x, 12, options)

@@ -7,9 +7,9 @@ import pytest
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.retrieval.indexes import ENGINES, OPTIONS
-from mrl_tutorial.retrieval.libraries import FACTORY
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import RERANKING, Stage, shortlist
+from tests.helpers.engines import SVS, skip_without
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(3)
@@ -17,16 +17,13 @@ N, D = 700, 16
 DOCUMENTS = RNG.standard_normal((N, D)).astype(np.float32)
 DOCUMENTS[100:140] = DOCUMENTS[100]  # exact ties, more than are kept against rounding
 QUERIES = np.concatenate([DOCUMENTS[[100, 5]], RNG.standard_normal((14, D))]).astype(np.float32)
+GRAPHS = ("hnsw", "hnsw-int8", *SVS)
 WIDE = {"ef": 2 * N, "probe": 10**6, "window": 2 * N, "lists": 8, "links": 32, "build": 64, "codes": 8, "reduced": 8}
-GRAPHS = ("hnsw", "hnsw-int8", "vamana", "vamana-lvq", "leanvec")
 
 
 def path(engine: str, depth: int, rerank: str = "float32", ds: int = 8) -> tuple[Stage, ...]:
     """A shortlist by the first `ds` coordinates, as wide as the engine can look, reranked at full width."""
-    if engine in FACTORY or engine == "binary":
-        pytest.importorskip("faiss")
-    elif engine in GRAPHS:
-        pytest.importorskip("svs")
+    skip_without(engine)
     options = {option: WIDE[option] for option in OPTIONS[engine] if option in WIDE}
     return shortlist(ds, D, depth, engine=engine, rerank=rerank, options=options)
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.retrieval import libraries
 from mrl_tutorial.retrieval.indexes import build_index
 from mrl_tutorial.topk import ExactIndex
+from tests.helpers.engines import skip_without
 from tests.helpers.exact import best
 
 RNG = np.random.default_rng(0)
@@ -136,7 +138,7 @@ def test_other_options_search_the_same_index():
 @pytest.mark.parametrize("name", ["vamana", "vamana-lvq", "leanvec"])
 @pytest.mark.parametrize("cosine", [True, False])
 def test_intels_graphs(name, cosine):
-    pytest.importorskip("svs")
+    skip_without(name)
     options = {"links": 32, "build": 64, "window": 100} | ({"reduced": 24} if name == "leanvec" else {})
     documents = DOCUMENTS[:2000] if cosine else unit(DOCUMENTS[:2000]).astype(np.float32)
     index = build_index(name, documents, 32, cosine=cosine, options=options)
@@ -159,8 +161,19 @@ def test_where_intels_library_fails_another_engine_is_named(monkeypatch):
         raise RuntimeError("LVQ is not supported on this processor")
 
     monkeypatch.setattr(svs, "Vamana", SimpleNamespace(build=build))
+    monkeypatch.setattr(libraries, "on_intel", lambda: True)
     with pytest.raises(InputError, match=r"'vamana-lvq' does not work here .LVQ is not supported.*: use 'vamana'"):
         build_index("vamana-lvq", DOCUMENTS[:100], 16)
+
+
+@pytest.mark.parametrize("name", ["vamana-lvq", "leanvec"])
+def test_on_another_processor_the_process_lives_on(name, monkeypatch):
+    """There scalable-vs prints a line and ends the process, and with it a notebook's kernel."""
+    pytest.importorskip("svs")
+    monkeypatch.setattr(libraries, "on_intel", lambda: False)
+    with pytest.raises(InputError, match=f"'{name}' does not work here .*Intel's processors alone.: use 'vamana'"):
+        build_index(name, DOCUMENTS[:100], 16)
+    assert len(build_index("vamana", DOCUMENTS[:100], 16).search(QUERIES[:2], 3)[0]) == 2
 
 
 def test_faiss_leaves_the_number_of_threads_as_it_was():
