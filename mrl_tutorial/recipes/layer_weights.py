@@ -87,6 +87,11 @@ def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     return weights
 
 
+def named(layer_weights: Choice, default: str) -> list[str]:
+    """What layer weights that are not the recipe's own add to its name."""
+    return [layer_weights] if isinstance(layer_weights, str) and layer_weights != default else []
+
+
 def as_numbers(given: Any, what: str) -> np.ndarray:
     """An array, nested lists or a tensor as float64. Raises InputError for what is none."""
     try:

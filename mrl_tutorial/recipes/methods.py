@@ -16,7 +16,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.recipes.layer_weights import Choice
+from mrl_tutorial.recipes.layer_weights import Choice, named
 from mrl_tutorial.recipes.layer_weights import layer_weights as weights_of
 from mrl_tutorial.recipes.recipe import Recipe, columns_of, weight_grid
 
@@ -137,12 +137,13 @@ def two_d_mse_v1_st(n_layers: int, width: int, dims: Dims = None) -> Recipe:
     return Recipe("2dmse-v1-st", mean, layers, columns, sampler=sampler, options=options, embeddings=True)
 
 
-@recipe("ese", "arXiv 2402.14776 v2", "every layer at k = 128, log weights, aligned to its PCA")
+@recipe("ese", "arXiv 2402.14776 v2", "every layer at k = 128, log weights (or e.g. +linear), aligned to its PCA")
 def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: Choice = "log") -> Recipe:
     """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components."""
     columns = columns_of(None, width, *dims)
     grid = np.outer(weights_of(layer_weights, n_layers), np.isin(columns, dims))
-    return Recipe("ese", {"main": grid, "align": grid}, dims=columns, options={"align": {"target": "pca"}})
+    name, options = "+".join(["ese", *named(layer_weights, "log")]), {"align": {"target": "pca"}}
+    return Recipe(name, {"main": grid, "align": grid}, dims=columns, options=options)
 
 
 @recipe(
@@ -167,7 +168,7 @@ def ese_code(n_layers: int, width: int, dims: Sequence[int] = (128,)) -> Recipe:
 @recipe(
     "retrieval-2dmse",
     "arXiv 2411.17299",
-    f"every layer at 128, log weights, and (L, D); switches +{' +'.join(RETRIEVAL_SWITCHES)}",
+    f"every layer at 128, log weights (or e.g. +linear), and (L, D); switches +{' +'.join(RETRIEVAL_SWITCHES)}",
 )
 def retrieval_2dmse(
     n_layers: int, width: int, dims: Dims = None, layer_weights: Choice = "log", switches: Sequence[str] = ()
@@ -193,7 +194,8 @@ def retrieval_2dmse(
     if "align" in switches or "align-code" in switches:
         weights["align"], options["align"] = short, {"target": "pca" if "align" in switches else "code-pca"}
     on = [name for name in RETRIEVAL_SWITCHES if (chosen == below if name == "dims" else name in switches)]
-    return Recipe("+".join(["retrieval-2dmse", *on]), weights, dims=columns, options=options)
+    name = "+".join(["retrieval-2dmse", *on, *named(layer_weights, "log")])
+    return Recipe(name, weights, dims=columns, options=options)
 
 
 @recipe(
@@ -244,12 +246,11 @@ def all_cells(
         if layer not in layers or n_layers == 1:
             raise InputError(f"all-cells without layer {layer} is impossible: this model has layers 1 to {n_layers}")
         rows = rows * (layers != layer)
-    named = [layer_weights] if isinstance(layer_weights, str) and layer_weights != "uniform" else []
     weights, options = {"main": np.outer(rows, np.ones(len(columns)))}, {}
     if kl:
         term, full = "kl-features" if "kl-features" in kl else "kl-scores", "kl-full" in kl
         students = (layers < n_layers)[:, None] | (full & (np.array(columns) < width))
         weights[term] = weights["main"] * students
         options = {term: {"teacher": "full" if full else "last-layer", "detach": not attached}}
-    name = "+".join(["all-cells", *without, *named, *kl, *attached])
+    name = "+".join(["all-cells", *without, *named(layer_weights, "uniform"), *kl, *attached])
     return Recipe(name, weights, dims=columns, options=options)

@@ -16,7 +16,8 @@ from mrl_tutorial.recipes.recipe import Recipe
 
 #: recipe -> what may follow its name after a +
 SWITCHES: dict[str, Sequence[str]] = {
-    "retrieval-2dmse": RETRIEVAL_SWITCHES,
+    "ese": tuple(LAYER_WEIGHTS),
+    "retrieval-2dmse": (*RETRIEVAL_SWITCHES, *LAYER_WEIGHTS),
     "all-cells": ("without-3", "kl-features", "kl-scores", "kl-full", "attached", *LAYER_WEIGHTS),
 }
 
@@ -84,4 +85,4 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
     kinds = [switch.partition("-")[0] for switch in others]
     if len(set(kinds)) < len(kinds) or len(weights) > 1:
         raise InputError(f"{name!r} has two switches of one kind: leave one out")
-    return kind, {"switches": others} | ({"layer_weights": weights[0]} if weights else {})
+    return kind, ({"switches": others} if others else {}) | ({"layer_weights": weights[0]} if weights else {})

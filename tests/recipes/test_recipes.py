@@ -328,18 +328,18 @@ def test_all_cells_without_a_layer_touches_every_layer_but_that():
 
 
 @pytest.mark.parametrize("weights", LAYER_WEIGHTS)
-def test_weights_of_the_layers_as_a_switch(weights):
-    named, asked = (
-        get_recipe(name, 6, 384, **options)
-        for name, options in (
-            (f"all-cells+kl-scores+{weights}", {}),
-            ("all-cells+kl-scores", {"layer_weights": weights}),
-        )
-    )
+@pytest.mark.parametrize(
+    "before, after, own, term",
+    [("all-cells", "+kl-scores", "uniform", "kl-scores"), ("ese", "", "log", "align"),
+     ("retrieval-2dmse+score+full-dim", "", "log", "score-align")],
+)  # fmt: skip
+def test_weights_of_the_layers_as_a_switch(weights, before, after, own, term):
+    named = get_recipe(f"{before}{after}+{weights}", 6, 384)
+    asked = get_recipe(before + after, 6, 384, layer_weights=weights)
     assert named.learned == asked.learned and (named.learned is not None) == (weights == "learned")
-    assert all(np.array_equal(named.weights[term], asked.weights[term]) for term in ("main", "kl-scores"))
-    assert named.name == asked.name == f"all-cells{'' if weights == 'uniform' else '+' + weights}+kl-scores"
-    assert np.array_equal(named.weights["main"][:, 0], layer_weights(weights, 6))
+    assert all(np.array_equal(named.weights[each], asked.weights[each]) for each in ("main", term))
+    assert named.name == asked.name == f"{before}{'' if weights == own else '+' + weights}{after}"
+    assert np.array_equal(named.weights[term][:5, named.dims.index(128)], layer_weights(weights, 6)[:5])
 
 
 @pytest.mark.parametrize(
