@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import spread
 from benchmarks.retrieval_parts import NAMES, PREFIX, Part, kept_index, load_part
 from benchmarks.retrieval_report import draw, roofline, table
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.files import write_json
 from mrl_tutorial.retrieval.indexes import Vectors
@@ -74,13 +75,18 @@ def run(json: str | None = None, quick: bool = False) -> dict:
             found["parts"][name] = {"rows": []}
         done = found["parts"][name]
         done |= {"name": part.name, "documents": n, "width": width, "shape": part.shape}
-        done |= {"left_out": LEFT_OUT} if n > LARGE else {}
+        done["left_out"] = done.get("left_out", {}) | (LEFT_OUT if n > LARGE else {})
         for way in ways(n, width):
             if (name == "hard" and way.engine not in HARD) or any(row["way"] == way.name for row in done["rows"]):
                 continue
-            index, about = kept_index(name + "-quick" * quick, way.engine, part.documents, way.dim, way.build or {})
-            with on_threads(1), threadpool_limits(1):
-                done["rows"] += [{**row, **about} for row in measure(part, way, index)]
+            try:
+                index, about = kept_index(name + "-quick" * quick, way.engine, part.documents, way.dim, way.build or {})
+            except InputError as error:  # not on this machine
+                done["left_out"][way.name] = str(error)
+                print(f"left out: {error}", flush=True)
+            else:
+                with on_threads(1), threadpool_limits(1):
+                    done["rows"] += [{**row, **about} for row in measure(part, way, index)]
             if path:
                 write_json(path, found)
         print(f"\n{part.name}: {n:,} x {width}\n{table(done['rows'])}")

@@ -62,18 +62,23 @@ def found_recipes(encoder: Encoder, task: object, recipes: list[RecipeFile]) -> 
 
 
 def confirmed(encoder: Encoder, task: object, recipes: list[RecipeFile], base: np.ndarray) -> pd.DataFrame:
-    """A row for each recipe trained in full: its mean on test over cells and items, and the difference to all-cells.
+    """A row for each recipe trained in full: its mean on test over cells and items, the difference to all-cells, the
+    mean of each seed, and of parts of the grid.
 
     base: (seeds, items), what all-cells came to; as many seeds are trained."""
-    rows = []
+    rows, columns = [], {dim: n for n, dim in enumerate(encoder.dims)}
     for recipe in recipes:
-        items = []
+        grids = []
         for seed in range(len(base)):
             trained = train_recipe(encoder, task, recipe, seed=seed, **FULL, progress=lambda *_: None).encoder
-            items.append(measure(trained.uncached(), task, "test").mean((0, 1)))
-            print(f"{recipe.name}, seed {seed}: {items[-1].mean():.4f}", flush=True)
-        mean, low, high, _ = paired(np.stack(items), base)
-        values = {"test": np.mean(items), "test minus all-cells": mean, "test low": low, "test high": high}
+            grids.append(measure(trained.uncached(), task, "test"))
+            print(f"{recipe.name}, seed {seed}: {grids[-1].mean():.4f}", flush=True)
+        items = np.stack(grids)  # (seeds, layers, dims, items)
+        mean, low, high, _ = paired(items.mean((1, 2)), base)
+        values = {"test": items.mean(), "test minus all-cells": mean, "test low": low, "test high": high}
+        values |= {f"seed {seed}": grid.mean() for seed, grid in enumerate(grids)}
+        values |= {"below the last layer": items[:, :-1].mean()}
+        values |= {f"last layer, {dim}": items[:, -1, columns[dim]].mean() for dim in (32, encoder.width)}
         row = {name: round(float(value), 4) for name, value in values.items()}
         rows.append({"recipe": recipe.name, "seeds": len(base), **row})
     return pd.DataFrame(rows)
@@ -93,7 +98,8 @@ def main() -> None:
     if args.full:
         base = read_items(ALL_CELLS, "all-cells", "stsbenchmark", "spearman")[: args.seeds].mean((1, 2))
         found = confirmed(encoder, load_task("stsbenchmark"), recipes, base)
-        about |= {"chosen": f"with shared heads on pydocs, {chosen}", "trained": f"in full: {FULL}"}
+        about |= {"chosen": f"with shared heads on pydocs, {chosen}"}
+        about |= {"trained": "in full from the plain model: 160 steps of 32 pairs, learning rate 3e-4, fp32"}
         about |= {"measured": "Spearman on STS-B, the mean over all cells; differences paired over pairs and seeds"}
     else:
         found = found_recipes(encoder, load_task("pydocs"), recipes)

@@ -134,7 +134,8 @@ def kept(path: Path, shape: Sequence[int], compute: Callable[[], Sequence[np.nda
 
 
 def cut_out(name: str | None, n_layers: int, shape: tuple[int, int, int], rows: Sequence[int]) -> np.ndarray | None:
-    """Neighboring layers `rows` of what was kept as `name`, all layers (n_layers, N, D); None where nothing was."""
+    """Layers `rows` cut out of the kept array `name` of all layers, (n_layers, N, D). None where none is kept, or where
+    the rows are not neighbors from layer 1 on."""
     first, last = rows[0], rows[-1]
     if name is None or list(rows) != list(range(max(1, first), last + 1)):
         return None

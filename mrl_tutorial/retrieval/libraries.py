@@ -55,7 +55,7 @@ def load_library(module: str, what: str) -> Any:
 
 
 def on_intel() -> bool:
-    """Whether the processor is Intel's, as far as the system tells: scalable-vs ends the process on others."""
+    """Whether /proc/cpuinfo names a processor of Intel's; True where there is no such file."""
     try:
         return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -190,13 +190,14 @@ class SvsIndex(Engine):
     def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
         super().__init__(kind, documents, *shared)
         self.svs = load_library("svs", f"engine {kind!r}")
+        if kind != "vamana" and not on_intel():  # the library would print a line and end the process
+            why = "scalable-vs compresses vectors on Intel's processors only"
+            raise InputError(f"engine {kind!r} does not work here ({why}): use 'vamana' or 'hnsw'")
         shape = {"graph_max_degree": self.options["links"], "window_size": self.options["build"]}
         self.reduced = min(self.options.get("reduced") or max(1, self.dim // 3), self.dim)
         x = self.floats(documents)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                if kind != "vamana" and not on_intel():
-                    raise RuntimeError("scalable-vs compresses vectors on Intel's processors alone")
                 source = x if kind == "vamana" else self._coded(x, Path(folder, "x.fvecs"))
                 given = self.svs.VamanaBuildParameters(**shape), source, self.svs.DistanceType.MIP
                 self.index = self.svs.Vamana.build(*given, num_threads=self.threads)

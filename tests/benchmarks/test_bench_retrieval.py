@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import fitted, retrieval_parts, retrieval_report, sentences
 from benchmarks import retrieval as bench
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.topk import unit
 from tests.helpers.engines import skip_without
 
@@ -155,7 +156,15 @@ def test_a_small_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     pytest.importorskip("faiss")
     monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(retrieval_parts, "sentence_vectors", lambda width, quick: clustered(1800, 160))
-    every, some = bench.ways, ("topk", "float32", "torch-bfloat16", "hnsw-int8", "binary")
+    every, some = bench.ways, ("topk", "float32", "torch-bfloat16", "hnsw-int8", "binary", "vamana-lvq")
+    build = bench.kept_index
+
+    def kept(name, engine, *given):
+        if engine == "vamana-lvq":
+            raise InputError("not on this machine")
+        return build(name, engine, *given)
+
+    monkeypatch.setattr(bench, "kept_index", kept)
     monkeypatch.setattr(bench, "SECONDS", 0.0)
     monkeypatch.setattr(retrieval_parts, "BUILDERS", 1)
     monkeypatch.setattr(bench, "ways", lambda n, width: [way for way in every(n, width) if way.engine in some])
@@ -164,6 +173,7 @@ def test_a_small_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     assert list(found["parts"]) == ["real", "hard"] and json.loads(path.read_text()) == found
     for part in found["parts"].values():
         assert (part["documents"], part["width"]) == (1500, 160)
+        assert set(part["left_out"].values()) == {"not on this machine"}
         rows = [row for row in part["rows"] if "p50" in row]
         assert {row["engine"] for row in rows} >= {"float32", "torch-bfloat16", "hnsw-int8"}
         assert all(row["recall"] == 1 for row in rows if row["engine"] in ("topk", "float32") and row["dim"] == 160)

@@ -16,4 +16,4 @@ def skip_without(engine: str) -> None:
     elif engine in SVS:
         pytest.importorskip("svs")
         if engine != "vamana" and not on_intel():
-            pytest.skip("scalable-vs compresses vectors on Intel's processors alone")
+            pytest.skip("scalable-vs compresses vectors on Intel's processors only")

@@ -56,7 +56,7 @@ def test_a_tensor_a_batch_size_and_a_prompt(both):
     np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
     np.testing.assert_array_equal(encoder.encode(SENTENCES, prompt="query", batch_size=2), got.numpy())
     whole = encoder.encode(SENTENCES, prompt="query")  # in one batch, a matrix product may round otherwise (AMD: 2e-7)
-    np.testing.assert_allclose(whole, got.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(whole, got.numpy(), rtol=0, atol=5e-7)
     assert [len(g) for g in running.micro_batches([3] * 5, 100, 2)] == [2, 2, 1]
 
 

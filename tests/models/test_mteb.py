@@ -30,7 +30,7 @@ configs:
 
 
 def sentence(i: int) -> str:
-    """No two are alike: equal documents would tie, and rounding would order them."""
+    """Six words. No two documents are alike: they would tie, and rounding would order them."""
     return " ".join(np.random.default_rng(i).choice(WORDS, 6, replace=False))
 
 
@@ -43,7 +43,9 @@ def lines(path, rows):
 def retrieval(tmp_path_factory):
     """60 documents, 20 queries, each with three graded documents."""
     folder = tmp_path_factory.mktemp("retrieval") / "own"
-    lines(folder / "corpus.jsonl", [{"_id": f"d{i}", "title": "", "text": sentence(i)} for i in range(60)])
+    documents = [sentence(i) for i in range(60)]
+    assert len(set(documents)) == 60
+    lines(folder / "corpus.jsonl", [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(documents)])
     lines(folder / "queries.jsonl", [{"_id": f"q{i}", "text": sentence(3 * i + 1)[:25]} for i in range(20)])
     judged = [(f"q{i}", f"d{(3 * i + k) % 60}", 1 + k % 2) for i in range(20) for k in (0, 1, 7)]
     rows = [dict(zip(("query-id", "corpus-id", "score"), row, strict=True)) for row in judged]

@@ -171,7 +171,7 @@ def test_on_another_processor_the_process_lives_on(name, monkeypatch):
     """There scalable-vs prints a line and ends the process, and with it a notebook's kernel."""
     pytest.importorskip("svs")
     monkeypatch.setattr(libraries, "on_intel", lambda: False)
-    with pytest.raises(InputError, match=f"'{name}' does not work here .*Intel's processors alone.: use 'vamana'"):
+    with pytest.raises(InputError, match=f"'{name}' does not work here .*Intel's processors only.: use 'vamana'"):
         build_index(name, DOCUMENTS[:100], 16)
     assert len(build_index("vamana", DOCUMENTS[:100], 16).search(QUERIES[:2], 3)[0]) == 2
 
