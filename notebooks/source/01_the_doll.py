@@ -51,11 +51,12 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## One question
-# Our library holds 701 pages of documentation of NumPy, pandas, PyTorch and a dozen others. A **query** is the first sentence of a page,
-# its right **document** is the rest of that page. The model `all-MiniLM-L6-v2` turns every text into 384 numbers, an **embedding**.
+# Our library holds 701 pages of documentation of NumPy, pandas, PyTorch and a dozen others. The first sentence of each
+# page is a **query**, and the rest is its right **document**. The model `all-MiniLM-L6-v2` turns every text into 384
+# numbers, an **embedding**.
 
 # %%
-library = mrl.load_task("pydocs").smaller(700)
+library = mrl.load_task("pydocs").smaller(700)  # about 700 of all 6,306 pages
 encoder = mrl.Encoder.load("all-MiniLM-L6-v2")
 names, texts = list(library.corpus), list(library.corpus.values())
 
@@ -97,9 +98,9 @@ pd.DataFrame(rows)
 # Even with 8 numbers the right page is among the first 40 of 701. (Yes, that beats 16 numbers. So far down the list, ranks are partly luck.)
 #
 # ## Slide it yourself
-# The panel holds the same library and more queries, and measures every possible cut. The curve with the **rank** shows where the right
-# document of your query stands: watch that one first. The colored table above it shows the mean quality of 77 queries, as nDCG@10,
-# which is explained further down.
+# The panel holds the same library and more queries, and measures every possible cut. Watch the **rank** curve first: it
+# shows where the right document of your query stands. The colored table above it shows the mean quality of 77 queries
+# as nDCG@10, which is explained further down.
 
 # %%
 mrl.GridExplorer(library, encoder, query=query)
@@ -107,7 +108,7 @@ mrl.GridExplorer(library, encoder, query=query)
 # %% [markdown]
 # **Try this**
 #
-# 1. Drag **dimension** from 384 down to 1. Watch the right document leave the first place.
+# 1. Drag **dimension** from 384 down to 1. Watch the right document lose the first place twice.
 # 2. Choose another **example**. One of them still finds its document with 4 numbers. Which?
 # 3. Drag **layer** down to 3: now the model stops halfway, after three of its six layers. Something breaks badly. Lesson 07 finds out
 #    why, and repairs it.
@@ -124,8 +125,9 @@ Image("images/doll.png", width=900)
 # so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that is the next lesson. First,
 # make your own doll.
 #
-# **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` has shape (N, D), a vector in each row. Return the first `d`
-# numbers of every row, scaled to length 1, so that the dot product of two rows is their cosine.
+# **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` is a NumPy array of shape (N, D), one
+# vector per row. Cut every row to its first `d` numbers and scale it to length 1, so that the dot product of two rows
+# is their cosine.
 
 
 # %%
@@ -174,19 +176,21 @@ mrl.SizeCalculator(width=384, dim=32)
 
 # %%
 task = library if FAST else mrl.load_task("pydocs")
-plain = mrl.evaluate_grid(task, encoder, split="dev")
-nested = mrl.evaluate_grid(task, mrl.pretrained_heads(encoder), split="dev")
+plain = mrl.evaluate_grid(task, encoder, split="dev")  # nDCG@10 at every layer and dimension
+nested = mrl.evaluate_grid(task, mrl.pretrained_heads(encoder), split="dev")  # with the trained matrix
 curves = {"plain": plain.values[-1], "MRL": nested.values[-1]}  # the last layer
 
-mrl.plots.lines(plain.dims, curves, title="A model trained to be cut keeps more in few numbers")
+mrl.plots.lines(plain.dims, curves, title="A model trained to be cut searches better with few numbers")
 
 # %% [markdown]
 # **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
-# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain model with 64. It is ahead at
-# 384 as well, but for another reason: its matrix was trained on pages of this very library. Lesson 03 takes the two effects apart.
+# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain model with 64.
+# It is ahead at 384 as well, probably because its matrix was trained on pages of this very library. The next lesson
+# takes the two effects apart.
 #
-# **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. `dims` (rising) and `quality` are lists,
-# and the last entry is the whole vector. Return the smallest dimension that keeps at least `share` of its quality.
+# **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. Both `dims` (smallest
+# first) and `quality` are lists that end with the whole vector. Return the smallest dimension that keeps at least
+# `share` of its quality.
 
 
 # %%
@@ -218,10 +222,11 @@ check.smallest_dim(smallest_dim)
 
 # %%
 judged = library.judged("dev")
+# asked: the texts of the queries; own: the row of each query's right document
 asked, own = [library.queries[q] for q in judged], [names.index(*library.qrels[q]) for q in judged]
-# `own` has the row of each query's right document
 vectors = torch.tensor(encoder.encode_layers(asked)[-1])
 scores = mrl.nested_scores(vectors, torch.tensor(documents), encoder.dims)  # cosines: dimensions, queries, documents
+# as before: one plus the documents that score better than the right one
 ranks = 1 + (scores > scores[:, range(len(own)), own][..., None]).sum(-1)
 
 table = pd.DataFrame(ranks.T.numpy(), index=[text[:60] for text in asked], columns=encoder.dims)
@@ -254,7 +259,8 @@ check.two_queries(sturdy, fragile, because)
 # </details>
 #
 # ## What to keep in mind
-# Both curves come from one model on one task, and a mean over 586 queries has a 95 % margin of about ± 0.03. The plain model was trained on
+# Both curves come from one encoder on one task, and with 586 other queries each point might move by about 0.03. The
+# plain model was trained on
 # documentation of code too, so texts of this kind are not new to it either. What others say about Matryoshka embeddings, and how much
 # of it we could confirm, is in [the ledger](../LEDGER.md).
 #

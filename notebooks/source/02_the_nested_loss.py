@@ -4,7 +4,8 @@
 # Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the search picks the
 # wrong one. How do you teach a model to know better? And how do you teach it that at *every* size of its vector at once?
 #
-# **You will** write the loss that trains embedding models by hand, extend it to all sizes in six lines, and train with it in seconds.
+# **You will** write by hand the loss that trains embedding models, extend it to all sizes in six lines, and train with
+# it in seconds.
 # You need [lesson 01](01_the_doll.ipynb) and some PyTorch. This is a core lesson and takes about 35 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
@@ -67,7 +68,8 @@ pd.DataFrame(cosines.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
 # **What to see.** Each query's own document is on the diagonal. The query of `max` prefers the document of `argmax`, 0.58 against
-# 0.44. The other three find their own. So training should raise the 0.44 in the first row and lower the 0.58. By how much, and what about the rest?
+# 0.44. The other three find their own. So training should raise the 0.44 in the first row and lower the 0.58. How hard
+# should it push, and where else?
 #
 # ## A loss by hand
 # Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that small differences count.
@@ -93,8 +95,8 @@ print("by hand", loss.item(), " PyTorch", F.cross_entropy(cosines / 0.05, torch.
 # to the one row that is wrong. The row of `std` is right but not quite sure, and gets a little. The other two are hardly touched.
 # PyTorch's cross-entropy gives the same loss, with document $i$ as the class of query $i$.
 #
-# **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: bring the rows to length 1, then
-# cosines, temperature, shares, and minus the mean logarithm of the diagonal.
+# **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: scale the rows to length
+# 1, compute the shares as above, and return minus the mean logarithm of their diagonal.
 
 
 # %%
@@ -118,11 +120,11 @@ check.info_nce(info_nce)
 # check.info_nce(info_nce)
 # ```
 #
-# `F.cross_entropy(scores, torch.arange(B))` does the same and is safer with very small shares.
+# `F.cross_entropy(q @ d.T / temperature, torch.arange(len(q)))` does the same and is safer with very small shares.
 # </details>
 #
 # ## Now cut
-# The same four pairs, cut to their first 8 numbers.
+# Here are the same four pairs, cut to their first 8 numbers.
 
 # %%
 with torch.no_grad():
@@ -203,8 +205,8 @@ assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(
 # %% [markdown]
 # ## Train in seconds
 # Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a **head** behind it:
-# one matrix of 384 × 384 numbers, which starts as the identity. The texts are encoded once. The first run takes about a minute for
-# that.
+# one matrix of 384 × 384 numbers, which starts as the identity. The texts are encoded only once, which takes about a
+# minute.
 
 # %%
 if FAST:
@@ -255,8 +257,9 @@ curves = {name: quality(head) for name, head in heads.items()}
 mrl.plots.lines(DIMS, curves, title="Same pairs, same steps: the nested loss lifts the short vectors")
 
 # %% [markdown]
-# **What to see.** At 16 numbers MRL scores about twice as high as the plain vectors. The head that was trained at full size learned something
-# too, as the right end of its line shows, but its first numbers are hardly better than before. At full size MRL gives up next to nothing.
+# **What to see.** At 16 numbers MRL scores about twice as high as the plain vectors. The head trained at full size
+# learned something too, as the right end of its line shows, but up to size 32 it is hardly better than plain. At full
+# size MRL gives up next to nothing.
 #
 # **Try this.** Write `curves["warm"] = quality(train_head(DIMS, temperature=0.5))` and draw the lines again. Which end of the curve suffers?
 # Then do the same with `train_head([8])`, and look at size 8.
@@ -286,10 +289,10 @@ pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_docume
 # **false negative**.
 #
 # **Exercise 3 · Unfair negatives** (10 minutes, open). A wrong document with a high cosine is called a *hard* negative. It teaches
-# the most, if it really is wrong. Using only the table of cosines, invent a rule for which entries the loss should skip. The
-# check makes up a batch: its false negatives are within 0.03 of the own document's cosine, its hard negatives are about 0.16
-# below it. (The own documents must stay.) Leave out at least three quarters of the false ones, and keep at least three quarters of the hard ones and nearly
-# all others.
+# the most, if it really is wrong. Using only the table of cosines, invent a rule for which entries the loss should
+# skip. The check makes up a batch. Its false negatives score within 0.03 of the query's own document, its hard
+# negatives about 0.16 below it. Leave out at least three quarters of the false ones. Keep at least three quarters of
+# the hard ones, nearly all others, and every query's own document.
 
 
 # %%
@@ -312,12 +315,12 @@ check.unfair(leave_out)
 # check.unfair(leave_out)
 # ```
 #
-# The rule is "nearly as good as the query's own document or better". GISTEmbed (arXiv 2402.16829) uses one like it, with a second model
-# as the judge. `scores.masked_fill(mask, -torch.inf)` then takes the cells out of the softmax.
+# The rule leaves out what is "nearly as good as the query's own document or better". GISTEmbed (arXiv 2402.16829) uses
+# one like it, with a second model as the judge. In the loss, `cosines.masked_fill(mask, -torch.inf)` takes them out.
 # </details>
 #
 # ## In this lesson we saw
-# - a batch is a quiz: every query has to pick its own document out of the batch, and the loss pushes where it is unsure;
+# - a batch is a quiz: every query has to pick its own document, and the loss pushes where the pick is wrong or unsure;
 # - the nested loss adds up that loss for every size, and each prefix is normalized after the cut;
 # - our six lines give the same number as the package and sentence-transformers;
 # - one matrix and 200 steps are enough to rearrange frozen vectors so that the first numbers count most.

@@ -65,8 +65,8 @@ row = {name: i for i, name in enumerate(task.corpus)}
 answer = np.array([row[next(iter(task.qrels[q]))] for q in asked])  # the row of each query's right document
 
 # %% [markdown]
-# Here are the two lines, cutting and normalizing, in both orders. Cutting first, many queries find their right document in first place. The
-# table shows the one among them that the swap hurts most.
+# Here are the two lines, cutting and normalizing, in both orders. If you cut first, many queries find their right
+# document in first place. The table shows the one that the swap hurts most.
 
 
 # %%
@@ -80,6 +80,7 @@ scores = {
     "normalize, then cut": unit(queries)[:, :d] @ unit(documents)[:, :d].T,
 }
 rank = {way: (s > s[range(len(s)), answer][:, None]).sum(1) + 1 for way, s in scores.items()}
+# of the queries that are first when you cut first, the one that falls furthest
 one = np.where(rank["cut, then normalize"] == 1, rank["normalize, then cut"], 0).argmax()
 print(task.queries[asked[one]])
 pd.DataFrame({
@@ -93,8 +94,9 @@ pd.DataFrame({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Both scores look like cosines, but only the left one is. The right one is too small, and the right document has dropped to
-# place 67. Over all queries, only 43 % of the right documents are still among the first ten, down from 57 %.
+# **What to see.** Both scores look like cosines, but only the first one is. The second is too small, and the right
+# document has dropped to place 67. Over all queries, only 43 % of the right documents are still among the first ten,
+# down from 57 %.
 #
 # Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A dot product then
 # favors documents that keep much, whatever the query. The same happens if you store normalized vectors in a database
@@ -154,8 +156,8 @@ check.search(search)
 #
 # One article gets this wrong (Z3 in the [ledger](../LEDGER.md)). It says that short embeddings may hold other values than long ones "because of
 # the scaling factor applied to each feature dimension". But $c_m$ multiplies a *loss* during training, never a feature. The next
-# cell divides a short vector by the beginning of the long one. All eight numbers show the same factor, and it is not $c_m$: it brings the
-# short vector back to length 1.
+# cell divides a short vector by the beginning of the long one. It finds the same factor, about 7.5, eight times. That
+# is not $c_m$: it brings the short vector back to length 1.
 
 # %%
 long, short = encoder.encode(["a short text"])[0], encoder.encode(["a short text"], dim=8)[0]
@@ -192,8 +194,8 @@ check.weighted_loss(weighted_loss)
 # </details>
 #
 # The next panel trains with exactly this loss. A small network learns scikit-learn's digits, pictures of 8 × 8 pixels, and is tested with its
-# first 2, 4, 8, 16, 32 and 64 features. (In truth there are five networks, so that each picture is tested by one that has not seen it. Move
-# a weight, and all five are trained again.)
+# first 2, 4, 8, 16, 32 and 64 features. (There are really five, so that each picture is tested by one that has not seen
+# it. Move a weight, and all five are trained again.)
 
 # %%
 weights = mrl.ImportanceWeights()
@@ -216,6 +218,7 @@ equal = np.stack([run.base.right for run in runs])  # (seeds, sizes, pictures), 
 gain = {}
 for c in (4.0, 16.0):
     right = np.stack([run.train(c2=c).right for run in runs])
+    # for each size: the points gained over equal weights, and the two ends of the interval
     gain[f"weight {c:g}"] = 100 * np.array([paired(right[:, j], equal[:, j])[:3] for j in range(6)])
 mrl.plots.lines(
     (2, 4, 8, 16, 32, 64),
@@ -228,9 +231,10 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Four times the weight lifts size 2 by about 3.5 points, and the others lose less than half a point on average. With sixteen
-# times the weight, sizes 4 and 8 lose about three quarters of a point. A size that is already good has little to gain: try question 2
-# again. (In the ledger, M9, size 2 gains only 1.6 points: with 30 epochs in place of our 20,
+# **What to see.** Four times the weight lifts size 2 by about 3.5 points, and no other size loses more than half a
+# point on average.
+# Sixteen times adds little and costs sizes 4 and 8 about three quarters of a point. A size that is already good has
+# little to gain, as question 2 showed. (In the ledger, M9, size 2 gains only 1.6 points: with 30 epochs, not our 20,
 # equal weights already serve it better.)
 #
 # **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points over equal weights, while no
@@ -259,6 +263,7 @@ check.painted(painted)
 # same package? From the same module?
 
 # %%
+# the rows of the training documents and of the test documents
 train, test = (np.array([row[p] for q in task.splits[s] for p in task.qrels[q]]) for s in ("train", "test"))
 dims = (8, 16, 32, 64, 128, 256, 384)
 prefixes = [unit(documents[:, :d]) for d in dims]
@@ -278,13 +283,15 @@ figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mr
 # **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often as with all 384, and the right
 # module less than half as often. From 64 numbers on, both keep more than nine tenths.
 #
-# **Try this.** Is this the work of Matryoshka training? Put `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the
-# cell and run it again. The plain model keeps much less in its first numbers, but there too it keeps more of the package than of the module.
+# **Try this.** Does this come from Matryoshka training? Put
+# `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the cell and run it again. The
+# plain model keeps much less in its first numbers, but it too keeps more of the package than of the module.
 #
 # ## What to keep in mind
 # Coarse labels are also easier: even a blind guess hits the right package more often than the right module. And the
-# details do not sit in the later numbers: here the first 16 numbers beat the last 16 on packages *and* on modules (Z2 in the ledger). The weights
-# were tried on small pictures and three seeds. On ImageNet the paper gains about 3 points.
+# details do not sit in the later numbers: in Z2 of the ledger the first 16 beat the last 16 on packages *and* on
+# modules. The weights were tried on small pictures and three seeds. On ImageNet, the paper's size 8 gains about 3
+# points from double weight.
 #
 # ## In this lesson we saw
 # - Cut, then normalize. The other order gives scores that look right and rank wrong.

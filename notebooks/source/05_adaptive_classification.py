@@ -61,8 +61,8 @@ figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visi
 #
 # ## A classifier that can be read early
 # We train a small network with the nested loss, so that it can answer from its first 2, 4, 8, 16, 32 or 64 features. It has one
-# linear classifier, and a shorter prefix uses only its first columns (the *tied* form, MRL-E). So the step from 2 features to 4
-# costs only the two new ones. We keep 497 of the 1,797 pictures for the test, our two among them.
+# linear classifier, and a shorter prefix uses only the classifier's first columns (the *tied* form, MRL-E). So the step
+# from 2 features to 4 costs only the two new ones. We keep 497 of the 1,797 pictures for the test, our two among them.
 
 # %%
 sizes = (2, 4, 8, 16, 32, 64)
@@ -214,10 +214,10 @@ mrl.CascadeTuner(tested, start=0.9)
 # less on new ones.
 #
 # ## A promise, kept or broken
-# A fair threshold is chosen on held-out items: the cheapest one that loses nothing there against the full size. Then the test
-# shows whether it keeps that promise. The next cell tries it with three seeds: on digits, and on documents of pydocs, sorted into 89
-# *modules* or 15 *packages*. There, a linear layer behind MiniLM gives vectors of 8 to 256 numbers. Banking77
-# (customer questions of 77 kinds) is added if it is in your folder `$MRL_DATA`.
+# A fair threshold is chosen on held-out items: the cheapest one that loses nothing there against the full size. That is
+# a promise, and the test shows whether it holds. The next cell tries it with three seeds: on digits, and on documents
+# of pydocs, sorted into 89 *modules* or 15 *packages*. There, a linear layer behind MiniLM gives vectors of 8 to 256
+# numbers. Banking77 (customer questions of 77 kinds) is added if it is in your folder `$MRL_DATA`.
 
 # %%
 tasks, rows = all_runs(FAST), {}  # trained once, then read from the cache
@@ -235,11 +235,11 @@ for name, found in tasks.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# **What to see.** On digits and on Banking77 the cascade reads a tenth to a fifth of the numbers, but breaks its promise by up to half a
-# point. On modules there is little to save. With all sizes charged, it costs nearly double.
+# **What to see.** On digits and on Banking77 the cascade reads a tenth to a fifth of the numbers, but loses a few
+# tenths of a point. On modules it saves little, and with all sizes charged it costs more than the full size.
 #
-# The column *one size as good* names the smallest single size that is as accurate as the cascade. For packages it is cheaper, 64 numbers
-# against 71:
+# The column *one size as good* names the smallest single size that is as accurate as the cascade. For packages it is
+# cheaper, 64 numbers against about 70:
 
 # %%
 parts = [run["test"] for run in tasks["package"]["MRL-E"]]  # one for each seed
@@ -255,8 +255,8 @@ figure = mrl.plots.lines(parts[0].dims, lines, title=title, **axes)
 mrl.plots.place_names(figure, {"one size for all": (34, 0.693), "cascade": (60, 0.658)})
 
 # %% [markdown]
-# **What to see.** The cascade is never above the other line. Here 256 numbers do no better than 64, so hard documents gain nothing at the
-# largest size. Try the simple alternative first.
+# **What to see.** The cascade is never above the other line. Here 256 numbers do no better than 64, so going on to 256
+# gains nothing. Try the simple alternative first.
 #
 # Would it help to give every size its own threshold? For modules we take a few documents, search for the cheapest five thresholds that lose
 # nothing on them, and see what these lose on the *other* ones.
@@ -266,7 +266,7 @@ source, draws = tasks["module"]["MRL-E"][0]["test"], 2 if FAST else 10
 
 
 def gaps(n, seed):
-    """Accuracy minus the full size's: five thresholds where chosen, five on others, one on others."""
+    """Accuracy minus the full size's: five thresholds where they were chosen, then five and one on the others."""
     order = np.random.default_rng(seed).permutation(source.right.shape[1])
     chosen, others = source.take(order[:n]), source.take(order[n:])
     free, shared = cheapest_thresholds(chosen), cheapest_thresholds(chosen, shared=True)
@@ -277,11 +277,11 @@ def gaps(n, seed):
 counts = (50, 100, 200, 400, 800) if not FAST else (10, 20, 40)
 means = 100 * np.array([np.mean([gaps(n, seed) for seed in range(draws)], axis=0) for n in counts])
 names = ("five thresholds, where chosen", "five thresholds, on other documents", "one threshold, on other documents")
-title = "Chosen on few documents, thresholds lose accuracy on others, and five lose more than one"
+title = "Thresholds chosen on few documents lose accuracy on others: five lose more than a single one"
 axes = {"x_title": "documents used to choose the thresholds", "y_title": "points against full size", "y_range": (-8, 3)}
 figure = mrl.plots.lines(counts, dict(zip(names, means.T)), title=title, **axes)
-for note, line, i, y in zip(figure.layout.annotations, figure.data, (3, 3, 1), (2.2, -3, -1.1)):
-    note.update(x=line.x[0 if y > 0 else 2], y=y, font_color=mrl.plots.COLORS[i])
+for note, line, i, height in zip(figure.layout.annotations, figure.data, (3, 3, 1), (2.2, -3, -1.1)):
+    note.update(x=line.x[0 if height > 0 else 2], y=height, font_color=mrl.plots.COLORS[i])
     line.update(line_color=mrl.plots.COLORS[i])  # one threshold is the cascade of the figures above
 promise = {"annotation_text": "the promise: lose nothing", "annotation_position": "bottom left"}
 figure.add_hline(y=0, line={"dash": "dot", "width": 2}, **promise).update_layout(margin_r=20)
@@ -292,9 +292,9 @@ figure.add_hline(y=0, line={"dash": "dot", "width": 2}, **promise).update_layout
 # point at most.
 #
 # ## Thirty-seven
-# "37 dimensions are as good as 512" is how the MRL paper is often quoted. On ImageNet, it reports, its cascade reaches 76.3 % with about 37
-# numbers, as much as a network trained for 512. But 37 is a mean: some pictures are answered with 8 numbers, others with many more, and none
-# with 37. With all sizes charged, the paper itself counts 62.
+# "37 dimensions are as good as 512" is how the MRL paper is often quoted. Its cascade reaches 76.3 % on ImageNet with
+# about 37 numbers, as much as a network trained for 512. But 37 is a mean: some pictures are answered with 8 numbers,
+# others with many more, and none with 37. With all sizes charged, the paper itself counts 62.
 #
 # **Exercise 3 · A rule of your own** (10 minutes, open). Write a rule that chooses the M − 1 thresholds. From held-out digits it gets two arrays
 # of shape (M, N): how sure each size is of each picture, and whether it is right. On test digits it may lose at most one point of accuracy
@@ -330,9 +330,9 @@ check.rule(rule)
 # </details>
 #
 # ## What to keep in mind
-# Digits are easy. A cascade saves work in the *classifier* only. The encoder makes the whole vector first, and for a text that is many
-# thousand times more work. The saving matters with many classes, or when stored vectors come from a disk or over a network. The
-# [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
+# Digits are easy. A cascade saves work in the *classifier* only. The encoder makes the whole vector first, and for a
+# text that is thousands of times more work. The saving matters with many classes, or when stored vectors come from a
+# disk or over a network. The [ledger](../LEDGER.md) has the verdicts on the paper's claims (M5, Z4).
 #
 # ## In this lesson we saw
 # - A cascade answers easy items with few numbers and goes on only where it is not sure.

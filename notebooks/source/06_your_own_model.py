@@ -130,8 +130,8 @@ print(
 )
 
 # %% [markdown]
-# We compare runs that were made ahead of time, with the same budget as the head (50 steps of 64 pairs) and three seeds each. The last
-# one, the control, never sees the nested loss:
+# Fifty steps of 64 pairs, the head's budget, would take minutes. So we compare runs made ahead of time, three seeds
+# each. The last one, the control, never sees the nested loss:
 #
 # | name | steps 1 to 25 | steps 26 to 50 |
 # |---|---|---|
@@ -146,15 +146,18 @@ arms = {"full size only": "fixed", "MRL": "mrl", "full size, then MRL": "fixed t
 lines = {name: means[arm, "pydocs"].to_numpy() for name, arm in arms.items()} | {"trained here": headed.values[0]}
 gains = {name: line - lines["full size only"] for name, line in lines.items()}
 title = "After 50 steps, MRL leads full-size training up to 64 numbers, and trails from 128 on"
-mrl.plots.lines(DIMS, gains, title=title, x_title="numbers kept", y_title="gain in nDCG@10", y_range=(-0.07, 0.12))
+axes = {"x_title": "numbers kept", "y_title": "nDCG@10 against control", "y_range": (-0.07, 0.12)}
+mrl.plots.lines(DIMS, gains, title=title, **axes)
 
 # %% [markdown]
 # **What to see.** The line at 0 is the control. From 128 numbers on it is ahead, perhaps because it need not share its training with short
-# prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*) gains only up to 32 numbers, but it took
-# seconds. (With 100 larger steps, lesson 10's head catches up with MRL from 64 numbers on.)
+# prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*) is clearly ahead only
+# at 8 and 16 numbers, but took seconds. (With 100 steps of larger batches, lesson 10's head catches up with MRL from 64
+# numbers on.)
 #
-# Are the gaps more than luck? We draw queries and seeds again and again, the *bootstrap* of lesson 03. The middle 95 % of the differences
-# a − b lie between `low` and `high`. (`fixed` is *full size only*, `fixed then mrl` is *full size, then MRL*.)
+# Are the gaps more than luck? We draw queries and seeds again and again (the *bootstrap* of lesson 03). The middle 95 %
+# of the differences a − b lie between `low` and `high`. (`fixed` is *full size only*, `fixed then mrl` is *full size,
+# then MRL*.)
 
 # %%
 pairs = table("baselines_paired").query("task == 'pydocs' and reduction_a == 'prefix' and reduction_b == 'prefix'")
@@ -163,8 +166,8 @@ pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
 
 # %% [markdown]
 # No interval contains 0, so *for these 50 steps* the order is not luck. But who wins in the end? More training, or another learning rate,
-# might close the gaps. So [the ledger](../LEDGER.md) leaves search open (L1). For sentence similarity, with full training, MRL cost
-# nothing even at full width.
+# might close the gaps. So [the ledger](../LEDGER.md) leaves search open (L1). On sentence similarity, trained to the
+# end, MRL cost nothing even at full width.
 #
 # ## How short? That depends on what you do
 # Vectors are not only for search. The same MRL model can sort documentation into 15 libraries (accuracy), or say how similar two sentences
@@ -207,8 +210,8 @@ figure.add_hline(y=-0.03, line=dotted, **budget).add_vline(x=enough, line=dotted
 figure.update_xaxes(tickvals=[*range(64, 385, 64), enough])
 
 # %% [markdown]
-# **What to see.** At 192 numbers the average is well within the budget, but the lower edge of the band is still just outside. The edge
-# decides, because with other queries the loss could be that large.
+# **What to see.** At 192 numbers the average is within the budget, but the lower edge of the band is still just
+# outside. The edge decides, because with other queries the loss could be that large.
 #
 # **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
 # difference to full width (a loss is negative), `low[d]` the lower end of its interval. A width is *safe* if even `low[d]` loses no more
@@ -308,12 +311,12 @@ check.my_pairs(my_pairs)
 # </details>
 #
 # ## What to keep in mind
-# MiniLM met documentation of code in its own training, so pydocs is not new to it. The penalty curves belong to a model that was
-# trained for 50 steps on pydocs alone: at full width it is a little worse at similarity than the plain model.
+# MiniLM saw code documentation in its own training, so pydocs is not new to it. The penalty curves belong to a model
+# that was trained for 50 steps on pydocs alone: at full width it is a little worse at similarity than the plain model.
 #
 # ## In this lesson we saw
-# - a head makes a finished model Matryoshka in seconds; training all weights for 50 steps gained more, and takes minutes;
-# - at one small budget the nested loss wins at short widths and pays at full width;
+# - a head makes a finished model Matryoshka in seconds; training all weights for 50 steps takes minutes and gains more;
+# - after 50 steps the nested loss wins up to 64 numbers and loses from 128 on;
 # - how short a vector may be depends on the task, and the lower end of an interval decides, not the mean;
 # - you can hand the result to sentence-transformers: cut, then normalize.
 #

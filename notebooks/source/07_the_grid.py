@@ -107,7 +107,7 @@ check.share(share)
 # </details>
 #
 # ## First clue: what do they find?
-# Let us count the words of the ten best documents of every query.
+# We count the words in the first ten documents for every query.
 
 # %%
 parts = mrl.embed_task(task, encoder, "dev")  # queries and documents, each (6 layers, texts, 384)
@@ -135,8 +135,9 @@ mrl.plots.lines(
 # texts are, not what they say.
 #
 # ## Second clue: the loudest direction
-# Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance. The next loudest at
-# right angles to it comes second, and so on: these are the *principal directions*. Where do documents lie along the first?
+# Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance.
+# Then comes the loudest at right angles to it, and so on: these are the *principal directions*. Where do documents lie
+# along the first?
 
 # %%
 first = parts["documents"][0]  # layer 1
@@ -149,8 +150,8 @@ figure.update_xaxes(title="words in the document (each step doubles)", dtick=np.
 figure.update_yaxes(title="place along the loudest direction")
 
 # %% [markdown]
-# **What to see.** The longer the text, the lower its point. The direction in which the vectors of layer 1 differ most says how long a
-# text is, which ruins a search.
+# **What to see.** Up to about 90 words, longer texts lie lower. The direction in which the vectors of layer 1 differ
+# most says how long a text is. That hurts a search.
 #
 # ## The usual suspect
 # Most people would blame something else, **anisotropy**: in lower layers the cosine of *any* two texts is high, because all vectors
@@ -222,14 +223,14 @@ layer_1 = {name: mrl.evaluate_grid(library, model, layers=[1], split="dev") for 
 pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in layer_1.items()}}).round(2)
 
 # %% [markdown]
-# **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So the positions
-# are part of it. A finished model needs them, but whitening turns down what they leave behind.
-# (With fewer documents, all values are higher than above.)
+# **What to see.** A model that does not know the order of its tokens searches nearly twice as well after one layer. So
+# the positions are one cause. A finished model needs them, but whitening turns down what they leave behind. (With fewer
+# documents, all values are higher than above.)
 #
 # **Exercise 2 · Whitening in a few lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
-# shape whose columns have mean 0 and variance 1 and do not correlate. Sort them by the variance that `x` had along each.
-# `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the variances and, as columns, their
-# directions.
+# shape whose columns have mean 0 and variance 1 and do not correlate. Sort them by the variance of `x` along each,
+# largest first. `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the
+# variances and, as columns, their directions.
 
 
 # %%
@@ -252,7 +253,7 @@ check.whiten(whiten)
 # check.whiten(whiten)
 # ```
 #
-# The package mixes in a tenth of the mean variance, so that faint directions are not blown up.
+# The package moves variances a tenth of the way to their mean, so that faint directions are not blown up.
 # </details>
 #
 # ## What is left for training?
@@ -269,7 +270,7 @@ result = mrl.train(encoder, task, recipe, what="heads", heads="per-layer", steps
 grids["all-cells"] = mrl.evaluate_grid(task, result.encoder, split="dev")
 
 shown = {name: grids[name].values[2] for name in ("plain", "whitened", "all-cells")}  # layer 3
-mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most of all in short vectors")
+mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most at 32 and 64 dimensions")
 
 # %% [markdown]
 # **What to see.** Whitening puts the directions with the largest variance in front, but these are not the ones that find documents
@@ -300,8 +301,9 @@ for layer, dim in [(6, 384), (6, 64), (3, 384), (3, 64), (1, 64)]:
 pd.DataFrame(rows).round(2)
 
 # %% [markdown]
-# **What to see.** Going from layer 6 to 3 halves the encoding, and the stored vectors stay as large. Going from 384 to 64 dimensions
-# shrinks them to a sixth, and encoding costs the same. Giving up dimensions costs far less quality. At 64, layer 1 is as good as layer 3.
+# **What to see.** Going from layer 6 to 3 halves the encoding, but not the stored vectors. Going from 384 to 64
+# dimensions shrinks those to a sixth, but encoding costs the same. Giving up dimensions costs far less quality. At 64,
+# layer 1 is as good as layer 3.
 #
 # **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to rerank the best
 # hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.
@@ -334,9 +336,9 @@ check.recipe(two_layers, 6, 384, layer=2)
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
-# - the lower layers of this model find short documents: the mean over positions makes length their loudest direction;
+# - the lower layers of this model find short documents: length is loud there, and positions are one cause;
 # - subtracting the mean does not repair the search; scaling, a part of whitening, repairs much of it;
-# - training adds to that, above all in short vectors;
+# - training adds to that, most at 32 and 64 dimensions;
 # - layers cost encoding time, dimensions cost memory.
 #
 # **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts. Measure it first: it is the control that a trained

@@ -48,7 +48,7 @@ from torch.nn import functional as F
 import mrl_tutorial as mrl
 
 FAST = os.environ.get("FAST") == "1"
-STEPS, ASKED = (8, 60) if FAST else (60, 300)  # of the live trainings: steps, and queries that they are measured on
+STEPS, ASKED = (8, 60) if FAST else (60, 300)  # steps of each training here, and how many queries measure it
 LAYERS, DIMS, rng = range(1, 7), mrl.default_dims(384), np.random.default_rng(0)
 
 # %% [markdown]
@@ -73,7 +73,7 @@ for name, label in names.items():
     weights = mrl.get_recipe(name, 6, 384).weights["main"]
     painted[label] = (np.where(weights > 0, weights, np.nan), LAYERS, DIMS)
 figure = tiles(
-    painted, bar="weight", columns=5, limits=(0, 1), title="Five methods, five tables: white is never trained"
+    painted, bar="weight", columns=5, limits=(0, 1), title="Five methods, five tables: white cells get no loss"
 )
 figure.update_xaxes(title="dimension")
 
@@ -90,7 +90,7 @@ figure.update_xaxes(title="dimension")
 # $$\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log \frac{p_i}{q_i}$$
 #
 # It is 0 only if both agree, and its direction matters. Below, the teacher has two peaks, because two documents answer
-# the query. A student can make only one peak. We try many and keep the best for each direction.
+# the query. A student can make only one peak. We try many students and keep the best for each direction.
 
 
 # %%
@@ -180,8 +180,8 @@ check.v1_step(one_step)
 # </details>
 #
 # ## How hard does each term push?
-# A term can appear in a paper and still do nothing. We take 64 pairs of a query and its document, compute each term by
-# itself at layer 3 and 128 dimensions, and look at the length of its gradient at the embeddings.
+# A term can appear in a paper and still do nothing. We take 64 pairs of query and document, compute each term by itself
+# at layer 3 and 128 dimensions, and look at the length of its gradient with respect to the embeddings.
 
 # %%
 task = mrl.load_task("pydocs").smaller(500) if FAST else mrl.load_task("pydocs")
@@ -209,7 +209,7 @@ display(explorer)
 #
 # 1. Take *contrastive* down to × 0 and look at what is left of 2DMSE's gradient. Which strength of *kl-features*
 #    brings it back?
-# 2. Choose *ese*. Which coordinates does nobody push?
+# 2. Choose *ese*. Which coordinates are never pushed?
 # 3. Choose *all-cells* with layer weights *log*, then *linear*. Which layers win, which lose?
 #
 # ## Train in seconds, as a preview
@@ -243,9 +243,9 @@ tiles(
 # where vectors are long.
 #
 # ## Trained to the end, and a control
-# Heads cannot change what a layer computes. *Full* training of the model can. These results are stored: sentence
-# similarity (STS-B), scored by *Spearman*, the rank correlation with human ratings; 160 steps, three seeds. In
-# *all-cells with KL* every cell also imitates the full model's scores.
+# Heads cannot change what a layer computes. *Full* training of the model can. We stored results for sentence similarity
+# (STS-B), after 160 steps with three seeds. *Spearman* is the rank correlation with human ratings. In *all-cells with
+# KL* every cell also imitates the full model's scores.
 
 # %%
 files = {
@@ -270,12 +270,12 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 
 # %% [markdown]
 # **What to see.** From 64 numbers on, whitening keeps up with 2DMSE without training. With 8 or 16 numbers training
-# is far ahead, because it can choose what comes first. *All-cells with KL* is ahead of *all-cells* everywhere: scores
-# make a useful teacher. In the first column only whitening falls below the plain model. In the last one, whitening is
-# highest.
+# is far ahead, because it can choose what comes first. *All-cells with KL* is ahead of *all-cells* in each column:
+# scores make a useful teacher. In the first, only whitening falls below the plain model. In the last, it is highest.
 #
-# Whitening gives early layers 57 to 82 % of what 2DMSE, ESE, Starbucks and all-cells give ([W1](../LEDGER.md#W1)). Intervals, and
-# search, which was trained less, are in evidence [E3](evidence/E3_2dmse.ipynb) and [E5](evidence/E5_controls.ipynb).
+# Whitening gives early layers 57 to 82 % of the gain from 2DMSE, ESE, Starbucks and all-cells ([W1](../LEDGER.md#W1)).
+# For intervals, and for search (trained less), see evidence [E3](evidence/E3_2dmse.ipynb) and
+# [E5](evidence/E5_controls.ipynb).
 #
 # ## Break it on purpose
 # Three spoiled runs stand beside the healthy *all-cells*. The first trains 32 dimensions only. In the second,
@@ -292,7 +292,7 @@ runs["overfitting"] = mrl.train(encoder, few, "all-cells", **settings | {"lr": 0
 
 dev = {name: measure(run.encoder) for name, run in runs.items()}
 faults = {name: (grid - plain, LAYERS, DIMS) for name, grid in dev.items()}
-title = "The gain gathers where training pushed (framed); overfitting spoils the full model"
+title = "The gain is largest where training pushed (framed); overfitting spoils the full model"
 figure = tiles(faults, bar="gain in nDCG@10 on dev", title=title, difference=True)
 frame = {"fillcolor": "rgba(0, 0, 0, 0)", "line": {"color": mrl.plots.INK, "width": 3}, "opacity": 1}
 for axis, (left, right, top) in {2: (1.5, 2.5, 5.5), 3: (-0.5, 6.5, 0.5)}.items():
@@ -356,7 +356,7 @@ check.diagnose(diagnose)
 # - KL lets a cell imitate a better one. Over scores it helps early layers, over coordinates it hardly pushes.
 # - Early layers gain when training asks for them.
 # - Whitening belongs beside every such comparison: with long vectors it goes most of the way.
-# - A spoiled training shows in the loss, in train against dev, and in where the gain lies.
+# - A falling loss proves little: compare train with dev, and see where the gain lies.
 #
 # **On your own data.** `mrl.train(encoder, task, mrl.Recipe("mine", {"main": weights}))` takes any table of yours.
 #

@@ -2,11 +2,11 @@
 # # 09 · Detective story: where papers, libraries and code disagree
 #
 # You read a paper, take its loss from a library, and compare with a table that somebody else published. All three use
-# the same name and nothing raises an error, and yet they are not the same thing. We follow five suspicions. Each takes
-# a few lines of code to check, and all five prove right.
+# the same name and nothing raises an error, and yet they are not the same thing. We follow five clues. Each takes
+# a few lines of code to check, and none is a false alarm.
 #
-# **You will be able to** check a published comparison for models that are secretly the same, count what a loss really asks
-# for, see where a gradient goes, and take an average apart.
+# **You will be able to** see when two models in a published comparison are really one, count what a loss really trains,
+# see where a gradient goes, and take an average apart.
 #
 # You need [lesson 08](08_two_dimensions.ipynb). About 35 minutes with exercises. Optional.
 
@@ -58,16 +58,16 @@ for name in ("BERT", "BERT-S"):
 pd.DataFrame(rows, index=dims).T
 
 # %% [markdown]
-# **The finding.** All eight pairs agree to the last digit, where at most one should, and so do those of V2.
+# **The finding.** All eight pairs agree to the last digit, in both of its experiments. Only those at 768 should.
 # The public code explains it: these models are trained at full width and cut only when they are scored. So there is a
-# model for each depth, but none for each dimension. (The same code computes Spearman's correlation, where its README
+# model for each depth, but not one for each dimension. (The same code computes Spearman's correlation, where its README
 # says Pearson's.)
 #
 # **How you would have noticed.** Two models that were trained separately do not agree to three digits in a whole row.
 #
 # **Exercise 1 · The same model twice** (10 minutes, the idea). Write a check that you could run on any paper's tables.
-# `suspects(a, b, layers, same_model)` gets two tables (layers, dimensions) and booleans of the same shape, True where both are
-# one model by design. Return the list of layers in which *all* cells that ought to differ are equal.
+# `a` and `b` are tables of scores, a row for each of `layers`. `same_model` is True where one model fills both by
+# design. Return the list of layers in which *all* cells that ought to differ are equal.
 
 
 # %%
@@ -108,8 +108,8 @@ weights = {"paper": [0, *paper.weights["main"][:, at]], "code": code.weights["ma
 pd.DataFrame(weights, index=outputs).round(3)
 
 # %% [markdown]
-# **The finding.** Below the last layer, the code gives its largest weight to the embedding table, which nobody uses as
-# an embedding, and layer 5 gets nothing. The paper starts at layer 1. (The code also divides by five, which the formula
+# **The finding.** Below the last layer, the code gives its largest weight to the embedding table, whose output nobody
+# searches with, and none to layer 5. The paper starts at layer 1. (The code also divides by five, which the formula
 # does not.)
 #
 # It gets stranger. The study of clue 1 ran the same loop with the vector of the first token, [CLS], as the embedding.
@@ -163,7 +163,7 @@ rng, asked = np.random.default_rng(0), {}
 for label, name in {"the paper": "2dmse-v1", "the library": "2dmse-v1-st"}.items():
     recipe = mrl.get_recipe(name, 6, 384)
     share = np.mean([recipe.step_weights(rng)["main"] > 0 for _ in range(1000)], axis=0)
-    asked[label] = np.vstack([np.zeros((7 - len(share), 7)), share])  # row 0 is the embedding table
+    asked[label] = np.vstack([np.zeros((7 - len(share), 7)), share])  # adds row 0, the embedding table, if missing
 mrl.plots.heatmaps(asked, range(7), recipe.dims, metric="share of steps", limits=(0, 1),
                    title="The paper trains the full model in every step, the library in one of seven")  # fmt: skip
 
@@ -198,18 +198,18 @@ pd.DataFrame({"detached": pulled(True), "attached": pulled(False)}, index=[f"lay
 
 # %% [markdown]
 # **The finding.** With `detach`, this term leaves the last layer alone. Without it, the last layer is pulled harder
-# than any other, because all five students pull at it. The best layer is pulled toward weaker ones. There is an opposite
-# slip too. In the code of ESE, one term is added inside `torch.no_grad()`, so it shows up in the printed loss and
+# than any other, because all five students pull at it. The best layer is pulled toward weaker ones. The opposite
+# happens too. In the code of ESE, one term is added inside `torch.no_grad()`, so it shows up in the printed loss but
 # trains nothing.
 #
 # **How you would have noticed.** After `backward()`, look at `.grad` of every part that should move, and of every part that
 # should not.
 #
 # ## Clue 5: a hole in an average
-# Starbucks (arXiv 2410.13230) offers six sizes, from Demi to Trenta. On average over twelve retrieval sets, the second
-# largest, Venti, reaches 0.320, and its smaller neighbor 0.378 (nDCG@10). Is something wrong with Venti's ten layers
-# and 512 dimensions? (In the figure, *separate* means that each size has a model of its own, *SRL* is the Starbucks loss
-# alone, and *Starbucks* adds pre-training.)
+# Starbucks (arXiv 2410.13230) trains one model for six sizes, from Demi to Trenta. Averaged over twelve retrieval
+# sets, its second largest, Venti (10 layers, 512 dimensions), reaches 0.320, and the next smaller one 0.378 (nDCG@10).
+# Is something wrong with Venti? (In the figure, *separate* means that each size has a model of its own, *SRL* is the
+# Starbucks loss alone, and *Starbucks* adds pre-training.)
 
 # %%
 beir = published("starbucks").query("table == 'A2' and metric != 'Avg.'")
@@ -220,7 +220,7 @@ scores = beir.replace({"method": names}).pivot_table(
 mrl.plots.lines(
     sorted(beir.dim.unique()),
     {name: scores.loc["Quora", name] for name in names.values()},
-    title="On Quora, one of the twelve sets, three methods fall into a hole",
+    title="On Quora, three of the four methods collapse at 512 or 768 dimensions",
     y_title="nDCG@10 on Quora",
 )
 
@@ -229,9 +229,9 @@ venti = scores.xs("Venti", level="size")[["separate", "Starbucks"]]
 pd.DataFrame({"all twelve sets": venti.mean(), "without Quora": venti.drop("Quora").mean()}).round(3)
 
 # %% [markdown]
-# **The finding.** One set makes the difference: Quora, where Starbucks breaks down at 512 dimensions. With it, Starbucks is behind
-# the separate models at Venti. Without it, it is ahead. From outside, we cannot tell a misprint from a
-# failed run. Two other methods have a hole on Quora too.
+# **The finding.** One set makes the difference: Quora, where Starbucks breaks down at 512 dimensions. With Quora,
+# its Venti is behind the separate models. Without Quora, it is ahead. From outside, we cannot tell a misprint from a
+# failed run. Two other methods collapse on Quora too.
 #
 # **How you would have noticed.** Look at the numbers behind an average, and compare each one with its neighbors.
 #

@@ -78,9 +78,9 @@ for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
 pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
 
 # %% [markdown]
-# **What to see.** How far right is the better choice. The wide direction finds more answers, and holds nearly all the
+# **What to see.** How far right it lies is the better choice. It finds more answers, and holds nearly all the
 # **variance**, the average squared distance from the mean. But it only finds the topic, then tosses a coin between yes
-# and no. Half of the answers hang on the 3 % of variance that it leaves out.
+# and no. The 3 % of variance that it leaves out decides about half of the answers.
 #
 # ## What PCA does
 # **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at right angles to it,
@@ -115,8 +115,9 @@ check.pca_by_svd(pca_by_svd)
 # </details>
 #
 # ## How many directions are in use?
-# Now real vectors: the search of lesson 01, with the plain model and with Matryoshka heads on it, one matrix behind each
-# layer. Divide the variances along the principal directions by their sum, and you have shares $p_1, p_2, \ldots$ The **effective rank**
+# Now for real vectors: the search of lesson 01, by the plain model and by one with Matryoshka heads, a matrix behind
+# each layer. Divide the variances along the principal directions by their sum, and you have shares
+# $p_1, p_2, \ldots$ The **effective rank**
 #
 # $$\exp\Big(-\sum_i p_i \ln p_i\Big)$$
 #
@@ -132,8 +133,8 @@ test = {name: mrl.embed_task(task, model, "test") for name, model in models.item
 
 ranks = {name: mrl.effective_rank(parts["documents"]) for name, parts in test.items()}
 mrl.plots.lines(
-    range(1, 7), ranks, doubling=False, title="Only the last layer of the plain model spreads over many directions",
-    x_title="layer", y_title="effective rank, of 384",
+    range(1, 7), ranks, doubling=False, x_title="layer", y_title="effective rank, of 384",
+    title="Before its last layer, the plain model uses few directions; the heads use more",
 )  # fmt: skip
 
 # %% [markdown]
@@ -200,19 +201,19 @@ print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {h
 # %% [markdown]
 # **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, yet no gain shows. At 8, 16 and 128 it is a
 # little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions
-# and makes them all count alike. *That* helps at 64 and 128 here, untrained (on Cranfield it hurts). So the
+# and makes them all count alike. *That* helps at 64 and 128 here, untrained (on Cranfield it hurts from 128 on). The
 # directions were fine, but their variances were bad weights.
 #
 # ## And on a Matryoshka model?
 
 # %%
 trained = four_ways(test["MRL"])
-draw(trained, "After MRL the order of the coordinates means something")
+draw(trained, "After MRL, random coordinates fall far behind the prefix")
 
 # %% [markdown]
 # **What to see.** Random coordinates fall far behind the prefix: now the order does mean something. PCA, fitted afterwards, adds next to
 # nothing, and whitening costs 0.02 from 256 numbers on. At 8 and 16 numbers both are behind the prefix. They order by variance,
-# but training has ordered by what helps the search. The gap between prefix and random shows whether the order means anything.
+# but training has ordered by what helps the search.
 #
 # ## Slide through all layers
 
@@ -223,7 +224,8 @@ mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 # %% [markdown]
 # **Try this**
 #
-# 1. On layer 6 of the plain model, find a dimension at which PCA keeps several times the variance of the prefix and finds hardly more.
+# 1. On layer 6 of the plain model, find a dimension at which PCA keeps several times the variance of the prefix but
+#    finds hardly more.
 # 2. Go down to layer 5, where fewer directions hold the variance. Does PCA find more there?
 # 3. Switch to MRL. How has the gap between prefix and random changed?
 #
@@ -233,9 +235,9 @@ mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big) \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
-# Nothing is centered, a softmax bends the matrix, $S$ multiplies columns that $U_k$ has projected already, and the
-# decomposition is randomized. Let us cut vectors to 128 numbers with it and search. "Variance rebuilt" is the share
-# that a linear map recovers from them.
+# Four things differ from PCA: nothing is centered, the matrix goes through a softmax, the projection $X U_k$ is
+# multiplied by $S_k$, and the decomposition is randomized. Let us search with 128 such numbers. "Variance rebuilt" is
+# the share that a linear map recovers from them.
 
 # %%
 last = {part: x[-1:] for part, x in test["plain"].items()}
@@ -297,8 +299,8 @@ stores = stores.pivot(index=["store", "numbers", "bytes"], columns="split", valu
 
 lines = {name: (group.bytes, group.test) for name, group in stores.groupby("store")}
 figure = mrl.plots.lines(
-    [], lines, title="With few bytes, bits of many numbers beat floats of few", x_title="bytes a vector (log scale)",
-    y_range=(0, 0.65),
+    [], lines, title="For the same bytes, many coarse numbers beat a few exact ones",
+    x_title="bytes a vector (log scale)", y_range=(0, 0.65),
 )  # fmt: skip
 figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 
@@ -343,7 +345,7 @@ check.cheapest_store(cheapest)
 #
 # ## In this lesson we saw
 # - PCA keeps the most variance, and variance is not retrieval;
-# - the last layer spreads its variance over many directions;
+# - the plain model uses many directions only in its last layer;
 # - random coordinates are the control that shows whether an order means anything; after MRL it does;
 # - the "PCA" in one public code is not PCA: its $S$ can drown out all but one column, and it changes with the length of the vectors;
 # - with few bytes, take bits away first and dimensions second.

@@ -2,8 +2,8 @@
 # # 11 · Adaptive retrieval: search short, decide long
 #
 # Your search works, and then the collection grows to ten million documents. For one query, the machine has to read
-# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us write the
-# bill, then make it smaller and keep the answers.
+# every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us work out
+# the bill, then shrink it and keep the answers.
 #
 # **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, use FAISS and
 # Milvus, and learn when none of this helps.
@@ -53,7 +53,7 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %%
 def bill(d):
-    """Ten million vectors of d numbers: gigabytes, and the time of one query that compares itself with them all."""
+    """Ten million vectors of d numbers: their gigabytes, and the milliseconds to compare one query with all of them."""
     vectors = np.random.default_rng(0).standard_normal((10_000 if FAST else 100_000, d), dtype=np.float32)
     seconds = min(timeit.repeat(lambda: vectors @ vectors[0], number=1, repeat=5))
     return {"GB": 1e7 * 4 * d / 1e9, "ms a query": 1e3 * seconds * 1e7 / len(vectors)}
@@ -63,8 +63,8 @@ pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 
 # %% [markdown]
 # **What to see.** We timed 100,000 made-up vectors and scaled up. The full vectors would fill a laptop's memory. With
-# 64 numbers the gigabytes fall to a sixth. (The milliseconds fall further: short vectors fit the
-# processor's cache.) But lesson 01 showed what a cut does to the answers.
+# 64 numbers the gigabytes fall to a sixth. (The milliseconds fall further, likely because short vectors fit the
+# cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
 # The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
@@ -285,19 +285,19 @@ except ImportError:
 # %%
 paths = {
     "exact, 384 numbers": [mrl.Stage(width)],
-    "64, then 384": mrl.shortlist(64, width, 100),
+    "64, then 384": mrl.shortlist(64, width, 100),  # scan 64 numbers, rerank the best 100 by all 384
     "64, then 384, int8": mrl.shortlist(64, width, 100, engine="torch-int8", rerank="int8"),
 }
 held = {}
 for name, path in paths.items():
     search = mrl.Retriever(documents, path)
-    held[name] = {f"GB, {what}": size / n / 100 for what, size in search.nbytes.items()}
+    held[name] = {f"GB, {what}": size / n / 100 for what, size in search.nbytes.items()}  # bytes x 10**7 / n / 10**9
     held[name]["of the ten found"] = found_share(search.search(queries, 10).rows, truth)
 pd.DataFrame(held).T.round(3)
 
 # %% [markdown]
-# **What to see.** A query scans six times less, yet two stages hold *more*, because the prefix is stored a second time.
-# What saves memory here is `int8`. The rerank's vectors may also lie on a disk, as a query reads only $K$ of them.
+# **What to see.** A query scans only a sixth, yet two stages hold *more*, because the prefix is stored a second time.
+# What saves memory here is `int8`. The long vectors can also stay on disk, since a query reads only $K$ of them.
 #
 # ## The clock
 # Multiply-adds are not milliseconds. A stored benchmark (`mrl-tutorial bench retrieval`) timed many libraries, one
@@ -309,17 +309,17 @@ stored_clock.table(0.98).round(2)  # milliseconds of one query that finds 98 % o
 # %%
 recalls, part = [0.9, 0.92, 0.94, 0.96, 0.98, 0.99], stored_clock.parts()[0]
 title = f"A graph saves far more time than a prefix ({part['documents']:,} sentences)"
-times, y_title = stored_clock.quicker(part, recalls), "times as quick as a float32 scan"
+times, y_title = stored_clock.quicker(part, recalls), "times as fast as a float32 scan"
 mrl.plots.lines(recalls, times, title=title, x_title="recall of the ten best", y_title=y_title, doubling=False)
 
 # %% [markdown]
-# **What to see.** On real sentences, the prefix alone makes the float32 scan about four times as quick, `int8` alone
-# about six times, and both together twelve times. A graph over *all* float32 numbers is nearly forty times as quick,
-# and another library's compressed graph, as in the figure, over a hundred times. A prefix makes no graph quicker.
+# **What to see.** On real sentences, the prefix alone makes the float32 scan about four times as fast, `int8` alone
+# about six times, and both together twelve times. A graph over *all* float32 numbers is nearly forty times as fast,
+# and a compressed graph, the figure's top line, over a hundred times. A prefix makes neither graph faster.
 #
-# At a million longer vectors, the prefix makes the `int8` scan five times as quick, and PQ is far quicker still. A graph over all their numbers
-# takes an hour to build and was left out (NaN: not measured, or short of 98 %). *Hard* is a made-up collection whose
-# prefixes hardly tell neighbors apart.
+# On a million longer vectors, the prefix makes the `int8` scan five times as fast, and PQ, a stronger compression, is
+# far faster still. A graph over all their numbers takes an hour to build and was left out (NaN: not measured, or short
+# of 98 %). *Hard* is a made-up collection whose prefixes hardly tell neighbors apart.
 #
 # ## When it loses
 # A query must be encoded before any search, and no shortlist saves that time. `plan_retrieval` tries many paths on dev
@@ -333,7 +333,7 @@ rows = [[p.test, p.bytes_read / 1e6, p.ms] for p in (plan.chosen, plan.full)]
 pd.DataFrame(rows, ["chosen", "exact"], ["nDCG@10 on test", "MB read", "ms to search"]).round(3)
 
 # %% [markdown]
-# **What to see.** The planner keeps the quality and reads far fewer bytes, but on so few documents that takes longer,
+# **What to see.** The planner keeps the quality and reads far fewer bytes, but on so few documents that saves no time,
 # and encoding takes far longer than either search. With a few thousand documents, use exact search and go home early.
 #
 # ## Draw your own path
@@ -353,7 +353,7 @@ mrl.FunnelDesigner(task, both, queries=60 if FAST else 150, geometry=MINILM, siz
 # long ones can lie on disks. A *shard* is a part of the collection.
 
 # %%
-forms = {  # numbers searched, numbers kept for the rerank, index
+forms = {  # numbers searched, numbers kept for the rerank, index (SQ stores int8, RABITQ one bit a number)
     "1,024 float32": (1024, 0, "HNSW"),
     "128 float32, then 1,024": (128, 1024, "HNSW"),
     "128 int8, then 1,024": (128, 1024, "HNSW_SQ"),
@@ -367,8 +367,8 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 # machines and one, counting memory alone. Fewer bits need a longer shortlist, so measure the recall before you buy.
 #
 # ## What to keep in mind
-# - A larger collection crowds the shortlist, and needs a longer one than our 6,306 documents.
-# - The benchmark's prefixes come from PCA, not from training, and its million are real vectors, moved a long way.
+# - A larger collection needs a longer shortlist than our 6,306 documents do.
+# - The benchmark's prefixes come from PCA, not from training, and its million vectors are real ones, shifted far.
 # - Queries in batches gain less: see [the ledger](../LEDGER.md), M7.
 #
 # ## In this lesson we saw

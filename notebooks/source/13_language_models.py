@@ -84,7 +84,8 @@ for m in plan.dims:
 # The **loss** of a token is minus the logarithm of the probability that the model gave it. **Perplexity** is $e$ to the mean
 # loss. At a perplexity of 50 the model is as unsure as if 50 tokens were equally likely.
 #
-# **Exercise 1 · Perplexity** (3 minutes, easy). Write `perplexity(losses)` for an array of losses, natural logarithms.
+# **Exercise 1 · Perplexity** (3 minutes, easy). Write `perplexity(losses)` for an array of losses in natural
+# logarithms.
 
 
 # %%
@@ -144,7 +145,7 @@ check.nested_loss(nested_loss)
 
 # %%
 plain = trained("plain", plan, text, rate=0.028)
-nested = trained("exits", plan, text, rate=0.028)
+nested = trained("exits", plan, text, rate=0.028)  # nested, with exits
 last = [(plan.n_layers, m) for m in plan.dims]  # the cells of the last layer
 found = {
     name: losses(m, text.test, last).mean(1).double().exp() for name, m in (("plain, cut", plain), ("nested", nested))
@@ -176,7 +177,7 @@ for name, model in (("plain, cut", plain), ("nested", nested)):
 # %%
 results = Results()
 perplexities = {WAYS[way]: results.perplexity(way) for way in ("cut", "nested", "rotated", "separate")}
-title = "Nested wins at small widths, except against a model for each width"
+title = "Up to 16 numbers, only a model for each width beats the nested one"
 mrl.plots.lines(results.dims, perplexities, title=title, x_title="numbers read", y_title="perplexity (lower is better)")
 
 # %%
@@ -185,7 +186,7 @@ print(f"random seeds: {len(results.seeds)}")
 pd.DataFrame(ahead)
 
 # %% [markdown]
-# **What to see.** Above 0, the nested model's loss is smaller; below 0, larger. The
+# **What to see.** Above 0, the nested model has the smaller loss. The
 # 95 % intervals cover test texts and seeds. A difference of 0.01 is about one percent of perplexity. At widths 4 and 8 the
 # nested model is far ahead of the plain one, even rotated. At 16 the rotated one nearly catches up, and at 32 it wins.
 # A model for each width is ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
@@ -208,15 +209,15 @@ def grid(model, readers=None):
 
 
 tables = {"plain": grid(plain), "plain, mapped and rotated": grid(plain, readers), "trained with exits": grid(nested)}
-title = "Stopping early costs 17 %, with a map 8 %, with exits 1 %"
-figure = mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=0, limits=(0, 200), title=title)
+title = "At 4 and 8 numbers, training with exits wins; at full width, a map does better"
+figure = mrl.plots.heatmaps(tables, layers, plan.dims, metric="perplexity", digits=1, limits=(0, 200), title=title)
 figure.update_xaxes(title="numbers read")
 
 # %% [markdown]
-# **What to see.** Darker is better. Compare the rows first. In a model this small the later layers add little, and
-# at full width layer 1 costs 17 % more perplexity, 8 % after the linear map, and 1 % with exits. Now compare the columns. At widths 4 and 8 the trained
-# model wins clearly, and at full width it loses. Without the middle table, training would get the credit for what a map
-# and a rotation do.
+# **What to see.** Darker is better. Compare the rows first. At full width, stopping after layer 1 raises the plain
+# model's perplexity by 17 %, or by 8 % with the linear map. With exits it is only 1 %, but there the full model is worse.
+# Now compare the columns. At widths 4 and 8 the trained model wins clearly, and at full width it loses. Without
+# the middle table, training would get the credit for what a map and a rotation do.
 #
 # ## As many numbers as a token needs
 # Back to the phone. Read 4 numbers first. If the most likely token's probability reaches a **threshold**, stop. If not,
@@ -224,7 +225,7 @@ figure.update_xaxes(title="numbers read")
 # perplexity.
 
 # %%
-dev, test = each_token(nested, text.dev), each_token(nested, text.test)
+dev, test = each_token(nested, text.dev), each_token(nested, text.test)  # each: confidence, loss (widths, tokens)
 thresholds = np.linspace(0, 1, 41)
 tried = np.array([adaptive(*dev, plan.dims, t) for t in thresholds])  # (41, 2): expected width, perplexity
 full = np.exp(dev[1][-1].mean())
@@ -249,8 +250,8 @@ figure.add_annotation(x=width, y=reached, text="the chosen threshold", ax=-30, a
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line is higher, so worse, than the other. A
-# width of 16 for all tokens reads half as much as the dot and is 2 % worse. Why? Sort the tokens
+# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line, the dashed one, is worse.
+# A width of 16 for all tokens reads half as much as the dot, at 2 % more perplexity. Why? Sort the tokens
 # by how sure the small width is, and ask how much loss the full width would save:
 
 # %%
@@ -262,13 +263,14 @@ columns = ["least sure quarter", "second", "third", "surest quarter"]
 pd.DataFrame(gain, index=columns).T.rename_axis("width").round(3)
 
 # %% [markdown]
-# **What to see.** If sure tokens had no use for more numbers, the last column would be 0. It is more than half of the first. In
-# lesson 05 a right answer could not become more right. Here the right token can always gain more probability.
+# **What to see.** If sure tokens had no use for more numbers, the last column would be 0. But it is more than half of
+# the first. In lesson 05 a right answer could not become more right. Here the right token can always gain more
+# probability.
 #
 # **Exercise 3 · A rule of your own** (15 minutes, open). Write `stop(p)`. `p` has shape (M, N, V): the probabilities of
 # V tokens, for M widths and N guesses. Return for each guess the index of the width that answers. Your rule must look
 # at each guess alone, and at no width beyond the one that answers. It has to beat fixed widths that read as many
-# numbers. The check makes its guesses up, and half of them are easy, so it can.
+# numbers. It can: the check makes up its guesses, and half of them are easy.
 
 
 # %%
