@@ -69,7 +69,7 @@ class ImportanceWeights(WorkingPanel):
 
     def on_cancel(self) -> None:
         """The Cancel button: the last finished training stays on show."""
-        self._stop({"label": "canceled: the weights before stay on show, drawn pale"})
+        self._stop({"label": "canceled: the last trained weights stay on show, drawn pale"})
 
     def progress(self, share: float, label: str) -> bool:
         """As for every panel; the label of an epoch says nothing to a reader."""

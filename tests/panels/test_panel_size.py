@@ -67,7 +67,7 @@ def check(state: dict, one: dict) -> None:
     parts = f"{words(size.vectors_gb)} of vectors + {words(size.links_gb)} of links"
     assert listed in text and (parts in text) == bool(size.links)
     assert f"{state['queries']:,} queries a second" in text
-    assert ("full vectors, which must lie somewhere" in text) == (size.dim < size.width)
+    assert ("full vectors, which have to be stored too" in text) == (size.dim < size.width)
     money = f"{size.month(state['price']):,.2f}" if state["price"] else "fill in a price"
     assert money in text
 

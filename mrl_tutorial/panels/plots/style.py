@@ -13,7 +13,7 @@ KNOWN = {  # of models and methods that occur in several figures; panels/web/plo
     "own network": 2, "separate": 2, "a model for each width": 2, "PCA": 3, "plain, rotated": 3,
     "full size, then MRL": 3, "whitened": 4, "whitened start": 4, "random": 5, "random coordinates": 5,
     "full size only": 5, "full-size": 5, "all-cells": 6, "all-cells with KL": 6, "SRL": 7, "mean taken off": 7,
-    "2DMSE": 8, "2dmse-v1": 8, "Starbucks": 9, "starbucks": 9, "scaled": 9,
+    "whitened, mapped": 2, "2DMSE": 8, "2dmse-v1": 8, "Starbucks": 9, "starbucks": 9, "scaled": 9,
 }  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Cividis"

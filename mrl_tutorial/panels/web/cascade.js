@@ -83,7 +83,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
       figure(`Of ${whole(shown.items)} items ${percent(shown.shares[0])} stop at ${shown.dims[0]}`, right, stopping(shown, right))),
     cascadeLegend,
     table(heads, rows, "price"),
-    h("p", { class: "note" }, `No size is right for ${tenths(shown.hopeless)} of the items.`),
+    h("p", { class: "note" }, `For ${tenths(shown.hopeless)} of the items no size is right.`),
   ];
 }
 

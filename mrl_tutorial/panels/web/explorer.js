@@ -101,7 +101,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   return [
     h("div", { class: "side" },
       figure(`${shown.model}: ${metricTitle(metric)}, ${shown.items}`, left, heat),
-      figure(`Layer ${layer}: cut the vector shorter, quality falls`, right, lines)),
+      figure(`Layer ${layer}: quality falls as you cut the vector`, right, lines)),
     h("p", { class: "note" }, marks, " Click a cell, or drag along the curve. ",
       button(pinned ? "Stop comparing" : "Compare with this cell", () => act({ pin: pinned ? "" : `${layer},${dim}` }))),
     ...(shown.n ? documents(shown, slide, width) : []),

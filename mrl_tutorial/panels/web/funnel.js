@@ -74,8 +74,8 @@ function view(/** @type {State} */ state, /** @type {Data} */ data) {
 }
 
 function refusal(/** @type {State} */ s, /** @type {number} */ layers) {
-  if (s.depth < 10) return `A shortlist of ${s.depth} cannot give 10 documents: hand on 10 or more`;
-  return `Reranking at layer ${layers}, ${s.rerank} dimensions what layer ${s.layer}, ${s.dim} dimensions found adds nothing: rerank at more, or begin with fewer`;
+  if (s.depth < 10) return `A shortlist of ${s.depth} cannot give 10 documents: keep 10 or more`;
+  return `Reranking with ${s.rerank} dimensions of layer ${layers} adds nothing to a shortlist by ${s.dim} of layer ${s.layer}: rerank with more, or begin with fewer`;
 }
 
 function finding(/** @type {Sums} */ path, /** @type {Sums} */ full) {

@@ -96,8 +96,8 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
     ...(shown.live ? [] : [
       h("div", { class: "side" },
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
-      h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that is looked at while choosing becomes a second dev, and its numbers flatter. "
-        + "Do not trust the order of shared heads: on sentence similarity they ranked 15 recipes largely backward (Kendall's tau -0.39 with full training). Four full steps, the last choice under “heads”, came much nearer (+0.75, 95 % interval 0.39 to 0.75), but every text is encoded again; compare them only with one another. Claims about layers need Confirm, which trains the whole model with the same recipe (minutes; it goes on where it stopped)."),
+      h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that you look at while choosing becomes a second dev, and its numbers flatter the winner. "
+        + "Do not trust the order of shared heads: on sentence similarity they ranked 15 recipes largely backward (Kendall's tau -0.39 with full training). Four full steps, the last choice under “heads”, came much nearer (+0.75, 95 % interval 0.39 to 0.75), but every text is encoded again; compare them only with one another. For claims about layers, press “Confirm by full training”: it trains the whole model, in minutes."),
       code(shown)]),
   ];
 }
@@ -159,7 +159,7 @@ function tools(/** @type {Shown} */ shown, /** @type {Act} */ act) {
     button("Undo", () => undo(shown, act), { disabled: !shown.past.length }),
     h("label", {}, h("span", {}, "each step trains"), menu(names.map((n) => samplers[n]), names.indexOf(painting.sampler), choose, { style: "max-width:100%" })),
     h("p", { class: "note" }, "Click or drag over cells; click a layer’s or a dimension’s number to paint its row or column.",
-      shown.alone && " Per-layer heads share no parameter, so weights of layers change nothing: shared heads tell more."));
+      shown.alone && " Per-layer heads share no parameters, so weights of layers change nothing: choose “none” under heads."));
 }
 
 /** Which terms are on, and how they are set. @param {Shown} shown @param {Act} act */

@@ -319,7 +319,7 @@ export function table(heads, rows, name = "") {
 export function colorsOf(names) {
   const known = /** @type {Record<string, string>} */ ({
     plain: COLORS[0], prefix: COLORS[0], "plain, cut": COLORS[0], MRL: COLORS[1], mrl: COLORS[1], nested: COLORS[1], "trained here": COLORS[2], "own head": COLORS[2], "own network": COLORS[2],
-    separate: COLORS[2], "a model for each width": COLORS[2], PCA: COLORS[3], "plain, rotated": COLORS[3], "full size, then MRL": COLORS[3], whitened: COLORS[4], "whitened start": COLORS[4], random: COLORS[5], "random coordinates": COLORS[5],
+    separate: COLORS[2], "a model for each width": COLORS[2], PCA: COLORS[3], "plain, rotated": COLORS[3], "full size, then MRL": COLORS[3], whitened: COLORS[4], "whitened, mapped": COLORS[2], "whitened start": COLORS[4], random: COLORS[5], "random coordinates": COLORS[5],
     "full size only": COLORS[5], "full-size": COLORS[5], "all-cells": COLORS[6], "all-cells with KL": COLORS[6], SRL: COLORS[7], "mean taken off": COLORS[7], "2DMSE": COLORS[8], "2dmse-v1": COLORS[8], Starbucks: COLORS[9], starbucks: COLORS[9], scaled: COLORS[9],
   });
   const free = COLORS.filter((color) => !names.some((name) => known[name] === color));

@@ -149,7 +149,7 @@ function inWords(/** @type {Shown} */ shown) {
     ["a month", shown.priced ? shown.month.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : "fill in a price"],
   ];
   const extra = shown.dim < shown.width
-    ? ` A shortlist also reads its ${whole(shown.depth)} full vectors, which must lie somewhere: ${gbWords(shown.fullGb)} on disk in float32.` : "";
+    ? ` A shortlist also reads its ${whole(shown.depth)} full vectors, which have to be stored too: ${gbWords(shown.fullGb)} on disk in float32.` : "";
   return h("div", {}, table(cells.map(([title]) => ({ title })), [{ cells: cells.map(([, cell]) => cell) }], "wrap"),
     h("p", { class: "note" }, `${links ? "Vectors and links" : "Vectors"} only: the system and the program need memory too.${extra} Click a type to store the vectors in it.`));
 }

@@ -23,7 +23,7 @@ function view(/** @type {State} */ state, /** @type {Tables} */ data) {
   const chosen = ways.find((one) => one.chosen);
   const other = ways[way === ways[0].way ? 1 : 0];
   const difference = chosen.value - other.value;
-  const against = Math.abs(difference) < 0.0005 ? `as much as by “${other.name}”` : `${signed(difference)} against “${other.name}”`;
+  const against = Math.abs(difference) < 0.0005 ? `as much as with “${other.name}”` : `${signed(difference)} against “${other.name}”`;
   const [low, middle, high] = row(data.spread, dim - 1);
   const example = data.examples?.indexOf(state.query) ?? -1;
   return {

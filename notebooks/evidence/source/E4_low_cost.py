@@ -2,9 +2,10 @@
 # # E4 · The evidence on low-cost Matryoshka embeddings
 #
 # M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to L3; no results of theirs are known
-# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. All models on STS-B, and MRL on pydocs, were
-# trained until their learning curves were flat ([E3](E3_2dmse.ipynb) shows the curves). Those of `baselines.csv` have 50 steps of 64 pairs of pydocs, too few
-# to settle a question; they show what is measured and what would do. Half a minute.
+# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. The
+# models on STS-B, and MRL on pydocs, were trained until their learning curves were flat ([E3](E3_2dmse.ipynb) shows
+# them). Those of `baselines.csv` had 50 steps of 64 pairs of pydocs, too few to settle a question; they show what can
+# be measured. It takes half a minute.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`: *better* and *not worse* need a whole interval on one side,
 # and a model that was not trained until its learning curve was flat settles nothing.
@@ -55,8 +56,9 @@ def difference(a, b):
 # %% [markdown]
 # ## Is converting a finished model enough? (L1)
 # **L1**: is fine-tuning an existing embedding model into a Matryoshka one enough? At one budget: *fixed* trains the full width only, *mrl* all widths from
-# the start, *fixed then mrl* half and half. Asked for: mrl better than fixed at 64 dimensions and below, not worse at full width; the converted model not
-# worse than mrl. All from a finished model, which has seen documentation before; from a bare language model it needs the hub.
+# the start, *fixed then mrl* half and half. Asked for: mrl better than fixed at 64 dimensions and below, not worse at
+# full width; the converted model not worse than mrl. All start from a finished model, which has seen documentation
+# before; a bare language model would need the hub.
 
 # %% tags=["claim-L1"]
 gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
@@ -81,7 +83,9 @@ ledger.settle(
 
 # %% [markdown]
 # ## What does shrinking cost? (L2)
-# **L2**: is the price of shrinking small, for classification and retrieval? *Small*: a third of the numbers keeps 95 %. The model was trained on pydocs; the one for similarity, on STS-B. Classification follows MTEB's protocol (logistic regression on 8 texts a class, ten draws).
+# **L2**: is the price of shrinking small, for classification and retrieval? *Small* means that a third of the numbers
+# keeps 95 %. One model was trained on pydocs, the one for similarity on STS-B. Classification follows MTEB's protocol
+# (logistic regression on 8 texts a class, ten draws).
 
 # %% tags=["claim-L2"]
 WHERE = {
@@ -119,8 +123,8 @@ side_by_side(
 
 # %% [markdown]
 # ## Is it cheap? (L3)
-# **L3**: can it be done cheaply? Under 15 minutes of one core and 4 GB, without a graphics card. What a step costs is known; how many steps it takes until
-# the learning curve is flat decides. **Live**: a few steps on this machine.
+# **L3**: can it be done cheaply? *Cheaply* means under 15 minutes of one core and 4 GB, without a graphics card. What
+# decides is the number of steps until the learning curve is flat. **Live**: a few steps on this machine.
 
 # %% tags=["claim-L3"]
 cost = baselines[baselines.cpu_seconds.notna()].drop_duplicates(["baseline", "seed"])
