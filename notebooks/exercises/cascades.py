@@ -18,7 +18,7 @@ DIMS = (8, 16, 32)
 LOSS, NUMBERS = 0.01, 16.0  # what a rule of one's own may lose on test, and how many of 64 numbers it may read
 
 
-@exercise("the largest probability says how sure, the mean over the items what it costs.")
+@exercise("the largest probability says how sure the model is; the mean size says what it costs.")
 def confidence_and_size(
     confidence: Callable[[np.ndarray], np.ndarray], expected_size: Callable[[np.ndarray, tuple[int, ...]], float]
 ) -> str | None:
@@ -30,7 +30,7 @@ def confidence_and_size(
     if np.shape(got) != (2, 2):
         return f"logits of shape (2, 2, 3) have confidences of shape (2, 2), yours is {np.shape(got)}: use axis=-1."
     mistakes = {
-        "these are scores, no probabilities: exponentials first, divided by their sum over the classes.": logits.max(
+        "these are scores, not probabilities: exponentials first, divided by their sum over the classes.": logits.max(
             -1
         ),
         "divide by the sum over the classes, so that the probabilities of one item sum to 1.": powers.max(-1),

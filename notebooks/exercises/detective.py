@@ -14,7 +14,7 @@ from mrl_tutorial.files import data_file
 Slip = tuple[Sequence[int], Sequence[int]]
 
 
-@exercise("a whole row of equal numbers where the models must differ: nobody trained them apart.")
+@exercise("a whole row of equal numbers where the models must differ: they look like one model.")
 def suspects(function: Callable[[np.ndarray, np.ndarray, Sequence[int], np.ndarray], Sequence[int]]) -> str | None:
     """Exercise "the same model twice": two tables (L, M), their layers (L,), booleans (L, M) where both are one model
     by design -> the layers in which every cell that must differ is equal."""

@@ -68,10 +68,10 @@ def _pca_k(function: Callable[[Array, Array, int], Any]) -> str | None:
         return None
     mistakes = [
         ("learn the directions from `train`, not from `x`: a search engine sees the query last.", x, x.mean(0), first),
-        ("take the mean of the training texts off x as well.", train, np.zeros(6), first),
+        ("subtract the mean of the training texts from x as well.", train, np.zeros(6), first),
         ("those are the directions of *smallest* variance: eigh sorts upward.", train, mean, slice(4, 6)),
         ("those are the directions of *smallest* variance: eigh sorts upward.", train, mean, slice(5, 3, -1)),
-        ("take off the mean of `train`, not of `x`: queries and documents must move alike.", train, x.mean(0), first),
+        ("subtract the mean of `train`, not of `x`: queries and documents must move alike.", train, x.mean(0), first),
     ]
     for hint, sample, shift, columns in mistakes:
         if same(reduce(sample, shift, columns)):
@@ -80,7 +80,7 @@ def _pca_k(function: Callable[[Array, Array, int], Any]) -> str | None:
         return "pca_k: the directions are the rows of svd's third result: take directions[:k].T, not directions[:, :k]."
     uncentered = np.linalg.svd(train, full_matrices=False)[2].T[:, :2]
     if same(x @ uncentered) or same((x - mean) @ uncentered):
-        return "pca_k: take the mean off before you look for directions, or the first one is just the mean."
+        return "pca_k: subtract the mean before you look for directions, or the first one is just the mean."
     return "pca_k: center on train's mean, take the k directions of largest variance of train, project x on them."
 
 

@@ -11,9 +11,10 @@ from exercises.verdict import exercise
 from mrl_tutorial.tasks.load import load_task
 
 LIBRARY = 700  # about as many documents as the lesson's library holds
-# how the rows of the lesson's table begin: the first seven, which are sturdy, and the last seven
+# how rows of the lesson's table begin: the first seven, which are sturdy, and those of the last seven that are fragile
+# ("Partition" is second at 256 numbers, but first at 128, 64 and 32)
 STURDY = ("Video F", "Decides", "Slice sub", "Handler", "Compute the W", "Compute the an", "Substitutes")
-FRAGILE = ("Op disp", "Partition", "Return a sorted", "Evaluate", "Cross-", "Add a half", "A mypy_")
+FRAGILE = ("Op disp", "Return a sorted", "Evaluate", "Cross-", "Add a half", "A mypy_")
 
 
 @exercise("cut, then normalize; in this order every prefix is a unit vector.")

@@ -38,9 +38,9 @@ def share(function: Callable[[Grid, int, int], float]) -> str | None:
     return None
 
 
-@exercise("mean 0, variance 1 in every direction, the widest first: whitened.")
+@exercise("mean 0, variance 1 in every direction, the loudest first: whitened.")
 def whiten(function: Callable[[np.ndarray], np.ndarray]) -> str | None:
-    """Exercise "whitening in five lines": (N, D) to (N, D), centered, uncorrelated, variance 1, widest first."""
+    """Exercise "whitening in five lines": (N, D) to (N, D), centered, uncorrelated, variance 1, loudest first."""
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
     x = rng.normal(size=(400, 4)) * [1.0, 8.0, 2.0, 4.0] @ rotation + [5.0, 0.0, -3.0, 1.0]
@@ -80,7 +80,7 @@ def _scaled(covariance: np.ndarray, agree: np.ndarray, variances: np.ndarray) ->
             "eigh returns the smallest variance first; reverse the columns, or prefixes keep the faintest directions."
         )
     if not np.allclose(np.diag(agree), 1, atol=0.01):
-        return "white, but the directions are not in order: leave them as principal components, widest first."
+        return "white, but the directions are not in order: leave them as principal components, loudest first."
     return None
 
 

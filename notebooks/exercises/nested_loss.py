@@ -122,7 +122,7 @@ def unfair(function: Callable[[Tensor], Any]) -> str | None:
     lost = float(mask[rest].float().mean())
     if found < 0.75:
         return (
-            f"you leave out {found:.0%} of the documents that answer as well as the query's own: aim at 75 %. Compare "
+            f"you leave out {found:.0%} of the documents that answer as well as the query's own: at least 75 % is wanted. Compare "
             "each row with its own diagonal, and allow a small margin."
         )
     if lost > 0.05:
@@ -131,8 +131,8 @@ def unfair(function: Callable[[Tensor], Any]) -> str | None:
         return "your rule leaves out something in every row, but half of the queries have no false negative at all."
     if kept_hard < 0.75:
         return (
-            f"you keep only {kept_hard:.0%} of the hard negatives, which teach most. A cosine of 0.6 is much for one "
-            "query and little for another: compare with the query's own document."
+            f"you keep only {kept_hard:.0%} of the hard negatives, which teach most. A cosine of 0.6 is high for one "
+            "query and low for another: compare with the query's own document."
         )
     return None
 

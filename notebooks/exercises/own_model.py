@@ -79,7 +79,7 @@ def _what_is_wrong(rows: Sequence[tuple[str, ...]]) -> str | None:
         return f"{len(rows)} pairs are too few: give {FEWEST} or more, so that some are left to test on."
     twice = [pair for pair, n in Counter(rows).items() if n > 1]
     if twice:
-        return f"the pair of {twice[0][0]!r:.40} stands there twice: keep it once."
+        return f"the pair of {twice[0][0]!r:.40} appears twice: keep it once."
     copied = [query for query, document in rows if query.strip().lower() in document.lower()]
     if 2 * len(copied) > len(rows):
         return (

@@ -37,7 +37,7 @@ def search(function: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> str
     good = unit(documents[:, :3]) @ unit(query[:3])
     mistakes = {
         "the vectors are still normalized first and cut afterwards. A piece of a vector of length 1 is shorter than 1, "
-        "and each document's piece has another length.": order(unit(documents)[:, :3] @ query[:3]),
+        "and each document's piece has a different length.": order(unit(documents)[:, :3] @ query[:3]),
         "nothing is normalized now: the longest vectors win, whatever they say.": order(documents[:, :3] @ query[:3]),
         "nothing is cut now: use the first d numbers only.": order(unit(documents) @ query),
         "the order is upside down: the highest score comes first.": order(-good),

@@ -177,9 +177,9 @@ def nested(queries, documents, dims, temperature=0.05):
 
 
 a, b = torch.randn(2, 64, 384, generator=torch.Generator().manual_seed(0))
-scores = mrl.nested_scores(a, b, DIMS)  # (7, 64, 64): the cosines at every size, from one product
-course = torch.stack([F.cross_entropy(s / 0.05, torch.arange(64)) for s in scores]).sum()
-print("six lines", nested(a, b, DIMS).item(), " the course's package", course.item())
+scores = mrl.nested_scores(a, b, DIMS)  # (7, 64, 64): a table of cosines for each size
+package = torch.stack([F.cross_entropy(s / 0.05, torch.arange(64)) for s in scores]).sum()
+print("six lines", nested(a, b, DIMS).item(), " the course's package", package.item())
 
 # %% [markdown]
 # sentence-transformers, the usual library for such training, calls InfoNCE `MultipleNegativesRankingLoss` and wraps it in
@@ -187,7 +187,7 @@ print("six lines", nested(a, b, DIMS).item(), " the course's package", course.it
 
 
 # %%
-warnings.filterwarnings("ignore", "Importing from", DeprecationWarning)  # the losses have moved, the old name is fine
+warnings.filterwarnings("ignore", "Importing from", DeprecationWarning)  # the old place still works
 from sentence_transformers import losses
 
 
@@ -200,7 +200,7 @@ model = SentenceTransformer(modules=[Given()], device="cpu")
 theirs = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), matryoshka_dims=list(DIMS))
 theirs = theirs([{"given": a}, {"given": b}], None)
 print("sentence-transformers", theirs.item())
-assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(course, theirs, rtol=1e-5)
+assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(package, theirs, rtol=1e-5)
 
 # %% [markdown]
 # ## Train in seconds

@@ -247,21 +247,21 @@ pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both"
 
 
 # %%
-def foretell(size, sizes, values):
+def predict(size, sizes, values):
     raise NotImplementedError  # 100, [8, 16, …], [0.09, 0.24, …] -> one number
 
 
-check.between(foretell)
+check.between(predict)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# def foretell(size, sizes, values):
+# def predict(size, sizes, values):
 #     return np.interp(np.log2(size), np.log2(sizes), values)  # a straight line between neighbors, by doublings
 #
 #
-# check.between(foretell)
+# check.between(predict)
 # ```
 # </details>
 

@@ -338,6 +338,7 @@ print("the same numbers:", np.allclose(same, search_box.dev.mean(-1), atol=1e-4)
 # ```
 #
 # ```python
+# # model: a SentenceTransformer; pairs: a datasets.Dataset of anchors and positives
 # loss = mrl.RecipeLoss(model, recipe.recipe(6, 384))
 # SentenceTransformerTrainer(model=model, train_dataset=pairs, loss=loss).train()
 # ```
