@@ -22,7 +22,7 @@ from mrl_tutorial.training import lab
 from mrl_tutorial.training.lab import LabRun, LabStore
 
 POINTS = 100  # of a loss curve
-CANCELED = {"label": "canceled: no run was added; full training can be resumed"}
+CANCELED = {"label": "canceled: no run was added; full training goes on where it stopped"}
 
 
 class LossLab(WorkingPanel):

@@ -122,8 +122,8 @@ def unfair(function: Callable[[Tensor], Any]) -> str | None:
     lost = float(mask[rest].float().mean())
     if found < 0.75:
         return (
-            f"you leave out {found:.0%} of the documents that answer as well as the query's own: at least 75 % is "
-            "wanted. Compare each row with its own diagonal, and allow a small margin."
+            f"you leave out {found:.0%} of the documents that answer as well as the query's own: aim at 75 % or "
+            "more. Compare each row with its own diagonal, and allow a small margin."
         )
     if lost > 0.05:
         return f"you leave out {lost:.0%} of the ordinary negatives, which are what a query learns from."

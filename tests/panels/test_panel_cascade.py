@@ -59,7 +59,7 @@ def test_every_state_shows_what_the_cascade_does(panel, cases):
         for size, tied in ((final, True), (visited, False)):
             products = a.n_classes * (out.final if tied else out.visited)
             assert f"{fixed(size, 1)}{float(fixed(products, 0)):,.0f}" in one["text"]
-        assert f"For {fixed(100 * cascade.hopeless(a), 1)} % of the items every size is wrong" in one["text"]
+        assert f"For {fixed(100 * cascade.hopeless(a), 1)} % of the items no size is right" in one["text"]
 
 
 def test_landmarks_are_those_of_the_pure_model(panel, cases):
