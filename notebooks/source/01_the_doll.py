@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 01 · The doll: how much of a vector do you need?
 #
-# A search engine finds a page because somebody turned the page into a list of numbers. Let us take such a list and cut it with
-# scissors. Half of the numbers go. Then half of the rest. Then half again. The search still works, for a surprisingly long time, and then
-# it falls apart. **When?**
+# A search engine finds a page because somebody turned the page into a list of numbers. Let us take such a list and cut
+# it with scissors. Half of the numbers go. Then half of the rest. Then half again. The search still works, for a
+# surprisingly long time, and then it falls apart. **When?**
 #
 # In this lesson you will
 #
@@ -11,7 +11,8 @@
 # - see what a Matryoshka embedding is, and what it saves;
 # - measure the price of cutting, for a plain model and for one that was trained to be cut.
 #
-# You need some Python and NumPy, and you should have met vectors and the dot product. This is a core lesson and takes about 30 minutes.
+# You need some Python and NumPy, and you should have met vectors and the dot product. This is a core lesson and takes
+# about 30 minutes.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -81,8 +82,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now take the scissors. **Guess first:** how few
-# numbers can you keep before it loses its place?
+# With all 384 numbers, the page of `reshape` comes first, well ahead of the second. Now take the scissors. **Guess
+# first:** how few numbers can you keep before it loses its place?
 
 # %%
 right, rows = names.index("numpy.ma.core.MaskedArray.reshape"), []
@@ -93,9 +94,10 @@ for d in (384, 256, 128, 64, 32, 16, 8):
 pd.DataFrame(rows)
 
 # %% [markdown]
-# **What to see.** With 64 numbers, a sixth of the vector, the right page still comes first. With 32, fourteen others beat it,
-# led by one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but the detail is gone.
-# Even with 8 numbers the right page is among the first 40 of 701. (Yes, that beats 16 numbers. So far down the list, ranks are partly luck.)
+# **What to see.** With 64 numbers, a sixth of the vector, the right page still comes first. With 32, fourteen others
+# beat it, led by one about sparse matrices. With 16 the winner is about masked arrays: the topic is still there, but
+# the detail is gone. Even with 8 numbers the right page is among the first 40 of 701. (Yes, that beats 16 numbers. So
+# far down the list, ranks are partly luck.)
 #
 # ## Slide it yourself
 # The panel holds the same library and more queries, and measures every possible cut. Watch the **rank** curve first: it
@@ -110,20 +112,21 @@ mrl.GridExplorer(library, encoder, query=query)
 #
 # 1. Drag **dimension** from 384 down to 1. Watch the right document lose the first place twice.
 # 2. Choose another **example**. One of them still finds its document with 4 numbers. Which?
-# 3. Drag **layer** down to 3: now the model stops halfway, after three of its six layers. Something breaks badly. Lesson 07 finds out
-#    why, and repairs it.
+# 3. Drag **layer** down to 3: now the model stops halfway, after three of its six layers. Something breaks badly.
+#    Lesson 07 finds out why, and repairs it.
 #
 # ## It has a name
-# A Russian doll, a *matryoshka*, holds a smaller doll, which holds a smaller one. A **Matryoshka embedding** is a vector whose
-# beginnings are embeddings too. A beginning of $d$ numbers is called a **prefix**, and $d$ is its **dimension**.
+# A Russian doll, a *matryoshka*, holds a smaller doll, which holds a smaller one. A **Matryoshka embedding** is a
+# vector whose beginnings are embeddings too. A beginning of $d$ numbers is called a **prefix**, and $d$ is its
+# **dimension**.
 
 # %%
 Image("images/doll.png", width=900)
 
 # %% [markdown]
-# Nobody trained our model to be cut like this. It survives the scissors because its 384 numbers overlap a good deal in what they say,
-# so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that is the next lesson. First,
-# make your own doll.
+# Nobody trained our model to be cut like this. It survives the scissors because its 384 numbers overlap a good deal in
+# what they say, so many of them can go. **Matryoshka representation learning** (MRL) trains a model to be cut, and that
+# is the next lesson. First, make your own doll.
 #
 # **Exercise 1 · Cut a vector** (5 minutes, easy). Write `truncate(x, d)`. `x` is a NumPy array of shape (N, D), one
 # vector per row. Cut every row to its first `d` numbers and scale it to length 1, so that the dot product of two rows
@@ -153,9 +156,9 @@ check.truncate(truncate)
 # </details>
 #
 # ## What it saves
-# A number in `float32` takes 4 bytes. Ten million vectors of 384 numbers take 10,000,000 × 384 × 4 bytes = 15.4 GB. Cut to 32 numbers
-# they take 1.3 GB, which fits into a phone. Search gets cheaper by the same factor, because it multiplies fewer numbers. Mind the scale
-# of the panel's bars: from one mark to the next, memory grows a hundredfold.
+# A number in `float32` takes 4 bytes. Ten million vectors of 384 numbers take 10,000,000 × 384 × 4 bytes = 15.4 GB. Cut
+# to 32 numbers they take 1.3 GB, which fits into a phone. Search gets cheaper by the same factor, because it multiplies
+# fewer numbers. Mind the scale of the panel's bars: from one mark to the next, memory grows a hundredfold.
 
 # %%
 mrl.SizeCalculator(width=384, dim=32)
@@ -164,15 +167,16 @@ mrl.SizeCalculator(width=384, dim=32)
 # **Try this**
 #
 # 1. Press **10 M × 1,024, float32**. Will it fit into your laptop? How far must you cut so that it does?
-# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Ignore graph and shortlist until lesson 11.)
+# 2. Keep the dimension and change **stored as** to `int8`. The two savings multiply. (Ignore graph and shortlist until
+#    lesson 11.)
 #
 # ## One query is not everything
-# Some queries fail early and some late, so we ask many. Now all 6,306 pages are in the library, and we ask the 586 queries called **dev**,
-# which were kept out of training. Each gets a score called **nDCG@10**: 1 if its document comes first, 0.63 for the second place, 0.5 for the
-# third, down to 0.29 for the tenth, and 0 beyond. We take the mean.
+# Some queries fail early and some late, so we ask many. Now all 6,306 pages are in the library, and we ask the 586
+# queries called **dev**, which were kept out of training. Each gets a score called **nDCG@10**: 1 if its document comes
+# first, 0.63 for the second place, 0.5 for the third, down to 0.29 for the tenth, and 0 beyond. We take the mean.
 #
-# We do it for two models. The second adds a matrix that turns the 384 numbers into 384 others. The matrix was trained on other queries,
-# to search well at all seven dimensions of the figure below.
+# We do it for two models. The second adds a matrix that turns the 384 numbers into 384 others. The matrix was trained
+# on other queries, to search well at all seven dimensions of the figure below.
 
 # %%
 task = library if FAST else mrl.load_task("pydocs")
@@ -183,10 +187,10 @@ curves = {"plain": plain.values[-1], "MRL": nested.values[-1]}  # the last layer
 mrl.plots.lines(plain.dims, curves, title="A model trained to be cut searches better with few numbers")
 
 # %% [markdown]
-# **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the plain model
-# breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain model with 64.
-# It is ahead at 384 as well, probably because its matrix was trained on pages of this very library. The next lesson
-# takes the two effects apart.
+# **What to see.** Both lines are nearly flat on the right: the last hundred numbers are hardly missed. On the left the
+# plain model breaks down, and the trained one holds out longer. With 32 dimensions it is about as good as the plain
+# model with 64. It is ahead at 384 as well, probably because its matrix was trained on pages of this very library. The
+# next lesson takes the two effects apart.
 #
 # **Exercise 2 · How far can I cut?** (10 minutes). Write `smallest_dim(dims, quality, share)`. Both `dims` (smallest
 # first) and `quality` are lists that end with the whole vector. Return the smallest dimension that keeps at least
@@ -216,9 +220,9 @@ check.smallest_dim(smallest_dim)
 # </details>
 #
 # ## Who falls first?
-# Back to the small library. We keep the dev queries whose page comes first with the whole vector, and look at the rank of that page at
-# every dimension. The table shows the first seven and the last seven of them. Sturdy queries stand at the top. The sooner a query loses
-# the first place on the way down from 384, the lower it stands.
+# Back to the small library. We keep the dev queries whose page comes first with the whole vector, and look at the rank
+# of that page at every dimension. The table shows the first seven and the last seven of them. Sturdy queries stand at
+# the top. The sooner a query loses the first place on the way down from 384, the lower it stands.
 
 # %%
 judged = library.judged("dev")
@@ -234,8 +238,9 @@ table = table[table[384] == 1].sort_values([256, 128, 64, 32, 16, 8])
 pd.concat([table.head(7), table.tail(7)])
 
 # %% [markdown]
-# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose from the table one query that survives a short vector and one that does
-# not. Say in a sentence why: which other pages does the right one compete with? Then compare it with your neighbor's.
+# **Exercise 3 · Sturdy and fragile** (10 minutes, open). Choose from the table one query that survives a short vector
+# and one that does not. Say in a sentence why: which other pages does the right one compete with? Then compare it with
+# your neighbor's.
 
 # %%
 sturdy = "..."  # the beginning of a query is enough
@@ -260,9 +265,8 @@ check.two_queries(sturdy, fragile, because)
 #
 # ## What to keep in mind
 # Both curves come from one encoder on one task, and with 586 other queries each point might move by about 0.03. The
-# plain model was trained on
-# documentation of code too, so texts of this kind are not new to it either. What others say about Matryoshka embeddings, and how much
-# of it we could confirm, is in [the ledger](../LEDGER.md).
+# plain model was trained on documentation of code too, so texts of this kind are not new to it either. What others say
+# about Matryoshka embeddings, and how much of it we could confirm, is in [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a vector can be cut to its first numbers, and search still works: topic survives longer than detail;
@@ -274,5 +278,6 @@ check.two_queries(sturdy, fragile, because)
 # `mrl.GridExplorer(mrl.load_task("my/folder"), encoder)` shows how far *your* vectors can be cut.
 #
 # ## Where to read on
-# [02 · The nested loss](02_the_nested_loss.ipynb) builds the training in six lines. The idea comes from A. Kusupati et al., *Matryoshka
-# Representation Learning* (arXiv 2205.13147). Words you do not know are in [the glossary](../GLOSSARY.md).
+# [02 · The nested loss](02_the_nested_loss.ipynb) builds the training in six lines. The idea comes from A. Kusupati et
+# al., *Matryoshka Representation Learning* (arXiv 2205.13147). Words you do not know are in [the
+# glossary](../GLOSSARY.md).

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 02 · The nested loss: six lines that make a doll
 #
-# Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the search picks the
-# wrong one. How do you teach a model to know better? And how do you teach it that at *every* size of its vector at once?
+# Somebody asks NumPy's documentation: "Return the maximum of an array." There are four candidates on the table, and the
+# search picks the wrong one. How do you teach a model to know better? And how do you teach it that at *every* size of
+# its vector at once?
 #
 # **You will** write by hand the loss that trains embedding models, extend it to all sizes in six lines, and train with
 # it in seconds.
@@ -49,9 +50,9 @@ DIMS = (8, 16, 32, 64, 128, 256, 384)
 
 # %% [markdown]
 # ## Four queries, four documents
-# Here are four functions of NumPy. The first sentence of each docstring is the query, the rest of it is its document. MiniLM turns each text
-# into 384 numbers, and the **cosine** says how well two of them agree. Which queries find the right document? Look for the largest number in
-# each row.
+# Here are four functions of NumPy. The first sentence of each docstring is the query, the rest of it is its document.
+# MiniLM turns each text into 384 numbers, and the **cosine** says how well two of them agree. Which queries find the
+# right document? Look for the largest number in each row.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -67,15 +68,16 @@ display(pd.DataFrame({"query": queries, "document": documents}, index=four))
 pd.DataFrame(cosines.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Each query's own document is on the diagonal. The query of `max` prefers the document of `argmax`, 0.58 against
-# 0.44. The other three find their own. So training should raise the 0.44 in the first row and lower the 0.58. How hard
-# should it push, and where else?
+# **What to see.** Each query's own document is on the diagonal. The query of `max` prefers the document of `argmax`,
+# 0.58 against 0.44. The other three find their own. So training should raise the 0.44 in the first row and lower the
+# 0.58. How hard should it push, and where else?
 #
 # ## A loss by hand
-# Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that small differences count.
-# Take exponentials and divide each by the sum of its row, as in any classifier (*softmax*). Now every row holds shares that add up to 1.
-# The loss is minus the logarithm of the right share, averaged over the rows. This **contrastive loss** is called *InfoNCE*. The other
-# queries' documents are its *in-batch negatives*. They cost nothing, because they are encoded anyway.
+# Read each row as a question with four possible answers. Divide the cosines by a **temperature**, here 0.05, so that
+# small differences count. Take exponentials and divide each by the sum of its row, as in any classifier (*softmax*).
+# Now every row holds shares that add up to 1. The loss is minus the logarithm of the right share, averaged over the
+# rows. This **contrastive loss** is called *InfoNCE*. The other queries' documents are its *in-batch negatives*. They
+# cost nothing, because they are encoded anyway.
 #
 # The next cell also asks PyTorch for the gradient. It says how hard each cosine is pushed.
 
@@ -91,9 +93,10 @@ display(pd.DataFrame(push.numpy(), index=four, columns=four).round(2))
 print("by hand", loss.item(), " PyTorch", F.cross_entropy(cosines / 0.05, torch.arange(4)).item())
 
 # %% [markdown]
-# **What to see.** The first table has the shares, the second the push: plus is "closer", minus is "further away". Nearly all of it goes
-# to the one row that is wrong. The row of `std` is right but not quite sure, and gets a little. The other two are hardly touched.
-# PyTorch's cross-entropy gives the same loss, with document $i$ as the class of query $i$.
+# **What to see.** The first table has the shares, the second the push: plus is "closer", minus is "further away".
+# Nearly all of it goes to the one row that is wrong. The row of `std` is right but not quite sure, and gets a little.
+# The other two are hardly touched. PyTorch's cross-entropy gives the same loss, with document $i$ as the class of query
+# $i$.
 #
 # **Exercise 1 · The loss by hand** (8 minutes, easy). Write it for any batch of raw vectors: scale the rows to length
 # 1, compute the shares as above, and return minus the mean logarithm of their diagonal.
@@ -132,10 +135,11 @@ with torch.no_grad():
 pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Now only `std` finds its own document. Nobody ever asked these 8 numbers to tell functions apart. The cure is to ask.
+# **What to see.** Now only `std` finds its own document. Nobody ever asked these 8 numbers to tell functions apart. The
+# cure is to ask.
 #
-# **Exercise 2 · The nested loss** (10 minutes, the idea). For every size `d` in `dims`, take the contrastive loss of the first `d`
-# numbers, and add all these losses up.
+# **Exercise 2 · The nested loss** (10 minutes, the idea). For every size `d` in `dims`, take the contrastive loss of
+# the first `d` numbers, and add all these losses up.
 
 
 # %%
@@ -162,8 +166,8 @@ check.nested(nested_loss)
 # </details>
 #
 # ## The six lines
-# This is all that Matryoshka training adds: no new layer, no new parameter, only more terms in the loss. The first 8 numbers take part
-# in all seven losses, the last 128 in only one, so what matters most moves to the front.
+# This is all that Matryoshka training adds: no new layer, no new parameter, only more terms in the loss. The first 8
+# numbers take part in all seven losses, the last 128 in only one, so what matters most moves to the front.
 
 
 # %%
@@ -204,9 +208,9 @@ assert torch.allclose(theirs, nested(a, b, DIMS), rtol=1e-5) and torch.allclose(
 
 # %% [markdown]
 # ## Train in seconds
-# Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a **head** behind it:
-# one matrix of 384 × 384 numbers, which starts as the identity. The texts are encoded only once, which takes about a
-# minute.
+# Training a whole transformer takes minutes ([lesson 06](06_your_own_model.ipynb)). We freeze MiniLM and train a
+# **head** behind it: one matrix of 384 × 384 numbers, which starts as the identity. The texts are encoded only once,
+# which takes about a minute.
 
 # %%
 if FAST:
@@ -242,9 +246,9 @@ heads = {"MRL": train_head(DIMS), "full size only": train_head([384]), "plain": 
 print(f"two heads trained in {time.perf_counter() - began:.0f} seconds")
 
 # %% [markdown]
-# The two heads saw the same pairs in the same order for the same number of steps. Only the list of sizes in the loss differs. We search with
-# the *test* queries: no head has seen them, and nothing was chosen by looking at them. **nDCG@10** is 1 if the right document comes
-# first, less if it comes later, and 0 beyond place ten.
+# The two heads saw the same pairs in the same order for the same number of steps. Only the list of sizes in the loss
+# differs. We search with the *test* queries: no head has seen them, and nothing was chosen by looking at them.
+# **nDCG@10** is 1 if the right document comes first, less if it comes later, and 0 beyond place ten.
 
 
 # %%
@@ -261,8 +265,8 @@ mrl.plots.lines(DIMS, curves, title="Same pairs, same steps: the nested loss lif
 # learned something too, as the right end of its line shows, but up to size 32 it is hardly better than plain. At full
 # size MRL gives up next to nothing.
 #
-# **Try this.** Write `curves["warm"] = quality(train_head(DIMS, temperature=0.5))` and draw the lines again. Which end of the curve suffers?
-# Then do the same with `train_head([8])`, and look at size 8.
+# **Try this.** Write `curves["warm"] = quality(train_head(DIMS, temperature=0.5))` and draw the lines again. Which end
+# of the curve suffers? Then do the same with `train_head([8])`, and look at size 8.
 #
 # And our four functions? They were among the training pairs, so take this as an illustration, not a test.
 
@@ -273,8 +277,8 @@ with torch.no_grad():
 pd.DataFrame(short.numpy(), index=four, columns=four).round(2)
 
 # %% [markdown]
-# **What to see.** Before, only `std` found its document with 8 numbers. Now three of the four do, two of them only just. Eight numbers
-# cannot hold everything.
+# **What to see.** Before, only `std` found its document with 8 numbers. Now three of the four do, two of them only
+# just. Eight numbers cannot hold everything.
 #
 # ## When the wrong document is right
 # So far we treated every other query's document as wrong. Which documents does "Return the maximum of an array" like best?
@@ -284,13 +288,13 @@ near = (F.normalize(train_d, dim=1) @ q[0]).topk(4).indices.tolist()
 pd.DataFrame({"query": [train_texts[i] for i in near], "document": [right_documents[i] for i in near]})
 
 # %% [markdown]
-# **What to see.** Its own document is not even among the four. Rows 1 and 3 are about the maximum of a DataFrame and of a matrix, both acceptable. When one of them
-# is in the same batch, the loss pushes it away all the same. Such a document, treated as wrong although it answers the query, is a
-# **false negative**.
+# **What to see.** Its own document is not even among the four. Rows 1 and 3 are about the maximum of a DataFrame and of
+# a matrix, both acceptable. When one of them is in the same batch, the loss pushes it away all the same. Such a
+# document, treated as wrong although it answers the query, is a **false negative**.
 #
-# **Exercise 3 · Unfair negatives** (10 minutes, open). A wrong document with a high cosine is called a *hard* negative. It teaches
-# the most, if it really is wrong. Using only the table of cosines, invent a rule for which entries the loss should
-# skip. The check makes up a batch. Its false negatives score within 0.03 of the query's own document, its hard
+# **Exercise 3 · Unfair negatives** (10 minutes, open). A wrong document with a high cosine is called a *hard* negative.
+# It teaches the most, if it really is wrong. Using only the table of cosines, invent a rule for which entries the loss
+# should skip. The check makes up a batch. Its false negatives score within 0.03 of the query's own document, its hard
 # negatives about 0.16 below it. Leave out at least three quarters of the false ones. Keep at least three quarters of
 # the hard ones, nearly all others, and every query's own document.
 
@@ -325,14 +329,15 @@ check.unfair(leave_out)
 # - our six lines give the same number as the package and sentence-transformers;
 # - one matrix and 200 steps are enough to rearrange frozen vectors so that the first numbers count most.
 #
-# **What to keep in mind.** A head behind a frozen model is a demonstration. It can only rearrange what MiniLM knows, it was trained once, and
-# MiniLM had seen docstrings before. The next lesson asks whether something simpler does as well.
+# **What to keep in mind.** A head behind a frozen model is a demonstration. It can only rearrange what MiniLM knows, it
+# was trained once, and MiniLM had seen docstrings before. The next lesson asks whether something simpler does as well.
 #
-# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format, with queries for training and for the test. From
-# "Train in seconds" on, the lesson runs as it is.
+# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format, with queries for training
+# and for the test. From "Train in seconds" on, the lesson runs as it is.
 #
 # ## Where to read on
 # - Next: [does it work?](03_does_it_work.ipynb) The words are in [the glossary](../GLOSSARY.md).
 # - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147), where the nested loss comes from.
 # - A. van den Oord et al., *Contrastive Predictive Coding* (arXiv 1807.03748), where InfoNCE comes from.
-# - sentence-transformers on [Matryoshka embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).
+# - sentence-transformers on [Matryoshka
+#   embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).

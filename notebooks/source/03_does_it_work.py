@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 03 · Does it work? A bet, and what came of it
 #
-# Your index has room for 32 numbers a document, and MiniLM makes 384. "Just cut," says a colleague. "PCA, obviously," says another. A third wants to
-# train. Before you look, **bet**: which of these ways finds the most, and which the least?
+# Your index has room for 32 numbers a document, and MiniLM makes 384. "Just cut," says a colleague. "PCA, obviously,"
+# says another. A third wants to train. Before you look, **bet**: which of these ways finds the most, and which the
+# least?
 #
 # | way | its 32 numbers | it needs |
 # |---|---|---|
@@ -64,10 +65,10 @@ bet = ["plain", "random", "PCA", "whitened", "MRL", "own head"]  # from worst to
 # ## Without training
 # We begin with the ways that learn nothing from pairs of a query and its document.
 #
-# **Exercise 1 · Two ways to a shorter vector** (10 minutes, the idea). `random_k` returns `k` columns of `x`, the same ones for every text.
-# The `seed` decides which. `pca_k` is principal component analysis: find the `k` directions along which `train` varies most, and project `x`
-# on them. Subtract the mean of `train` from both first. If `a` is the centered `train`, the rows of
-# `np.linalg.svd(a, full_matrices=False)[2]` are the directions, the strongest first.
+# **Exercise 1 · Two ways to a shorter vector** (10 minutes, the idea). `random_k` returns `k` columns of `x`, the same
+# ones for every text. The `seed` decides which. `pca_k` is principal component analysis: find the `k` directions along
+# which `train` varies most, and project `x` on them. Subtract the mean of `train` from both first. If `a` is the
+# centered `train`, the rows of `np.linalg.svd(a, full_matrices=False)[2]` are the directions, the strongest first.
 
 
 # %%
@@ -100,9 +101,9 @@ check.shorten(random_k, pca_k)
 # ```
 # </details>
 #
-# The package's own versions put the numbers to keep in front and the rest behind them, so one vector serves to measure every size.
-# *Whitening* is PCA with each direction divided by its spread. (Encoding the texts takes about a minute, unless lesson 02 has done it
-# already.)
+# The package's own versions put the numbers to keep in front and the rest behind them, so one vector serves to measure
+# every size. *Whitening* is PCA with each direction divided by its spread. (Encoding the texts takes about a minute,
+# unless lesson 02 has done it already.)
 
 # %%
 task = mrl.load_task("pydocs")
@@ -164,7 +165,8 @@ own = {d: measure(train_head([d]), [d]) for d in DIMS}
 
 # %% [markdown]
 # ## Who won the bet?
-# The measure is **nDCG@10** on the test queries: 1 if the right document comes first, less if it comes later, 0 beyond place ten.
+# The measure is **nDCG@10** on the test queries: 1 if the right document comes first, less if it comes later, 0 beyond
+# place ten.
 
 # %%
 # at(1, 32): the only layer measured here, at 32 numbers
@@ -185,9 +187,9 @@ mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 # whitening, which never saw a pair, is nearly as good from 128 numbers on.
 #
 # ## A difference, or luck?
-# Other test queries would give slightly different numbers. How different? We draw queries from ours again and again, with replacement, and
-# note how far apart two ways are (a *bootstrap*). The middle 95 % of these differences form the **interval**, and the true
-# difference may well be anywhere in it.
+# Other test queries would give slightly different numbers. How different? We draw queries from ours again and again,
+# with replacement, and note how far apart two ways are (a *bootstrap*). The middle 95 % of these differences form the
+# **interval**, and the true difference may well be anywhere in it.
 
 # %%
 rivals = {name: dict.fromkeys(DIMS, grids[name]) for name in ("plain", "whitened")} | {"own head": own}
@@ -196,9 +198,10 @@ gaps = [(name, d, *mrl.compare(grids["MRL"], rivals[name][d], 1, d)) for name in
 pd.DataFrame(gaps, columns=["MRL minus", "size", "difference", "low", "high"]).round(3)
 
 # %% [markdown]
-# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. Ask in this order: does the whole
-# interval lie above 0? Then MRL is *better*. Above −0.01, where a loss begins to matter? Then it is *not worse*. Below 0? Then it is
-# *worse*. Otherwise you *cannot tell*. Write this rule, then read the table with it.
+# **Exercise 2 · Read an interval** (5 minutes, easy). Here is the course's rule, a little simplified. Ask in this
+# order: does the whole interval lie above 0? Then MRL is *better*. Above −0.01, where a loss begins to matter? Then it
+# is *not worse*. Below 0? Then it is *worse*. Otherwise you *cannot tell*. Write this rule, then read the table with
+# it.
 
 
 # %%
@@ -228,7 +231,8 @@ check.decide(decide)
 # </details>
 #
 # ## You need not choose
-# Whitening gives every direction the same weight, and MRL sorts what matters to the front. What if we train the head on whitened vectors?
+# Whitening gives every direction the same weight, and MRL sorts what matters to the front. What if we train the head on
+# whitened vectors?
 
 # %%
 white = ways["whitened"].apply_to(parts)
@@ -242,8 +246,9 @@ pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both"
 # ## Sizes in between
 # The loss was summed over seven sizes. What if your index has room for 100 numbers, which is none of them?
 #
-# **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that predicts the nDCG@10 at any size from the seven measured
-# ones. The check compares it with measurements at eight sizes that were not trained. It may be off by 0.015.
+# **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that predicts the nDCG@10 at any size from the
+# seven measured ones. The check compares it with measurements at eight sizes that were not trained. It may be off by
+# 0.015.
 
 
 # %%
@@ -284,8 +289,8 @@ figure.add_scatter(
 # trained size, though, nothing is promised.
 #
 # ## When all weights are trained
-# So far MiniLM itself stayed as it was. For the next figure all of its weights were trained, ahead of time and with three seeds. The budget was
-# only 50 steps, so the lines show a tendency, no more.
+# So far MiniLM itself stayed as it was. For the next figure all of its weights were trained, ahead of time and with
+# three seeds. The budget was only 50 steps, so the lines show a tendency, no more.
 
 # %%
 stored = table("baselines").query("task == 'pydocs'").groupby(["baseline", "reduction", "dim"]).value.mean()
@@ -299,13 +304,14 @@ look = {"text": ["own model"] * 2, "textposition": "top left", "marker": {"size"
 figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", showlegend=False, **look)
 
 # %% [markdown]
-# **What to see.** *Full size only* is a model trained as usual, then cut. PCA of that same model is MRL's strongest rival: behind at 16
-# and 32, ahead from 128 on. (PCA of MRL's own vectors, not drawn, beats MRL up to 32.) At full size MRL gives up 0.026. The black dots are
-# models trained for 32 or 128 numbers alone. The first is level with MRL, the second ahead of it but below PCA. No way wins everywhere.
+# **What to see.** *Full size only* is a model trained as usual, then cut. PCA of that same model is MRL's strongest
+# rival: behind at 16 and 32, ahead from 128 on. (PCA of MRL's own vectors, not drawn, beats MRL up to 32.) At full size
+# MRL gives up 0.026. The black dots are models trained for 32 or 128 numbers alone. The first is level with MRL, the
+# second ahead of it but below PCA. No way wins everywhere.
 #
 # ## And on images?
-# Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of images whose nearest training
-# image shows the same digit.
+# Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of
+# images whose nearest training image shows the same digit.
 
 # %%
 digits = from_task(mrl.load_task("digits"))
@@ -343,16 +349,17 @@ mrl.plots.place_names(figure, places)  # where the lines are apart
 # - sizes between the trained ones work too;
 # - a difference counts only with its interval.
 #
-# **What to keep in mind.** Each head was trained once, on one model and one corpus, and MiniLM had met texts like these before. The
-# [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1), and [evidence E1](evidence/E1_mrl.ipynb) has more data sets and more seeds. (In M2,
-# on texts, PCA of a *trained* layer does nearly as well as MRL.)
+# **What to keep in mind.** Each head was trained once, on one model and one corpus, and MiniLM had met texts like these
+# before. The [ledger](../LEDGER.md) has the verdicts (M1, M2, M4, C1), and [evidence E1](evidence/E1_mrl.ipynb) has
+# more data sets and more seeds. (In M2, on texts, PCA of a *trained* layer does nearly as well as MRL.)
 #
-# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format. Run the lesson again with it: the six ways
-# may come out in a different order.
+# **On your own data.** `task = mrl.load_task("my/folder")` reads a folder in BEIR's format. Run the lesson again with
+# it: the six ways may come out in a different order.
 #
 # ## Where to read on
-# - Next: [weights and traps](04_weights_and_traps.ipynb) (optional), or [your own model](06_your_own_model.ipynb). The words are in
-#   [the glossary](../GLOSSARY.md).
-# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): plain models cut by up to 80 % keep up, and MRL pays beyond.
+# - Next: [weights and traps](04_weights_and_traps.ipynb) (optional), or [your own model](06_your_own_model.ipynb). The
+#   words are in [the glossary](../GLOSSARY.md).
+# - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): plain models cut by up to 80 % keep up, and MRL pays
+#   beyond.
 # - J. Su et al., *Whitening Sentence Representations* (arXiv 2103.15316).
 # - A. Kusupati et al., *Matryoshka Representation Learning* (arXiv 2205.13147), figures 2, 3 and 7.

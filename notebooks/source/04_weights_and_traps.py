@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 04 · Weights and traps: what the sizes do to one another
 #
-# A colleague tidies up the code of your search engine and swaps two lines. Nothing breaks. There is no error and no warning, and every
-# score still lies between −1 and 1. But a page that used to come first is now far down the list. How would you ever find out?
+# A colleague tidies up the code of your search engine and swaps two lines. Nothing breaks. There is no error and no
+# warning, and every score still lies between −1 and 1. But a page that used to come first is now far down the list. How
+# would you ever find out?
 #
 # All sizes of a Matryoshka vector share their numbers, so what you do for one of them reaches the others. In this lesson you
 #
@@ -50,8 +51,9 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## Two lines, swapped
-# We search pydocs again: the query is the first sentence of a docstring, its document the rest. The model is MiniLM with the course's
-# Matryoshka heads. It gives raw vectors of 384 numbers, and their lengths differ from text to text. We keep the first 32.
+# We search pydocs again: the query is the first sentence of a docstring, its document the rest. The model is MiniLM
+# with the course's Matryoshka heads. It gives raw vectors of 384 numbers, and their lengths differ from text to text.
+# We keep the first 32.
 
 # %%
 task = mrl.load_task("pydocs")
@@ -98,9 +100,9 @@ pd.DataFrame({
 # document has dropped to place 67. Over all queries, only 43 % of the right documents are still among the first ten,
 # down from 57 %.
 #
-# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A dot product then
-# favors documents that keep much, whatever the query. The same happens if you store normalized vectors in a database
-# and cut them there.
+# Why? A vector of length 1 is shorter than 1 after the cut, and each document keeps a different part of its length. A
+# dot product then favors documents that keep much, whatever the query. The same happens if you store normalized vectors
+# in a database and cut them there.
 
 # %%
 some = slice(0, 60 if FAST else 200)
@@ -110,12 +112,13 @@ trap = mrl.TruncationTrap(
 trap
 
 # %% [markdown]
-# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The histogram shows the lengths
-# that the documents keep: all 1 at 384, and shorter and more uneven the more you cut. Then look at the dotted line, *no normalizing*:
-# there, long vectors win even at full size. *Normalize, cut, distance* ranks by distance. It keeps up here, because a vector that is too
-# long is also far away.
+# **Try this.** Drag the dimension from 384 down to 16 and watch the dashed line fall behind the solid one. The
+# histogram shows the lengths that the documents keep: all 1 at 384, and shorter and more uneven the more you cut. Then
+# look at the dotted line, *no normalizing*: there, long vectors win even at full size. *Normalize, cut, distance* ranks
+# by distance. It keeps up here, because a vector that is too long is also far away.
 #
-# **Exercise 1 · Find the bug** (5 minutes, easy). `search` compares one query with all documents by their first `d` numbers. Repair it.
+# **Exercise 1 · Find the bug** (5 minutes, easy). `search` compares one query with all documents by their first `d`
+# numbers. Repair it.
 
 
 # %%
@@ -154,10 +157,10 @@ check.search(search)
 #
 # $$\mathcal{L} = \sum_{m} c_m \cdot \text{loss of the first } m \text{ numbers}, \qquad c_m = 1 \text{ unless said otherwise.}$$
 #
-# One article gets this wrong (Z3 in the [ledger](../LEDGER.md)). It says that short embeddings may hold other values than long ones "because of
-# the scaling factor applied to each feature dimension". But $c_m$ multiplies a *loss* during training, never a feature. The next
-# cell divides a short vector by the beginning of the long one. It finds the same factor, about 7.5, eight times. That
-# is not $c_m$: it brings the short vector back to length 1.
+# One article gets this wrong (Z3 in the [ledger](../LEDGER.md)). It says that short embeddings may hold other values
+# than long ones "because of the scaling factor applied to each feature dimension". But $c_m$ multiplies a *loss* during
+# training, never a feature. The next cell divides a short vector by the beginning of the long one. It finds the same
+# factor, about 7.5, eight times. That is not $c_m$: it brings the short vector back to length 1.
 
 # %%
 long, short = encoder.encode(["a short text"])[0], encoder.encode(["a short text"], dim=8)[0]
@@ -169,8 +172,9 @@ factor.round(3)
 # ## What do the weights do, then?
 # They say which sizes matter most to you. To see how, write the loss yourself.
 #
-# **Exercise 2 · The weighted nested loss** (10 minutes, the idea). This time a head is a classifier: `heads[i]` turns the first `sizes[i]`
-# features into class scores, and `weights[i]` is the $c_m$ of that size. Return one tensor: the weighted sum of the cross-entropies.
+# **Exercise 2 · The weighted nested loss** (10 minutes, the idea). This time a head is a classifier: `heads[i]` turns
+# the first `sizes[i]` features into class scores, and `weights[i]` is the $c_m$ of that size. Return one tensor: the
+# weighted sum of the cross-entropies.
 
 
 # %%
@@ -193,9 +197,9 @@ check.weighted_loss(weighted_loss)
 # ```
 # </details>
 #
-# The next panel trains with exactly this loss. A small network learns scikit-learn's digits, pictures of 8 × 8 pixels, and is tested with its
-# first 2, 4, 8, 16, 32 and 64 features. (There are really five, so that each picture is tested by one that has not seen
-# it. Move a weight, and all five are trained again.)
+# The next panel trains with exactly this loss. A small network learns scikit-learn's digits, pictures of 8 × 8 pixels,
+# and is tested with its first 2, 4, 8, 16, 32 and 64 features. (There are really five, so that each picture is tested
+# by one that has not seen it. Move a weight, and all five are trained again.)
 
 # %%
 weights = mrl.ImportanceWeights()
@@ -209,8 +213,8 @@ weights
 # 2. Press *All 1*, then raise the weight of size 8 to its maximum. Does size 8 gain?
 # 3. Press *All 1* and set the weight of size 2 to 0. Does any other size gain?
 #
-# What does a heavy weight at 2 numbers cost the others? One training depends on luck, so the next cell repeats it with three seeds (random
-# starts). The bands are 95 % intervals over pictures and seeds.
+# What does a heavy weight at 2 numbers cost the others? One training depends on luck, so the next cell repeats it with
+# three seeds (random starts). The bands are 95 % intervals over pictures and seeds.
 
 # %%
 runs = [mrl.ImportanceWeights(seed=seed) for seed in range(1 if FAST else 3)]
@@ -237,8 +241,9 @@ mrl.plots.lines(
 # little to gain, as question 2 showed. (In the ledger, M9, size 2 gains only 1.6 points: with 30 epochs, not our 20,
 # equal weights already serve it better.)
 #
-# **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points over equal weights, while no
-# other size loses more than 0.5. How far can you push size 2? The check trains with three seeds, so give it a few seconds.
+# **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points
+# over equal weights, while no other size loses more than 0.5. How far can you push size 2? The check trains with three
+# seeds, so give it a few seconds.
 
 # %%
 painted = {2: 1, 4: 1, 8: 1, 16: 1, 32: 1, 64: 1}
@@ -254,13 +259,14 @@ check.painted(painted)
 # check.painted(painted)
 # ```
 #
-# Twice the weight is already enough. Only the ratios matter here, because the optimizer, Adam, divides by the size of the gradient.
+# Twice the weight is already enough. Only the ratios matter here, because the optimizer, Adam, divides by the size of
+# the gradient.
 # </details>
 #
 # ## What do eight numbers know?
-# Every document of pydocs has two labels: a coarse one, the *package* that it comes from (numpy, pandas, …, 15 in all), and a fine one, the *module*
-# inside that package (89 in all). For each test document, we look up the nearest training document by the first $d$ numbers. Is it from the
-# same package? From the same module?
+# Every document of pydocs has two labels: a coarse one, the *package* that it comes from (numpy, pandas, …, 15 in all),
+# and a fine one, the *module* inside that package (89 in all). For each test document, we look up the nearest training
+# document by the first $d$ numbers. Is it from the same package? From the same module?
 
 # %%
 # the rows of the training documents and of the test documents
@@ -280,8 +286,8 @@ mrl.plots.place_names(figure, {"package (coarse)": (8, 90), "module (fine)": (10
 figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mrl.plots.MARK)  # both are MRL's
 
 # %% [markdown]
-# **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often as with all 384, and the right
-# module less than half as often. From 64 numbers on, both keep more than nine tenths.
+# **What to see.** The same neighbor answers both questions. With eight numbers it has the right package 71 % as often
+# as with all 384, and the right module less than half as often. From 64 numbers on, both keep more than nine tenths.
 #
 # **Try this.** Does this come from Matryoshka training? Put
 # `documents = mrl.Encoder.load().encode_layers(texts, layers=[6])[0]` at the top of the cell and run it again. The
@@ -299,11 +305,14 @@ figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mr
 # - A heavier weight helps a size that still lacks accuracy, but only up to a point.
 # - Coarse questions need few numbers, fine ones more.
 #
-# **On your own data.** After every cut, look at `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your dot products are
-# not cosines. In sentence-transformers the right call is `encode(..., truncate_dim=64, normalize_embeddings=True)`.
+# **On your own data.** After every cut, look at `np.linalg.norm(vectors, axis=1)`. If the lengths are not all 1, your
+# dot products are not cosines. In sentence-transformers the right call is `encode(..., truncate_dim=64,
+# normalize_embeddings=True)`.
 #
 # ## Where to read on
-# - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147. The weights are in section 3, and appendix K.1 tries more weight
-#   on small sizes.
-# - The documentation of sentence-transformers on [Matryoshka embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).
-# - [The glossary](../GLOSSARY.md) explains the words. Next: [lesson 05](05_adaptive_classification.ipynb), where every item chooses its own size.
+# - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147. The weights are in section 3, and
+#   appendix K.1 tries more weight on small sizes.
+# - The documentation of sentence-transformers on [Matryoshka
+#   embeddings](https://sbert.net/examples/sentence_transformer/training/matryoshka/README.html).
+# - [The glossary](../GLOSSARY.md) explains the words. Next: [lesson 05](05_adaptive_classification.ipynb), where every
+#   item chooses its own size.

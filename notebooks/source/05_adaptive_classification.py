@@ -1,10 +1,12 @@
 # %% [markdown]
 # # 05 · Adaptive classification: stop when you are sure
 #
-# Below are two pictures of handwritten digits. One you will read at a glance. The other may leave you unsure. A classifier spends the same work on both. Does it have to?
+# Below are two pictures of handwritten digits. One you will read at a glance. The other may leave you unsure. A
+# classifier spends the same work on both. Does it have to?
 #
-# In this lesson a classifier first reads two numbers of a picture's vector, and more only if it is not sure. You will build such a
-# *cascade*, compare it with the simplest alternative, and watch a rule that looked perfect break its promise.
+# In this lesson a classifier first reads two numbers of a picture's vector, and more only if it is not sure. You will
+# build such a *cascade*, compare it with the simplest alternative, and watch a rule that looked perfect break its
+# promise.
 #
 # You need lesson [02](02_the_nested_loss.ipynb). It takes about 30 minutes and is optional.
 
@@ -60,9 +62,10 @@ figure.update_annotations(text="").update_xaxes(visible=False).update_yaxes(visi
 # **What to see.** The left one is a zero. The right one was meant as a 3. Did you say 7?
 #
 # ## A classifier that can be read early
-# We train a small network with the nested loss, so that it can answer from its first 2, 4, 8, 16, 32 or 64 features. It has one
-# linear classifier, and a shorter prefix uses only the classifier's first columns (the *tied* form, MRL-E). So the step
-# from 2 features to 4 costs only the two new ones. We keep 497 of the 1,797 pictures for the test, our two among them.
+# We train a small network with the nested loss, so that it can answer from its first 2, 4, 8, 16, 32 or 64 features. It
+# has one linear classifier, and a shorter prefix uses only the classifier's first columns (the *tied* form, MRL-E). So
+# the step from 2 features to 4 costs only the two new ones. We keep 497 of the 1,797 pictures for the test, our two
+# among them.
 
 # %%
 sizes = (2, 4, 8, 16, 32, 64)
@@ -86,11 +89,12 @@ for _ in range(100 if FAST else 400):
     optimizer.step()
 
 # %% [markdown]
-# The network gives each class a score, its *logit*. The **softmax** turns these into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. The
-# largest of them is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all $m_i$ is called the **expected size**.
+# The network gives each class a score, its *logit*. The **softmax** turns these into probabilities, $p_c = e^{z_c} /
+# \sum_k e^{z_k}$. The largest of them is the **confidence**. If picture $i$ is answered at size $m_i$, the mean of all
+# $m_i$ is called the **expected size**.
 #
-# **Exercise 1 · How sure, how large** (5 minutes, easy). Write the confidence and the expected size with numpy. For each picture, `stop` says
-# at which place in `sizes` it was answered (0 is the first).
+# **Exercise 1 · How sure, how large** (5 minutes, easy). Write the confidence and the expected size with numpy. For
+# each picture, `stop` says at which place in `sizes` it was answered (0 is the first).
 
 
 # %%
@@ -140,15 +144,16 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# **What to see.** Two numbers settle the zero. The hard picture is called a 9, then a 3, then a 7, and no size is 90 % sure. More numbers are
-# not always better: the 3 was right.
+# **What to see.** Two numbers settle the zero. The hard picture is called a 9, then a 3, then a 7, and no size is 90 %
+# sure. More numbers are not always better: the 3 was right.
 #
 # ## Stop when you are sure
-# A cascade has one rule: *if the confidence reaches the threshold, answer. If not, go on to the next size*. The last size answers
-# the rest.
+# A cascade has one rule: *if the confidence reaches the threshold, answer. If not, go on to the next size*. The last
+# size answers the rest.
 #
-# **Exercise 2 · The cascade** (10 minutes, the idea). `confidence` has shape (M, N), for M sizes and N pictures. `thresholds` has one number
-# for each size but the last. For each picture return the place of the size that answers it. A loop is fine.
+# **Exercise 2 · The cascade** (10 minutes, the idea). `confidence` has shape (M, N), for M sizes and N pictures.
+# `thresholds` has one number for each size but the last. For each picture return the place of the size that answers it.
+# A loop is fine.
 
 
 # %%
@@ -174,10 +179,10 @@ check.decide(decide)
 # `argmax` finds the first true, and the last size is always sure.
 # </details>
 #
-# The package has the same cascade. We try thresholds from 0 to 1, the same one at all sizes. The cost can be counted in two ways. A tied
-# classifier reads each number once, so only the **last size** counts. Separate classifiers start again at every size, so **all sizes**
-# on the way are charged. We compare with one size for all pictures, and with an *oracle*, which knows the smallest right size of each
-# picture. Nobody can build it, and no cascade can beat it.
+# The package has the same cascade. We try thresholds from 0 to 1, the same one at all sizes. The cost can be counted in
+# two ways. A tied classifier reads each number once, so only the **last size** counts. Separate classifiers start again
+# at every size, so **all sizes** on the way are charged. We compare with one size for all pictures, and with an
+# *oracle*, which knows the smallest right size of each picture. Nobody can build it, and no cascade can beat it.
 
 # %%
 tested = cascade.answers(probability[:, test].numpy(), y[test].numpy(), sizes)
@@ -201,17 +206,18 @@ look = {"mode": "markers", "marker": {"size": 12, "color": "black"}}
 figure.add_scatter(x=np.log2([enough, 32]), y=[level] * 2, **look)
 
 # %% [markdown]
-# **What to see.** The black dots are equally accurate, but the left one's threshold was chosen on these pictures. If all sizes are charged, the advantage shrinks, and around four numbers the cascade is
-# behind. The oracle is above every single size, because some pictures, like our 3, are read right only at a small size.
+# **What to see.** The black dots are equally accurate, but the left one's threshold was chosen on these pictures. If
+# all sizes are charged, the advantage shrinks, and around four numbers the cascade is behind. The oracle is above every
+# single size, because some pictures, like our 3, are read right only at a small size.
 
 # %%
 mrl.CascadeTuner(tested, start=0.9)
 
 # %% [markdown]
-# **Try this.** Set all thresholds to 0, then raise them together. When does the filled circle rise above the dotted line of the single sizes?
-# Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it cost? (The button *the paper's rule* looks at two
-# neighboring sizes at a time, and takes the lowest threshold at which the pair is most accurate.) These are the *test* pictures: expect
-# less on new ones.
+# **Try this.** Set all thresholds to 0, then raise them together. When does the filled circle rise above the dotted
+# line of the single sizes? Then set all to 0.90 and lower only the one of size 2. What do you save, and what does it
+# cost? (The button *the paper's rule* looks at two neighboring sizes at a time, and takes the lowest threshold at which
+# the pair is most accurate.) These are the *test* pictures: expect less on new ones.
 #
 # ## A promise, kept or broken
 # A fair threshold is chosen on held-out items: the cheapest one that loses nothing there against the full size. That is
@@ -258,8 +264,8 @@ mrl.plots.place_names(figure, {"one size for all": (34, 0.693), "cascade": (60, 
 # **What to see.** The cascade is never above the other line. Here 256 numbers do no better than 64, so going on to 256
 # gains nothing. Try the simple alternative first.
 #
-# Would it help to give every size its own threshold? For modules we take a few documents, search for the cheapest five thresholds that lose
-# nothing on them, and see what these lose on the *other* ones.
+# Would it help to give every size its own threshold? For modules we take a few documents, search for the cheapest five
+# thresholds that lose nothing on them, and see what these lose on the *other* ones.
 
 # %%
 source, draws = tasks["module"]["MRL-E"][0]["test"], 2 if FAST else 10
@@ -287,18 +293,19 @@ promise = {"annotation_text": "the promise: lose nothing", "annotation_position"
 figure.add_hline(y=0, line={"dash": "dot", "width": 2}, **promise).update_layout(margin_r=20)
 
 # %% [markdown]
-# **What to see.** The five thresholds keep their promise only where they were chosen. On other documents they lose, most of all if they were
-# chosen on few: even five numbers can overfit. A single threshold breaks its promise too, but from 200 documents on it loses about half a
-# point at most.
+# **What to see.** The five thresholds keep their promise only where they were chosen. On other documents they lose,
+# most of all if they were chosen on few: even five numbers can overfit. A single threshold breaks its promise too, but
+# from 200 documents on it loses about half a point at most.
 #
 # ## Thirty-seven
 # "37 dimensions are as good as 512" is how the MRL paper is often quoted. Its cascade reaches 76.3 % on ImageNet with
 # about 37 numbers, as much as a network trained for 512. But 37 is a mean: some pictures are answered with 8 numbers,
 # others with many more, and none with 37. With all sizes charged, the paper itself counts 62.
 #
-# **Exercise 3 · A rule of your own** (10 minutes, open). Write a rule that chooses the M − 1 thresholds. From held-out digits it gets two arrays
-# of shape (M, N): how sure each size is of each picture, and whether it is right. On test digits it may lose at most one point of accuracy
-# against all 64 numbers, and read at most 16 on average. How low can you go?
+# **Exercise 3 · A rule of your own** (10 minutes, open). Write a rule that chooses the M − 1 thresholds. From held-out
+# digits it gets two arrays of shape (M, N): how sure each size is of each picture, and whether it is right. On test
+# digits it may lose at most one point of accuracy against all 64 numbers, and read at most 16 on average. How low can
+# you go?
 
 
 # %%
@@ -341,8 +348,8 @@ check.rule(rule)
 # - One small size for everyone is sometimes better than a cascade.
 # - Thresholds are learned too, so they can overfit. Check them on a test set.
 #
-# **On your own data.** Train a classifier on each prefix of your vectors, put the class probabilities into one array (sizes, items, classes),
-# and look at `mrl.CascadeTuner(cascade.answers(probabilities, labels, sizes))`.
+# **On your own data.** Train a classifier on each prefix of your vectors, put the class probabilities into one array
+# (sizes, items, classes), and look at `mrl.CascadeTuner(cascade.answers(probabilities, labels, sizes))`.
 #
 # ## Where to read on
 # - A. Kusupati and others, *Matryoshka Representation Learning*, arXiv 2205.13147, appendix D.1.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 06 · Your own model: three ways to make it Matryoshka
 #
-# Your search works. Then it grows to ten million pages, and the bill arrives: 15 GB of vectors, kept in memory day and night. The
-# easiest way to save is to throw away the second half of every vector. But your model was never trained for that.
+# Your search works. Then it grows to ten million pages, and the bill arrives: 15 GB of vectors, kept in memory day and
+# night. The easiest way to save is to throw away the second half of every vector. But your model was never trained for
+# that.
 #
 # After this lesson you can
 #
@@ -53,8 +54,9 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## The bill
-# The model is all-MiniLM-L6-v2. It writes 384 numbers for every text, 4 bytes each. The task is lesson 01's search in Python
-# documentation, and **nDCG@10** says how good it is (1: the right document always comes first; 0: it is never among the first ten).
+# The model is all-MiniLM-L6-v2. It writes 384 numbers for every text, 4 bytes each. The task is lesson 01's search in
+# Python documentation, and **nDCG@10** says how good it is (1: the right document always comes first; 0: it is never
+# among the first ten).
 
 # %%
 task = mrl.load_task("pydocs")
@@ -71,8 +73,8 @@ pd.DataFrame({"numbers": DIMS, "GB for ten million": gigabytes, "nDCG@10": plain
 # Keep 64 numbers, and you pay a sixth of the money but lose a quarter of the quality. We can do better.
 #
 # ## First way: a head
-# Leave the model alone. Put one 384 × 384 matrix behind it, a **head**, and train only that with the nested loss of lesson 02. The
-# texts are encoded once. After that, a training step is only a few small matrix products.
+# Leave the model alone. Put one 384 × 384 matrix behind it, a **head**, and train only that with the nested loss of
+# lesson 02. The texts are encoded once. After that, a training step is only a few small matrix products.
 
 # %%
 STEPS = 10 if FAST else 50
@@ -89,10 +91,12 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width, 384. The head moves what matters to the front.
+# **What to see.** The gain is largest at 16 and 32 numbers and almost gone at full width, 384. The head moves what
+# matters to the front.
 #
-# **Exercise 1 · Percent kept** (5 minutes, easy). How much of its *own* full quality does a model keep when you cut its vectors? Write
-# `percent_kept(values)`. It receives the quality at each width, with full width last, and returns a percentage for each width.
+# **Exercise 1 · Percent kept** (5 minutes, easy). How much of its *own* full quality does a model keep when you cut its
+# vectors? Write `percent_kept(values)`. It receives the quality at each width, with full width last, and returns a
+# percentage for each width.
 
 
 # %%
@@ -118,8 +122,9 @@ check.percent_kept(percent_kept)
 # </details>
 #
 # ## Second and third way: all the weights
-# A head can only mix the numbers that the model already gives. **Full fine-tuning** changes every weight of the network, so each step has
-# to run the whole model forward and backward. What does such a step cost? Try a few small ones.
+# A head can only mix the numbers that the model already gives. **Full fine-tuning** changes every weight of the
+# network, so each step has to run the whole model forward and backward. What does such a step cost? Try a few small
+# ones.
 
 # %%
 few = 3 if FAST else 8
@@ -150,10 +155,10 @@ axes = {"x_title": "numbers kept", "y_title": "nDCG@10 against control", "y_rang
 mrl.plots.lines(DIMS, gains, title=title, **axes)
 
 # %% [markdown]
-# **What to see.** The line at 0 is the control. From 128 numbers on it is ahead, perhaps because it need not share its training with short
-# prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*) is clearly ahead only
-# at 8 and 16 numbers, but took seconds. (With 100 steps of larger batches, lesson 10's head catches up with MRL from 64
-# numbers on.)
+# **What to see.** The line at 0 is the control. From 128 numbers on it is ahead, perhaps because it need not share its
+# training with short prefixes. Switching to MRL halfway does worse than MRL from the start. The head (*trained here*)
+# is clearly ahead only at 8 and 16 numbers, but took seconds. (With 100 steps of larger batches, lesson 10's head
+# catches up with MRL from 64 numbers on.)
 #
 # Are the gaps more than luck? We draw queries and seeds again and again (the *bootstrap* of lesson 03). The middle 95 %
 # of the differences a − b lie between `low` and `high`. (`fixed` is *full size only*, `fixed then mrl` is *full size,
@@ -165,14 +170,14 @@ ask = "((a == 'mrl' and b == 'fixed') or (a == 'fixed then mrl' and b == 'mrl'))
 pairs.query(ask)[["a", "b", "dim", "mean", "low", "high"]].round(3)
 
 # %% [markdown]
-# No interval contains 0, so *for these 50 steps* the order is not luck. But who wins in the end? More training, or another learning rate,
-# might close the gaps. So [the ledger](../LEDGER.md) leaves search open (L1). On sentence similarity, trained to the
-# end, MRL cost nothing even at full width.
+# No interval contains 0, so *for these 50 steps* the order is not luck. But who wins in the end? More training, or
+# another learning rate, might close the gaps. So [the ledger](../LEDGER.md) leaves search open (L1). On sentence
+# similarity, trained to the end, MRL cost nothing even at full width.
 #
 # ## How short? That depends on what you do
-# Vectors are not only for search. The same MRL model can sort documentation into 15 libraries (accuracy), or say how similar two sentences
-# are (rank correlation with people's judgments, STS-B). How much of its full quality does each use keep? What is missing from 100 % is the
-# **penalty**, so these lines are called **penalty curves**.
+# Vectors are not only for search. The same MRL model can sort documentation into 15 libraries (accuracy), or say how
+# similar two sentences are (rank correlation with people's judgments, STS-B). How much of its full quality does each
+# use keep? What is missing from 100 % is the **penalty**, so these lines are called **penalty curves**.
 
 # %%
 uses = {"search": "pydocs", "15 libraries": "pydocs:package", "similarity": "stsbenchmark"}
@@ -186,13 +191,13 @@ figure.update_annotations(font_color=mrl.plots.MARK).update_traces(line_color=mr
 figure.update_yaxes(tickformat=".0%")
 
 # %% [markdown]
-# **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half. Finding one
-# document among thousands needs fine distinctions. So never copy a width from somebody else's task. And look at the
-# quality too: a poor model can keep 99 % of very little.
+# **What to see.** With 16 numbers, similarity keeps 90 %, the libraries three quarters, and search less than half.
+# Finding one document among thousands needs fine distinctions. So never copy a width from somebody else's task. And
+# look at the quality too: a poor model can keep 99 % of very little.
 #
 # ## The smallest width you can afford
-# We choose a width for the head on the *dev* queries: choosing on the test queries would flatter the choice. How much nDCG@10 does
-# each width lose against full width?
+# We choose a width for the head on the *dev* queries: choosing on the test queries would flatter the choice. How much
+# nDCG@10 does each width lose against full width?
 
 # %%
 widths = range(64, 385, 32)
@@ -213,9 +218,10 @@ figure.update_xaxes(tickvals=[*range(64, 385, 64), enough])
 # **What to see.** At 192 numbers the average is within the budget, but the lower edge of the band is still just
 # outside. The edge decides, because with other queries the loss could be that large.
 #
-# **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title. `mean[d]` is the
-# difference to full width (a loss is negative), `low[d]` the lower end of its interval. A width is *safe* if even `low[d]` loses no more
-# than `budget`. Return the smallest width that is safe together with **every wider one**, or `None` if even the widest is not.
+# **Exercise 2 · The smallest width** (10 minutes, the idea). Write the rule that put the number into the title.
+# `mean[d]` is the difference to full width (a loss is negative), `low[d]` the lower end of its interval. A width is
+# *safe* if even `low[d]` loses no more than `budget`. Return the smallest width that is safe together with **every
+# wider one**, or `None` if even the widest is not.
 
 
 # %%
@@ -245,8 +251,9 @@ check.choose_width(choose_width)
 # </details>
 #
 # ## Out of the course: sentence-transformers
-# `mrl.export` writes an ordinary sentence-transformers folder with the head inside. There, `truncate_dim` does the cutting. It cuts *after*
-# the normalization that is stored in the folder, so ask for `normalize_embeddings=True`: cut, then normalize.
+# `mrl.export` writes an ordinary sentence-transformers folder with the head inside. There, `truncate_dim` does the
+# cutting. It cuts *after* the normalization that is stored in the folder, so ask for `normalize_embeddings=True`: cut,
+# then normalize.
 
 # %%
 texts = ["sort a list", "read a csv file", "the shortest path in a graph"]
@@ -261,8 +268,9 @@ print("lengths without normalize_embeddings:", np.linalg.norm(careless, axis=1).
 
 # %% [markdown]
 # ## Your own data
-# All you need is a csv file with a query and its right document in each row. Here we write one from the documentation of networkx
-# and read it as you would read yours. About four fifths of the rows go to training, a tenth to dev, a tenth to the test.
+# All you need is a csv file with a query and its right document in each row. Here we write one from the documentation
+# of networkx and read it as you would read yours. About four fifths of the rows go to training, a tenth to dev, a tenth
+# to the test.
 
 # %%
 library = dict(zip(task.corpus, task.labels["package"]))
@@ -283,9 +291,9 @@ pd.DataFrame({name: grid.values[0] for name, grid in grids.items()}, DIMS).round
 # A head has 147,456 weights, yet a few hundred pairs already help. But fewer than a hundred test queries and documents
 # make the search easy and the intervals wide (see `mrl.interval(grids["own head"], 6, 32)`).
 #
-# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv with columns `query` and `document`, or a list of such pairs.
-# The check tells you what would go wrong. To train a head on them, replace the first six lines of the cell above with
-# `mine = mrl.load_task(my_pairs()).with_splits("train", "dev", "test")`.
+# **Exercise 3 · Bring your own** (15 minutes, open). Return the path of a csv with columns `query` and `document`, or a
+# list of such pairs. The check tells you what would go wrong. To train a head on them, replace the first six lines of
+# the cell above with `mine = mrl.load_task(my_pairs()).with_splits("train", "dev", "test")`.
 
 
 # %%
@@ -320,12 +328,12 @@ check.my_pairs(my_pairs)
 # - how short a vector may be depends on the task, and the lower end of an interval decides, not the mean;
 # - you can hand the result to sentence-transformers: cut, then normalize.
 #
-# **On your own data.** `mrl.load_task("my.csv")` loads your pairs, and `mrl.Encoder.load("path/to/my-model")` a model of yours.
-# [USING](../USING.md) lists the other kinds of data that the course reads.
+# **On your own data.** `mrl.load_task("my.csv")` loads your pairs, and `mrl.Encoder.load("path/to/my-model")` a model
+# of yours. [USING](../USING.md) lists the other kinds of data that the course reads.
 #
 # ## Where to read on
-# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the idea of the three runs and of
-#   the penalty curve.
+# - M. Boruń, P. Wojciechowski, P. Zalewski, *Low-cost Matryoshka Embeddings for NLP* (2024): the idea of the three runs
+#   and of the penalty curve.
 # - J. Yoon et al., *Matryoshka-Adaptor* (arXiv 2407.20243): heads on frozen embeddings.
 # - S. Takeshita et al., *To MRL or not to MRL* (arXiv 2605.16608): when a plain cut is enough.
 # - Next: [layers too](07_the_grid.ipynb). Words: [the glossary](../GLOSSARY.md).

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 07 · The grid: what do the lower layers know?
 #
-# On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop after the first,
-# which is a sixth of the work, and it finds almost nothing. Is the meaning of a text not there yet after one layer, or does something
-# **hide** it? Two clues lead to the answer, and the usual suspect is innocent.
+# On Monday morning everybody searches at once, and your encoder cannot keep up. It has six layers. You let it stop
+# after the first, which is a sixth of the work, and it finds almost nothing. Is the meaning of a text not there yet
+# after one layer, or does something **hide** it? Two clues lead to the answer, and the usual suspect is innocent.
 #
 # In this lesson you will
 #
@@ -51,8 +51,8 @@ FAST = os.environ.get("FAST") == "1"  # a small budget, for a quick look that ev
 
 # %% [markdown]
 # ## A model is a grid
-# A transformer has a vector for every token (a piece of a word) after each **layer**. We take the mean over the tokens, $x_l$, and keep
-# its first $d$ numbers. So a model with 6 layers and 384 **dimensions** holds $6 \times 384$ models:
+# A transformer has a vector for every token (a piece of a word) after each **layer**. We take the mean over the tokens,
+# $x_l$, and keep its first $d$ numbers. So a model with 6 layers and 384 **dimensions** holds $6 \times 384$ models:
 #
 # $$\text{cell}(l, d) = \frac{x_l[1 \ldots d]}{\lVert x_l[1 \ldots d] \rVert}$$
 
@@ -71,18 +71,19 @@ explorer
 # 2. Drag **layer** up to 6. When does the right document appear?
 # 3. Stay at layer 6 and drag **dimension** down. Which is cheaper to give up, layers or dimensions?
 #
-# Quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth. (The panel measures fewer queries
-# than the figure, so its numbers differ a little.)
+# Quality is nDCG@10: 1 if the right document comes first, less for later places, 0 after the tenth. (The panel measures
+# fewer queries than the figure, so its numbers differ a little.)
 
 # %%
 plain = mrl.evaluate_grid(task, encoder, split="dev")
 mrl.plots.grid_heatmap(plain, title="The last layer can be cut; the layers below it hardly work")
 
 # %% [markdown]
-# **What to see.** The top row is the usual model. Layers 1 to 5 were never trained to give embeddings, only to prepare the next layer.
+# **What to see.** The top row is the usual model. Layers 1 to 5 were never trained to give embeddings, only to prepare
+# the next layer.
 #
-# **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of the full model's,
-# which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
+# **Exercise 1 · Read the grid** (5 minutes, easy). Write `share(grid, layer, dim)`: the quality of a cell as a share of
+# the full model's, which is the last layer at full width. Use `grid.at(layer, dim)`, `grid.layers` and `grid.dims`.
 
 
 # %%
@@ -131,8 +132,8 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They seem to compare how long
-# texts are, not what they say.
+# **What to see.** A query is a single sentence, and the lower layers answer it with short documents. They seem to
+# compare how long texts are, not what they say.
 #
 # ## Second clue: the loudest direction
 # Vectors vary more in some directions than in others. The *loudest* direction is the one with the largest variance.
@@ -154,8 +155,8 @@ figure.update_yaxes(title="place along the loudest direction")
 # most says how long a text is. That hurts a search.
 #
 # ## The usual suspect
-# Most people would blame something else, **anisotropy**: in lower layers the cosine of *any* two texts is high, because all vectors
-# share one large part, their mean.
+# Most people would blame something else, **anisotropy**: in lower layers the cosine of *any* two texts is high, because
+# all vectors share one large part, their mean.
 
 # %%
 alike = [unit(q).mean(0) @ unit(x).mean(0) for q, x in zip(parts["queries"], parts["documents"])]  # mean of all cosines
@@ -171,9 +172,10 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** And so it is: below the last layer, a query's own document is only a little closer than the average one. So subtract
-# the mean! We try that, and two more things. **Scaling** divides every principal direction by its standard deviation, so that none is
-# louder than another. **Whitening** does both. It needs texts, but no queries and no labels.
+# **What to see.** And so it is: below the last layer, a query's own document is only a little closer than the average
+# one. So subtract the mean! We try that, and two more things. **Scaling** divides every principal direction by its
+# standard deviation, so that none is louder than another. **Whitening** does both. It needs texts, but no queries and
+# no labels.
 
 # %%
 asked = {document for query in task.judged("train") for document in task.relevant(query)}
@@ -203,13 +205,13 @@ mrl.plots.lines(
 )
 
 # %% [markdown]
-# **What to see.** Removing the mean alone does not help, because the loud direction is still loud. Scaling turns it down, and layer
-# 1 comes back to life. Then removing the mean helps a little too.
+# **What to see.** Removing the mean alone does not help, because the loud direction is still loud. Scaling turns it
+# down, and layer 1 comes back to life. Then removing the mean helps a little too.
 #
 # ## The culprit
-# Why do these layers know the length so well? This transformer adds to every token a vector for its **position** in the text: first,
-# second, third. The mean over the tokens keeps the mean of those vectors, and that depends on how many there are. To test this, we give
-# every token the same position.
+# Why do these layers know the length so well? This transformer adds to every token a vector for its **position** in the
+# text: first, second, third. The mean over the tokens keeps the mean of those vectors, and that depends on how many
+# there are. To test this, we give every token the same position.
 
 # %%
 nowhere = encoder.trainable_copy()  # the encoder itself stays as it is
@@ -227,10 +229,10 @@ pd.DataFrame({"nDCG@10 of layer 1": {name: grid.at(1, 384) for name, grid in lay
 # the positions are one cause. A finished model needs them, but whitening turns down what they leave behind. (With fewer
 # documents, all values are higher than above.)
 #
-# **Exercise 2 · Whitening in a few lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array of the same
-# shape whose columns have mean 0 and variance 1 and do not correlate. Sort them by the variance of `x` along each,
-# largest first. `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh` gives the
-# variances and, as columns, their directions.
+# **Exercise 2 · Whitening in a few lines** (15 minutes). Write `whiten(x)` for vectors of shape (N, D). Return an array
+# of the same shape whose columns have mean 0 and variance 1 and do not correlate. Sort them by the variance of `x`
+# along each, largest first. `np.cov(x.T)` and `np.linalg.eigh` do most of the work: for a covariance matrix, `eigh`
+# gives the variances and, as columns, their directions.
 
 
 # %%
@@ -257,10 +259,10 @@ check.whiten(whiten)
 # </details>
 #
 # ## What is left for training?
-# Whitening knows nothing about queries. Training does. We put a **head** behind every layer of the frozen model, a 384 × 384 matrix. A
-# **recipe** says where training pushes: it is a table of weights, a row for every layer, a column for every dimension. The loss
-# is the sum over the cells of weight times *contrastive loss*, which is small when a query is closer to its own document than to the
-# others in the batch.
+# Whitening knows nothing about queries. Training does. We put a **head** behind every layer of the frozen model, a 384
+# × 384 matrix. A **recipe** says where training pushes: it is a table of weights, a row for every layer, a column for
+# every dimension. The loss is the sum over the cells of weight times *contrastive loss*, which is small when a query is
+# closer to its own document than to the others in the batch.
 
 # %%
 weights = np.ones((6, 7))  # layers 1 to 6; dimensions 8, 16, 32, 64, 128, 256, 384
@@ -273,8 +275,8 @@ shown = {name: grids[name].values[2] for name in ("plain", "whitened", "all-cell
 mrl.plots.lines(plain.dims, shown, title="Layer 3: training adds to whitening, most at 32 and 64 dimensions")
 
 # %% [markdown]
-# **What to see.** Whitening puts the directions with the largest variance in front, but these are not the ones that find documents
-# best. Training learns which ones do. All three models go into the panel:
+# **What to see.** Whitening puts the directions with the largest variance in front, but these are not the ones that
+# find documents best. Training learns which ones do. All three models go into the panel:
 
 # %%
 explorer.add("whitened", models["whitened"])
@@ -286,11 +288,13 @@ explorer
 # **Try this**
 #
 # 1. Switch **model** at layer 3 and 64 dimensions. Where does the right document stand?
-# 2. Which cells of `all-cells` are about as good as `plain` at layer 6 and 64 dimensions? Which is cheapest to encode, which to store?
+# 2. Which cells of `all-cells` are about as good as `plain` at layer 6 and 64 dimensions? Which is cheapest to encode,
+#    which to store?
 # 3. Choose a recipe beside **train heads** and press **Train**.
 #
 # ## What a cell costs
-# There are two bills. You pay for **layers** each time a text is encoded, and for **dimensions** each time vectors are stored or compared.
+# There are two bills. You pay for **layers** each time a text is encoded, and for **dimensions** each time vectors are
+# stored or compared.
 
 # %%
 rows = []
@@ -305,8 +309,8 @@ pd.DataFrame(rows).round(2)
 # dimensions shrinks those to a sixth, but encoding costs the same. Giving up dimensions costs far less quality. At 64,
 # layer 1 is as good as layer 3.
 #
-# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to rerank the best
-# hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.
+# **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to
+# rerank the best hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.
 
 # %%
 weights = np.zeros((6, 7))
@@ -331,8 +335,9 @@ check.recipe(two_layers, 6, 384, layer=2)
 # </details>
 #
 # ## What to keep in mind
-# With one model, one seed and 586 queries, means are uncertain by about ± 0.03. Each head was trained for its layer alone; lesson
-# 08 trains the layers together. For other tasks see [evidence E5](evidence/E5_controls.ipynb), and W1 in [the ledger](../LEDGER.md).
+# With one model, one seed and 586 queries, means are uncertain by about ± 0.03. Each head was trained for its layer
+# alone; lesson 08 trains the layers together. For other tasks see [evidence E5](evidence/E5_controls.ipynb), and W1 in
+# [the ledger](../LEDGER.md).
 #
 # ## In this lesson we saw
 # - a model is a grid of layer × dimension models, and a recipe is a table of weights on it;
@@ -341,9 +346,10 @@ check.recipe(two_layers, 6, 384, layer=2)
 # - training adds to that, most at 32 and 64 dimensions;
 # - layers cost encoding time, dimensions cost memory.
 #
-# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts. Measure it first: it is the control that a trained
-# model has to beat.
+# **On your own data.** `mrl.whitened(encoder, texts)` takes a few thousand texts. Measure it first: it is the control
+# that a trained model has to beat.
 #
 # ## Where to read on
-# [08 · Two dimensions](08_two_dimensions.ipynb) trains layers and dimensions together. Anisotropy: K. Ethayarajh (arXiv 1909.00512). Loud directions
-# taken out: J. Mu and P. Viswanath, *All-but-the-top* (arXiv 1702.01417). Whitening: J. Su et al. (arXiv 2103.15316). Words: [the glossary](../GLOSSARY.md).
+# [08 · Two dimensions](08_two_dimensions.ipynb) trains layers and dimensions together. Anisotropy: K. Ethayarajh (arXiv
+# 1909.00512). Loud directions taken out: J. Mu and P. Viswanath, *All-but-the-top* (arXiv 1702.01417). Whitening: J. Su
+# et al. (arXiv 2103.15316). Words: [the glossary](../GLOSSARY.md).

@@ -308,9 +308,10 @@ for name, run in runs.items():
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# **What to see.** The loss falls in all four runs, so a falling loss proves little. With one dimension, the darkest column
-# is at 32. With one layer, the darkest row is at the bottom. Neighbors gain too, because prefixes are nested and the layers share a head.
-# Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full model worse.
+# **What to see.** The loss falls in all four runs, so a falling loss proves little. With one dimension, the darkest
+# column is at 32. With one layer, the darkest row is at the bottom. Neighbors gain too, because prefixes are nested and
+# the layers share a head. Overfitting brings the loss to nearly zero, pulls train and dev far apart, and makes the full
+# model worse.
 #
 # **Exercise 3 · Name the fault** (15 minutes, open). Write `diagnose(history, train, dev, before)`. It gets the loss
 # of each step, shape (S,), and three tables (layers, dimensions) of quality: on train, on dev, and on dev before

@@ -91,7 +91,8 @@ check.suspects(suspects)
 #
 # check.suspects(suspects)
 # ```
-# A layer in which nothing ought to differ tells us nothing, so it is not a suspect. The study's *retrieval* curves pass this check.
+# A layer in which nothing ought to differ tells us nothing, so it is not a suspect. The study's *retrieval* curves pass
+# this check.
 # </details>
 #
 # ## Clue 2: the list that is one longer
@@ -128,8 +129,9 @@ pd.Series(spread, index=outputs, name="largest difference between the texts").to
 #
 # **How you would have noticed.** Print what a loop visits, and count.
 #
-# **Exercise 2 · Off by one** (5 minutes, easy). Write `slip(weights, wanted)`. Both arrays have shape (rows,): the weights that
-# the code trains with, and those it should have. Return two lists of row numbers: trained by mistake, and forgotten.
+# **Exercise 2 · Off by one** (5 minutes, easy). Write `slip(weights, wanted)`. Both arrays have shape (rows,): the
+# weights that the code trains with, and those it should have. Return two lists of row numbers: trained by mistake, and
+# forgotten.
 
 
 # %%

@@ -83,12 +83,13 @@ pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("
 # and no. The 3 % of variance that it leaves out decides about half of the answers.
 #
 # ## What PCA does
-# **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at right angles to it,
-# and so on. No other $k$ directions keep more variance than the first $k$. That is the best choice if you want to rebuild the vectors.
-# But a search only wants to know which document is nearest.
+# **Principal component analysis** looks for the direction along which the vectors vary most, then for the next one at
+# right angles to it, and so on. No other $k$ directions keep more variance than the first $k$. That is the best choice
+# if you want to rebuild the vectors. But a search only wants to know which document is nearest.
 #
-# **Exercise 1 · PCA in four lines** (10 minutes, the idea). Subtract the mean. `u, s, vh = np.linalg.svd(centered, full_matrices=False)`
-# then gives the directions as the rows of `vh`, widest first. Project the centered vectors on the first $k$ of them.
+# **Exercise 1 · PCA in four lines** (10 minutes, the idea). Subtract the mean. `u, s, vh = np.linalg.svd(centered,
+# full_matrices=False)` then gives the directions as the rows of `vh`, widest first. Project the centered vectors on the
+# first $k$ of them.
 
 
 # %%
@@ -167,9 +168,9 @@ check.effective_rank(effective_rank)
 # </details>
 #
 # ## Four ways to keep k numbers
-# None of them is trained, and none sees a query. **Prefix** keeps the first $k$ coordinates. **Random** keeps any $k$, a control that
-# shows whether their order means anything. **PCA** keeps the first $k$ principal components of the documents. **Whitened** keeps the
-# same components, each stretched to variance 1.
+# None of them is trained, and none sees a query. **Prefix** keeps the first $k$ coordinates. **Random** keeps any $k$,
+# a control that shows whether their order means anything. **PCA** keeps the first $k$ principal components of the
+# documents. **Whitened** keeps the same components, each stretched to variance 1.
 
 
 # %%
@@ -199,10 +200,10 @@ difference, low, high = mrl.compare(ways["PCA"], ways["prefix"], 1, 64)
 print(f"nDCG@10, PCA - prefix: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, yet no gain shows. At 8, 16 and 128 it is a
-# little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing. Whitening takes PCA's directions
-# and makes them all count alike. *That* helps at 64 and 128 here, untrained (on Cranfield it hurts from 128 on). The
-# directions were fine, but their variances were bad weights.
+# **What to see.** At 64 numbers PCA keeps about four times the variance of the prefix, yet no gain shows. At 8, 16 and
+# 128 it is a little ahead. Random coordinates are as good as the prefix: in a plain model the order means nothing.
+# Whitening takes PCA's directions and makes them all count alike. *That* helps at 64 and 128 here, untrained (on
+# Cranfield it hurts from 128 on). The directions were fine, but their variances were bad weights.
 #
 # ## And on a Matryoshka model?
 
@@ -211,9 +212,9 @@ trained = four_ways(test["MRL"])
 draw(trained, "After MRL, random coordinates fall far behind the prefix")
 
 # %% [markdown]
-# **What to see.** Random coordinates fall far behind the prefix: now the order does mean something. PCA, fitted afterwards, adds next to
-# nothing, and whitening costs 0.02 from 256 numbers on. At 8 and 16 numbers both are behind the prefix. They order by variance,
-# but training has ordered by what helps the search.
+# **What to see.** Random coordinates fall far behind the prefix: now the order does mean something. PCA, fitted
+# afterwards, adds next to nothing, and whitening costs 0.02 from 256 numbers on. At 8 and 16 numbers both are behind
+# the prefix. They order by variance, but training has ordered by what helps the search.
 #
 # ## Slide through all layers
 
@@ -230,8 +231,8 @@ mrl.SpectrumExplorer(task, dev, max_queries=60 if FAST else 300)
 # 3. Switch to MRL. How has the gap between prefix and random changed?
 #
 # ## A "PCA" that is not PCA
-# ESE, a later form of two-dimensional training (lesson 09), pulls each prefix toward a "PCA" of the full vector. Its public code
-# (AnglE 0.6.1) takes a batch $X$, one row per text, and computes
+# ESE, a later form of two-dimensional training (lesson 09), pulls each prefix toward a "PCA" of the full vector. Its
+# public code (AnglE 0.6.1) takes a batch $X$, one row per text, and computes
 #
 # $$A = \text{softmax}\big(X^{\top} X / \sqrt{D}\big) \approx U S V^{\top}, \qquad \text{target} = X\, U_k S_k .$$
 #
@@ -273,8 +274,9 @@ print(f"called twice on the same batch: {np.sum(same < 0)} of 128 directions poi
 # keeps changing.
 #
 # ## Fewer bits
-# There is a second way to shrink a vector: spend fewer bits on each number. **int8** rounds each number to one of 255 levels, one byte
-# instead of four. **Bits** keep only the sign, so a byte holds eight numbers. The query keeps its floats, since it is not stored.
+# There is a second way to shrink a vector: spend fewer bits on each number. **int8** rounds each number to one of 255
+# levels, one byte instead of four. **Bits** keep only the sign, so a byte holds eight numbers. The query keeps its
+# floats, since it is not stored.
 
 
 # %%
@@ -309,8 +311,9 @@ figure.update_annotations(xanchor="right", xshift=4, yshift=16)
 # numbers beats an exact look at few: 48 bytes hold the signs of all 384 numbers, or just 12 floats. Those signs give
 # about 95 % of the full quality.
 #
-# **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write `cheapest(stores, share)`: the
-# row with the fewest bytes whose `dev` value is at least `share` of the best float32's. Which one keeps 95 %, which 99 %?
+# **Exercise 3 · The cheapest store** (10 minutes, open). `stores` has a row for each way and width. Write
+# `cheapest(stores, share)`: the row with the fewest bytes whose `dev` value is at least `share` of the best float32's.
+# Which one keeps 95 %, which 99 %?
 
 
 # %%
@@ -347,7 +350,8 @@ check.cheapest_store(cheapest)
 # - PCA keeps the most variance, and variance is not retrieval;
 # - the plain model uses many directions only in its last layer;
 # - random coordinates are the control that shows whether an order means anything; after MRL it does;
-# - the "PCA" in one public code is not PCA: its $S$ can drown out all but one column, and it changes with the length of the vectors;
+# - the "PCA" in one public code is not PCA: its $S$ can drown out all but one column, and it changes with the length of
+#   the vectors;
 # - with few bytes, take bits away first and dimensions second.
 #
 # **On your own data.** Shorten with `mrl.pca(documents).apply_to({"queries": q, "documents": d})`, measure with
@@ -356,5 +360,6 @@ check.cheapest_store(cheapest)
 # ## Where to read on
 # - X. Li et al., *2D Matryoshka Sentence Embeddings* (arXiv 2402.14776), whose second version is ESE.
 # - S. Takeshita et al., *Randomly Removing 50% of Dimensions in Text Embeddings has Minimal Impact* (arXiv 2508.17744).
-# - J. Su et al., *Whitening Sentence Representations* (arXiv 2103.15316). O. Roy, M. Vetterli, *The effective rank* (EUSIPCO 2007).
+# - J. Su et al., *Whitening Sentence Representations* (arXiv 2103.15316). O. Roy, M. Vetterli, *The effective rank*
+#   (EUSIPCO 2007).
 # - Next: [adaptive retrieval](11_adaptive_retrieval.ipynb). Words: [the glossary](../GLOSSARY.md).

@@ -5,8 +5,8 @@
 # every vector, all 384 numbers of it. How many gigabytes is that, and how long does your user wait? Let us work out
 # the bill, then shrink it and keep the answers.
 #
-# **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, use FAISS and
-# Milvus, and learn when none of this helps.
+# **You will** search by a short prefix and let the full vector decide, find out how long the shortlist must be, use
+# FAISS and Milvus, and learn when none of this helps.
 #
 # You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb). About 40 minutes. Core.
 
@@ -67,8 +67,8 @@ pd.DataFrame({f"{d} numbers": bill(d) for d in (384, 64)}).T.round(1)
 # cache.) But lesson 01 showed what a cut does to the answers.
 #
 # ## Search short, decide long
-# The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is **adaptive
-# retrieval**. Its two steps are the *shortlist* and the *rerank*.
+# The short vectors throw out the hopeless documents, and the long ones decide among the few that are left. This is
+# **adaptive retrieval**. Its two steps are the *shortlist* and the *rerank*.
 #
 # The documents are pydocs again. The vectors come from MiniLM with a *head*, a matrix trained with a nested loss.
 
@@ -99,15 +99,15 @@ final = listed[np.argsort(-long)]  # the same 20, best first
 pd.DataFrame({"shortlist, by 16": names[listed[:10]], "reranked, by 384": names[final[:10]]}, range(1, 11))
 
 # %% [markdown]
-# **What to see.** We asked for the "Discrete Fourier transform matrix". Sixteen numbers are enough to find Fourier transforms
-# and matrices, but the right answer, `scipy.linalg.dft`, is only eighth. The full vectors put it first.
+# **What to see.** We asked for the "Discrete Fourier transform matrix". Sixteen numbers are enough to find Fourier
+# transforms and matrices, but the right answer, `scipy.linalg.dft`, is only eighth. The full vectors put it first.
 #
 # So the shortlist only has to *contain* the right document. One that it misses is lost, because the second step never looks
 # elsewhere.
 #
-# **Exercise 1 · Two stages** (10 minutes, medium). Queries (B, D) and documents (N, D) are not normalized. For each query,
-# shortlist `depth` documents by their first `ds` numbers. Return the rows (B, k) of the best `k` of them by all numbers, best
-# first. Cut, then normalize.
+# **Exercise 1 · Two stages** (10 minutes, medium). Queries (B, D) and documents (N, D) are not normalized. For each
+# query, shortlist `depth` documents by their first `ds` numbers. Return the rows (B, k) of the best `k` of them by all
+# numbers, best first. Cut, then normalize.
 
 
 # %%
@@ -195,8 +195,8 @@ check.mflops(mflops)
 # check.mflops(mflops)
 # ```
 #
-# The saving never exceeds $D / D_s$. The MRL paper's "128 times" is 2,048 numbers over 16, or 125.5 with the rerank. With our
-# 384 numbers it would be at most 24.
+# The saving never exceeds $D / D_s$. The MRL paper's "128 times" is 2,048 numbers over 16, or 125.5 with the rerank.
+# With our 384 numbers it would be at most 24.
 # </details>
 #
 # **Exercise 3 · The cheapest pair** (12 minutes, open). `dev` and `test` are arrays as `places` returns them. Write
@@ -378,8 +378,8 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 # - fewer bits and a graph can save more time than a prefix;
 # - on small collections, encoding the query takes longer than the search.
 #
-# **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the Python
-# that runs it.
+# **On your own data.** `mrl.plan_retrieval(task, encoder=encoder)` chooses a path for your task, and its `.code` is the
+# Python that runs it.
 #
 # ## Where to read on
 # - A. Kusupati and others: *Matryoshka Representation Learning*, arXiv 2205.13147, section 4.3.

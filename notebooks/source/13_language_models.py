@@ -5,11 +5,11 @@
 # Yet a language model does the same work for both. Could a small part of the model answer the easy ones? We build one
 # and see.
 #
-# **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its rivals, and
-# let it choose a width for each token.
+# **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its
+# rivals, and let it choose a width for each token.
 #
-# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40 minutes.
-# Optional.
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40
+# minutes. Optional.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.
@@ -192,9 +192,9 @@ pd.DataFrame(ahead)
 # A model for each width is ahead everywhere. One nested model replaces four, for 5 to 16 percent more perplexity.
 #
 # ## Stop early
-# The state after layer 1 can be scored against the same table. On the left is the plain model, which never practiced this. In
-# the middle is the same model with help that takes no training: a linear map from each layer's state to the last one's, found
-# by least squares, and then the rotation. On the right is the nested model with exits.
+# The state after layer 1 can be scored against the same table. On the left is the plain model, which never practiced
+# this. In the middle is the same model with help that takes no training: a linear map from each layer's state to the
+# last one's, found by least squares, and then the rotation. On the right is the nested model with exits.
 
 # %%
 layers = range(1, plan.n_layers + 1)

@@ -5,10 +5,10 @@
 # its parts do. Its claims R1 to R16 are settled here, one cell a claim; [lesson 08](../08_two_dimensions.ipynb) teaches the
 # methods. The trainings were run ahead and lie in `data/results`; R8 to R12 are measured live. About two minutes.
 #
-# **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 % interval of
-# the difference lies above 0 and its mean is at least 0.005. *Not worse* holds where the interval lies above −0.01. A
-# claim is refuted where the whole interval lies below that bound; otherwise we cannot tell. A model that was not
-# trained until its learning curve was flat settles nothing, however clear the numbers look.
+# **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 %
+# interval of the difference lies above 0 and its mean is at least 0.005. *Not worse* holds where the interval lies
+# above −0.01. A claim is refuted where the whole interval lies below that bound; otherwise we cannot tell. A model that
+# was not trained until its learning curve was flat settles nothing, however clear the numbers look.
 
 # %%
 import sys
@@ -120,8 +120,9 @@ picture(
 ).show()
 
 # %% [markdown]
-# **Which recipe?** Here is every recipe trained this way, including those of the sections below: Spearman on the test pairs, the mean of three seeds.
-# The last column compares each with the first, which was picked on these same pairs, so the first looks a little too good.
+# **Which recipe?** Here is every recipe trained this way, including those of the sections below: Spearman on the test
+# pairs, the mean of three seeds. The last column compares each with the first, which was picked on these same pairs, so
+# the first looks a little too good.
 
 # %%
 everyone = trained((*STS, *WEIGHTINGS, "sts-switches", "sts-kl"), "stsbenchmark", "spearman")
@@ -202,10 +203,10 @@ settle(
 
 # %% [markdown]
 # ## One shared model against a model for each cell (R3, R16)
-# The hardest rival is a model that is cut to $l$ layers and trained for the cell $(l, d)$ alone. **R3**: one shared model does not
-# surpass such models. **R16**: distillation closes the gap. Nine cells, a diagonal and the corners, at one budget;
-# rates up to 1e-3 for separate models, to 3e-4 for 2DMSE and Starbucks. *Closed* means: not worse by 0.01 in any cell.
-# A cell counts only if the separate model's own curve is flat: three of them are left out.
+# The hardest rival is a model that is cut to $l$ layers and trained for the cell $(l, d)$ alone. **R3**: one shared
+# model does not surpass such models. **R16**: distillation closes the gap. Nine cells, a diagonal and the corners, at
+# one budget; rates up to 1e-3 for separate models, to 3e-4 for 2DMSE and Starbucks. *Closed* means: not worse by 0.01
+# in any cell. A cell counts only if the separate model's own curve is flat: three of them are left out.
 
 # %%
 picture(
@@ -277,7 +278,8 @@ ledger.settle(
 
 # %% [markdown]
 # ## Version 2 against version 1 (R4)
-# Version 1 draws one layer a step, version 2 trains all of them in every step. Both have the same number of steps here, and flat curves.
+# Version 1 draws one layer a step, version 2 trains all of them in every step. Both have the same number of steps here,
+# and flat curves.
 
 # %% tags=["claim-R4"]
 version1, version2 = long["2dmse-v1"], long["ese"]
@@ -297,9 +299,9 @@ ledger.settle(
 
 # %% [markdown]
 # ## The switches: full-dim, more widths, a fixed document (R5, R6, R7)
-# The study trains every layer at 128 dimensions and the full model, and adds one switch at a time. **R5**: a loss at full width
-# in each layer helps from 128 on. **R6**: more trained widths help below 128 and cost something from there on. **R7**: taking
-# all documents from the last layer does not help consistently.
+# The study trains every layer at 128 dimensions and the full model, and adds one switch at a time. **R5**: a loss at
+# full width in each layer helps from 128 on. **R6**: more trained widths help below 128 and cost something from there
+# on. **R7**: taking all documents from the last layer does not help consistently.
 
 # %% tags=["claim-R5", "claim-R6"]
 BASE = "retrieval-2dmse"
@@ -370,8 +372,8 @@ settle(
 
 # %% [markdown]
 # ## How much each layer counts (R8): arithmetic
-# The logarithmic weight of layer $l$ is $1/(1+\ln l)$. It "lets higher layers contribute more", it is said. A logarithm grows, so
-# this falls.
+# The logarithmic weight of layer $l$ is $1/(1+\ln l)$. It "lets higher layers contribute more", it is said. A logarithm
+# grows, so this falls.
 
 # %% tags=["claim-R8"]
 weights = LAYER_WEIGHTS["log"](12)
@@ -384,8 +386,9 @@ ledger.settle(
 
 # %% [markdown]
 # ## Does KL help? (R9)
-# KL over *features* compares softmaxes over a vector's own coordinates. MiniLM's coordinates are small, about 0.2, so both softmaxes are nearly flat, whatever the layers say. The cell shows what larger coordinates would do, and how hard each
-# term pushes at (3, 128), before it looks at trained models.
+# KL over *features* compares softmaxes over a vector's own coordinates. MiniLM's coordinates are small, about 0.2, so
+# both softmaxes are nearly flat, whatever the layers say. The cell shows what larger coordinates would do, and how hard
+# each term pushes at (3, 128), before it looks at trained models.
 
 # %% tags=["claim-R9"]
 queries, documents = task.pairs("train")
@@ -419,9 +422,10 @@ ledger.settle(
 
 # %% [markdown]
 # ## PCA, and the code's PCA (R10)
-# Two statements: PCA, then truncation, keeps what matters; and the public code of ESE computes PCA. The directions of PCA do not change
-# when all vectors are multiplied by 5. The code takes a softmax of $X^{\top}X / \sqrt{D}$, so its columns do change. The batch: 64 training
-# queries and their documents; the columns are used as a reduction of all texts.
+# Two statements: PCA, then truncation, keeps what matters; and the public code of ESE computes PCA. The directions of
+# PCA do not change when all vectors are multiplied by 5. The code takes a softmax of $X^{\top}X / \sqrt{D}$, so its
+# columns do change. The batch: 64 training queries and their documents; the columns are used as a reduction of all
+# texts.
 
 # %% tags=["claim-R10"]
 K, CODE, LONGER = 128, "the code's", "the code's, all vectors x 5"
@@ -532,8 +536,8 @@ ledger.settle(
 
 # %% [markdown]
 # ## Which cells gain, and do tasks agree? (R13)
-# The gain of a cell is its difference to the plain model, after training on pydocs. Do search, similarity and classification order the 42
-# cells alike? And what does one layer's part of the loss do?
+# The gain of a cell is its difference to the plain model, after training on pydocs. Do search, similarity and
+# classification order the 42 cells alike? And what does one layer's part of the loss do?
 
 # %% tags=["claim-R13"]
 gains = {}

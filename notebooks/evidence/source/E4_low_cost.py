@@ -1,14 +1,14 @@
 # %% [markdown]
 # # E4 · The evidence on low-cost Matryoshka embeddings
 #
-# M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to L3; no results of theirs are known
-# to us, so these are questions and not reported results. [Lesson 06](../06_your_own_model.ipynb) trains the models. The
-# models on STS-B, and MRL on pydocs, were trained until their learning curves were flat ([E3](E3_2dmse.ipynb) shows
-# them). Those of `baselines.csv` had 50 steps of 64 pairs of pydocs, too few to settle a question; they show what can
-# be measured. It takes half a minute.
+# M. Boruń, P. Wojciechowski and P. Zalewski (*Low-cost Matryoshka Embeddings for NLP*, 2024) ask three questions, L1 to
+# L3; no results of theirs are known to us, so these are questions and not reported results. [Lesson
+# 06](../06_your_own_model.ipynb) trains the models. The models on STS-B, and MRL on pydocs, were trained until their
+# learning curves were flat ([E3](E3_2dmse.ipynb) shows them). Those of `baselines.csv` had 50 steps of 64 pairs of
+# pydocs, too few to settle a question; they show what can be measured. It takes half a minute.
 #
-# **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`: *better* and *not worse* need a whole interval on one side,
-# and a model that was not trained until its learning curve was flat settles nothing.
+# **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`: *better* and *not worse* need a
+# whole interval on one side, and a model that was not trained until its learning curve was flat settles nothing.
 
 # %%
 import sys
@@ -55,10 +55,10 @@ def difference(a, b):
 
 # %% [markdown]
 # ## Is converting a finished model enough? (L1)
-# **L1**: is fine-tuning an existing embedding model into a Matryoshka one enough? At one budget: *fixed* trains the full width only, *mrl* all widths from
-# the start, *fixed then mrl* half and half. Asked for: mrl better than fixed at 64 dimensions and below, not worse at
-# full width; the converted model not worse than mrl. All start from a finished model, which has seen documentation
-# before; a bare language model would need the hub.
+# **L1**: is fine-tuning an existing embedding model into a Matryoshka one enough? At one budget: *fixed* trains the
+# full width only, *mrl* all widths from the start, *fixed then mrl* half and half. Asked for: mrl better than fixed at
+# 64 dimensions and below, not worse at full width; the converted model not worse than mrl. All start from a finished
+# model, which has seen documentation before; a bare language model would need the hub.
 
 # %% tags=["claim-L1"]
 gain, convert = difference("mrl", "fixed"), difference("fixed then mrl", "mrl")
