@@ -133,7 +133,8 @@ ledger.settle(
 # ## Whitening, and documents of full depth (W1, W2)
 # **W1**: what 2D training gives the early layers is mostly repair of anisotropy: whitening each layer, fitted on
 # training documents and without any training, gives most of it. *Most* is more than half of the gain of a model that
-# was trained enough, over the 35 cells below the last layer. **W2**: documents from the last layer and queries from an
+# was trained enough, over the 35 cells below the last layer. A stronger control stands beside it: each whitened layer
+# mapped to the last one by ridge regression, also without labels. **W2**: documents from the last layer and queries from an
 # early one beat both the paired and the separately trained cell at large widths (256 and more). From stored sweeps that
 # kept a value for each query.
 
