@@ -100,7 +100,7 @@ class Heads(nn.Module):
 
     @torch.no_grad()
     def map_to_last(self, embeddings: np.ndarray, shrinkage: float = 0.01) -> Heads:
-        """Heads of the lower layers that foretell what the last layer's head makes of the same text, so that queries
+        """Heads of the lower layers that predict what the last layer's head makes of the same text, so that queries
         may stop early where the documents come from the last layer: ridge regressions on its output. Returns itself.
 
         embeddings: (L, N, D), what the last head was fitted on. shrinkage: the ridge, as a share of the mean variance.
@@ -154,13 +154,16 @@ def whitening(covariance: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarra
     return directions[..., ::-1] / np.sqrt(variances[..., None, ::-1])  # eigh: increasing
 
 
-def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray) -> Encoder:
+def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, mapped: bool = False) -> Encoder:
     """The encoder with whitening heads fitted on a few thousand `texts`, or on their embeddings (L, N, D): see
     `Heads.whiten_on`. The control for every trained model: what training gives beyond it is what training is for.
+
+    mapped: each lower layer is led on to the last one (`Heads.map_to_last`), the stronger control; still no labels.
     """
     plain = encoder.with_heads(None)
     embeddings = texts if isinstance(texts, np.ndarray) else plain.encode_layers(list(texts))
-    return plain.with_heads(Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(embeddings))
+    heads = Heads(encoder.n_layers, encoder.width, "per-layer").whiten_on(embeddings)
+    return plain.with_heads(heads.map_to_last(embeddings) if mapped else heads)
 
 
 def save_heads(heads: Heads, path: str | Path) -> None:

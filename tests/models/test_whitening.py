@@ -78,3 +78,8 @@ def test_an_encoder_is_whitened_behind_its_backbone(tmp_path):
     )
     again = whitened(white, SENTENCES * 5)  # whitening does not pile up
     np.testing.assert_allclose(again.encode_layers(SENTENCES), want, atol=2e-3)
+    mapped = whitened(encoder, SENTENCES * 5, mapped=True).encode_layers(SENTENCES)
+    z = StandardScaler().fit_transform(np.concatenate([raw[0]] * 5))
+    ridge = Ridge(alpha=0.01 * len(z), fit_intercept=False).fit(z, np.concatenate([want[1]] * 5))
+    np.testing.assert_allclose(mapped[1], want[1], atol=2e-3)
+    np.testing.assert_allclose(mapped[0], ridge.predict(z[: len(SENTENCES)]), atol=5e-3)
