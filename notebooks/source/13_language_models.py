@@ -8,8 +8,8 @@
 # **You will** build an output layer that can be read at 4, 8, 16 or 32 numbers, write its loss, compare it with its
 # rivals, and let it choose a width for each token.
 #
-# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer. About 40
-# minutes. Optional.
+# You need lessons [01](01_the_doll.ipynb) and [02](02_the_nested_loss.ipynb), and to have met a transformer.
+# About 40 minutes. Optional.
 
 # %% jupyter={"source_hidden": true} tags=["setup"]
 # On Colab: fetch and install the course, switch its widgets on. Anywhere else this cell does nothing.

@@ -603,7 +603,7 @@ for name, d in others.items():
 best = max(others, key=lambda name: others[name].mean, default="")
 ledger.settle(
     "R15", together(verdict(d) for d in others.values()) if others else "cannot tell here",
-    "On sentence similarity equal and learned weights do a little better than logarithmic ones, exponential ones worse; linear and 1/l ones cannot be told from them. Search was not trained to the end.",
+    "On sentence similarity equal and learned weights do a little better than logarithmic ones, 1/l and exponential ones worse; linear ones cannot be told from them. Search was not trained to the end.",
     Measured("Spearman, mean of 42 cells", (best, float(ways[best].mean())), ("logarithmic", float(log.mean())), ON_STS, len(log), others[best]) if best else None,
     more=[f"{name} minus logarithmic: {d}" for name, d in others.items()],
     remedy="the same six weightings on search",
