@@ -230,8 +230,8 @@ judged = library.judged("dev")
 asked, own = [library.queries[q] for q in judged], [names.index(*library.qrels[q]) for q in judged]
 vectors = torch.tensor(encoder.encode_layers(asked)[-1])
 scores = mrl.nested_scores(vectors, torch.tensor(documents), encoder.dims)  # cosines: dimensions, queries, documents
-# as before: one plus the documents that score better than the right one
-ranks = 1 + (scores > scores[:, range(len(own)), own][..., None]).sum(-1)
+right = scores[:, range(len(own)), own]  # of each query with its right document: dimensions, queries
+ranks = 1 + (scores > right[..., None]).sum(-1)  # as before: one plus the documents that score better
 
 table = pd.DataFrame(ranks.T.numpy(), index=[text[:60] for text in asked], columns=encoder.dims)
 table = table[table[384] == 1].sort_values([256, 128, 64, 32, 16, 8])

@@ -217,7 +217,7 @@ mrl.plots.lines(
 nowhere = encoder.trainable_copy()  # the encoder itself stays as it is
 with torch.no_grad():
     positions = nowhere.model.embeddings.position_embeddings.weight  # (512 positions, 384)
-    positions[:] = positions[:128].mean(0)
+    positions[:] = positions[:128].mean(0)  # one for all: the mean of the first 128
 
 library = mrl.load_task("pydocs").smaller(700)  # 701 documents are enough for this
 models = {"plain": encoder, "no positions": nowhere, "whitened": mrl.whitened(encoder, known)}

@@ -253,8 +253,8 @@ def code_pca(x):
 
 (u, s), (u5, s5) = code_pca(batch), code_pca(5 * batch)
 _, _, axes = np.linalg.svd(batch - batch.mean(0), full_matrices=False)  # as in exercise 1
-bases = {"prefix": np.eye(384)[:, :128], "true PCA": axes[:128].T, "the code's": u * s}
-bases |= {"the code's, vectors 5 times as long": u5 * s5, "the code's directions, without S": u}
+bases = {"prefix": np.eye(384)[:, :128], "true PCA": axes[:128].T, "the code": u * s}
+bases |= {"the code, vectors 5 times as long": u5 * s5, "the code, without S": u}
 rows = {}
 for name, basis in bases.items():
     cut = {part: (x @ basis).astype("f4") for part, x in last.items()}

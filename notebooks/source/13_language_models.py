@@ -148,7 +148,8 @@ plain = trained("plain", plan, text, rate=0.028)
 nested = trained("exits", plan, text, rate=0.028)  # nested, with exits
 last = [(plan.n_layers, m) for m in plan.dims]  # the cells of the last layer
 found = {
-    name: losses(m, text.test, last).mean(1).double().exp() for name, m in (("plain, cut", plain), ("nested", nested))
+    name: losses(m, text.test, last).mean(1).double().exp()
+    for name, m in (("plain, cut", plain), ("nested, with exits", nested))
 }
 pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan.dims, name="width")).T.round(1)
 
@@ -157,7 +158,7 @@ pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan
 # two. Now let both continue the same beginning:
 
 # %%
-for name, model in (("plain, cut", plain), ("nested", nested)):
+for name, model in (("plain, cut", plain), ("nested, with exits", nested)):
     for m in plan.dims:
         print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
