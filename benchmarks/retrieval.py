@@ -85,6 +85,7 @@ def run(json: str | None = None, quick: bool = False) -> dict:
                 done["left_out"][way.name] = str(error)
                 print(f"left out: {error}", flush=True)
             else:
+                done["left_out"].pop(way.name, None)
                 with on_threads(1), threadpool_limits(1):
                     done["rows"] += [{**row, **about} for row in measure(part, way, index)]
             if path:

@@ -181,8 +181,8 @@ def compared(
     rows, quick = stored(), {}
     for kind in PREVIEWS:
         seeds = rows[rows.preview == kind].groupby("recipe").seed.nunique()
-        if names := [name for name in full if seeds.get(name, 0) == SEEDS]:
-            quick[kind] = grids(rows, names, kind)
+        if all(seeds.get(name, 0) == SEEDS for name in full):
+            quick[kind] = grids(rows, full, kind)
     taus = {kind: {name: agreement(one, full, at) for name, at in regions.items()} for kind, one in quick.items()}
     means = {
         kind: {name: x.mean() for name, x in one.items()}

@@ -236,10 +236,9 @@ mrl.plots.lines(
 
 # %% [markdown]
 # **What to see.** Four times the weight lifts size 2 by about 3.5 points, and no other size loses more than half a
-# point on average.
-# Sixteen times adds little and costs sizes 4 and 8 about three quarters of a point. A size that is already good has
-# little to gain, as question 2 showed. (In the ledger, M9, size 2 gains only 1.6 points: with 30 epochs, not our 20,
-# equal weights already serve it better.)
+# point on average. Sixteen times adds little and costs sizes 4 and 8 about three quarters of a point. A size that is
+# already good has little to gain, as question 2 showed. (In the ledger, M9, size 2 gains only 1.6 points: with 30
+# epochs, not our 20, equal weights already serve it better.)
 #
 # **Exercise 3 · Paint the weights** (10 minutes, open). Find weights above 0 that lift size 2 by at least 1.5 points
 # over equal weights, while no other size loses more than 0.5. How far can you push size 2? The check trains with three

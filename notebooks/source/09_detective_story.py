@@ -58,10 +58,10 @@ for name in ("BERT", "BERT-S"):
 pd.DataFrame(rows, index=dims).T
 
 # %% [markdown]
-# **The finding.** All eight pairs agree to the last digit, in both of its experiments. Only those at 768 should.
-# The public code explains it: these models are trained at full width and cut only when they are scored. So there is a
-# model for each depth, but not one for each dimension. (The same code computes Spearman's correlation, where its README
-# says Pearson's.)
+# **The finding.** All eight pairs agree to the last digit, here and in the study's second experiment. Only those at 768
+# should. The public code explains it: these models are trained at full width and cut only when they are scored. So
+# there is a model for each depth, but not one for each dimension. (The same code computes Spearman's correlation, where
+# its README says Pearson's.)
 #
 # **How you would have noticed.** Two models that were trained separately do not agree to three digits in a whole row.
 #

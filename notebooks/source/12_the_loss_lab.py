@@ -254,7 +254,7 @@ check.drift(drift)
 # </details>
 #
 # ## Better, or lucky?
-# Here are all runs. In the grid of differences, ▲ and ▼ mark those whose 95 % interval over the queries excludes 0.
+# Here are all runs. In the grid of differences, ▲ and ▼ mark cells whose 95 % interval over the queries excludes 0.
 
 # %%
 lab.set(run="search box", against="all-cells")
@@ -290,7 +290,7 @@ pd.concat(tables, axis=1)
 # %% [markdown]
 # **What to see.** With heads, all three stay ahead on test, by two to six thousandths, and no interval contains 0. That
 # is small: this course says *better* from 0.005 on, which only warm-teacher reaches. Trained in full, on
-# sentence similarity, they gain three to six hundredths, in that order.
+# sentence similarity, they gain three to six hundredths, in the same order.
 #
 # **Exercise 4 · Beat all-cells** (10 minutes, open). Write a recipe as a dictionary, from terms (the panel lists
 # them) to weights. The check says whether it can be trained, and `push("mine", **my_recipe())` trains it.
@@ -362,7 +362,7 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())  # the sha
 # ## What to keep in mind
 # This is one small model on one task, and shared heads are only a **preview**: their ranking can mislead.
 # On sentence similarity they did not rank recipes as full training does; four steps of full training (*none* under
-# *heads*) did ([H1](../LEDGER.md#H1)). To be sure, press *Confirm by full training*.
+# *heads*) did, except in the last layer ([H1](../LEDGER.md#H1)). To be sure, press *Confirm by full training*.
 #
 # ## In this lesson we saw
 # - A recipe is a table of weights for each term.

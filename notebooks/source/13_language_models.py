@@ -160,7 +160,7 @@ pd.DataFrame({name: x.numpy() for name, x in found.items()}, index=pd.Index(plan
 # %%
 for name, model in (("plain, cut", plain), ("nested, with exits", nested)):
     for m in plan.dims:
-        print(f"{name:>10} {m:>2}: {write(model, text, 'Returns the number of', m)}")
+        print(f"{name:>18} {m:>2}: {write(model, text, 'Returns the number of', m)}")
 
 # %% [markdown]
 # **What to see.** None of these lines would pass for documentation. Still, at width 4 the plain model strings odd pieces

@@ -2,8 +2,8 @@
 # # E2 · The evidence on a vendor's article
 #
 # "Matryoshka Representation Learning Explained: The Method Behind OpenAI's Efficient Text Embeddings" (Zilliz) and a blog summary of the
-# same paper explain the method to practitioners. Three of their claims, Z1 to Z7, contradict a formula, as arithmetic
-# shows. The data and the trained models are those of [E1](E1_mrl.ipynb); after it, this takes about a minute.
+# same paper explain the method to practitioners. Of their claims Z1 to Z7, three contradict a formula, as arithmetic
+# shows. Data and models are those of [E1](E1_mrl.ipynb), in Z5 also of [E3](E3_2dmse.ipynb); after it, this takes about a minute.
 #
 # **How a verdict is drawn.** By one rule, `mrl_tutorial.evaluation.statistics.verdict`. *Better* holds where the 95 % interval of the
 # difference lies above 0 and its mean is at least 0.005. *Not worse* holds where the interval lies above −0.01. A claim
