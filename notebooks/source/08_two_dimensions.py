@@ -271,9 +271,9 @@ pd.DataFrame({what: {name: grid[at] for name, grid in grids.items()} for what, a
 
 # %% [markdown]
 # **What to see.** Whitening alone gives early layers 57 to 82 % of the gain from 2DMSE, ESE, Starbucks and all-cells
-# ([W1](../LEDGER.md#W1)). With the map it passes all four. With 8 numbers only all-cells and Starbucks are ahead
-# of it: training can choose what comes first. *All-cells with KL* is ahead of *all-cells* in each column: scores make a useful teacher. At full size only
-# the controls fall below the plain model.
+# ([W1](../LEDGER.md#W1)). With the map it passes all four. With 8 numbers only all-cells and Starbucks are ahead of it:
+# they choose what comes first. *All-cells with KL* is ahead of *all-cells* in each column: scores make a useful
+# teacher. At full size only the controls are below plain.
 #
 # For intervals, and for search (trained less), see evidence [E3](evidence/E3_2dmse.ipynb) and
 # [E5](evidence/E5_controls.ipynb).

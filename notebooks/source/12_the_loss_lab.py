@@ -360,7 +360,7 @@ print(mrl.evaluate_grid(mrl.load_task(files / "mine.npy")).as_text())  # the sha
 
 # %% [markdown]
 # ## What to keep in mind
-# This is one small model on one task, and shared heads are only a **preview**: their ranking can mislead.
+# This is one small model on one task, and shared heads are a **preview**.
 # On sentence similarity they did not rank recipes as full training does; four steps of full training (*none* under
 # *heads*) did, except in the last layer ([H1](../LEDGER.md#H1)). To be sure, press *Confirm by full training*.
 #
