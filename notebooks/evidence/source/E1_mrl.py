@@ -101,7 +101,7 @@ m1 = against("alone", ["linear", "1nn"], sets, not_worse=True)
 display(m1.round(3))
 ledger.settle(
     "M1", together(m1.verdict),
-    "On digits one vector does as well as a model for each size from 4 numbers on; two numbers are too few to share. On texts it is behind once, at 32 numbers of pydocs; elsewhere the test is mostly too small to tell.",
+    "On digits one vector does as well as a model for each size from 4 numbers on; two numbers are too few to share. On texts it is behind at 32 numbers of pydocs; otherwise the test is mostly too small.",
     pair("digits", "1nn", 4, "MRL", "alone", ("MRL", "trained for 4 alone")),
     more=[f"{len(m1)} comparisons: {counted(m1)}",
           *(f"{r.set}, {NAMES[r.measure]}, {r.size} numbers: {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for r in m1[m1.verdict == "refuted"].itertuples())],
