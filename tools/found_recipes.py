@@ -99,7 +99,8 @@ def main() -> None:
         base = read_items(ALL_CELLS, "all-cells", "stsbenchmark", "spearman")[: args.seeds].mean((1, 2))
         found = confirmed(encoder, load_task("stsbenchmark"), recipes, base)
         about |= {"chosen": f"with shared heads on pydocs, {chosen}"}
-        about |= {"trained": "in full from the plain model: 160 steps of 32 pairs, learning rate 3e-4, fp32"}
+        how = "in full from the {start} model: {steps} steps of {batch_size} pairs, learning rate {lr:g}, {precision}"
+        about |= {"trained": how.format(**FULL)}
         about |= {"measured": "Spearman on STS-B, the mean over all cells; differences paired over pairs and seeds"}
     else:
         found = found_recipes(encoder, load_task("pydocs"), recipes)

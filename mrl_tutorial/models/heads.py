@@ -158,7 +158,8 @@ def whitened(encoder: Encoder, texts: Sequence[str] | np.ndarray, mapped: bool =
     """The encoder with whitening heads fitted on a few thousand `texts`, or on their embeddings (L, N, D): see
     `Heads.whiten_on`. The control for every trained model: what training gives beyond it is what training is for.
 
-    mapped: each lower layer is led on to the last one (`Heads.map_to_last`), the stronger control; still no labels.
+    mapped: the heads of the lower layers predict the whitened last layer instead (`Heads.map_to_last`), the stronger
+    control; still no labels.
     """
     plain = encoder.with_heads(None)
     embeddings = texts if isinstance(texts, np.ndarray) else plain.encode_layers(list(texts))

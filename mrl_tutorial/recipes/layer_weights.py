@@ -87,8 +87,8 @@ def layer_weights(choice: Choice, n_layers: int) -> np.ndarray:
     return weights
 
 
-def named(layer_weights: Choice, default: str) -> list[str]:
-    """What layer weights that are not the recipe's own add to its name."""
+def switch_of(layer_weights: Choice, default: str) -> list[str]:
+    """The switch that layer weights add to a recipe's name: none where they are its own, or have no name."""
     return [layer_weights] if isinstance(layer_weights, str) and layer_weights != default else []
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.recipes.layer_weights import Choice, named
+from mrl_tutorial.recipes.layer_weights import Choice, switch_of
 from mrl_tutorial.recipes.layer_weights import layer_weights as weights_of
 from mrl_tutorial.recipes.recipe import Recipe, columns_of, weight_grid
 
@@ -142,7 +142,7 @@ def ese(n_layers: int, width: int, dims: Sequence[int] = (128,), layer_weights: 
     """Σ_l w_l [ℓ(l,k) + align(l,k)], k = 128, w = log: every layer, one width, pulled to its principal components."""
     columns = columns_of(None, width, *dims)
     grid = np.outer(weights_of(layer_weights, n_layers), np.isin(columns, dims))
-    name, options = "+".join(["ese", *named(layer_weights, "log")]), {"align": {"target": "pca"}}
+    name, options = "+".join(["ese", *switch_of(layer_weights, "log")]), {"align": {"target": "pca"}}
     return Recipe(name, {"main": grid, "align": grid}, dims=columns, options=options)
 
 
@@ -194,7 +194,7 @@ def retrieval_2dmse(
     if "align" in switches or "align-code" in switches:
         weights["align"], options["align"] = short, {"target": "pca" if "align" in switches else "code-pca"}
     on = [name for name in RETRIEVAL_SWITCHES if (chosen == below if name == "dims" else name in switches)]
-    name = "+".join(["retrieval-2dmse", *on, *named(layer_weights, "log")])
+    name = "+".join(["retrieval-2dmse", *on, *switch_of(layer_weights, "log")])
     return Recipe(name, weights, dims=columns, options=options)
 
 
@@ -252,5 +252,5 @@ def all_cells(
         students = (layers < n_layers)[:, None] | (full & (np.array(columns) < width))
         weights[term] = weights["main"] * students
         options = {term: {"teacher": "full" if full else "last-layer", "detach": not attached}}
-    name = "+".join(["all-cells", *without, *named(layer_weights, "uniform"), *kl, *attached])
+    name = "+".join(["all-cells", *without, *switch_of(layer_weights, "uniform"), *kl, *attached])
     return Recipe(name, weights, dims=columns, options=options)

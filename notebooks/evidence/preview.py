@@ -21,25 +21,14 @@ from scipy.stats import kendalltau
 from evidence.preview_adapters import Recalled, Teacher, adapted, taught
 from mrl_tutorial import Encoder, Grid, evaluate_grid, files, load_task
 from mrl_tutorial.panels import plots
-from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.examples import examples, schedule
 from mrl_tutorial.training.lab import QUICK, recipe_file, train_recipe
 
-#: recipes that take weights of the layers; each with those of `WEIGHTINGS` is one more
-WEIGHTED = (
-    "all-cells", "all-cells+kl-features", "all-cells+kl-scores", "all-cells+kl-full", "ese", "retrieval-2dmse",
-    "retrieval-2dmse+full-dim", "retrieval-2dmse+dims",
-)  # fmt: skip
-WEIGHTINGS = ("uniform", "inverse", "log", "linear", "exponential")  # those that can be painted in the lab
-FIRST = (
+RECIPES = (
     "full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear",
     "all-cells+kl-scores", "retrieval-2dmse", "retrieval-2dmse+full-dim", "retrieval-2dmse+dims",
     "all-cells+inverse", "all-cells+exponential", "all-cells+kl-full",
 )  # fmt: skip
-ALL = [get_recipe(f"{name}+{weights}", 6, 384).name for name, weights in product(WEIGHTED, WEIGHTINGS)]
-RECIPES = (*FIRST, *(name for name in ALL if name not in FIRST))
-#: previews of all recipes; the others are of `FIRST` alone
-OF_ALL = ("shared heads", "4 full steps", "8 full steps of 16 pairs, taught", "per-layer heads")
 SEEDS = 3
 PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
 FULL: dict[str, Any] = {**QUICK, "precision": "fp32", "cache": False}
@@ -76,11 +65,9 @@ def measure(task: str = "stsbenchmark") -> pd.DataFrame:
     """Every recipe with every seed as each preview trains it, and each cell on dev: written after each run."""
     encoder, where, rows = Encoder.load(), load_task(task), stored()
     known: dict[int, Recalled] = {}
-    for seed, kind, name in product(range(SEEDS), (*OF_ALL, *PREVIEWS), RECIPES):
-        known_here = len(rows.query("preview == @kind and recipe == @name and seed == @seed"))
-        if known_here or (kind not in OF_ALL and name not in FIRST):
+    for (kind, settings), seed, name in product(PREVIEWS.items(), range(SEEDS), RECIPES):
+        if len(rows.query("preview == @kind and recipe == @name and seed == @seed")):
             continue
-        settings = PREVIEWS[kind]
         grid, seconds, _ = one_run(encoder, where, name, seed, settings, known)
         new = [
             (kind, name, seed, task, layer, dim, round(grid.at(layer, dim), 5), seconds)
@@ -178,11 +165,8 @@ def compared(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Each stored preview against full training: its tau by region, the recipes' means in the order of full training,
     and what each preview costs. full: recipe -> (seeds, layers, dims); regions: name -> cells (layers, dims)."""
-    rows, quick = stored(), {}
-    for kind in PREVIEWS:
-        seeds = rows[rows.preview == kind].groupby("recipe").seed.nunique()
-        if all(seeds.get(name, 0) == SEEDS for name in full):
-            quick[kind] = grids(rows, full, kind)
+    rows = stored()
+    quick = {kind: grids(rows, full, kind) for kind in PREVIEWS if (rows.preview == kind).any()}
     taus = {kind: {name: agreement(one, full, at) for name, at in regions.items()} for kind, one in quick.items()}
     means = {
         kind: {name: x.mean() for name, x in one.items()}

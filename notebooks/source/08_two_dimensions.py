@@ -245,8 +245,8 @@ tiles(
 # ## Trained to the end, and a control
 # Heads cannot change what a layer computes. *Full* training of the model can. We stored results for sentence similarity
 # (STS-B): 160 steps at the best of several learning rates, three seeds. *Spearman* is the rank correlation with human
-# ratings. In *all-cells with KL* every cell also imitates the full model's scores. *Whitened, mapped* is a control
-# without labels: a linear map leads each whitened layer to the last one.
+# ratings. In *all-cells with KL* every cell imitates the full model's scores. *Whitened, mapped* is a control
+# without labels: a linear map predicts the whitened last layer from each lower one.
 
 # %%
 files = {

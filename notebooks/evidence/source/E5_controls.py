@@ -133,10 +133,10 @@ ledger.settle(
 # ## Whitening, and documents of full depth (W1, W2)
 # **W1**: what 2D training gives the early layers is mostly repair of anisotropy: whitening each layer, fitted on
 # training documents and without any training, gives most of it. *Most* is more than half of the gain of a model that
-# was trained enough, over the 35 cells below the last layer. A stronger control stands beside it: each whitened layer
-# mapped to the last one by ridge regression, also without labels. **W2**: documents from the last layer and queries from an
-# early one beat both the paired and the separately trained cell at large widths (256 and more). From stored sweeps that
-# kept a value for each query.
+# was trained enough, over the 35 cells below the last layer. A stronger control stands beside it: a ridge regression
+# that predicts the whitened last layer from each lower one, also without labels. **W2**: documents from the last layer
+# and queries from an early one beat both the paired and the separately trained cell at large widths (256 and more).
+# From stored sweeps that kept a value for each query.
 
 # %% tags=["claim-W1", "claim-W2"]
 SUB, results = slice(0, LAST - 1), data_file("results")
@@ -170,7 +170,7 @@ more += [f"pydocs, without training, {name} minus plain below the last layer: {d
 best = max(halfway, key=lambda n: below[n].mean(), default="whitened")
 ledger.settle(
     "W1", together(drawn),
-    "On similarity whitening gives early layers 57 to 82 % of the gain of four 2D trainings; mapped to the last layer too, still without labels, more than all four. Search was not trained to the end.",
+    "On similarity whitening gives early layers 57 to 82 % of the gain of four 2D trainings; a linear map to the last layer, without labels too, more than any. Search was not trained to the end.",
     Measured("Spearman, mean of the 35 cells below the last layer", ("whitened", float(below["whitened"].mean())), (f"halfway to {best}", float((below["plain"].mean() + below[best].mean()) / 2)),
              "STS-B test, 1,379 pairs", 3, halfway.get(best)),
     more=more, remedy="2D models trained until their dev curves are flat, with a value for each query, on pydocs, SciFact and Cranfield",
@@ -185,7 +185,7 @@ if measured:
     whole = paired(fixed.mean((1, 2)), both.mean((1, 2)))
     drawn = together([*(verdict(d) for d in cells), "cannot tell here"])  # the separate models are missing
     more = [f"layer {1 + n // 2}, {(256, 384)[n % 2]} dimensions: {d}" for n, d in enumerate(cells)]
-    row = Measured("nDCG@10 at 256 and 384 dimensions, layers 1 to 5, whitened", ("documents of the last layer, queries led there", float(fixed.mean())),
+    row = Measured("nDCG@10 at 256 and 384 dimensions, layers 1 to 5, whitened", ("documents of the last layer, queries mapped to it", float(fixed.mean())),
                    ("documents of the query's layer", float(both.mean())), "pydocs test, 1,265 queries", 0, whole)  # fmt: skip
 ledger.settle(
     "W2", drawn, "Without any training, queries from layers 2 to 5 find more among documents of full depth than among those of their own layer; against separate models nothing is trained enough."
@@ -196,8 +196,8 @@ ledger.settle(
 # %% [markdown]
 # ### The same on other sets
 # Five sets. Whitening is fitted on each set's own texts without labels, heads in closed form on its training pairs
-# where it has some. *Mapped* leads lower layers to the last, *early* is the mean over the 35 cells below it. On STS-B
-# whitened+mapped reaches 0.697, more than any 2D training of W1.
+# where it has some. *Mapped* heads predict the last layer from each lower one; *early* is the mean over the 35 cells
+# below it. On STS-B whitened+mapped reaches 0.697, more than any 2D training of W1.
 
 # %%
 rows, gains = {}, {}
