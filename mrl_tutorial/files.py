@@ -67,14 +67,16 @@ def key(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def remembered(folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def remembered(
+    folder: str, name: str, compute: Callable[[], Mapping[str, np.ndarray]], shipped: str | None = None
+) -> dict[str, np.ndarray]:
     """The arrays that `compute()` gives; kept in the cache's `folder` as `name`, and from then on read there. What
-    comes with the course, in the same folder of its data, is not computed even once.
+    comes with the course, in the same folder of its data as `shipped` (default: `name`), is not computed even once.
 
     name: a `key` of everything that shapes them. What cannot be read is computed anew, and need not be kept.
     """
     path = cache_dir(folder) / f"{name}.npz"
-    for place in (*_places(f"{folder}/{name}.npz"), path):
+    for place in (*_places(f"{folder}/{shipped or name}.npz"), path):
         # not there, or damaged, however that shows: written again
         with contextlib.suppress(Exception), np.load(place) as stored:
             return dict(stored)

@@ -55,7 +55,7 @@ class ExplorerTables:
         self.tables: dict[str, dict[str, np.ndarray]] = {metric: {} for metric in self.metrics}  # -> model -> (L, D)
         self._embedded: dict[str, dict[str, np.ndarray]] = {}
         self._answers: dict[str, dict[str, Any]] = {}  # model -> query -> answer
-        self._keys: dict[str, str] = {}  # model -> what stands for it, the task and how both are measured
+        self._keys: dict[str, tuple[str, str]] = {}  # model -> what stands for all that is computed: here, and shipped
         self.ranks = self.task.kind == "retrieval"  # whether there are documents to rank
         self._judged: dict[str, tuple[int, list[int]]] = {}  # query -> its row, and those of its relevant documents
         if self.ranks:
@@ -83,8 +83,10 @@ class ExplorerTables:
                 f"{self.width}: explore models of one size"
             )
         self.encoders[name] = encoder
-        computed = [VERSION, quality.VERSION, resolve_precision("auto", encoder.device), encoder.device]
-        self._keys[name] = files.key(*computed, self.task.fingerprint(), encoder.fingerprint(), self.split)
+        how = (resolve_precision("auto", encoder.device), encoder.device), ("fp32", "cpu")
+        what = self.task.fingerprint(), encoder.fingerprint(), self.split
+        here, shipped = (files.key(VERSION, quality.VERSION, *computed, *what) for computed in how)
+        self._keys[name] = here, shipped
         self._embedded.pop(name, None)
         self._answers[name] = {}
         self._set(name, dict.fromkeys(self.metrics, np.full((len(self.layers), self.width), np.nan)))
@@ -116,8 +118,7 @@ class ExplorerTables:
             report(1, "measured")
             return {metric: self.tables[metric][name] for metric in self.metrics}
 
-        key = files.key(self._keys[name], self.max_queries, self.metrics)
-        self._set(name, files.remembered("explorer", key, measured))
+        self._set(name, self._remembered(name, measured, self.max_queries, self.metrics))
 
     def embedded(self, name: str, progress: Progress | None = None) -> dict[str, np.ndarray]:
         """The task's texts through `name`: part -> (L, N, D), as `embed_task` gives them; kept. Where the
@@ -151,8 +152,7 @@ class ExplorerTables:
                 ids, ranks, full = ranked_cells(parts["documents"], vector, relevant)
                 return {"ids": ids, "ranks": ranks, "full": full}
 
-            key = files.key(self._keys[name], text)
-            found = looked_up() if row is None else files.remembered("explorer", key, looked_up)
+            found = looked_up() if row is None else self._remembered(name, looked_up, text)
             self._answers[name][text] = {**found, "relevant": relevant}
         return self._answers[name][text]
 
@@ -178,7 +178,7 @@ class ExplorerTables:
             texts = solved if len(solved) >= n else list(self._judged)
             return {"texts": np.array(texts[:: max(1, len(texts) // n)][:n])}
 
-        return files.remembered("explorer", files.key(self._keys[name], "examples", n), chosen)["texts"].tolist()
+        return self._remembered(name, chosen, "examples", n)["texts"].tolist()
 
     def frozen(self, progress: Progress | None = None) -> tuple[Encoder, dict[str, np.ndarray]]:
         """What heads are trained on: the first model without heads, and what its documents are known to be embedded as,
@@ -197,6 +197,11 @@ class ExplorerTables:
         keys = {"bytes": "bytes", "gb": "corpus_gb", "search": "search_flops"}
         found: dict[str, Any] = {ours: np.array([one[key] for one in dims], float) for ours, key in keys.items()}
         return {**found, "encode": np.array([one["encode_flops"] for one in layers], float), "documents": PRICED}
+
+    def _remembered(self, name: str, compute: Callable[[], dict[str, np.ndarray]], *what: Any) -> dict[str, np.ndarray]:
+        """What is computed of a model, at this precision; what comes with the course is of float32, for all of them."""
+        here, shipped = (files.key(own, *what) for own in self._keys[name])
+        return files.remembered("explorer", here, compute, shipped)
 
     def _set(self, name: str, tables: Mapping[str, np.ndarray]) -> None:
         # new dicts, since this may run in a thread: a picture sees either all of the old tables or all of the new

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,24 @@ def test_the_device_that_computes_chooses_the_precision(bert, monkeypatch):
     assert running.resolve_precision("auto", "cuda") == "fp32"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert [running.resolve_precision("auto", device) for device in ("cpu", "cuda")] == ["bf16", "fp32"]
+
+
+@pytest.mark.parametrize(("slower", "chosen"), [(torch.float32, "bf16"), (torch.bfloat16, "fp32")])
+def test_a_processor_with_avx512_bf16_is_asked_how_fast_it_is(monkeypatch, request, slower, chosen):
+    """Pretend that a linear layer of one of the two types takes a moment longer."""
+    linear = torch.nn.functional.linear
+
+    def slow(x, weight):
+        time.sleep(0.01 * (x.dtype == slower))
+        return linear(x[:1], weight[:1])
+
+    cuda(monkeypatch, False, processor=["avx512_bf16"])
+    monkeypatch.setattr(torch.nn.functional, "linear", slow)
+    running.bf16_speed.cache_clear()
+    request.addfinalizer(running.bf16_speed.cache_clear)
+    assert running.resolve_precision("auto") == chosen
+    monkeypatch.setattr(torch.nn.functional, "linear", None)
+    assert running.resolve_precision("auto") == chosen  # asked once
 
 
 def test_a_typed_query_gets_the_prompt_of_queries(both):

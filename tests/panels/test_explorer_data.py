@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -51,13 +53,26 @@ def test_the_first_panel_needs_no_encoding(task, encoder, nothing_encodes, examp
     assert all(np.isfinite(table["any name"]).all() for table in panel.model.tables.values())
 
 
-@pytest.mark.parametrize("other", ["corpus", "model", "precision", "split", "queries", "evaluation"])
+@pytest.mark.parametrize("how", ["bf16 on a processor", "a GPU"])
+def test_what_was_measured_in_float32_serves_every_machine(task, encoder, nothing_encodes, monkeypatch, how):
+    exact = GridExplorer(task, {"plain": encoder}, examples=5)
+    if how == "a GPU":
+        encoder = copy.copy(encoder)
+        encoder.device = "cuda"
+    monkeypatch.setenv("MRL_PRECISION", "bf16")
+    panel = GridExplorer(task, {"plain": encoder}, examples=5)
+    assert panel._examples == exact._examples and len(panel._data["answers"]["plain"]) == 5
+    for metric, tables in exact.model.tables.items():
+        np.testing.assert_array_equal(panel.model.tables[metric]["plain"], tables["plain"])
+    with pytest.raises(Encoded):  # of what does not come with the course
+        panel.model.answer("plain", next(text for text in panel.model._judged if text not in panel._examples))
+
+
+@pytest.mark.parametrize("other", ["corpus", "model", "split", "queries", "evaluation"])
 def test_of_anything_else_nothing_is_read(task, encoder, nothing_encodes, monkeypatch, other):
     options = {"split": {"split": "test"}, "queries": {"max_queries": 299}}.get(other, {})
     task = task.smaller(5000) if other == "corpus" else task
     encoder = encoder.with_heads(Heads(encoder.n_layers, encoder.width)) if other == "model" else encoder
-    if other == "precision":
-        monkeypatch.setenv("MRL_PRECISION", "bf16")
     if other == "evaluation":
         monkeypatch.setattr("mrl_tutorial.evaluation.quality.VERSION", "another")
     with pytest.raises(Encoded):
