@@ -216,8 +216,10 @@ def score_blocks(
         # Cosines do not change with a vector's length; with a first coordinate of +1 or -1 they are exact.
         first = columns[0].abs()
         columns /= torch.where(first > 1e-6 * torch.from_numpy(documents).norm(dim=1), first, 1)
-    seen: dict[bytes, int] = {}
-    firsts = np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(documents)])
+    _, same, count = np.unique(documents[:, 0], return_inverse=True, return_counts=True)
+    seen, firsts = dict[bytes, int](), np.arange(len(documents))
+    for i in np.flatnonzero(count[same] > 1):  # few share even a coordinate
+        firsts[i] = seen.setdefault(documents[i].tobytes(), i)
     twins = np.flatnonzero(firsts != np.arange(len(documents)))  # rows that repeat an earlier one bit by bit
     size = max(1, BLOCK // len(documents))
     for start in range(0, len(queries), size):

@@ -95,7 +95,8 @@ def evaluate_grid(
 
 def _split_of(task: Any, encoder: Any, split: str) -> Any:
     """The task with what `split` needs, apart from what the encoder was trained on; pairs as retrieval."""
-    seen = isinstance(task, Task) and task.fingerprint() in getattr(encoder, "trained_on", ())
+    known = getattr(encoder, "trained_on", ())
+    seen = known and isinstance(task, Task) and task.fingerprint() in known
     task = prepared(task, *(["train"] if seen else []), split)
     return task.as_retrieval(split) if task.kind == "pairs" else task
 
