@@ -149,15 +149,13 @@ def measure(
     task, encoder = meant(task, encoder)
     task = prepared(task, split)
     task = task.as_retrieval(split) if task.kind == "pairs" else task
-    quiet: dict[str, Any] = {"progress": lambda *_: None}
-    given = {"embeddings": embed_task(task, encoder, split, **quiet), "split": split, "cache": False, **quiet}
-    given |= {"cosine": encoder.similarity != "dot", "fixed_document": fixed_document and task.kind == "retrieval"}
+    given: dict[str, Any] = {"embeddings": embed_task(task, encoder, split, progress=lambda *_: None)}
+    given |= {"split": split, "cache": False, "cosine": encoder.similarity != "dot"}
+    given |= {"fixed_document": fixed_document and task.kind == "retrieval"}
     found = []
     for layer in range(1, encoder.n_layers + 1):
         grid = evaluate_grid(task, layers=layer, **given)
-        if grid.per_item is None:
-            raise InputError(f"{task.name}: {grid.metric} has no value for each item, which the lab compares")
-        found.append(grid.per_item[0])
+        found.append(np.stack([grid.items(layer, dim) for dim in grid.dims]))
         if on_layer is not None:
             on_layer(layer, grid.values[0])
     return np.stack(found)

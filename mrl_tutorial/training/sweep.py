@@ -221,7 +221,7 @@ def score(
     task: Any, outcome: Outcome, metrics: Sequence[str], cells: Cells, config: SweepConfig, split: str | None = None
 ) -> tuple[Rows, dict[str, np.ndarray]]:
     """Every cell of a trained model on one task: rows of task, metric, layer, dim and value (NaN where training
-    failed), and "task metric" -> the values of the items, (layers, dims, items) float16, where there are such."""
+    failed), and "task metric" -> the values of the items, (layers, dims, items) float16, where it did not fail."""
     grids = {}
     if not outcome.problem:
         given: dict[str, Any] = {"split": split or config.split, "layers": cells[0], "dims": cells[1]}
@@ -231,5 +231,4 @@ def score(
     for name, layer, dim in product(metrics, *cells):
         value = round(grids[name].at(layer, dim), 6) if grids else math.nan
         rows.append({"task": task.name, "metric": name, "layer": layer, "dim": dim, "value": value})
-    items = {name: grid.per_item for name, grid in grids.items()}
-    return rows, {f"{task.name} {name}": x.astype(np.float16) for name, x in items.items() if x is not None}
+    return rows, {f"{task.name} {name}": np.asarray(grid.per_item, np.float16) for name, grid in grids.items()}
