@@ -214,13 +214,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
     """Raises InputError where the recipe needs what heads or the task do not have."""
-    problem = ""
+    who = f"recipe {recipe.name!r}"
     if recipe.embeddings and what == "heads":
-        problem = "trains the embedding table's output, which has no head: use what='full'"
-    elif recipe.needs_documents and data.positives is None:
-        problem = f"compares queries with documents, which {task} lacks: choose mrl or all-cells"
-    if problem:
-        raise InputError(f"recipe {recipe.name!r} {problem}")
+        raise InputError(f"{who} trains the embedding table's output, which has no head: use what='full'")
+    if recipe.needs_documents and data.positives is None:
+        raise InputError(f"{who} compares queries with documents, which {task} lacks: choose mrl or all-cells")
 
 
 def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, recipe: Recipe, step: int) -> None:
