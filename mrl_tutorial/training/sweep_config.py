@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,7 +13,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.embeddings import task_inputs
 from mrl_tutorial.evaluation.quality import check_metrics
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.recipes.registry import get_recipe
+from mrl_tutorial.recipes.registry import get_recipe, parse
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.controls import PLAIN, is_control
 from mrl_tutorial.training.examples import examples
@@ -86,10 +85,11 @@ def expand(recipes: Iterable[str], cells: Cells) -> dict[str, Cells]:
     """
     found: dict[str, Cells] = {PLAIN: cells}
     for name in recipes:
-        alone = re.fullmatch(r"separate:\s*(\d+)\s*,\s*(\d+)\s*", name)
-        own = [(int(alone[1]), int(alone[2]))] if alone else []
-        own = list(product(*cells)) if name == "separate:*" else own
-        found |= {f"separate:{layer},{dim}": ((layer,), (dim,)) for layer, dim in own} if own else {name: cells}
+        if name.startswith("separate:"):
+            alone = product(*cells) if name == "separate:*" else parse(name)[1]["cells"]
+            found |= {f"separate:{layer},{dim}": ((layer,), (dim,)) for layer, dim in alone}
+        else:
+            found[name] = cells
     return found
 
 
