@@ -28,7 +28,7 @@ def memory_left(system: Path = SYSTEM) -> int | None:
     found = [1024 * int(n) for n in re.findall(r"^MemAvailable: +(\d+)", _text(system / "proc/meminfo"), re.M)]
     for mount, (own, limit, usage, spare) in GROUPS.items():
         inner = Path(*re.findall(own, _text(system / "proc/self/cgroup"), re.M)[:1])
-        for group in (system / mount, *(system / mount / part for part in (inner, *inner.parents))):
+        for group in (system / mount / part for part in (inner, *inner.parents)):
             allowed, used = _text(group / limit).strip(), _text(group / usage).strip()
             if allowed.isdigit() and used.isdigit():  # else there is no such group, or its limit is "max"
                 stat = dict(line.split() for line in _text(group / "memory.stat").splitlines())

@@ -34,16 +34,15 @@ class FrozenLayers:
     def __init__(
         self, encoder: Encoder, data: Examples, config: TrainConfig, known: Known | None, progress: Progress | None
     ) -> None:
-        texts, known = data.texts(), known or {}
+        texts, found = data.texts(), dict(known or {})
         self.place = {text: i for i, text in enumerate(texts)}
         self.encoder = encoder.with_heads(None)
-        fresh = [text for text in texts if text not in known]
+        fresh = [text for text in texts if text not in found]
         # no prompts: the texts of `data` have theirs
-        raw = self.encoder.encode_layers(fresh, prompt="", precision=config.precision, progress=progress)
-        if known:
-            found = {**known, **dict(zip(fresh, raw.transpose(1, 0, 2), strict=True))}
-            raw = np.stack([found[text] for text in texts], axis=1)
-        self.raw = torch.from_numpy(np.array(raw))  # (L, texts, D)
+        new = self.encoder.encode_layers(fresh, prompt="", precision=config.precision, progress=progress)
+        found |= zip(fresh, new.transpose(1, 0, 2), strict=True)
+        raw = np.stack([found[text] for text in texts], axis=1)  # (L, texts, D)
+        self.raw = torch.from_numpy(raw)
         self.layers = tuple(range(1, encoder.n_layers + 1))
         self.module = Heads(encoder.n_layers, encoder.width, config.heads)
         if encoder.heads is not None and encoder.heads.kind == config.heads:
