@@ -51,7 +51,8 @@ class RecipeLoss(nn.Module):
         self.layers = tuple(range(0 if self.recipe.embeddings else 1, deepest + 1))
         self.weights = self.recipe.layer_weights()  # trained along, where the recipe learns them
         self.options: dict[str, Any] = {"temperature": temperature, "symmetric": symmetric}
-        self.options["cosine"] = getattr(model, "similarity_fn_name", None) != "dot"
+        normalized = type(model[-1]).__name__ == "Normalize"  # the dot product of unit vectors is their cosine
+        self.options["cosine"] = normalized or getattr(model, "similarity_fn_name", None) != "dot"
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         """The loss of one batch, a scalar. sentence_features: tokens of each column."""

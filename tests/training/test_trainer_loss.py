@@ -65,6 +65,21 @@ def test_loss_and_gradient_are_those_of_our_loop(folder, name):
         np.testing.assert_allclose(there[name].grad, gradient, atol=1e-5 * scale, err_msg=name)
 
 
+def test_the_dot_product_of_normalized_vectors_is_their_cosine(folder):
+    model, recipe = library(folder), get_recipe("all-cells", 3, 32)
+    sides = [dict(model.tokenize(list(side))) for side in zip(*PAIRS, strict=True)]
+
+    def loss():
+        with torch.no_grad():
+            return float(RecipeLoss(model, recipe).eval()(sides, None))
+
+    cosine = loss()
+    model.similarity_fn_name = "dot"
+    assert loss() == cosine
+    del model[-1]  # Normalize: now the lengths count
+    assert loss() != cosine
+
+
 def test_the_trainer_takes_it_and_its_first_loss_is_our_loops(folder, tmp_path):
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
