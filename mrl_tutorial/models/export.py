@@ -102,21 +102,19 @@ def write_modules(folder: Path, encoder: Any, after: Sequence[nn.Module]) -> Non
     """
     pooling = {"word_embedding_dimension": encoder.model.config.hidden_size}
     pooling |= {mode: name == encoder.pooling for name, mode in POOLINGS.items()}
-    modules: list[tuple[str, dict[str, Any]]] = [("Transformer", {}), ("Pooling", pooling)]
-    modules += [("Dense", step.settings) if isinstance(step, Dense) else ("Normalize", {}) for step in after]
-    modules += [] if encoder.similarity == "dot" else [("Normalize", {})]
-    paths = [f"{i}_{kind}" if i else "" for i, (kind, _) in enumerate(modules)]
-    entries = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, (kind, _)) in enumerate(zip(paths, modules, strict=True))
-    ]
-    files.write_json(folder / "modules.json", entries)
-    for path, (_, config) in list(zip(paths, modules, strict=True))[1:]:
-        files.write_json(folder / path / "config.json", config)
-    for path, step in zip(paths[2:], after, strict=False):
-        if isinstance(step, Dense):
-            tensors = {name: x.detach().cpu().contiguous() for name, x in step.state_dict().items()}
+    steps = [*after, *([] if encoder.similarity == "dot" else [Unit()])]
+    modules: list[tuple[str, dict[str, Any], dict[str, Tensor]]] = [("Transformer", {}, {}), ("Pooling", pooling, {})]
+    modules += [("Dense", x.settings, x.state_dict()) if isinstance(x, Dense) else ("Normalize", {}, {}) for x in steps]
+    entries = []
+    for i, (kind, config, weights) in enumerate(modules):
+        path = f"{i}_{kind}" if i else ""
+        entries.append({"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"})
+        if path:
+            files.write_json(folder / path / "config.json", config)
+        if weights:
+            tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
             save_file(tensors, folder / path / "model.safetensors", metadata={"format": "pt"})
+    files.write_json(folder / "modules.json", entries)
 
 
 def export(
