@@ -128,7 +128,6 @@ def _by_labels(origin: str, splits: dict[str, Any], warnings: list[str]) -> tupl
         warnings.append(f"{said}, a higher one for a closer meaning")
         return "sts", splits
     found: dict[str, Any] = {}
-    used = 0
     for split, rows in splits.items():
         pairs = [[first, second] for first, second, label in rows if label]
         if not pairs:
@@ -137,9 +136,9 @@ def _by_labels(origin: str, splits: dict[str, Any], warnings: list[str]) -> tupl
         for first, second, label in rows:
             if not label and first in of_anchor:
                 of_anchor[first].append(second)
-                used += 1
         found[split] = [tuple(pair) for pair in pairs]
     if zeros := labels.count(0):
+        used = sum(len(pair) - 2 for pairs in found.values() for pair in pairs)
         kept = f"{len(labels) - zeros:,} of {len(labels):,} pairs are labeled 1 and kept"
         of_zeros = f"{used:,} negatives of a first text that has a pair, {zeros - used:,} left out"
         warnings.append(f"{kept}; labeled 0: {of_zeros}")

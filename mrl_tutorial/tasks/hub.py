@@ -101,12 +101,11 @@ def cached(name: str) -> list[list[Path]] | None:
         listing = json.loads(_listing(name).read_text(encoding="utf-8"))
         from huggingface_hub import try_to_load_from_cache
 
-        found = []
-        for (repository, revision, _), names in zip(SETS[name], listing, strict=True):
-            look = partial(try_to_load_from_cache, repository, repo_type="dataset", revision=revision)
-            paths: Any = map(look, names)
-            found.append(list(map(Path, paths)))
-        return found
+        look: Any = partial(try_to_load_from_cache, repo_type="dataset")
+        return [
+            [Path(look(source.repository, file, revision=source.revision)) for file in names]
+            for source, names in zip(SETS[name], listing, strict=True)
+        ]
     except (KeyError, OSError, ValueError, TypeError):  # the last where a path is None
         return None
 

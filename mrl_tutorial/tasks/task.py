@@ -83,7 +83,7 @@ class Task:
         ('dev 2, test 3', 'test 5')
         """
         have: dict[str, Any] = vars(self)["splits"]
-        to_learn = self._learns_from(wanted)
+        to_learn = self._learns_from()
         needed = {*wanted, *to_learn}
         if needed <= have.keys():
             return self
@@ -136,8 +136,8 @@ class Task:
     def _with(self, splits: dict[str, Any], cuts: dict[str, str]) -> Self:
         return replace(self, splits=splits, cuts={**self.cuts, **cuts})  # type: ignore[call-arg]  # each kind has them
 
-    def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
-        """What must be there besides for the splits that are wanted."""
+    def _learns_from(self) -> tuple[str, ...]:
+        """What must be there besides the splits that are wanted."""
         return ()
 
     def _texts(self, items: Any) -> list[str]:

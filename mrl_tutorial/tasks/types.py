@@ -191,7 +191,7 @@ class ClassificationTask(Task):
         said = f"{len(unseen)} labels are not in train (first: {unseen[0]!r}), so they are never predicted"
         return replace(self, warnings=[*self.warnings, said])
 
-    def _learns_from(self, wanted: Sequence[str]) -> tuple[str, ...]:
+    def _learns_from(self) -> tuple[str, ...]:
         texts = all(isinstance(inputs, list) for inputs, _ in self.splits.values())  # vectors have none to be cut by
         return ("train",) if texts and not self.folds else ()
 
