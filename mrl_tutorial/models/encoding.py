@@ -51,9 +51,8 @@ def encode_tokens(
     run = running.EarlyExit(model, layers)
     with torch.inference_mode(), running.arithmetic(model, device, precision):
         for group in running.micro_batches(lengths, budget, batch_size):
-            ids, mask = running.pad([token_ids[i] for i in group], encoder.pad_id)
-            mask = None if mask is None else mask.to(device)
-            for row, hidden in enumerate(run(ids.to(device), mask)):
+            ids, mask = running.pad([token_ids[i] for i in group], encoder.pad_id, device)
+            for row, hidden in enumerate(run(ids, mask)):
                 out[row, group] = encoder.pooled(hidden, mask).cpu().numpy()
             done += len(group)
             progress(done, len(token_ids), "encoding")

@@ -145,12 +145,12 @@ def micro_batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int | 
     return groups
 
 
-def pad(token_ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor | None]:
+def pad(token_ids: Sequence[Sequence[int]], pad_id: int, device: str = "cpu") -> tuple[Tensor, Tensor | None]:
     """Token ids of unequal length to input_ids (B, T) and mask (B, T); the mask is None where nothing was padded."""
     rows = [torch.tensor(tokens, dtype=torch.long) for tokens in token_ids]
     ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
     mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-    return ids, None if mask.all() else mask
+    return ids.to(device), None if mask.all() else mask.to(device)
 
 
 def resolve_device(device: str) -> str:

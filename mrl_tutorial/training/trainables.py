@@ -110,10 +110,8 @@ class FullBackbone:
 
     def _group(self, ids: list[list[int]], entry: Tensor | None = None) -> Tensor:
         """One micro-batch: (L, b, D)."""
-        padded, mask = running.pad(ids, self.encoder.pad_id)
-        mask = None if mask is None else mask.to(self.device)
-        found = self._run(padded.to(self.device), mask)
-        return torch.stack([self.encoder.pooled(hidden, mask) for hidden in found]).cpu()
+        padded, mask = running.pad(ids, self.encoder.pad_id, self.device)
+        return torch.stack([self.encoder.pooled(hidden, mask) for hidden in self._run(padded, mask)]).cpu()
 
     def result(self, name: str, dims: tuple[int, ...]) -> Encoder:
         """The trained copy."""
