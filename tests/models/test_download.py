@@ -46,7 +46,9 @@ def test_what_a_hub_lacks_is_said_in_one_line(hub, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=message) as error:
             Encoder.load(name)
         assert "\n" not in str(error.value) and "give a folder" in str(error.value)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "no")  # to the hub's client that is no wish to stay offline
+    assert not download.offline()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "on")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         Encoder.load("someone/other")
     monkeypatch.delenv("HF_HUB_OFFLINE")

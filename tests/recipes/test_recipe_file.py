@@ -102,6 +102,7 @@ def test_the_staircase_is_starbucks_and_ends_in_the_full_cell():
         (file(training={"heads": "share"}), "heads 'share' is unknown: choose from shared, per-layer"),
         (file(training={"steps": 1.5}), "steps 1.5 is impossible: give a whole number from 1 up"),
         (file(training={"lr": "fast"}), "lr 'fast' is impossible: give a number above 0"),
+        (file(training={"lr": 10**400}), "lr 1000.* is impossible: give a number above 0"),
         (file(training={"seed": True}), "seed True is impossible"),
     ],
 )  # fmt: skip
