@@ -40,14 +40,16 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def on_threads(threads: int) -> Iterator[None]:
-    """PyTorch on this many threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def on_threads(
+    threads: int, now: Callable[[], int] = torch.get_num_threads, give: Callable[[int], None] = torch.set_num_threads
+) -> Iterator[None]:
+    """PyTorch, or the library of these two functions, on this many threads inside the block."""
+    before = now()
+    give(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        give(before)
 
 
 def as_tensor(x: np.ndarray) -> Tensor:

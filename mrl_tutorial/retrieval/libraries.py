@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.topk import Found, inverse_lengths
+from mrl_tutorial.topk import Found, inverse_lengths, on_threads
 
 # engine -> the index in the words of faiss.index_factory
 FACTORY = {
@@ -88,15 +88,11 @@ class FaissEngine(Engine):
         super().__init__(kind, documents, *shared)
         self.faiss = load_library("faiss", f"engine {kind!r}")
 
-    @contextmanager
-    def on_threads(self, most: int) -> Iterator[None]:
+    def on_threads(self, most: int) -> AbstractContextManager[None]:
         """FAISS on this engine's threads inside the block, but no more than `most`: it divides work by query."""
-        before = self.faiss.omp_get_max_threads()  # one number for the whole process
-        self.faiss.omp_set_num_threads(max(1, min(self.threads, most)))
-        try:
-            yield
-        finally:
-            self.faiss.omp_set_num_threads(before)
+        # one number for the whole process
+        functions = self.faiss.omp_get_max_threads, self.faiss.omp_set_num_threads
+        return on_threads(max(1, min(self.threads, most)), *functions)
 
 
 class Binary(FaissEngine):
