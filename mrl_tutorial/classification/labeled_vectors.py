@@ -45,8 +45,7 @@ def from_task(task: ClassificationTask) -> LabeledVectors:
     >>> digits.x.shape, len(digits.rounds), len(digits.tested)
     ((1797, 64), 5, 1797)
     """
-    rounds = task.fold_indices(0)
-    return scaled(task.name, *task.splits["all"], rounds)
+    return scaled(task.name, *task.splits["all"], task.fold_indices(0))
 
 
 def scaled(

@@ -84,13 +84,12 @@ def share_cut(task: Any, encoder: Any, split: str = "test") -> float:
 
 def task_inputs(task: Any, split: str) -> dict[str, Any]:
     """The texts (lists) or vectors (arrays) behind each part of `embed_task`."""
-    if task.kind == "retrieval":
-        check_split(task, split)
-        return {"queries": [task.queries[q] for q in task.judged(split)], "documents": list(task.corpus.values())}
     if task.kind == "vectors":
         rest = np.setdiff1d(np.arange(task.vectors.shape[-2]), task.queries_index)
         return {"queries": task.vectors[..., task.queries_index, :], "documents": task.vectors[..., rest, :]}
     check_split(task, split)
+    if task.kind == "retrieval":
+        return {"queries": [task.queries[q] for q in task.judged(split)], "documents": list(task.corpus.values())}
     if task.kind == "sts":
         return {"first": list(task.splits[split][0]), "second": list(task.splits[split][1])}
     if task.kind != "classification":
@@ -104,13 +103,12 @@ def task_inputs(task: Any, split: str) -> dict[str, Any]:
 
 def task_labels(task: Any, split: str) -> np.ndarray:
     """The labels (classification) or gold scores (STS) of a split's items, (N,)."""
-    whole = task.kind == "classification" and cross_validated(task, split)
-    return np.asarray(task.splits["all" if whole else split][-1])
+    return np.asarray(task.splits["all" if cross_validated(task, split) else split][-1])
 
 
 def cross_validated(task: Any, split: str) -> bool:
-    """Whether a classification task is measured by its folds, so that every item is tested once."""
-    return bool(task.folds) and split in ("test", "all")
+    """Whether a task is measured by its folds, if it has any, so that every item is tested once."""
+    return bool(getattr(task, "folds", None)) and split in ("test", "all")
 
 
 def check_split(task: Any, split: str) -> None:

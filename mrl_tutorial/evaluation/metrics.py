@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mrl_tutorial.topk import on_threads
 
 BLOCK = 2**19  # scores held at a time: 2 MB, which the processor's cache keeps while every dimension passes over them
 SORT_THRESHOLD = 50  # relevant documents per query from which one sort is cheaper than counting for each
+LOST = np.iinfo(np.int32).max  # the rank of a document that a search does not find
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,16 @@ def parse_metric(name: str) -> tuple[str, int | None]:
     return kind, int(k) if k else None
 
 
-def cutoff(name: str) -> int:
-    """The k of a measure's name. Raises InputError for a measure without one, which looks at every document."""
-    k = parse_metric(name)[1]
-    if k is None:
-        raise InputError(f"measure {name!r} looks at every document: give a cut-off, as in {name}@10")
-    return k
+def by_cosine(cosine: bool | None, encoder: Any) -> bool:
+    """Whether vectors are compared by cosine: as asked for, else as the encoder does, else they are."""
+    return getattr(encoder, "similarity", "cosine") != "dot" if cosine is None else cosine
 
 
 def found_ranks(rows: np.ndarray, judgments: Judgments) -> np.ndarray:
     """Rank, from 1, of each judged pair's document among the rows (Q, k) that a search found, best first: (P,) int64,
-    beyond every cut-off where it was not found."""
+    `LOST`, beyond every cut-off, where it was not found."""
     hit = rows[judgments.query] == judgments.order[judgments.column][:, None]  # (P, k)
-    return np.where(hit.any(1), hit.argmax(1) + 1, np.iinfo(np.int32).max)
+    return np.where(hit.any(1), hit.argmax(1) + 1, LOST)
 
 
 def retrieval_metric(name: str, ranks: np.ndarray, judgments: Judgments) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from mrl_tutorial.errors import with_changes
 from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, check_finite, embed_task, meant, task_inputs
 from mrl_tutorial.evaluation.measures import GridConfig, Measure, Tables, Vectors, check_metrics, choose_measure
-from mrl_tutorial.evaluation.metrics import one_thread
+from mrl_tutorial.evaluation.metrics import by_cosine, one_thread
 from mrl_tutorial.files import key, remembered
 from mrl_tutorial.grid import Grid, check_cells
 from mrl_tutorial.models.layers import resolve_precision
@@ -52,8 +52,7 @@ def evaluate_grid(
     """
     task, encoder = meant(task, encoder)
     config = with_changes(config or GridConfig(), changes)
-    if config.cosine is None:
-        config = replace(config, cosine=getattr(encoder, "similarity", "cosine") != "dot")
+    config = replace(config, cosine=by_cosine(config.cosine, encoder))
     task = _split_of(task, encoder, config.split)
     names = check_metrics(task.kind, metric)
     sizes = {part: _count(items) for part, items in task_inputs(task, config.split).items()}

@@ -18,7 +18,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings
 from mrl_tutorial.evaluation.measures import subsample
-from mrl_tutorial.evaluation.metrics import one_thread
+from mrl_tutorial.evaluation.metrics import LOST, one_thread
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, search_flops
@@ -30,7 +30,6 @@ from mrl_tutorial.topk import inverse_lengths, top_columns
 LONGEST = 800  # depth
 SHOWN = 4  # documents that are remembered of each followed query after each stage
 VERSION = 1  # of what is cached: to be raised when paths are walked in another way
-LOST = np.iinfo(np.int32).max  # the rank of a document that a path does not find
 
 
 class Paths:

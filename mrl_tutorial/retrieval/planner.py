@@ -21,7 +21,7 @@ from mrl_tutorial.evaluation.embeddings import Progress, check_embeddings, embed
 from mrl_tutorial.evaluation.statistics import pareto
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.retrieval.indexes import check_vectors
-from mrl_tutorial.retrieval.retriever import Retriever, by_cosine
+from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import COSTS, Plan, PlanConfig, PlanResult, Stage, check_stages
 from mrl_tutorial.retrieval.timing import RACES, milliseconds
 from mrl_tutorial.tasks.task import prepared
@@ -71,7 +71,7 @@ def plan_retrieval(
         embeddings = embed_splits(task, encoder, progress=progress) if embeddings is None else embeddings
     if embeddings is None:
         raise InputError("there is nothing to plan for: give embeddings, as embed_splits makes them, or an encoder")
-    config = replace(config, cosine=by_cosine(config.cosine, encoder))
+    config = replace(config, cosine=metrics.by_cosine(config.cosine, encoder))
     dev, test = (Judged.of(task, embeddings, split, config.metric) for split in ("dev", "test"))
     if not 0 < target <= 1:
         raise InputError(f"target {target} is impossible: give a share above 0, at most 1")
@@ -110,7 +110,9 @@ class Judged:
         """A retrieval task's split. Raises InputError for another task, and embeddings that do not fit it."""
         if task.kind != "retrieval":
             raise InputError(f"a {task.kind!r} task has no documents to search: give a retrieval task")
-        k = metrics.cutoff(metric)
+        k = metrics.parse_metric(metric)[1]
+        if k is None:
+            raise InputError(f"measure {metric!r} looks at every document: give a cut-off, as in {metric}@10")
         if split not in embeddings:
             raise InputError(f"embeddings lack the split {split!r}: give dev and test, as embed_splits does")
         task = prepared(task, *embeddings)  # splits that are used together do not overlap

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mrl_tutorial.errors import InputError
+from mrl_tutorial.evaluation.metrics import by_cosine
 from mrl_tutorial.retrieval import indexes
 from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
 from mrl_tutorial.retrieval.libraries import Cost
@@ -176,8 +177,3 @@ class Retriever:
         if key not in self._built:
             self._built[key] = make()
         return self._built[key]
-
-
-def by_cosine(cosine: bool | None, encoder: Any) -> bool:
-    """What was asked for, else what the encoder does, else True."""
-    return getattr(encoder, "similarity", "cosine") != "dot" if cosine is None else cosine
