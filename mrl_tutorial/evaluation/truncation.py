@@ -55,18 +55,17 @@ class Truncation:
     def tops(self, queries: Sequence[int], k: int = 5) -> np.ndarray:
         """Rows of the k best documents for some queries by every way at every dimension, best first, equal scores in
         the order of `ties`: (len(queries), 4, D, k)."""
-        order = np.argsort(self.ties)
+        order, queries = np.argsort(self.ties), list(queries)
         found = np.empty((len(queries), len(WAYS), self.width, min(k, len(order))), dtype=np.int64)
         for i, way in enumerate(WAYS):
-            early = way in ("late", "l2")
-            x = np.array((unit(self.documents) if early else self.documents)[order].T, np.float64, order="C")  # (D, N)
-            squares = np.cumsum(x * x, axis=0)
-            for j, query in enumerate(queries):
-                q = unit(self.queries[query]) if early else self.queries[query]
-                sums = np.cumsum(x * q[:, None], axis=0)
+            q, x, step = products(way, self.queries[queries], self.documents[order])
+            x = np.array(x.T, np.float64, order="C")  # (s D, N)
+            lengths = np.sqrt(np.cumsum(x * x, axis=0))
+            for j, asked in enumerate(q):
+                sums = np.cumsum(x * asked[:, None], axis=0)[step - 1 :: step]
                 if way == "cut":
-                    sums = np.divide(sums, np.sqrt(squares), out=np.zeros_like(sums), where=squares > 0)
-                found[j, i] = order[top_columns(2 * sums - squares if way == "l2" else sums, k)]
+                    sums = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+                found[j, i] = order[top_columns(sums, k)]
         return found
 
 
@@ -129,7 +128,7 @@ def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.n
     if way == "late":
         return q, x, 1
     pairs_q = np.stack([q, -np.ones_like(q)], axis=2)  # (Q, D, 2)
-    pairs_x = np.stack([2 * x, x * x], axis=2)
+    pairs_x = np.stack([2 * x, np.square(x, dtype=np.float64)], axis=2)
     return pairs_q.reshape(len(q), -1), pairs_x.reshape(len(x), -1), 2
 
 
