@@ -103,8 +103,7 @@ def choose_measure(task: Any, names: Sequence[str], dims: Sequence[int], config:
         return lambda here, last: {
             "spearman": spearman(sts_scores(here["first"][keep], here["second"][keep], dims, cosine), gold)
         }
-    probe = few_shot(task, keep, names, dims, config)
-    return lambda here, last: probe(here)
+    return few_shot(task, keep, names, dims, config)
 
 
 def subsample(ids: Sequence[str], most: int | None, seed: int = 0) -> np.ndarray:
@@ -161,11 +160,9 @@ def _sums_above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (rest[np.searchsorted(x[order], x, "left")] + rest[np.searchsorted(x[order], x, "right")]) / 2
 
 
-def few_shot(
-    task: Any, keep: np.ndarray, names: Sequence[str], dims: Sequence[int], config: GridConfig
-) -> Callable[[Vectors], Tables]:
-    """How a classification task is measured on the items `keep` of a split: a function of one layer's vectors that
-    gives for each name ("accuracy", "1nn") the share of right answers to each item, (len(dims), len(keep)).
+def few_shot(task: Any, keep: np.ndarray, names: Sequence[str], dims: Sequence[int], config: GridConfig) -> Measure:
+    """How a classification task is measured on the items `keep` of a split: for each name ("accuracy", "1nn") the share
+    of right answers to each item, (len(dims), len(keep)).
 
     MTEB's protocol: random samples of the training split. A cross-validated task: its folds, each tested by a model of
     all the others (on dev: one model of all of train). Raises InputError where nothing can be fitted.
@@ -189,7 +186,7 @@ def few_shot(
             samples = few_shot_rows(labels, config.samples_per_label, config.n_experiments, config.seed)
         rounds = [(np.arange(len(labels)), keep, np.arange(len(keep)))]
 
-    def measure(here: Vectors) -> Tables:
+    def measure(here: Vectors, last: Vectors) -> Tables:
         tables = {name: np.zeros((len(dims), len(keep)), dtype=np.float32) for name in names}
         for train, test, items in rounds:
             x, y, asked, right = here[part][train], labels[train], here["test"][test], test_labels[test]

@@ -82,8 +82,6 @@ class Engine:
 
 
 class FaissEngine(Engine):
-    index: Any
-
     def __init__(self, kind: str, documents: np.ndarray, *shared: Any):
         super().__init__(kind, documents, *shared)
         self.faiss = load_library("faiss", f"engine {kind!r}")

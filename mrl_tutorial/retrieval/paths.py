@@ -18,7 +18,6 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation import metrics
 from mrl_tutorial.evaluation.embeddings import check_embeddings
 from mrl_tutorial.evaluation.measures import subsample
-from mrl_tutorial.evaluation.metrics import LOST, one_thread
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, search_flops
@@ -87,7 +86,7 @@ class Paths:
     def scores(self, name: str, layer: int, dim: int) -> np.ndarray:
         """Cosines (Q, N) float32 of one cell."""
         q, x = (part[layer - 1][:, :dim] for part in self._parts[name].values())
-        with one_thread():
+        with metrics.one_thread():
             scores = q @ x.T
         return scores * inverse_lengths(x) * inverse_lengths(q)[:, None]
 
@@ -215,12 +214,12 @@ def _walk(paths: Paths, name: str, tree: PathTree, follow: list[int]) -> dict[st
                 visit(node, rows)
 
     visit(-1, np.tile(np.arange(paths.n), (queries, 1)))
-    first = np.stack([ranks[:, judged.query == query].min(1, initial=LOST) for query in follow], 1)
+    first = np.stack([ranks[:, judged.query == query].min(1, initial=metrics.LOST) for query in follow], 1)
     return {
         "recall": recall,
         "ndcg": metrics.retrieval_metric(f"ndcg@{K}", ranks, judged).mean(1),
-        "kept": (ranks < LOST).mean(1),
-        "place": np.where(first < LOST, first, 0),
+        "kept": (ranks < metrics.LOST).mean(1),
+        "place": np.where(first < metrics.LOST, first, 0),
         "best": best,
     }
 

@@ -17,7 +17,6 @@ import numpy as np
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.metrics import by_cosine
 from mrl_tutorial.retrieval import indexes
-from mrl_tutorial.retrieval.indexes import check_ids, check_vectors
 from mrl_tutorial.retrieval.libraries import Cost
 from mrl_tutorial.retrieval.stages import Stage, check_stages, reranking
 from mrl_tutorial.topk import rerank
@@ -77,7 +76,7 @@ class Retriever:
             raise InputError("the corpus is empty: give at least one document")
         if threads < 1:
             raise InputError(f"threads {threads} is impossible: give 1 or more")
-        self.ids = None if ids is None else check_ids(ids, self.n)
+        self.ids = None if ids is None else indexes.check_ids(ids, self.n)
         self.cosine, self.threads = by_cosine(cosine, encoder), threads
         self._built: dict[tuple, Any] = {}  # indexes and codes, shared by all paths over these documents
         self._use(stages)
@@ -92,7 +91,7 @@ class Retriever:
         self.stages = check_stages(stages, self.n_layers, self.width)
         for row in {stage.row for stage in self.stages}:
             what = f"documents, layer {row + 1}" if self.layered else "documents"
-            self._once("checked", row, make=partial(check_vectors, self.documents[row], what))
+            self._once("checked", row, make=partial(indexes.check_vectors, self.documents[row], what))
         # documents of one layer may be asked by any layer of the query; it then has all of them, the last by default
         self._crossed = self.n_layers == 1 and any(stage.query_layer for stage in self.stages)
         self._asked = [stage.query_row if self.n_layers > 1 or stage.query_layer else -1 for stage in self.stages]
@@ -112,7 +111,7 @@ class Retriever:
             wanted = f"({least}, queries, {self.width})" if layered else f"(queries, {self.width})"
             raise InputError(f"queries have shape {np.shape(queries)}: give {wanted}")
         for row in set(self._asked):
-            check_vectors(q[row], "queries")
+            indexes.check_vectors(q[row], "queries")
         return self._walk([q[row] for row in self._asked], k, single)
 
     def ask(self, encoder: Any, texts: str | Sequence[str], k: int = 10) -> SearchResult:
