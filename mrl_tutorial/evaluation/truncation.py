@@ -128,6 +128,7 @@ def products(way: str, queries: np.ndarray, documents: np.ndarray) -> tuple[np.n
     if way == "late":
         return q, x, 1
     pairs_q = np.stack([q, -np.ones_like(q)], axis=2)  # (Q, D, 2)
+    # exact squares: rounded to float32, they would change the order of documents that are almost tied
     pairs_x = np.stack([2 * x, np.square(x, dtype=np.float64)], axis=2)
     return pairs_q.reshape(len(q), -1), pairs_x.reshape(len(x), -1), 2
 

@@ -88,9 +88,8 @@ class FaissEngine(Engine):
 
     def on_threads(self, most: int) -> AbstractContextManager[None]:
         """FAISS on this engine's threads inside the block, but no more than `most`: it divides work by query."""
-        # one number for the whole process
-        functions = self.faiss.omp_get_max_threads, self.faiss.omp_set_num_threads
-        return on_threads(max(1, min(self.threads, most)), *functions)
+        faiss = self.faiss  # whose number of threads is one for the whole process
+        return on_threads(max(1, min(self.threads, most)), faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
 class Binary(FaissEngine):
