@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -145,11 +144,10 @@ class GridExplorer(WorkingPanel):
         return super().progress(share, label)
 
     def _train(self, state: Mapping[str, Any], report: Report) -> str | None:
-        trained = None
-        with contextlib.suppress(_Canceled):
+        try:
             encoder, known = self.model.frozen(_encoding(report))
             trained = train_for(encoder, self._task, state["recipe"], state["heads"], state["seconds"], report, known)
-        if trained is None:
+        except Canceled:
             return None
         self.model.add(HERE, trained)
 
@@ -176,32 +174,29 @@ class GridExplorer(WorkingPanel):
         self.set(model=name)
 
 
-class _Canceled(Exception):
+class Canceled(Exception):
     """Leaves the encoding when the reader cancels; training itself ends by its own answer."""
 
 
 def _encoding(report: Report) -> Callable[[int, int, str], None]:
     def progress(done: int, total: int, label: str) -> None:
         if label.startswith("encoding") and not report(done / total, f"{label} {total:,} texts, once"):
-            raise _Canceled
+            raise Canceled
 
     return progress
 
 
 def train_for(
     encoder: Encoder, task: Any, recipe: str, heads: str, seconds: float, report: Report, known: Known | None = None
-) -> Encoder | None:
+) -> Encoder:
     """Train `heads` ("shared" or "per-layer") on the task's training split for about `seconds`, encoding excluded: how
     many steps fit is measured, so that the learning rate comes down just as time runs out.
 
-    report(share, label) -> False cancels: what has been trained is returned, None where that is nothing. known: as in
-    `train`. A machine that is busier than in the trial may take up to twice the time. Raises InputError as in `train`.
+    report(share, label) -> False cancels: what has been trained is returned. known: as in `train`. A machine that is
+    busier than in the trial may take up to twice the time. Raises Canceled while it encodes, InputError as in `train`.
     """
     config = TrainConfig(heads=heads, batch_size=BATCH, cache=False)
-    try:
-        trial = train(encoder, task, recipe, config, known=known, progress=_encoding(report), steps=TRIAL)
-    except _Canceled:
-        return None
+    trial = train(encoder, task, recipe, config, known=known, progress=_encoding(report), steps=TRIAL)
     steps = max(10, round(seconds / (trial.seconds / TRIAL)))
     began = time.monotonic()
 
