@@ -21,14 +21,14 @@ def example_queries(paths: Paths, n: int = 8) -> list[int]:
     """Places of queries that the full model answers: some that a short shortlist loses, then some that it keeps."""
     name = paths.names[-1]
     full, short = paths.full(name), paths.head(name, paths.n_layers, paths.dims[min(2, len(paths.dims) - 1)], 50)
-    lost: list[int] = []
-    kept: list[int] = []
-    for i in range(len(paths.ids)):
-        relevant = paths.relevant(i)
-        if np.isin(relevant, full[i]).any():
-            (kept if np.isin(relevant, short[i]).any() else lost).append(i)
-    lost = lost[: n // 2]
-    return [*lost, *kept[: n - len(lost)]] or list(range(min(n, len(paths.ids))))
+
+    def found(i: int, ranked: np.ndarray) -> bool:
+        return bool(np.isin(paths.relevant(i), ranked[i]).any())
+
+    answered = [i for i in range(len(paths.ids)) if found(i, full)]
+    lost = [i for i in answered if not found(i, short)][: n // 2]
+    kept = [i for i in answered if found(i, short)][: n - len(lost)]
+    return [*lost, *kept] or list(range(min(n, len(paths.ids))))
 
 
 class FunnelDesigner(Panel):
