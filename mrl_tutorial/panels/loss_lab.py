@@ -192,9 +192,8 @@ class LossLab(WorkingPanel):
                     self.store.save(found)
             except NotWritten as error:
                 self.status = {"error": f"{found.name} is shown, but was not saved: {error}"}
-            known = any(x.key == found.key for x in self.runs)
-            runs = [found if x.key == found.key else x for x in self.runs] + ([] if known else [found])
-            self._show(runs, found.name if known else lab.renamed(runs)[-1].name)
+            runs = lab.renamed(list({run.key: run for run in [*self.runs, found]}.values()))
+            self._show(runs, next(run.name for run in runs if run.key == found.key))
         else:
             self.more, self.status = {}, CANCELED if found is None else {"error": in_words(found)}
         self._next()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from mrl_tutorial.losses import Term
 from mrl_tutorial.losses.term import term_name
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.panel import Control, button, field, menu, switch
-from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Learned, layer_weights
+from mrl_tutorial.panels.term_explorer import WAYS
+from mrl_tutorial.recipes.layer_weights import layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
 from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
 from mrl_tutorial.training.lab import QUICK, LabRun
@@ -25,7 +27,6 @@ PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "ret
 TERMS = ("main", "kl-scores", "kl-features", "score-align", "align")
 START = "whitened start"
 BRUSHES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-WAYS = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
 CODE = """recipe = mrl.RecipeFile.read("{file}")
 model = mrl.train_recipe(mrl.Encoder.load(), mrl.load_task("{task}"), recipe).encoder
 print(mrl.evaluate_grid(mrl.load_task("{task}"), model, split="{split}").as_text())"""
@@ -35,11 +36,9 @@ def presets(encoder: Encoder) -> dict[str, dict[str, Any]]:
     """name -> the painted recipe, of those that fit the usual grid of this model."""
     found = {}
     for name in PRESETS:
-        try:
+        with suppress(InputError):
             recipe = painted(name, encoder.n_layers, encoder.width)
-        except InputError:
-            continue
-        found[name] = {"terms": recipe.terms, "sampler": recipe.sampler}
+            found[name] = {"terms": recipe.terms, "sampler": recipe.sampler}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from mrl_tutorial.recipes.registry import get_recipe
 
 RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
 OWN = "as the recipe has them"
+#: layer weights that do not change while a model learns
+WAYS = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
 STRENGTHS = (0, 0.01, 0.1, 0.3, 1, 3, 10, 100, 1000)
 
 
@@ -55,22 +58,19 @@ class TermExplorer(Panel):
     def __init__(self, anatomy: Anatomy, recipe: str = "2dmse-v1", **state: Any) -> None:
         self.anatomy, self.patterns = anatomy, {}
         for name in RECIPES:
-            try:
+            with suppress(InputError):  # it does not fit the anatomy's grid and batch
                 found = get_recipe(name, len(anatomy.layers), anatomy.dims[-1])
                 self.patterns[name] = recipe_parts(found, anatomy)
-            except InputError:  # it does not fit the anatomy's grid and batch
-                continue
         if recipe not in self.patterns:
             there = ", ".join(self.patterns) or "none"
             raise InputError(f"recipe {recipe!r} does not fit this batch: there are {there}")
-        known = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
         controls = [
-            [menu("recipe", "recipe", list(self.patterns)), menu("layers", "layer weights", [OWN, *known])],
+            [menu("recipe", "recipe", list(self.patterns)), menu("layers", "layer weights", [OWN, *WAYS])],
             [slider(f"s{i}", t, STRENGTHS, [f"× {x:g}" for x in STRENGTHS]) for i, t in enumerate(anatomy.terms)],
             [slider("layer", "layer", anatomy.layers), slider("dim", "dimension", anatomy.dims)],
         ]
         cell = {"layer": anatomy.layers[(len(anatomy.layers) - 1) // 2], "dim": anatomy.dims[-2:][0]}
-        super().__init__(controls, self._start(recipe) | cell | state, **self._tables(known))
+        super().__init__(controls, self._start(recipe) | cell | state, **self._tables())
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ class TermExplorer(Panel):
         on = {f"s{i}": int(term in self.patterns[recipe]) for i, term in enumerate(self.anatomy.terms)}
         return {"recipe": recipe, "layers": OWN, **on}
 
-    def _tables(self, known: list[str]) -> dict[str, Any]:
+    def _tables(self) -> dict[str, Any]:
         a = self.anatomy
         ones = dict.fromkeys(a.terms, 1.0)
         grids = {name: term_weights(a, pattern, ones, OWN).values() for name, pattern in self.patterns.items()}
@@ -98,7 +98,7 @@ class TermExplorer(Panel):
             "dims": a.dims,
             "start": {name: self._start(name) for name in grids},
             "patterns": {name: np.stack(list(grid)).astype("f4") for name, grid in grids.items()},
-            "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in known},
+            "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in WAYS},
             "values": a.values.astype("f4"),
             "alone": np.stack([a.cell_gradients(term) for term in a.terms]).astype("f4"),
             "landing": list(a.landing),
