@@ -117,7 +117,6 @@ def columns(text: str) -> list[str] | dict[str, str]:
     return known
 
 
-BENCHMARKS = ("loss", "grid", "encode", "train", "panels", "retrieval")
 COUNT = {"type": whole_number, "metavar": "N"}
 # what argparse is told of each option, unless a verb says otherwise
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -169,7 +168,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--id": {"type": names, "metavar": "IDS", "help": "only these claims, e.g. M1,R3, and what their numbers rest on"},
     "--markdown": {"metavar": "FILE", "help": "write the whole ledger here as a page for people"},
     "--readme": {"metavar": "FILE", "help": "bring five of the claims into this README"},
-    "name": {"choices": BENCHMARKS, "help": "what to time"},
+    "name": {"choices": ("loss", "grid", "encode", "train", "panels", "retrieval"), "help": "what to time"},
     "--quick": {"action": "store_true", "help": "a small run, to see that it works"},
 }  # fmt: skip
 

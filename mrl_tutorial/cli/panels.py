@@ -23,8 +23,8 @@ def panel(args: argparse.Namespace) -> None:
 def page(args: argparse.Namespace) -> None:
     """Write the grid explorer as one html file that needs no kernel and loads nothing."""
     writable(args.out)
-    wanted = {name if name == "plain" else Path(name).name: name for name in args.model or ["plain"]}
-    encoders = {name: mrl.Encoder.load(*([] if given == "plain" else [given])) for name, given in wanted.items()}
+    wanted = {Path(name).name: [] if name == "plain" else [name] for name in args.model or ["plain"]}
+    encoders = {name: mrl.Encoder.load(*given) for name, given in wanted.items()}
     task = mrl.load_task(args.task, columns=args.columns)
     made = mrl.GridExplorer(task, encoders, split=args.split, examples=args.queries)
     say_warnings(task)
