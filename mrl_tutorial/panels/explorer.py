@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
 from mrl_tutorial.panels.job import Report, WorkingPanel, give_back, in_words
@@ -118,8 +117,7 @@ class GridExplorer(WorkingPanel):
         """What the Train button does, but in the foreground, for a cell of a notebook: returns when it is done.
 
         settings: recipe, heads and seconds, where they are to be others than those on show."""
-        if self.busy:
-            raise InputError("the Train button is still at work: wait for it, or cancel it")
+        self.check_free()
         self.set(**settings)
         started, s = time.perf_counter(), self.state
         self._ended(self._train(s, self.progress))

@@ -91,6 +91,11 @@ class WorkingPanel(Panel):
         """Whether a job is under way."""
         return self._job is not None and self._job.running
 
+    def check_free(self) -> None:
+        """Raises InputError while a job is under way: training in a cell would get in its way."""
+        if self.busy:
+            raise InputError("the Train button is still at work: wait for it, or cancel it")
+
     def begin(self, work: Work, ended: Callable[[Any], object], rest: float = 0.0) -> None:
         """Start a `Job`, whose progress becomes the status. One that is replaced meanwhile is not heard any more."""
 

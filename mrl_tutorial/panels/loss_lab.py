@@ -76,7 +76,10 @@ class LossLab(WorkingPanel):
         return self._run(run).recipe
 
     def train(self, name: str | None = None, **settings: Any) -> LabRun:
-        """What the Train button does, in the foreground: returns the new run when it is saved and shown."""
+        """What the Train button does, in the foreground: returns the new run when it is saved and shown.
+
+        Raises InputError as the button does, and while it is at work."""
+        self.check_free()
         self.set(**({"name": name} if name else {}), **settings)
         recipe = self._painted(self.state)
         self._ended(self._trained(recipe, self._own_terms(recipe), lambda share, label: True))

@@ -278,6 +278,15 @@ def test_a_term_may_be_called_by_its_variable(panel, monkeypatch):
     assert found["missing"] is None and [one["term"] for one in found["shown"]["rows"]][-1] == "length"
 
 
+def test_a_cell_that_trains_while_the_button_does_is_refused_and_loses_nothing(panel):
+    panel.on_train({**panel.state, "name": "button", "steps": 40})
+    with pytest.raises(InputError, match="the Train button is still at work"):
+        panel.train("cell", preset="mrl")
+    wait(panel)
+    assert [run.name for run in panel.runs] == [START, "button"]
+    assert panel.train("cell", preset="mrl", steps=2).name == "cell"
+
+
 def test_a_canceled_training_keeps_nothing(panel, monkeypatch):
     monkeypatch.setattr(lab, "train_recipe", lambda *args, **options: type("Result", (), {"finished": False}))
     panel.on_train(panel.state)
