@@ -80,22 +80,20 @@ def train(args: argparse.Namespace) -> None:
 
     # a name that is mistyped shows before a task is read
     encoder = read_encoder(args)
-    recipe: Any
-    if in_file := args.recipe.endswith(".json"):
-        recipe = mrl.RecipeFile.read(args.recipe)
+    if args.recipe.endswith(".json"):
+        own = mrl.RecipeFile.read(args.recipe)
         if args.dims:
             raise InputError(f"--dims: {args.recipe} names its own widths: leave --dims out")
+        run = partial(mrl.train_recipe, recipe=own, **_typed(args))
     else:
         dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
         recipe = mrl.get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
+        run = partial(mrl.train, recipe=recipe, **given(args, *SETTINGS))
     task = mrl.load_task(args.task, columns=args.columns, limit=args.rows)
     if holds_vectors(task):
         raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
     try:
-        if in_file:
-            result = mrl.train_recipe(encoder, task, recipe, out=args.out, **_typed(args))
-        else:
-            result = mrl.train(encoder, task, recipe, **given(args, *SETTINGS, "out"))
+        result = run(encoder=encoder, task=task, out=args.out)
     except NonFiniteLoss as error:
         sys.exit(f"mrl-tutorial train: {error}")  # status 1: the input was fine
     if place()[0]:  # the first of several processes speaks for all

@@ -52,8 +52,8 @@ def lines(
         stroke = {"color": colors[name], "width": 3, "dash": DASHES[i % len(DASHES)]}
         tip = f"{name}, %{{customdata:.6~g}}: %{{y:.3f}}<extra></extra>"
         figure.add_scatter(x=place(at), y=y, name=name, line=stroke, customdata=at, hovertemplate=tip, **dots)
-    beside = 16 + round(0.56 * FONT * max(map(len, data)))  # of the names
-    figure.update_layout(**style(title), margin_r=beside, height=400, showlegend=False, meta={"doubling": doubling})
+    room = 16 + round(0.56 * FONT * max(map(len, data)))  # of the names
+    figure.update_layout(**style(title), margin_r=room, height=400, showlegend=False, meta={"doubling": doubling})
     for name, (end, height) in _ends(data, place, low, high).items():
         beside = {"xanchor": "left", "yanchor": "middle", "xshift": 8, "showarrow": False}
         figure.add_annotation(text=name, x=end, y=height, font={"color": colors[name], "size": FONT}, **beside)
