@@ -90,7 +90,7 @@ class GridExplorer(WorkingPanel):
         if m.ranks:
             answers = {name: {query: m.answer(name, query) for query in self._examples} for name in m.encoders}
             shown = m.snippets(answer for found in answers.values() for answer in found.values())
-            found |= {"n": len(self._task.corpus), "answers": answers, "documents": shown}
+            found |= {"n": len(m.task.corpus), "answers": answers, "documents": shown}
         return found
 
     def _quality(self, names: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:

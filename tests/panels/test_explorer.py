@@ -23,7 +23,7 @@ from mrl_tutorial.panels.explorer_tables import ExplorerTables, ranked_cells
 from mrl_tutorial.panels.job import Job
 from mrl_tutorial.panels.packing import unpack
 from mrl_tutorial.retrieval.costs import cell_price
-from mrl_tutorial.tasks.types import RetrievalTask, STSTask
+from mrl_tutorial.tasks.types import PairsTask, RetrievalTask, STSTask
 from tests.helpers.tiny import save_tiny
 from tests.helpers.web import random_states, shown
 
@@ -230,6 +230,20 @@ def test_graded_pairs_have_a_grid_and_no_documents(encoder):
     (found,) = shown(panel, [{"dim": 4}])
     assert "query" not in panel.controls and "Query" not in found["text"] and found["missing"] is None
     assert found["shown"]["value"] == pytest.approx(panel.model.tables["spearman"]["plain"][-1, 3], abs=1e-6)
+
+
+def test_pairs_are_searched_for_each_other_and_can_be_trained_on(encoder):
+    rng = np.random.default_rng(2)
+    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(60)]
+    rows = [(text, " ".join(text.split()[:3])) for text in texts]
+    task = PairsTask("pairs", "here", {"train": rows[:40], "dev": rows[40:]})
+    panel = GridExplorer(task, encoder)
+    found = oracle(searched := task.as_retrieval("dev"), encoder, panel.state["query"], 2, 4)[0]
+    (one,) = shown(panel, [{"layer": 2, "dim": 4}])
+    names = list(searched.corpus)
+    assert [found[names.index(hit["name"])] for hit in one["shown"]["ranking"]["hits"]] == list(range(1, 11))
+    panel.train(seconds=1)
+    assert panel.state["model"] == HERE and np.isfinite(panel.model.tables["ndcg@10"][HERE]).all()
 
 
 def test_training_for_a_time_ends_early_when_told_so(task, encoder):
