@@ -226,6 +226,14 @@ def read_encoder(args: argparse.Namespace) -> mrl.Encoder:
     return encoder
 
 
+def read_texts(name: str, **options: Any) -> Any:
+    """A task whose texts an encoder is to read. Raises InputError where it holds vectors."""
+    task = mrl.load_task(name, **options)
+    if holds_vectors(task):
+        raise InputError(f"{name} holds vectors, no texts: there is nothing to encode; choose a task with texts")
+    return task
+
+
 def holds_vectors(task: Any) -> bool:
     """Whether there is nothing to encode in the task."""
     if task.kind == "classification":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mrl_tutorial as mrl
-from mrl_tutorial.cli.arguments import given, holds_vectors, read_encoder, read_task, say_warnings, writable
+from mrl_tutorial.cli.arguments import given, read_encoder, read_task, read_texts, say_warnings, writable
 from mrl_tutorial.cli.doctor import doctor as doctor
 from mrl_tutorial.cli.panels import page as page
 from mrl_tutorial.cli.panels import panel as panel
@@ -89,9 +89,7 @@ def train(args: argparse.Namespace) -> None:
         dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
         recipe = mrl.get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)
         run = partial(mrl.train, recipe=recipe, **given(args, *SETTINGS))
-    task = mrl.load_task(args.task, columns=args.columns, limit=args.rows)
-    if holds_vectors(task):
-        raise InputError(f"{args.task} holds vectors, no texts: there is no encoder to train; choose a task with texts")
+    task = read_texts(args.task, columns=args.columns, limit=args.rows)
     try:
         result = run(encoder=encoder, task=task, out=args.out)
     except NonFiniteLoss as error:
@@ -114,7 +112,7 @@ def sweep(args: argparse.Namespace) -> None:
 
     encoder = read_encoder(args)
     tasks = {
-        name: mrl.load_task(name, columns=args.columns if name == args.task else None)
+        name: read_texts(name, columns=args.columns if name == args.task else None)
         for name in dict.fromkeys([args.task, *(args.eval_tasks or [])])
     }
     scored = [tasks[name] for name in args.eval_tasks or [args.task]]
@@ -146,7 +144,7 @@ def lab(args: argparse.Namespace) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise InputError(f"two recipes are called alike ({', '.join(names)}): rename one in its file")
-    task = mrl.load_task(args.task, columns=args.columns)
+    task = read_texts(args.task, columns=args.columns)
     grids = {"whitened start": measure(whitened_start(encoder, task), task, args.split).mean(-1)}
     for recipe in recipes:
         result = mrl.train_recipe(encoder, task, recipe, progress=lambda *_: None, **_typed(args))

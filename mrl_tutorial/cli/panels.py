@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import mrl_tutorial as mrl
-from mrl_tutorial.cli.arguments import read_encoder, say_warnings, writable
+from mrl_tutorial.cli.arguments import read_encoder, read_texts, say_warnings, writable
+from mrl_tutorial.errors import InputError
 
 
 def panel(args: argparse.Namespace) -> None:
     """Write any panel as one html file, for a projector."""
     writable(args.out)
     title, make = (TEXTS | DIGITS)[args.name]
-    texts = (mrl.load_task(args.task).with_splits("dev"), mrl.Encoder.load(args.model)) if args.name in TEXTS else ()
+    texts = (read_texts(args.task).with_splits("dev"), mrl.Encoder.load(args.model)) if args.name in TEXTS else ()
     make(*texts).save_page(args.out, title=title)
     print(f"{args.out}: {title}; opens by double click, in full screen with F11")
 
@@ -25,7 +26,7 @@ def page(args: argparse.Namespace) -> None:
     writable(args.out)
     wanted = {Path(name).name: [] if name == "plain" else [name] for name in args.model or ["plain"]}
     encoders = {name: mrl.Encoder.load(*given) for name, given in wanted.items()}
-    task = mrl.load_task(args.task, columns=args.columns)
+    task = read_texts(args.task, columns=args.columns)
     made = mrl.GridExplorer(task, encoders, split=args.split, examples=args.queries)
     say_warnings(task)
     made.save_page(args.out, title=f"{task.name}: every layer, every dimension")
@@ -51,7 +52,13 @@ def _explorer(task: Any, encoder: mrl.Encoder) -> mrl.GridExplorer:
     return mrl.GridExplorer(task, {"plain": encoder, "whitened": whitened}, examples=24)
 
 
+def _check_kind(task: Any, *kinds: str) -> None:
+    if task.kind not in kinds:
+        raise InputError(f"a {task.kind!r} task cannot be shown here: give a task of kind {' or '.join(kinds)}")
+
+
 def _trap(task: Any, encoder: mrl.Encoder) -> mrl.TruncationTrap:
+    _check_kind(task, "retrieval")
     parts = mrl.embed_task(task, encoder, "dev", layers=[encoder.n_layers])
     asked, rows = task.judged("dev"), {document: i for i, document in enumerate(task.corpus)}
     relevant = [{rows[document] for document in task.relevant(query)} for query in asked]
@@ -62,6 +69,7 @@ def _trap(task: Any, encoder: mrl.Encoder) -> mrl.TruncationTrap:
 def _terms(task: Any, encoder: mrl.Encoder) -> mrl.TermExplorer:
     import torch
 
+    _check_kind(task, "retrieval", "pairs")
     queries, documents = (torch.tensor(encoder.encode_layers(texts[:: len(texts) // 64 + 1])) for texts in task.pairs())
     return mrl.TermExplorer(mrl.dissect(mrl.Batch(queries, documents)))
 

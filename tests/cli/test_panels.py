@@ -51,3 +51,36 @@ def test_an_unknown_panel_and_a_wrong_place_are_said_in_one_line(tmp_path, capsy
     assert "did you mean trap" in capsys.readouterr().err
     assert parser.main(["panel", "size", "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "file, command, says",
+    [
+        ("pairs.csv", "panel trap", "a 'pairs' task cannot be shown here: give a task of kind retrieval"),
+        ("pairs.csv", "panel spectrum", "a 'pairs' task has no documents to search"),
+        ("graded.csv", "panel trap", "a 'sts' task cannot be shown here"),
+        ("graded.csv", "panel terms", "a 'sts' task cannot be shown here: give a task of kind retrieval or pairs"),
+        *(("vectors.npy", f"panel {name}", "vectors, no texts: there is nothing to encode") for name in panels.TEXTS),
+        ("vectors.npy", "page", "vectors, no texts: there is nothing to encode"),
+        ("vectors.npy", "lab --recipes mrl", "vectors, no texts: there is nothing to encode"),
+        ("vectors.npy", "sweep --recipes mrl --what heads", "vectors, no texts: there is nothing to encode"),
+    ],
+)
+def test_a_task_that_cannot_be_shown_or_trained_on_is_said_in_one_line(
+    tmp_path, monkeypatch, capsys, file, command, says
+):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, 5)) for _ in range(80)]
+    lines = {"pairs.csv": ["anchor,positive", *(f"{x},{x[:9]}" for x in texts)]}
+    lines["graded.csv"] = ["sentence1,sentence2,score", *(f"{x},{x[:9]},{i % 5}" for i, x in enumerate(texts))]
+    for name, rows in lines.items():
+        (tmp_path / name).write_text("\n".join(rows) + "\n")
+    np.save(tmp_path / "vectors.npy", rng.normal(size=(80, 16)).astype(np.float32))
+    model = save_tiny(tmp_path / "model", layers=2)
+    given = ["--task", str(tmp_path / file), "--model", str(model)]
+    out = [] if command.startswith("lab") else ["--out", str(tmp_path / "out")]
+    capsys.readouterr()
+    assert parser.main([*command.split(), *given, *out]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and says in said and not (tmp_path / "out").exists()
