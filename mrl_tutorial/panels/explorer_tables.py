@@ -34,11 +34,9 @@ VERSION = 3  # of what is cached: to be raised when answers or examples are foun
 
 
 class ExplorerTables:
-    """Quality of every cell of several encoders on one task, measured on the split that choices are made on.
+    """Quality of every cell of several encoders on one task; what is given is what `GridExplorer` takes.
 
-    models: one Encoder, or name -> Encoder. split: "dev" (choose on dev, report on test). max_queries limits the cost.
-    Raises InputError for a task without that split, no model, or models of different sizes.
-    """
+    Raises InputError for a task without that split, no model, or models of different sizes."""
 
     def __init__(
         self, task: Any, models: Encoder | Mapping[str, Encoder], *, split: str = "dev", max_queries: int = 300
@@ -61,8 +59,7 @@ class ExplorerTables:
         if self.ranks:
             place = {document: i for i, document in enumerate(self.task.corpus)}
             for i, q in enumerate(self.task.judged(split)):
-                relevant = [place[document] for document, grade in self.task.qrels[q].items() if grade > 0]
-                self._judged[_plain(self.task.queries[q])] = i, relevant
+                self._judged[_plain(self.task.queries[q])] = i, [place[document] for document in self.task.relevant(q)]
         for name, encoder in named.items():
             self.add(name, encoder)
 
@@ -160,8 +157,7 @@ class ExplorerTables:
         """The documents that some answers show: row -> [name, beginning of the text]."""
         documents = list(self.task.corpus.items())
         rows = sorted({int(row) for answer in answers for row in np.unique(answer["ids"])})
-        shown = {str(row): documents[row] for row in rows}
-        return {row: [name, shorten(text, SNIPPET, placeholder=" …")] for row, (name, text) in shown.items()}
+        return {str(row): [documents[row][0], shorten(documents[row][1], SNIPPET, placeholder=" …")] for row in rows}
 
     def examples(self, n: int = 8) -> list[str]:
         """Queries of the split to try, spread over it: some that the full model answers at rank 1, where there are
