@@ -51,9 +51,10 @@ class Examples:
 def examples(task: Any, split: str = "train") -> Examples:
     """The examples of a task's split. Raises InputError where the task has none, or holds vectors instead of texts."""
     task = prepared(task, split)
-    if split not in task.splits:
-        raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(task.splits)}")
-    rows = task.splits[split]
+    splits = getattr(task, "splits", {split: ()})  # vectors have none
+    if split not in splits:
+        raise InputError(f"{task.name} has no split {split!r} to train on: it has {', '.join(splits)}")
+    rows = splits[split]
     if task.kind == "retrieval":
         found = Examples(*task.pairs(split))
     elif task.kind == "pairs":

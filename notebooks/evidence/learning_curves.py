@@ -83,6 +83,18 @@ def trained(sweeps: Sequence[str], task: str, metric: str) -> dict[str, np.ndarr
     return found
 
 
+def trained_means(sweeps: Sequence[str], metric: str) -> dict[str, np.ndarray]:
+    """recipe -> (seeds, layers, dims), the values on test of the same recipes; the plain model is left out."""
+    found = {}
+    for sweep in sweeps:
+        rows = read_sweep(data_file("results") / f"{sweep}.csv")[0].query("split == 'test' and metric == @metric")
+        for recipe in chosen(sweep):
+            own = rows[rows.recipe == recipe].sort_values(["seed", "layer", "dim"])
+            if trained_enough(sweep, recipe) and own.seed.nunique() >= 3:
+                found[recipe] = own.value.to_numpy().reshape(own.seed.nunique(), own.layer.nunique(), -1)
+    return found
+
+
 def gap(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> Difference:
     """a - b, the mean over the cells `where` (layers, dims), each (seeds, layers, dims, items): items and seeds
     resampled together."""

@@ -15,6 +15,8 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import layers as bb
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.tasks.types import VectorsTask
 from mrl_tutorial.training import trainables
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
@@ -251,3 +253,7 @@ def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
         train(encoder, pairs_task(), "mrrl", **OPTIONS)
     with pytest.raises(InputError, match="at least 2"):
         train(encoder, pairs_task(1), "mrl", **OPTIONS)
+    labeled = load_task("digits")  # vectors as well
+    for vectors in (labeled, VectorsTask("own", "made up", labeled.splits["all"][0][None], np.arange(9))):
+        with pytest.raises(InputError, match=f"{vectors.name} holds vectors, not texts"):
+            train(encoder, vectors, "mrl", **OPTIONS, **({"split": "all"} if vectors is labeled else {}))
