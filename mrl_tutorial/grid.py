@@ -42,7 +42,7 @@ def check_cells(layers: Choice, dims: Choice, n_layers: int, width: int) -> tupl
 def _checked(what: str, given: Iterable[int] | int | str, most: int) -> tuple[int, ...]:
     """The numbers chosen of 1..most, sorted, each once."""
     if isinstance(given, str) and given != "all":
-        raise InputError(f'{what}s: {given!r} is no choice; give numbers, as in [1, {most}], or "all"')
+        raise InputError(f'{what}s: {given!r} is not a choice; give numbers, as in [1, {most}], or "all"')
     chosen = range(1, most + 1) if isinstance(given, str) else given if isinstance(given, Iterable) else (given,)
     found = list(chosen)
     if not found:

@@ -49,7 +49,7 @@ def test_cells_that_do_not_exist_are_named(layers, dims, words):
 def test_one_number_is_a_choice_of_one_and_a_word_is_none():
     assert check_cells(3, 16, 6, 384) == ((3,), (16,)) == check_cells(np.int64(3), np.array([16]), 6, 384)
     for layers, dims, words in [
-        ("3", None, "layers: '3' is no choice"), (None, "8,16", "dimensions: '8,16'"), (["3"], None, "layer 3"),
+        ("3", None, "layers: '3' is not a choice"), (None, "8,16", "dimensions: '8,16'"), (["3"], None, "layer 3"),
         ([np.nan], None, "layer nan"), ([np.inf], None, "layer inf"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=words):

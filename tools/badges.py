@@ -60,7 +60,7 @@ def repository(pyproject: str) -> str | None:
     address = tomllib.loads(pyproject).get("project", {}).get("urls", {}).get("Repository", "")
     repo = address.removeprefix(HOST).removesuffix("/").removesuffix(".git")
     if address and not (address.startswith(HOST) and REPO.fullmatch(repo)):
-        raise SystemExit(f"{address!r} in pyproject.toml is no repository on {HOST}: {REMEDY}")
+        raise SystemExit(f"{address!r} in pyproject.toml is not a repository on {HOST}: {REMEDY}")
     return repo or None
 
 
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     if given:
         if not REPO.fullmatch(given):
-            raise SystemExit(f"{given!r} is no repository: {REMEDY}")
+            raise SystemExit(f"{given!r} is not a repository: {REMEDY}")
         pyproject = URLS.sub(lambda _: f'[project.urls]\nRepository = "{HOST}{given}"\n', pyproject)
         (ROOT / "pyproject.toml").write_text(pyproject, encoding="utf-8")
     repo = repository(pyproject)

@@ -54,7 +54,7 @@ def one_line(message: object) -> str:
 def whole_number(text: str, least: int = 1) -> int:
     """A whole number from `least`."""
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return int(text)
 
 
@@ -65,7 +65,7 @@ def positive(text: str, what: str, example: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}: write a number above 0, e.g. {example}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {what}: write a number above 0, e.g. {example}")
     return value
 
 
@@ -73,7 +73,7 @@ def names(text: str, what: str = "names: write e.g. pydocs,scifact", comma: str 
     """Names separated by commas."""
     found = [x.strip() for x in re.split(comma, text)]
     if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {what}")
     return found
 
 
@@ -98,7 +98,7 @@ def cells(text: str) -> list[int] | str:
     try:
         return [whole_number(x.strip()) for x in text.split(",")]
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write all, or e.g. 1,3,6") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers: write all, or e.g. 1,3,6") from None
 
 
 def learning_rates(text: str) -> list[float]:
@@ -186,7 +186,7 @@ def writable(path: str | None, *, folder: bool = False) -> None:
     above = target.absolute().parents  # a folder's are made on the way: the first that exists decides
     parent = next(p for p in above if p.exists()) if folder else above[0]
     if not parent.is_dir():
-        raise InputError(f"{parent} is no folder: make it first, or write {target.name} elsewhere")
+        raise InputError(f"{parent} is not a folder: make it first, or write {target.name} elsewhere")
     try:
         tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:

@@ -66,10 +66,10 @@ def meant(task: Any, encoder: Any) -> tuple[Any, Any]:
         task, encoder = encoder, task
     task = load_task(task) if isinstance(task, (str, Path)) else task
     if getattr(task, "kind", None) is None:
-        raise InputError(f"{type(task).__name__} is no task: give one of load_task, its name or a path")
+        raise InputError(f"{type(task).__name__} is not a task: give one of load_task, its name or a path")
     encoder = Encoder.load(encoder) if isinstance(encoder, (str, Path)) or plain(encoder) else encoder
     if encoder is not None and not hasattr(encoder, "encode_layers"):
-        raise InputError(f"{type(encoder).__name__} is no encoder: give one of Encoder.load, its name or a folder")
+        raise InputError(f"{type(encoder).__name__} is not an encoder: give one of Encoder.load, its name or a folder")
     return task, encoder
 
 

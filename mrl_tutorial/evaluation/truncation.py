@@ -137,7 +137,7 @@ def _checked(queries: np.ndarray, documents: np.ndarray, relevant: Relevant) -> 
     """Both as float32 tables. Raises InputError for what does not fit together."""
     for name, x in (("queries", np.asarray(queries)), ("documents", np.asarray(documents))):
         if x.ndim != 2 or not x.size or not np.isfinite(x).all():
-            raise InputError(f"{name} of shape {x.shape} are no table of numbers, or hold NaN: give a row for each")
+            raise InputError(f"{name} of shape {x.shape} are not a table of numbers, or hold NaN: give a row for each")
     widths = np.shape(queries)[1], np.shape(documents)[1]
     if widths[0] != widths[1]:
         raise InputError(f"queries of width {widths[0]}, documents of {widths[1]}: encode both alike")

@@ -99,7 +99,7 @@ class LossLab(WorkingPanel):
         """Train the recipe of the run on show again, this time the whole backbone: minutes, and it can be resumed."""
         run = self._run(state["run"])
         if run.full or run is self.runs[0]:
-            raise InputError(f"{run.name!r} is no preview: choose a run that trained heads, or a few full steps")
+            raise InputError(f"{run.name!r} is not a preview: choose a run that trained heads, or a few full steps")
         self._queue_training(lab.with_settings(replace(run.recipe, name=f"{run.name}, full"), **lab.CONFIRM))
 
     def on_test(self, state: dict[str, Any]) -> None:

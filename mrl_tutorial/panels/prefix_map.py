@@ -90,7 +90,7 @@ def checked(
     """vectors (N, D), labels (N,) and dims in ascending order. Raises InputError naming what does not fit."""
     vectors, names = np.asarray(vectors), np.asarray(labels)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
-        raise InputError(f"vectors of shape {vectors.shape} are no table of numbers: give an (N, D) array")
+        raise InputError(f"vectors of shape {vectors.shape} are not a table of numbers: give an (N, D) array")
     if names.shape != (len(vectors),):
         raise InputError(f"labels of shape {names.shape} for {len(vectors)} vectors: give one label a vector")
     if len(vectors) < LEAST:

@@ -78,7 +78,7 @@ class RecipeFile:
         """From plain data. Raises InputError naming the first field that is wrong, and what is allowed."""
         _check_fields(given, FIELDS, where, ("name", "terms"))
         if not isinstance(given["name"], str) or not given["name"].strip():
-            raise InputError(f"{where}: name {given['name']!r} is no name: give a few letters")
+            raise InputError(f"{where}: name {given['name']!r} is not a name: give a few letters")
         if not isinstance(given["terms"], list) or not given["terms"]:
             raise InputError(f"{where}: terms must be a list of one or more, as in {EXAMPLE}")
         for i, one in enumerate(given["terms"]):

@@ -59,7 +59,7 @@ class MilvusStore:
     ):
         self.uri, self.collection = str(uri), collection
         if "://" not in self.uri and not self.uri.endswith(".db"):
-            raise InputError(f"{self.uri!r} is no address, and no file name ending in .db: give one or the other")
+            raise InputError(f"{self.uri!r} is neither an address nor a file name ending in .db: give one or the other")
         self.ds, self.metric, self.index, self.build = ds, "COSINE" if cosine else "IP", index, build or {}
         self.connection = {"timeout": 300, **connection}
         self._client: Any = None

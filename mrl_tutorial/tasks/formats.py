@@ -171,7 +171,7 @@ def records_of(data: Any, place: str, names: Sequence[str] | None = None) -> lis
     elif hasattr(data, "to_pylist"):
         data = data.to_pylist()
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
-        raise InputError(f"{type(data).__name__} is no data: give {FORMS}")
+        raise InputError(f"{type(data).__name__} is not data: give {FORMS}")
     rows = list(data)
     if all(isinstance(row, Mapping) for row in rows):
         return [dict(row) for row in rows]

@@ -149,7 +149,7 @@ def named(path: Path, body: list[formats.Row], columns: Columns, warnings: list[
     if isinstance(columns, Mapping):
         raise InputError(f"{path}: columns {', '.join(columns)} are not known; e.g. text,label or anchor,positive")
     if len(places) < 2:
-        raise InputError(f"{path}: one column is no task; name two texts that belong together, and perhaps a score")
+        raise InputError(f"{path}: one column is not a task; name two texts that belong together, and perhaps a score")
     third = [fields[places[2]].strip() for _, fields in body[1:] if len(places) == 3 and len(fields) == len(header)]
     if any(third) and all(formats.is_number(value) for value in third if value):
         return "sts", places

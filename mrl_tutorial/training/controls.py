@@ -38,7 +38,7 @@ def build(encoder: Encoder, task: Any, name: str, split: str = "test", precision
     """
     found = NAMES.fullmatch(name)
     if found is None:
-        raise InputError(f"{name!r} is no control: choose plain, whitened or closed-form")
+        raise InputError(f"{name!r} is not a control: choose plain, whitened or closed-form")
     kind, most, more = found.groups()
     if kind == PLAIN:
         return encoder

@@ -117,7 +117,7 @@ def check_term(function: Any, encoder: Encoder) -> str:
     """The name of a term of your own, after a trial on a small batch of random vectors. Raises InputError where it is
     no term, fails, or returns another shape, infinity, or what cannot be learned from."""
     if not callable(function):
-        raise InputError(f"{function!r} is no term: give a function of (batch, layers, dims)")
+        raise InputError(f"{function!r} is not a term: give a function of (batch, layers, dims)")
     name, layers, dims = term_name(function), list(range(1, encoder.n_layers + 1)), list(encoder.dims)
     both = torch.randn(encoder.n_layers, 8, encoder.width, generator=torch.Generator().manual_seed(0))
     both.requires_grad_()
@@ -210,7 +210,7 @@ class LabStore:
                 notes["recipe"] = RecipeFile.of(notes["recipe"])
                 found.append(LabRun(dev=arrays["dev"], test=arrays.get("test"), key=path.stem, **notes))
             except Exception as error:  # damaged, however that shows
-                warnings.warn(f"{path} is no run of the lab ({error}): delete it", stacklevel=2)
+                warnings.warn(f"{path} is not a run of the lab ({error}): delete it", stacklevel=2)
         return renamed(sorted(found, key=lambda run: (run.made, run.key)))
 
     def delete(self, run: LabRun) -> None:

@@ -63,7 +63,7 @@ def sweep(
     is scored with them on retrieval. After every run the values of each item are written (`sweep_file.read_items`),
     then the whole file; called again with the same arguments, what is in it is not run again. A run whose loss is not
     finite gets rows without a value. report(line) is called after each run. Raises InputError, before any training,
-    for a recipe, task, metric, split or cell that does not fit, and for a file that is no sweep or another one.
+    for a recipe, task, metric, split or cell that does not fit, and for a file that is not a sweep or another one.
     """
     config = with_changes(config or SweepConfig(), changes)
     candidates = expand(recipes, check_cells(config.layers, config.dims, encoder.n_layers, encoder.width))

@@ -32,7 +32,7 @@ def read_sweep(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
         raise InputError(f"{path} cannot be read ({error}): give a file that mrl-tutorial sweep wrote") from None
     n = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     if not lines or not lines[0].startswith(FIRST) or lines[n : n + 1] != [",".join(COLUMNS)]:
-        raise InputError(f"{path} is no sweep: give a file that mrl-tutorial sweep wrote")
+        raise InputError(f"{path} is not a sweep: give a file that mrl-tutorial sweep wrote")
     header = dict(line[2:].split(": ", 1) for line in lines[1:n] if ": " in line)
     try:
         # only an empty number is missing: a task may well be called "null"

@@ -118,7 +118,7 @@ def test_a_damaged_sweep_is_not_taken_for_one_that_was_not_run(tmp_path, monkeyp
     monkeypatch.setattr(room, "data_file", lambda name: tmp_path / name)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "torn.csv").write_text("# mrl-tutorial sweep\nrecipe,what\n")
-    with pytest.raises(InputError, match="is no sweep"):
+    with pytest.raises(InputError, match="is not a sweep"):
         room.sweep_rows("torn")
 
 

@@ -38,7 +38,7 @@ def store(tmp_path):
 
 
 def test_an_address_or_a_file():
-    with pytest.raises(InputError, match="'vectors' is no address"):
+    with pytest.raises(InputError, match="'vectors' is neither an address nor a file name"):
         MilvusStore("vectors")
 
 

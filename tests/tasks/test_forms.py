@@ -144,7 +144,7 @@ def test_beir_may_be_packed(tmp_path):
         ([{"a": "x", "b": "y"}], None, r"row:1: columns a, b are not known.*say which is which"),
         ([{"a": "x", "b": "y"}], ("a", "c"), r"has no column 'c'; it has a, b"),
         ([{"a": "x", "b": "y"}], "a,b", r"columns is one string: give a list of names"),
-        ([{"a": "x", "b": "y"}], ("a",), r"one column is no task"),
+        ([{"a": "x", "b": "y"}], ("a",), r"one column is not a task"),
         ([{"a": "x", "b": "y"}], {"words": "a", "thing": "b"}, r"columns words, thing are not known"),
         ([{"text": "x", "label": ["y"]}], None, r"row:1: 'label' is not a text or a number"),
         ([{"text": b"x", "label": 1}], None, r"row:1: 'text' is not a text or a number"),
@@ -153,7 +153,7 @@ def test_beir_may_be_packed(tmp_path):
         ({"train": [("a", "b")], "dev": [("a", 1)]}, None, r"different kinds of files \(dev class.*, train pairs\)"),
         ({"dev": [("a", "b")], "valid": [("a", "b")]}, None, r"two splits of dev"),
         ([], None, r"is empty; give a header and rows"),
-        (17, None, r"int is no data: give a path, a DataFrame"),
+        (17, None, r"int is not data: give a path, a DataFrame"),
         (np.zeros(3), None, r"is not a row"),
     ],
 )

@@ -158,9 +158,9 @@ def test_plain_meanings_are_taken_and_others_refused(tmp_path):
     assert [x["queries"].shape[1] for x in parts.values()] == [len(task.judged(split)) for split in ("dev", "test")]
     assert len(train(str(model), str(folder), "mrl", steps=1, batch_size=4, cache=False).history) == 1
     for given, message in [
-        (([1, 2], encoder), "list is no task: give one of load_task, its name or a path"),
-        ((SENTENCES, encoder), "list is no task"),
-        ((task, 7), "int is no encoder: give one of Encoder.load, its name or a folder"),
+        (([1, 2], encoder), "list is not a task: give one of load_task, its name or a path"),
+        ((SENTENCES, encoder), "list is not a task"),
+        ((task, 7), "int is not an encoder: give one of Encoder.load, its name or a folder"),
     ]:
         with pytest.raises(InputError, match=message):
             evaluate_grid(*given)

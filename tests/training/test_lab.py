@@ -188,7 +188,7 @@ def test_a_damaged_file_is_left_out_and_named(tmp_path):
     store = LabStore(tmp_path)
     store.save(run())
     (tmp_path / f"{'0' * 32}.safetensors").write_bytes(b"not a run")
-    with pytest.warns(UserWarning, match="0000.* is no run of the lab"):
+    with pytest.warns(UserWarning, match="0000.* is not a run of the lab"):
         assert len(store.load()) == 1
 
 
@@ -221,5 +221,5 @@ def test_a_right_term_is_trained(encoder, task):
     recipe = RecipeFile("short", [{"term": "length", "weights": [[1.0] * 3] * 3}])
     result = train_recipe(encoder, task, recipe, terms=[length], steps=8, batch_size=40)
     assert result.history[-1] < result.history[0]
-    with pytest.raises(InputError, match="is no term"):
+    with pytest.raises(InputError, match="is not a term"):
         check_term(3, encoder)

@@ -277,7 +277,7 @@ def test_other_files_are_refused_and_kept(encoder, tmp_path, text):
         text = text.rsplit("\n", 1)[0] + "\nplain,none,none,0,toy\n"
     out.write_text(text)
     for act in (lambda: read_sweep(out), lambda: sweep(encoder, retrieval(), ["plain"], out=out, **BUDGET)):
-        with pytest.raises(InputError, match=r"is no sweep|is damaged"):
+        with pytest.raises(InputError, match=r"is not a sweep|is damaged"):
             act()
     assert out.read_text() == text
     with pytest.raises(InputError, match="cannot be read"):
