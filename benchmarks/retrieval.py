@@ -202,7 +202,7 @@ def machine(quick: bool = False) -> dict[str, Any]:
             peaks[f"{name}_multiply_adds_per_second"] = size**3 / min(_repeat(product, 3))
     about = Path("/proc/cpuinfo").read_text()
     cpu = next(line.split(":")[1].strip() for line in about.splitlines() if "model name" in line)
-    has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8") if flag in about]
+    has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if flag in about]
     packages = {"numpy": "numpy", "torch": "torch", "faiss": "faiss-cpu", "svs": "scalable-vs"}  # by module
     versions = {name: version(name) for module, name in packages.items() if find_spec(module)}
     return {"processor": cpu, "instructions": has, "threads": 1, "versions": versions, **peaks}

@@ -166,7 +166,7 @@ def test_confirm_trains_the_whole_model_beside_the_preview_and_resumes(panel, tm
     panel.on_confirm(panel.state)
     wait(panel)
     assert steps == [1, 2, 3, 4, 5, 6] and panel.runs[-1].name == "mine, full" and panel.runs[-1].full
-    with pytest.raises(InputError, match="no preview"):
+    with pytest.raises(InputError, match="is not a preview"):
         panel.on_confirm(panel.state)
 
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_trained_is_said(panel):
         panel._receive({"ask": "train", "state": {**panel.state, "recipe": recipe}})
         assert says in panel.status["error"] and panel._job is None
     panel._receive({"ask": "train", "state": {**panel.state, "name": " "}})
-    assert "no name" in panel.status["error"]
+    assert "is not a name" in panel.status["error"]
 
 
 def test_a_term_of_your_own_is_picked_up_by_name(panel, monkeypatch):

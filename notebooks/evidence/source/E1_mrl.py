@@ -286,24 +286,21 @@ CLEARLY, RECALL = 1.2, 0.98
 sys.path.append("../..")  # the benchmarks lie beside the notebooks
 from benchmarks import retrieval_report
 
-bench = json.loads((data_file("results") / "retrieval.json").read_text(encoding="utf-8"))
 races, shown = {}, None
-for part in bench["parts"].values() if isinstance(bench["parts"], dict) else ():  # a list: of an older benchmark
-    rows = retrieval_report.compared(part["rows"], RECALL)
-    cut, whole = ([r for r in rows if (r["single"]["dim"] < part["width"]) == short] for short in (True, False))
-    if not cut or not whole:
-        continue
-    size = f"{part['documents']:,} vectors of {part['width']} ({part['name']})"
-    for race, key in (("one query", "single_x_exact"), ("batches", "batch_x_exact")):
-        best, full = (max(r[key] for r in ways) for ways in (cut, whole))
-        races[size, f"{race}, against exact search"], races[size, f"{race}, against the quickest at full width"] = (
-            best,
-            best / full,
-        )
-    if shown is None or part["documents"] >= shown[0]:
-        way = max(cut, key=lambda r: r["single_x_exact"])
-        plain_ms = next(r["single"]["p50"] for r in whole if r["way"].startswith("float32"))
-        shown = part["documents"], way["way"], way["single"]["p50"], plain_ms
+for file in ("retrieval.json", "retrieval-amd.json"):
+    bench = json.loads((data_file("results") / file).read_text(encoding="utf-8"))
+    for part in bench["parts"].values():
+        rows = retrieval_report.compared(part["rows"], RECALL)
+        cut, whole = ([r for r in rows if (r["single"]["dim"] < part["width"]) == short] for short in (True, False))
+        size = f"{bench['machine']['processor']}, {part['documents']:,} vectors of {part['width']} ({part['name']})"
+        for race, key in (("one query", "single_x_exact"), ("batches", "batch_x_exact")):
+            best, full = (max(r[key] for r in ways) for ways in (cut, whole))
+            races[size, f"{race}, against exact search"] = best
+            races[size, f"{race}, against the quickest at full width"] = best / full
+        if shown is None or part["documents"] > shown[0]:
+            way = max(cut, key=lambda r: r["single_x_exact"])
+            plain_ms = next(r["single"]["p50"] for r in whole if r["way"].startswith("float32"))
+            shown = part["documents"], way["way"], way["single"]["p50"], plain_ms
 drawn = {
     race: "holds" if x > CLEARLY else "refuted" if x < 1 / CLEARLY else "cannot tell here" for race, x in races.items()
 }
