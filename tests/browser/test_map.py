@@ -45,6 +45,19 @@ def test_arrow_keys_move_the_points(page):
     assert points(page) == seen[0]
 
 
+def test_points_glide_after_a_key_but_not_while_it_is_held(page):
+    glide = "(e) => getComputedStyle(e).transitionProperty.includes('d')"
+    path = page.locator(".mrl .points path").first
+    page.get_by_role("slider", name="dimension", exact=True).focus()
+    page.keyboard.press("Home")
+    assert path.evaluate(glide)
+    for held in (False, True, True):
+        page.keyboard.down("ArrowRight")
+        assert path.evaluate(glide) is not held
+    page.keyboard.up("ArrowRight")
+    assert path.evaluate(glide)
+
+
 def test_the_curve_can_be_dragged(page):
     box = page.locator(".mrl .surface").bounding_box()
     page.mouse.move(box["x"] + 3, box["y"] + 40)

@@ -125,9 +125,10 @@ export function mount(view, host, root) {
       schedule();
     }),
   ];
-  const press = (/** @type {Event} */ event) => {
+  const press = (/** @type {any} */ event) => {
     const held = pressed;
     pressed = event.type === "pointerdown" || event.type === "keydown";
+    root.classList.toggle("repeats", pressed && !!event.repeat);
     if (held && !pressed && data && missing() !== "null") schedule();
   };
   const chosen = (/** @type {any} */ event) => {
