@@ -6,7 +6,7 @@
  */
 
 const SVG = "http://www.w3.org/2000/svg";
-const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "open"]);
+const PROPERTIES = new Set(["value", "checked"]); // their attributes are what a field begins with
 
 /**
  * One element of a tree. An attribute such as "onclick" holds a handler. Children are trees, lists of them, or numbers;
@@ -26,7 +26,7 @@ export function button(words, press, attrs) {
 
 /** A menu; `choose` is told the place of what is picked. @param {any[]} words @param {number} place @param {(place: number) => void} choose @param {Record<string, any>} [attrs] */
 export function menu(words, place, choose, attrs) {
-  const options = words.map((word, i) => h("option", { value: i }, word));
+  const options = words.map((word, i) => h("option", { value: `${i}` }, word));
   const change = (/** @type {any} */ event) => choose(Number(event.target.value));
   return h("select", { onchange: change, value: `${place}`, ...attrs }, options);
 }
@@ -79,10 +79,4 @@ function put(element, name, was, value) {
 /** Whether somebody may be typing here, which nothing but a new value may undo. @param {any} element */
 function typed(element) {
   return (element.type === "text" || element.type === "number") && element.matches(":focus");
-}
-
-/** The text of a tree, for tests and for screen readers. @param {Tree | Tree[]} tree @returns {string} */
-export function textOf(tree) {
-  if (typeof tree === "string") return tree;
-  return (Array.isArray(tree) ? tree : tree.children).map(textOf).join(Array.isArray(tree) ? "\n" : "");
 }

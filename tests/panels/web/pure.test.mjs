@@ -1,7 +1,8 @@
 // The pure functions of the front end: node --test tests/panels/web
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { h, textOf } from "../../../mrl_tutorial/panels/web/tree.js";
+import { h } from "../../../mrl_tutorial/panels/web/tree.js";
+import { textOf } from "./text.mjs";
 import { at, row } from "../../../mrl_tutorial/panels/web/tables.js";
 import { fill, merge, possible } from "../../../mrl_tutorial/panels/web/panel.js";
 import { colorsOf, column, heatColor, kept, limitsOf, pathOf, placed, powers, scale, ticks } from "../../../mrl_tutorial/panels/web/plots.js";

@@ -1,6 +1,6 @@
 // What a view shows in given states: reads {view, tables, states, width} as JSON from a file, writes a list of {shown, text}.
 import { readFileSync } from "node:fs";
-import { textOf } from "../../../mrl_tutorial/panels/web/tree.js";
+import { textOf } from "./text.mjs";
 import { unpack } from "../../../mrl_tutorial/panels/web/tables.js";
 
 const { view: name, tables, states, width } = JSON.parse(readFileSync(process.argv[2], "utf8"));
