@@ -5,12 +5,10 @@
  * threshold its confidence reaches. Expected sizes are sums over these counts.
  *
  * @import { Act, Data, State, View } from "./panel.js"
- * @import { Slide } from "./plots.js"
  * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h } from "./tree.js";
-import { row } from "./tables.js";
-import { COLORS, MARK, box, chart, circle, figure, halves, label, lineOf, nearest, rule, scale, table, ticks } from "./plots.js";
+import { COLORS, MARK, box, chart, circle, figure, halves, label, lineOf, nearest, rule, scale, sum, table, ticks } from "./plots.js";
 import { percent, quality, signed, tenths, whole } from "./words.js";
 
 const HEIGHT = 400;
@@ -33,21 +31,19 @@ export function counted(one, steps) {
   return { counts, hits, items };
 }
 
-const total = (/** @type {number[]} */ list) => list.reduce((a, b) => a + b, 0);
-
 function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const { dims, grid } = data;
   const one = data.cases[state.case ?? Object.keys(data.cases)[0]];
   const names = dims.slice(0, -1).map((d) => `t${d}`);
   const { counts, hits, items } = counted(one, names.map((name) => grid.indexOf(state[name])));
-  const sums = dims.map((_, j) => total(dims.slice(0, j + 1))); // what has been looked at when a size answers
-  const [final, visited] = [dims, sums].map((sizes) => total(sizes.map((d, j) => counts[j] * d)) / items);
+  const sums = dims.map((_, j) => sum(dims.slice(0, j + 1))); // what has been looked at when a size answers
+  const [final, visited] = [dims, sums].map((sizes) => sum(sizes.map((d, j) => counts[j] * d)) / items);
   const width = dims[dims.length - 1];
   const [accuracy, single] = [hits / items, one.single.values[dims.length - 1]];
   const rule = Object.fromEntries(names.map((name, j) => [name, one.rule[j]]));
   return {
     headline: `Accuracy ${quality(accuracy)}, ${signed(accuracy - single)} against ${width} dimensions for every item, at an expected size of ${final.toFixed(1)} (${percent(final / width)})`,
-    dims, width, sum: total(dims), one, rule, accuracy, final, visited, shares: counts.map((n) => n / items), items,
+    dims, width, all: sum(dims), one, rule, accuracy, final, visited, shares: counts.map((n) => n / items), items,
     charges: [
       { what: "only the last size (tied, MRL-E)", size: final, work: one.classes * final },
       { what: "every size looked at (separate, MRL)", size: visited, work: one.classes * visited },
@@ -90,19 +86,19 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
 /** @param {string} kind @param {number} x @param {number} y @param {string} color */
 const symbol = (kind, x, y, color) => h("path", { d: SYMBOLS[kind], transform: `translate(${x.toFixed(1)},${y.toFixed(1)})`, fill: color, class: "dot" });
 
-/** Accuracy against expected size. @param {Shown} shown @param {number} width @param {Slide} slide */
+/** Accuracy against expected size. @param {Shown} shown @param {number} width @param {(size: number) => void} slide */
 function plane(shown, width, slide) {
-  const { one, dims, final, visited, accuracy, sum } = shown;
+  const { one, dims, final, visited, accuracy, all } = shown;
   const [low, high] = [Math.min(...one.single.values), one.oracle.accuracy.values[0]];
   const pad = 0.06 * (high - low) || 0.01;
-  const x = scale("log", [0.85 * dims[0], 1.15 * sum], [64, width - 16]);
+  const x = scale("log", [0.85 * dims[0], 1.15 * all], [64, width - 16]);
   const y = scale("linear", [low - pad, high + pad], [HEIGHT - 52, 16]);
   const mark = (/** @type {string} */ kind, /** @type {any} */ points, /** @type {string} */ color) =>
     symbol(kind, x(points.final.values[0]), y(points.accuracy.values[0]), color);
   return chart(
     {
-      name: "accuracy against expected size", width, height: HEIGHT, x, y, xTicks: dims.map((d) => [d, `${d}`]),
-      yTicks: ticks(y.domain).map((v) => [v, `${Number(v.toFixed(3))}`]), xLabel: "expected size in dimensions (log scale)", yLabel: "accuracy", drag: slide,
+      name: "accuracy against expected size", width, height: HEIGHT, x, y, xTicks: dims, yTicks: ticks(y.domain),
+      yWrite: (v) => Number(v.toFixed(3)), xLabel: "expected size in dimensions (log scale)", yLabel: "accuracy", drag: slide,
     },
     lineOf(dims, one.single.values, x, y, { color: INK, width: 2, dash: "2 4" }), dims.map((d, j) => symbol("square", x(d), y(one.single.values[j]), INK)),
     lineOf(one.curve.final.values, one.curve.accuracy.values, x, y, { color: COLORS[5], width: 4 }),
@@ -120,8 +116,8 @@ function stopping(shown, width) {
   const step = x(1) - x(0);
   return chart(
     {
-      name: "where items are answered", width, height: HEIGHT, x, y, xTicks: dims.map((d, j) => [j, `${d}`]),
-      yTicks: [0, 0.25, 0.5, 0.75, 1].map((v) => [v, percent(v)]), xLabel: "size at which items are answered", yLabel: "share of the items",
+      name: "where items are answered", width, height: HEIGHT, x, y, xTicks: [...dims.keys()], xWrite: (j) => dims[j],
+      yTicks: [0, 0.25, 0.5, 0.75, 1], yWrite: percent, xLabel: "size at which items are answered", yLabel: "share of the items",
     },
     shares.map((share, j) => [
       box(x(j) - 0.38 * step, y(share), 0.76 * step, y(0) - y(share), { fill: MARK }),

@@ -1,15 +1,15 @@
 /**
  * The grid explorer: quality of every layer and dimension, one query's documents in a cell, and what the cell costs.
  *
- * @import { Slide } from "./plots.js"
  * @import { Numbers, Table } from "./tables.js"
  * @import { Act, Data, State, View } from "./panel.js"
  * @typedef {{ids: Table, full: Table, ranks: Table, relevant: number[]}} Answer
  * @typedef {ReturnType<typeof view>} Shown
+ * @typedef {(dim: number) => void} Slide
  */
 import { button, h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { DASHES, box, chart, circle, colorsOf, curves, figure, halves, heatmap, label, limitsOf, lineOf, rule, scale, table, tens } from "./plots.js";
+import { DASHES, box, chart, circle, clamp, colorsOf, curves, figure, halves, heatmap, label, limitsOf, lineOf, rule, scale, table, tens } from "./plots.js";
 import { count, metricTitle, percent, quality, shorten, three, whole } from "./words.js";
 
 const FIRST = 5; // documents shown
@@ -87,12 +87,12 @@ function missing(/** @type {State} */ state, /** @type {Data} */ data) {
 function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {number} */ width) {
   const [left, right] = halves(width, 0.53);
   const { layer, dim, layers, dims, metric, pinned } = shown;
-  const frame = [{ layer, dim }, ...(pinned ? [{ layer: pinned.layer, dim: pinned.dim, look: "pinned" }] : [])];
+  const frame = [{ layer, dim }, ...(pinned ? [{ ...pinned, look: "pinned" }] : [])];
   const height = Math.max(240, layers * 44 + 44);
   const heat = heatmap({
     name: `${metricTitle(metric)} of ${shown.model} at every layer and dimension`, values: shown.cells, dims, layers, width: left, limits: shown.limits, frame, pick: act,
   });
-  const slide = (/** @type {number} */ x) => act({ dim: Math.min(shown.width, Math.max(1, Math.round(x))) });
+  const slide = (/** @type {number} */ x) => act({ dim: clamp(1, Math.round(x), shown.width) });
   const lines = curves({
     name: `${metricTitle(metric)} at layer ${layer}, at every dimension`, xs: shown.xs, lines: shown.lines, at: dim, range: [Math.min(0, shown.limits[0]), shown.top * 1.08],
     width: right, height, yLabel: metricTitle(metric), drag: slide,
@@ -128,8 +128,8 @@ function fall(shown, slide, width) {
   const title = `Where its relevant document stands: rank ${whole(best.here)} of ${whole(n)} here, rank ${whole(best.full)} with the full vector`;
   return figure(title, width, chart(
     {
-      name: title, width, height, x, y, xTicks: shown.dims.map((d) => [d, `${d}`]),
-      yTicks: tens([1, n]).map((r) => [r, whole(r)]), yLabel: "rank", drag: slide,
+      name: title, width, height, x, y, xTicks: shown.dims,
+      yTicks: tens([1, n]), yWrite: whole, yLabel: "rank", drag: slide,
     },
     box(64, 14, width - 80, ten - 14, { fill: "var(--mrl-warm)" }), label(width - 22, ten - 5, "first ten", { class: "end axis" }),
     falls.map((/** @type {Numbers} */ ranks) => lineOf(shown.xs, ranks, x, y, { color: NOW })).reverse(), // best on top

@@ -3,13 +3,12 @@
  *
  * @import { Tree } from "./tree.js"
  * @import { Act, Adjust, Data, State, View } from "./panel.js"
- * @typedef {{layer: number, dim: number, from: number, to: number, kept: number, place: number, best: {name: string, relevant: boolean}[]}} Stop
  * @typedef {Record<string, number>} Sums
  * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { MARK, chart, circle, closest, figure, halves, heatmap, kept, label, limitsOf, lineOf, scale, table, tens } from "./plots.js";
+import { MARK, chart, circle, closest, figure, halves, heatmap, kept, label, limitsOf, lineOf, scale, table, tens, ticks } from "./plots.js";
 import { percent, quality, shorten, tenths, three, whole } from "./words.js";
 
 const BLUE = "var(--mrl-blue)";
@@ -27,18 +26,15 @@ function endOf(data, s) {
 /** A plain search of one cell. @param {Data} data @param {number} layer @param {number} dim */
 const plainOf = (data, layer, dim) => endOf(data, { layer, dim, depth: valuesOf(data, "depth")[0], rerank: dim, between: 0 });
 
-/** Everything up to a stage, first to last. @param {any} data @param {any} model @param {number} end @param {number} query place among the followed @returns {Stop[]} */
+/** Everything up to a stage, first to last. @param {any} data @param {any} model @param {number} end @param {number} query place among the followed */
 function stopsOf(data, model, end, query) {
-  /** @type {Stop[]} */
-  const stops = [];
-  for (let node = end; node >= 0; node = at(data.before, node)) {
-    const best = Array.from(row(model.best, node, query)).filter((i) => i > 0).map((i) => ({ name: data.names[i - 1], relevant: data.relevant[query].includes(i) }));
-    stops.unshift({
-      layer: at(data.layer, node), dim: at(data.dim, node), from: 0, to: at(data.depth, node), kept: at(model.kept, node), place: at(model.place, node, query), best,
-    });
-  }
-  stops.forEach((stop, i) => (stop.from = i ? stops[i - 1].to : data.n));
-  return stops;
+  const nodes = /** @type {number[]} */ ([]);
+  for (let node = end; node >= 0; node = at(data.before, node)) nodes.unshift(node);
+  return nodes.map((node, i) => ({
+    layer: at(data.layer, node), dim: at(data.dim, node), from: i ? at(data.depth, nodes[i - 1]) : data.n, to: at(data.depth, node),
+    kept: at(model.kept, node), place: at(model.place, node, query),
+    best: Array.from(row(model.best, node, query)).filter((n) => n > 0).map((n) => ({ name: data.names[n - 1], relevant: data.relevant[query].includes(n) })),
+  }));
 }
 
 /** All paths of two stages: what to set to get them, their MFLOPs and what they find. */
@@ -118,38 +114,36 @@ function stops(shown, w) {
   return [h("g", { style: "pointer-events:none" }, line, dots, places.map(([x, y], i) => label(x, y + 5, i + 1, { class: "middle", "font-weight": 700 })))];
 }
 
-/** Every path as a dot. @param {Shown} shown @param {Act} act @param {number} width @param {number} height */
+/** The path among all others. @param {Shown} shown @param {Act} act @param {number} width @param {number} height */
 function scatter(shown, act, width, height) {
   const { cloud, path, full } = shown;
-  const domain = [cloud.plain[0][0] / 2, 2 * full.mflops];
-  const x = scale("log", domain, [64, width - 12]);
-  const y = scale("linear", [0, 1.05], [height - 52, 8]);
+  const { x, y, points, picture } = behind(cloud, full.mflops, width, height);
   const choose = (/** @type {any} */ event) => {
     const box = event.currentTarget.ownerSVGElement.getBoundingClientRect();
-    const points = Array.from(cloud.xs, (v, i) => [x(v), y(cloud.ys[i])]);
     const best = closest(points, event.clientX - box.left, event.clientY - box.top, NEAR);
     if (best >= 0) act(cloud.choices[best]);
   };
   const here = path && h("path", { d: `M${x(path.mflops).toFixed(1)},${(y(path.recall) - 11).toFixed(1)}l11,11l-11,11l-11,-11z`, fill: MARK, stroke: "var(--mrl-ink)", "stroke-width": 2 });
   return chart(
-    { name: "share of the full model's ten against multiply-adds a query", width, height, x, y, xTicks: [], yTicks: [] },
-    behind(cloud, domain.join(","), width, height), here,
+    { name: "share of the full model's ten against multiply-adds a query", width, height, x, y },
+    picture, here,
     h("rect", { x: 64, y: 0, width: width - 76, height: height - 52, fill: "transparent", class: "pick", onclick: choose }),
   );
 }
 
-const behind = kept((/** @type {Shown["cloud"]} */ cloud, ends, width, height) => {
-  const x = scale("log", ends.split(",").map(Number), [64, width - 12]);
-  const y = scale("linear", [0, 1.05], [height - 52, 8]);
-  let dots = "";
-  cloud.xs.forEach((v, i) => (dots += `M${x(v).toFixed(1)},${y(cloud.ys[i]).toFixed(1)}h.01`));
+/** What stays while the path moves: every path of two stages as a dot. */
+const behind = kept((/** @type {Shown["cloud"]} */ cloud, most, width, height) => {
   const [xs, ys] = cloud.plain;
+  const x = scale("log", [xs[0] / 2, 2 * most], [64, width - 12]);
+  const y = scale("linear", [0, 1.05], [height - 52, 8]);
+  const points = Array.from(cloud.xs, (v, i) => [x(v), y(cloud.ys[i])]);
+  const dots = points.map(([px, py]) => `M${px.toFixed(1)},${py.toFixed(1)}h.01`).join("");
   const [right, foot] = [width - 26, height - 52];
   /** @type {(up: number, words: string, sample: Tree) => Tree[]} */
   const key = (up, words, sample) => [label(right - 24, foot - up + 5, words, { class: "end" }), sample];
-  return chart(
+  const picture = chart(
     {
-      name: "two-stage paths", width, height, x, y, xTicks: tens(x.domain).map((v) => [v, v < 1 ? `${v}` : whole(v)]), yTicks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((v) => [v, percent(v)]),
+      name: "two-stage paths", width, height, x, y, xTicks: tens(x.domain), xWrite: (v) => (v < 1 ? v : whole(v)), yTicks: ticks([0, 1]), yWrite: percent,
       xLabel: "MFLOPs a query (log scale)", yLabel: "of the full model's ten",
     },
     h("path", { d: dots, stroke: "var(--mrl-soft)", "stroke-opacity": 0.3, "stroke-width": 6, "stroke-linecap": "round", class: "line" }),
@@ -159,6 +153,7 @@ const behind = kept((/** @type {Shown["cloud"]} */ cloud, ends, width, height) =
     key(40, "plain search, one width", h("path", { d: `M${right - 18},${foot - 40}h20`, stroke: BLUE, "stroke-width": 3 })),
     key(20, "this path", h("path", { d: `M${right - 8},${foot - 28}l8,8l-8,8l-8,-8z`, fill: MARK })),
   );
+  return { x, y, points, picture };
 });
 
 function costs(/** @type {Sums} */ path, /** @type {Shown} */ shown) {

@@ -7,7 +7,7 @@
  * @typedef {ReturnType<typeof view>} Shown
  */
 import { button, h, menu } from "./tree.js";
-import { COLORS, DASHES, box, colorsOf, curves, figure, heatmap, surface, table } from "./plots.js";
+import { COLORS, DASHES, box, clamp, colorsOf, curves, figure, heatmap, surface, table, upTo } from "./plots.js";
 import { metricTitle, quality, signed } from "./words.js";
 
 const MOST = 30; // steps that can be undone
@@ -70,15 +70,15 @@ function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const colors = colorsOf([...new Set([name, other, data.start])]);
   const lines = Object.keys(colors).map((one, i) => ({ name: one, color: colors[one], dash: DASHES[i], values: runs[one].lines[state.price].values }));
   return {
-    headline: live?.name ? `${live.name} is training: its loss, and its dev grid as it fills in` : said(name, run, other, against, data),
+    headline: live?.name ? `${live.name} is training: its loss, and its dev grid as it fills in` : said(name, other, against, data),
     layers, dims, painting, past: state.past, term: state.term, brush: state.brush, layer: state.layer, dim: state.dim,
     weights: used(state.term)?.weights.flat() ?? Array(layers * dims.length).fill(0), rows, samplers: data.samplers, live: live?.name ? live : null, limits: data.limits, items: data.items, metric: metricTitle(data.metric), alone: state.heads === "per-layer",
     name, other, run, against, lines, price: state.price, costs: data[state.price], board: data.board, runs, start: data.start,
   };
 }
 
-/** @param {string} name @param {any} run @param {string} other @param {any} against @param {Data} data */
-function said(name, run, other, against, data) {
+/** @param {string} name @param {string} other @param {any} against @param {Data} data */
+function said(name, other, against, data) {
   const mean = data.board.find((/** @type {any} */ one) => one.name === name).mean;
   const start = `${name}: ${metricTitle(data.metric)} ${quality(mean)}, the mean over all cells and ${data.items}`;
   if (!against) return start;
@@ -92,7 +92,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   return [
     h("div", { class: "side" },
       figure(`1. Paint: the loss weights of “${shown.term}”`, part, painter(shown, act, part), tools(shown, act), terms(shown, act)),
-      h("figure", { style: `width:${part}px` }, ...(shown.live ? living(shown, part) : result(shown, part)))),
+      shown.live ? living(shown, part) : result(shown, part)),
     ...(shown.live ? [] : [
       h("div", { class: "side" },
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
@@ -107,29 +107,29 @@ function painter(shown, act, width) {
   const { layers, dims, term, brush, painting, weights } = shown;
   const shape = [layers, dims.length];
   const [w, rowHeight, foot] = [(width - LEFT - 4) / dims.length, 34, layers * 34];
-  const all = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => i);
   const put = (/** @type {number[][]} */ cells) => act(changed(shown, paint(painting, term, cells, brush, shape)));
-  const held = (/** @type {number} */ x, /** @type {number} */ n) => Math.min(n - 1, Math.max(0, Math.floor(x)));
+  const putRow = (/** @type {number} */ i) => put(dims.map((/** @type {number} */ _, /** @type {number} */ j) => [i, j]));
+  const putColumn = (/** @type {number} */ j) => put(upTo(layers).map((layer) => [layer - 1, j]));
   const stroke = (/** @type {number} */ x, /** @type {number} */ y, /** @type {any} */ event) => {
     const { type, currentTarget: canvas } = event;
-    const cell = [layers - 1 - held(y / rowHeight, layers), held(x / w, dims.length)];
+    const cell = [layers - 1 - clamp(0, Math.floor(y / rowHeight), layers - 1), clamp(0, Math.floor(x / w), dims.length - 1)];
     if (type === "pointerdown") canvas.stroke = { cell, made: painting, before: changed(shown, painting) }; // a stroke is undone whole
     if (!canvas.stroke) return;
     // of a fast hand the browser tells only some places: the cells between two of them are painted too
     const { cell: from, made, before } = canvas.stroke;
     const n = Math.max(1, Math.abs(cell[0] - from[0]), Math.abs(cell[1] - from[1]));
-    const cells = all(n + 1).map((k) => [0, 1].map((a) => Math.round(from[a] + (k / n) * (cell[a] - from[a]))));
+    const cells = [0, ...upTo(n)].map((k) => [0, 1].map((a) => Math.round(from[a] + (k / n) * (cell[a] - from[a]))));
     canvas.stroke = { cell, made: paint(made, term, cells, brush, shape), before };
     act({ ...before, recipe: canvas.stroke.made, layer: cell[0] + 1, dim: dims[cell[1]] });
   };
   const key = (/** @type {any} */ event) => {
-    const here = [shown.layer - 1, dims.indexOf(shown.dim)];
+    const [i, j] = [shown.layer - 1, dims.indexOf(shown.dim)];
+    const go = (/** @type {number} */ up, /** @type {number} */ right) =>
+      act({ layer: clamp(1, shown.layer + up, layers), dim: dims[clamp(0, j + right, dims.length - 1)] });
     /** @type {Record<string, () => void>} */
     const keys = {
-      ArrowUp: () => act({ layer: Math.min(layers, shown.layer + 1) }), ArrowDown: () => act({ layer: Math.max(1, shown.layer - 1) }),
-      ArrowRight: () => act({ dim: dims[Math.min(dims.length - 1, here[1] + 1)] }), ArrowLeft: () => act({ dim: dims[Math.max(0, here[1] - 1)] }),
-      " ": () => put([here]), Enter: () => put([here]), r: () => put(all(dims.length).map((j) => [here[0], j])),
-      c: () => put(all(layers).map((i) => [i, here[1]])), z: () => undo(shown, act),
+      ArrowUp: () => go(1, 0), ArrowDown: () => go(-1, 0), ArrowRight: () => go(0, 1), ArrowLeft: () => go(0, -1),
+      " ": () => put([[i, j]]), Enter: () => put([[i, j]]), r: () => putRow(i), c: () => putColumn(j), z: () => undo(shown, act),
     };
     if (!keys[event.key]) return;
     event.preventDefault();
@@ -138,8 +138,8 @@ function painter(shown, act, width) {
   const bare = { fill: "transparent", style: "cursor: cell; touch-action: none" };
   const over = [
     surface([0, 0, w * dims.length, foot], stroke, { ...bare, class: "paint" }),
-    ...all(layers).map((i) => box(-LEFT, foot - (i + 1) * rowHeight, LEFT, rowHeight, { ...bare, class: "row", onclick: () => put(all(dims.length).map((j) => [i, j])) })),
-    ...all(dims.length).map((j) => box(j * w, foot, w, 26, { ...bare, class: "column", onclick: () => put(all(layers).map((i) => [i, j])) })),
+    ...upTo(layers).map((layer) => box(-LEFT, foot - layer * rowHeight, LEFT, rowHeight, { ...bare, class: "row", onclick: () => putRow(layer - 1) })),
+    ...upTo(dims.length).map((n) => box((n - 1) * w, foot, w, 26, { ...bare, class: "column", onclick: () => putColumn(n - 1) })),
   ];
   const map = heatmap({
     name: `weights of ${term}`, values: weights.map((v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write: (v) => `${Number(v.toPrecision(2))}`, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
@@ -165,11 +165,11 @@ function tools(/** @type {Shown} */ shown, /** @type {Act} */ act) {
 /** Which terms are on, and how they are set. @param {Shown} shown @param {Act} act */
 function terms(shown, act) {
   const { painting, dims, layers, brush } = shown;
+  const main = painting.terms.find((t) => t.term === "main")?.weights;
+  const all = Array.from({ length: layers * dims.length }, (_, i) => [Math.floor(i / dims.length), i % dims.length]);
+  // a new term lies where the main loss does, but not on the full model, which is what others learn from
+  const cells = all.slice(0, -1).filter(([i, j]) => !main || main[i][j] > 0);
   const rows = shown.rows.map((one) => {
-    const main = painting.terms.find((t) => t.term === "main")?.weights;
-    const all = Array.from({ length: layers * dims.length }, (_, i) => [Math.floor(i / dims.length), i % dims.length]);
-    // a new term lies where the main loss does, but not on the full model, which is what others learn from
-    const cells = all.slice(0, -1).filter(([i, j]) => !main || main[i][j] > 0);
     const flip = () => act({
       ...changed(shown, one.on ? { ...painting, terms: painting.terms.filter((t) => t.term !== one.term) } : paint(painting, one.term, cells, brush || 1, [layers, dims.length])),
       term: one.on ? shown.term : one.term,
@@ -197,27 +197,25 @@ function living(shown, width) {
   const xs = Array.from({ length: n }, (_, i) => 1 + i * stride);
   const lines = entries.map(([name, values], i) => ({ name, color: COLORS[i % 6], dash: DASHES[i % 4], values: xs.map((_, k) => values[k] ?? NaN) }));
   const top = Math.max(0.1, ...entries.flatMap(([, values]) => values));
-  return [
-    h("figcaption", {}, "2. Train: the mean loss of each term’s cells"),
+  return figure("2. Train: the mean loss of each term’s cells", width,
     curves({ name: "loss of each term", xs, lines, range: [0, 1.05 * top], width, height: 220, yLabel: "loss", xLabel: "step (log scale)" }),
     h("figcaption", {}, "Quality on dev, as it is measured"),
-    heatmap({ name: "quality as it is measured", values: grid.values, dims: shown.dims, layers: shown.layers, width, limits: shown.limits, rowHeight: 30 }),
-  ];
+    heatmap({ name: "quality as it is measured", values: grid.values, dims: shown.dims, layers: shown.layers, width, limits: shown.limits, rowHeight: 30 }));
 }
 
 /** A run's quality, and what it differs by. @param {Shown} shown @param {number} width */
 function result(shown, width) {
   const { run, name, other, against, dims, layers, limits } = shown;
   const look = { dims, layers, width, rowHeight: 30 };
-  const found = [h("figcaption", {}, `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`), heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits })];
-  if (!against) return [...found, h("p", { class: "note" }, "Choose another run under “against” to see the difference.")];
+  const title = `2. Train, then look: ${shown.metric} of “${name}” on ${shown.items}`;
+  const found = heatmap({ ...look, name: `quality of ${name}`, values: run.quality.values, limits });
+  if (!against) return figure(title, width, found, h("p", { class: "note" }, "Choose another run under “against” to see the difference."));
   const most = 1.3 * Math.max(0.001, ...Array.from(against.mean.values, Math.abs)); // black is legible on the strongest color
   const write = (/** @type {number} */ v, /** @type {number} */ place) =>
     ["▼", "", "▲"][against.mark.values[place] + 1] + signed(v, 2);
-  return [
-    ...found, h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
-    heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write, difference: true }),
-  ];
+  return figure(title, width, found,
+    h("figcaption", {}, `Minus “${other}”: ▲ better in ${against.better} cells, ▼ worse in ${against.worse} (95 % intervals, paired)`),
+    heatmap({ ...look, name: `difference to ${other}`, values: against.mean.values, limits: [-most, most], write, difference: true }));
 }
 
 function prices(/** @type {Shown} */ shown, /** @type {number} */ width) {

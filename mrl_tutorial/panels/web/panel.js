@@ -216,22 +216,23 @@ function control(c, now, act, sweep) {
   const value = now.state[c.name];
   const words = (/** @type {number} */ i) => c.words?.[i] ?? `${c.values[i]}`;
   const place = c.values?.indexOf(value) ?? 0;
+  const set = (/** @type {any} */ chosen) => act({ [c.name]: chosen });
+  const name = h("span", { class: "name" }, c.label);
   if (c.kind === "button") {
     const press = () => (c.ask ? act.ask({ ...c.ask, state: now.state }) : act(c.set ?? {}));
     return button(c.label, press, { disabled: !!c.ask && !c.queues && now.status.share !== undefined });
   }
   if (c.kind === "switch") {
-    const choices = c.values.map((v, i) => button(words(i), () => act({ [c.name]: v }), { "aria-pressed": `${v === value}` }));
-    return h("div", { class: "switch", role: "group", "aria-label": c.label }, h("span", { class: "name" }, c.label), choices);
+    const choices = c.values.map((v, i) => button(words(i), () => set(v), { "aria-pressed": `${v === value}` }));
+    return h("div", { class: "switch", role: "group", "aria-label": c.label }, name, choices);
   }
-  const name = h("span", { class: "name" }, c.label);
   if (c.kind === "menu") {
     const own = place < 0 ? ["your own"] : []; // what is typed elsewhere comes after those that can be chosen
-    const choose = (/** @type {number} */ picked) => picked < c.values.length && act({ [c.name]: c.values[picked] });
+    const choose = (/** @type {number} */ picked) => picked < c.values.length && set(c.values[picked]);
     return h("label", { class: "menu" }, name, menu([...c.values.map((_, i) => words(i)), ...own], place < 0 ? c.values.length : place, choose));
   }
   if (c.kind === "slider") {
-    const slide = (/** @type {any} */ event) => act({ [c.name]: c.values[event.target.valueAsNumber] });
+    const slide = (/** @type {any} */ event) => set(c.values[event.target.valueAsNumber]);
     const range = h("input", {
       type: "range", min: 0, max: c.values.length - 1, step: 1, value: `${place}`, oninput: slide,
       "aria-valuetext": words(place), "aria-label": c.label,
@@ -245,7 +246,7 @@ function control(c, now, act, sweep) {
   const read = (/** @type {any} */ event) => {
     const given = c.kind === "number" ? held(event.target.valueAsNumber) : event.target.value;
     event.target.value = `${given}`;
-    act({ [c.name]: given });
+    set(given);
   };
   const limits = c.kind === "number" ? { min: c.min, max: c.max, step: "any" } : {};
   return h("label", { class: c.kind }, name, h("input", { type: c.kind, value: `${value}`, onchange: read, ...limits }));

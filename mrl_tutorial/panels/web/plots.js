@@ -4,8 +4,6 @@
  * @import { Tree } from "./tree.js"
  * @typedef {{(value: number): number, invert: (place: number) => number, kind: string, domain: number[]}} Scale
  * @typedef {{name: string, color: string, values: ArrayLike<number>, dash?: string, width?: number}} Line
- * @typedef {(changes: Record<string, any>) => void} Pick
- * @typedef {(value: number) => void} Slide
  */
 import { h } from "./tree.js";
 import { shortName } from "./words.js";
@@ -20,7 +18,7 @@ const [STOPS, DIVERGING] = [CIVIDIS, ["d55e00", "ffffff", "0072b2"]].map((all) =
 /** The color of a share 0 … 1 on the cividis scale, or on that of differences, white at 0.5. @param {number} share @param {boolean} [difference] */
 export function heatColor(share, difference) {
   const stops = difference ? DIVERGING : STOPS;
-  const place = Math.min(1, Math.max(0, share)) * (stops.length - 1);
+  const place = clamp(0, share, 1) * (stops.length - 1);
   const i = Math.min(stops.length - 2, Math.floor(place));
   const mixed = stops[i].map((a, c) => Math.round(a + (place - i) * (stops[i + 1][c] - a)));
   return `rgb(${mixed.join(",")})`;
@@ -51,6 +49,21 @@ export function limitsOf(lists) {
   return [low, high];
 }
 
+/** What lies nearest to a number between two ends. @param {number} low @param {number} x @param {number} high */
+export function clamp(low, x, high) {
+  return Math.min(high, Math.max(low, x));
+}
+
+/** @param {ArrayLike<number>} values */
+export function sum(values) {
+  return Array.from(values).reduce((a, b) => a + b, 0);
+}
+
+/** The numbers 1 … n. @param {number} n */
+export function upTo(n) {
+  return Array.from({ length: n }, (_, i) => i + 1);
+}
+
 /** Round numbers between two ends, about `n` of them. @param {number[]} domain @param {number} n */
 export function ticks(domain, n = 5) {
   const rough = (domain[1] - domain[0]) / n;
@@ -68,10 +81,8 @@ export function tens([low, high]) {
 
 /** The place of a dimension among columns 0 … M − 1, on a logarithmic scale between two of them. @param {number} dim @param {number[]} dims */
 export function column(dim, dims) {
-  const last = dims.length - 1;
-  if (dim <= dims[0]) return 0;
-  if (dim >= dims[last]) return last;
   const i = dims.findIndex((d) => d >= dim);
+  if (i < 1) return i < 0 ? dims.length - 1 : 0;
   return i - 1 + Math.log2(dim / dims[i - 1]) / Math.log2(dims[i] / dims[i - 1]);
 }
 
@@ -158,7 +169,7 @@ export function surface([x, y, width, height], call, attrs = { class: "surface" 
  * A heat map of layers (rows, layer 1 at the foot) and dimensions (columns), every value printed, a cell framed.
  *
  * @param {{name: string, values: ArrayLike<number>, dims: number[], layers: number, width: number, limits: number[], rowHeight?: number,
- *   frame?: {layer: number, dim: number, look?: string}[], pick?: Pick, over?: Tree[], write?: (v: number, place: number) => string,
+ *   frame?: {layer: number, dim: number, look?: string}[], pick?: (cell: {layer: number, dim: number}) => void, over?: Tree[], write?: (v: number, place: number) => string,
  *   xLabel?: string, difference?: boolean}} o
  */
 export function heatmap(o) {
@@ -186,7 +197,7 @@ export function heatmap(o) {
     const tick = rule((x + 0.5) * w, y + rowHeight, (x + 0.5) * w, y + rowHeight * 0.76, `mark ${look}`);
     return [box(a * w, y, (b - a + 1) * w, rowHeight, { class: `frame ${look}` }), tick];
   });
-  const rows = Array.from({ length: layers }, (_, i) => label(left - 10, foot - (i + 0.5) * rowHeight + 5, i + 1, { class: "end" }));
+  const rows = upTo(layers).map((layer) => label(left - 10, foot - (layer - 0.5) * rowHeight + 5, layer, { class: "end" }));
   const columns = dims.map((d, j) => label(left + (j + 0.5) * w, foot + 19, d, { class: "middle" }));
   return drawing(
     o.name, o.width, foot + 44, h("g", { transform: `translate(${left},0)` }, h("g", { onclick: choose }, cells), frames, o.over),
@@ -198,15 +209,15 @@ export function heatmap(o) {
 /**
  * Room for a chart: axes, grid lines and labels around what is inside.
  *
- * @param {{name: string, width: number, height: number, x: Scale, y: Scale, xTicks: [number, string][], yTicks: [number, string][],
- *   xLabel?: string, yLabel?: string, drag?: (value: number) => void}} o x and y in the drawing's pixels
+ * @param {{name: string, width: number, height: number, x: Scale, y: Scale, xTicks?: number[], yTicks?: number[], xWrite?: (v: number) => any,
+ *   yWrite?: (v: number) => any, xLabel?: string, yLabel?: string, drag?: (value: number) => void}} o x and y in the drawing's pixels
  * @param {...any} inside
  */
 export function chart(o, ...inside) {
-  const { x, y } = o;
+  const { x, y, xTicks = [], yTicks = [], xWrite = String, yWrite = String } = o;
   const [[x0, x1], [y0, y1]] = [x.domain.map(x), y.domain.map(y)];
-  const across = o.yTicks.map(([v, words]) => [rule(x0, y(v), x1, y(v), "grid"), label(x0 - 8, y(v) + 5, words, { class: "end" })]);
-  const below = o.xTicks.map(([v, words]) => [rule(x(v), y0, x(v), y0 + 5, "axis"), label(x(v), y0 + 20, words, { class: "middle" })]);
+  const across = yTicks.map((v) => [rule(x0, y(v), x1, y(v), "grid"), label(x0 - 8, y(v) + 5, yWrite(v), { class: "end" })]);
+  const below = xTicks.map((v) => [rule(x(v), y0, x(v), y0 + 5, "axis"), label(x(v), y0 + 20, xWrite(v), { class: "middle" })]);
   const titles = [
     o.xLabel && label((x0 + x1) / 2, y0 + 42, o.xLabel, { class: "middle axis" }),
     o.yLabel && label(14, (y0 + y1) / 2, o.yLabel, { class: "middle axis", transform: `rotate(-90 14 ${(y0 + y1) / 2})` }),
@@ -223,13 +234,9 @@ export function lineOf(xs, ys, x, y, { color, width = 3, dash }) {
 
 /** The same as an SVG path. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y */
 export function pathOf(xs, ys, x, y) {
-  let [path, on] = ["", false];
-  for (let i = 0; i < xs.length; i++) {
-    const ok = Number.isFinite(ys[i]);
-    if (ok) path += `${on ? "L" : "M"}${x(xs[i]).toFixed(1)},${y(ys[i]).toFixed(1)}`;
-    on = ok;
-  }
-  return path;
+  const known = (/** @type {number} */ i) => Number.isFinite(ys[i]);
+  const steps = Array.from(xs, (v, i) => known(i) && `${known(i - 1) ? "L" : "M"}${x(v).toFixed(1)},${y(ys[i]).toFixed(1)}`);
+  return steps.filter(Boolean).join("");
 }
 
 /**
@@ -237,21 +244,20 @@ export function pathOf(xs, ys, x, y) {
  *
  * @param {{name: string, xs: number[], lines: Line[], at?: number, range: number[], width: number, height: number, yLabel: string, kind?: "log" | "linear",
  *   yKind?: "log" | "linear", xLabel?: string, xTicks?: number[], yTicks?: number[], right?: number, drag?: (value: number) => void,
- *   write?: (v: number) => string, over?: (x: Scale, y: Scale) => (Tree | false)[]}} o
+ *   write?: (v: number) => any, over?: (x: Scale, y: Scale) => (Tree | false)[]}} o
  */
 export function curves(o) {
-  const { xs, lines, at, kind = "log", write = (v) => `${Number(v.toFixed(2))}` } = o;
+  const { xs, lines, at, kind = "log", write = (v) => Number(v.toFixed(2)) } = o;
   const last = xs[xs.length - 1];
   const above = 20 * (placed(lines, 64, o.width).rows - 1); // many names take more than one row
   const height = o.height + above;
   const x = scale(kind, [xs[0], last], [64, o.width - (o.right ?? 16)]);
   const y = scale(o.yKind ?? "linear", o.range, [height - 52, 34 + above]);
-  const wanted = o.xTicks ?? powers(xs[0], last, (o.width - 80) / 46);
   const values = lines.map((line) => line.values[at === undefined ? -1 : xs.indexOf(at)]);
   return chart(
     {
-      ...o, height, x, y, xTicks: wanted.map((d) => [d, `${kind === "log" ? d : Math.round(d)}`]),
-      yTicks: (o.yTicks ?? ticks(o.range)).map((v) => [v, write(v)]), xLabel: o.xLabel ?? "dimension (log scale)",
+      ...o, height, x, y, xTicks: o.xTicks ?? powers(xs[0], last, (o.width - 80) / 46), xWrite: kind === "log" ? String : Math.round,
+      yTicks: o.yTicks ?? ticks(o.range), yWrite: write, xLabel: o.xLabel ?? "dimension (log scale)",
     },
     at !== undefined && rule(x(at), height - 52, x(at), 30 + above, "here"),
     lines.map((line) => lineOf(xs, line.values, x, y, line)), o.over?.(x, y),

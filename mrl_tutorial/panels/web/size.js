@@ -16,12 +16,9 @@ const [TOP, FOOT] = [58, HEIGHT - 52];
 
 /** GB as a size to read. @param {number} gb */
 export function gbWords(gb) {
-  for (const [size, unit] of /** @type {[number, string][]} */ ([[1, "GB"], [1e-3, "MB"], [1e-6, "kB"]])) {
-    if (gb < size) continue;
-    const number = gb / size;
-    return `${number >= 1000 ? whole(number) : Number(number.toPrecision(4))} ${unit}`;
-  }
-  return `${(gb * 1e9).toFixed(0)} B`;
+  const [size, unit] = gb >= 1 ? [1, "GB"] : gb >= 1e-3 ? [1e-3, "MB"] : [1e-6, "kB"];
+  const number = gb / size;
+  return `${number >= 1000 ? whole(number) : Number(number.toPrecision(4))} ${unit}`;
 }
 
 /** A number of vectors, in millions from there on. @param {number} n */
@@ -72,10 +69,10 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   ];
 }
 
-/** At most six powers of ten. @param {Scale} x @param {(v: number) => string} write @returns {[number, string][]} */
-function sizeTicks(x, write) {
+/** At most six powers of ten. @param {Scale} x */
+function sizeTicks(x) {
   const all = tens(x.domain);
-  return all.filter((_, i) => all.length <= 6 || i % 2 === 0).map((v) => [v, write(v)]);
+  return all.filter((_, i) => all.length <= 6 || i % 2 === 0);
 }
 
 /** A bar with its amount behind it. @param {Scale} x @param {number} y @param {number} value @param {string} words
@@ -111,9 +108,9 @@ function memory(shown, act, width) {
     rule(x(gb), FOOT, x(gb), i === 1 ? 24 : 44, "here"),
     label(x(gb) + [4, 0, -4][i], i === 1 ? 18 : 38, `${name} ${gb} GB`, { class: anchors[i] }),
   ]);
-  const write = (/** @type {number} */ gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
+  const xWrite = (/** @type {number} */ gb) => (gb < 1000 ? gbWords(gb * (1 + 1e-12)) : `${whole(gb / 1000)} TB`);
   return chart(
-    { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, write), yTicks: [], xLabel: "memory (log scale)" },
+    { name: "memory of every type", width, height: HEIGHT, x, y, xTicks: sizeTicks(x), xWrite, xLabel: "memory (log scale)" },
     ...fields, h("g", { style: "pointer-events:none" }, machines, rows));
 }
 
@@ -133,7 +130,7 @@ function work(shown, width) {
     const top = TOP + i * height + (height - 48) / 2;
     return [label(30, top + 14, name), sizeBar(x, top + 22, value, count(value), look)];
   });
-  return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: sizeTicks(x, count), yTicks: [], xLabel: "multiply-adds of a query (log scale)" }, ...rows);
+  return chart({ name: "multiply-adds of one query", width, height: HEIGHT, x, y, xTicks: sizeTicks(x), xWrite: count, xLabel: "multiply-adds of a query (log scale)" }, ...rows);
 }
 
 function inWords(/** @type {Shown} */ shown) {

@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { DASHES, colorsOf, curves, figure, label, limitsOf, nearest, powers, rule, sharedLegend, table, tens } from "./plots.js";
+import { DASHES, colorsOf, curves, figure, label, limitsOf, nearest, powers, rule, sharedLegend, table, tens, upTo } from "./plots.js";
 import { metricTitle, percent, quality } from "./words.js";
 
 const HEIGHT = 330;
@@ -47,7 +47,6 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   const part = width >= 860 ? Math.floor((width - 72) / 3) : width - 32;
   const { dim, dims, ways, rank } = shown;
   const slide = (/** @type {number} */ value) => act({ dim: nearest(dims, Math.max(1, value)) });
-  const ranks = Array.from({ length: shown.width }, (_, i) => i + 1);
   const xTicks = powers(1, shown.width, (part - 80) / 46);
   const sized = { width: part, height: HEIGHT, at: dim, drag: slide };
   const named = ways.map((way) => ({ ...way, name: "" })); // one legend for all three charts
@@ -57,14 +56,14 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
     name: "", color, dash, values: values.map((v) => (v / top >= low ? v / top : NaN)),
   });
   const variance = curves({
-    name: `variance of layer ${layer} along its components`, xs: ranks, yKind: "log", range: [low, 1.3], width: part, height: HEIGHT, drag: slide,
+    name: `variance of layer ${layer} along its components`, xs: upTo(shown.width), yKind: "log", range: [low, 1.3], width: part, height: HEIGHT, drag: slide,
     lines: [...(layer === last ? [] : [spectrumOf(shown.deepest, "var(--mrl-soft)", "2 4")]), spectrumOf(shown.spectrum, ways[0].color)],
     xTicks, yTicks: tens([low, 1]), write: (v) => (v < 0.01 ? v.toExponential(0) : `${v}`),
     xLabel: "component (log scale)", yLabel: "variance (log scale)",
     over: (x) => [rule(x(dim), HEIGHT - 52, x(dim), 30, "here"), ...(layer === last ? [] : [label(72, HEIGHT - 62, `dotted: layer ${last}`, { class: "axis" })])],
   });
   const keep = curves({
-    ...sized, name: "share of the variance that a cut keeps", xs: ranks, lines: kinds, range: [0, 1.05], xTicks,
+    ...sized, name: "share of the variance that a cut keeps", xs: upTo(shown.width), lines: kinds, range: [0, 1.05], xTicks,
     write: (v) => percent(v), yLabel: "share of variance",
   });
   const find = curves({

@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { figure, heatmap, table } from "./plots.js";
+import { figure, heatmap, sum, table } from "./plots.js";
 
 /** A number in at most five characters, as in a table. @param {number} value */
 export function short(value) {
@@ -49,19 +49,16 @@ function weighed(data, recipe, layers, strengths) {
     const on = Array.from(w.keys()).filter((s) => w[s]);
     const gram = data.grams[r].values;
     for (let m = 0; m < columns; m++) {
-      let sum = 0;
-      for (const s of on) for (const t of on) sum += w[s] * w[t] * gram[(m * size + s) * size + t]; // w' G w
-      gradient[r * columns + m] = Math.sqrt(Math.max(sum, 0));
+      let square = 0;
+      for (const s of on) for (const t of on) square += w[s] * w[t] * gram[(m * size + s) * size + t]; // w' G w
+      gradient[r * columns + m] = Math.sqrt(Math.max(square, 0));
     }
   }
   return { weights, weight, loss, gradient };
 }
 
 /** @param {ArrayLike<number>} values */
-const total = (values) => Array.from(values).reduce((a, b) => a + b, 0);
-
-/** @param {ArrayLike<number>} values */
-const length = (values) => Math.sqrt(total(Array.from(values, (v) => v * v)));
+const length = (values) => Math.hypot(...Array.from(values));
 
 function view(/** @type {State} */ state, /** @type {Tables} */ data) {
   const { recipe, layer, dim } = state;
@@ -77,9 +74,9 @@ function view(/** @type {State} */ state, /** @type {Tables} */ data) {
   const start = data.start[recipe];
   const own = Object.keys(start).every((name) => start[name] === state[name]);
   return {
-    headline: said(own ? recipe : `${recipe}, changed`, total(sums.loss), length(sums.gradient), pushed, layers),
+    headline: said(own ? recipe : `${recipe}, changed`, sum(sums.loss), length(sums.gradient), pushed, layers),
     layer, dim, layers, dims, rows, pushed, weight: sums.weight, loss: sums.loss, gradient: sums.gradient,
-    sums: [total(sums.weight), total(sums.loss), length(sums.gradient)],
+    sums: [sum(sums.weight), sum(sums.loss), length(sums.gradient)],
   };
 }
 

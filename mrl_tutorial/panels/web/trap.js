@@ -1,14 +1,13 @@
 /**
  * The truncation trap: quality of four ways to score a prefix, the lengths that a cut leaves, and one query's documents.
  *
- * @import { Numbers } from "./tables.js"
  * @import { Act, Data, State, View } from "./panel.js"
  * @typedef {Data & {ways: any[]}} Tables
  * @typedef {ReturnType<typeof view>} Shown
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, DASHES, box, chart, curves, figure, halves, label, limitsOf, powers, rule, scale, sharedLegend, table } from "./plots.js";
+import { COLORS, DASHES, box, chart, clamp, curves, figure, halves, label, limitsOf, powers, rule, scale, sharedLegend, table, ticks, upTo } from "./plots.js";
 import { metricTitle, percent, quality, shorten, signed } from "./words.js";
 
 const HEIGHT = 360;
@@ -42,10 +41,10 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   const { dim, metric, low, high } = shown;
   const [left, right] = halves(width, 0.6);
   const lines = curves({
-    name: `${metricTitle(metric)} of four ways at every dimension`, xs: Array.from({ length: shown.width }, (_, i) => i + 1), at: dim, range: [0, shown.top],
+    name: `${metricTitle(metric)} of four ways at every dimension`, xs: upTo(shown.width), at: dim, range: [0, shown.top],
     lines: shown.ways.map((way) => ({ ...way, name: "", width: way.chosen ? 5 : 2.5 })),
     width: left, height: HEIGHT, xTicks: powers(1, shown.width, (left - 80) / 46), yLabel: metricTitle(metric),
-    drag: (x) => act({ dim: Math.min(shown.width, Math.max(1, Math.round(x))) }),
+    drag: (x) => act({ dim: clamp(1, Math.round(x), shown.width) }),
   });
   const keeps = shown.apart ? `Lengths that are left: ${low.toFixed(2)} to ${high.toFixed(2)}` : "Uncut, every unit vector has length 1";
   const unequal = shown.apart && `At d = ${dim} the middle 90 % of the unit vectors keep lengths of ${low.toFixed(2)} to ${high.toFixed(2)}: ${shown.apart} apart.`;
@@ -66,17 +65,17 @@ function lengths(shown, width) {
   const top = [0.15, 0.3, 0.6].find((share) => share >= largest) ?? 1;
   const x = scale("linear", [0, 1], [64, width - 16]);
   const y = scale("linear", [0, top], [HEIGHT - 52, 34]);
-  const steps = Array.from(/** @type {Numbers} */ (shown.lengths), (share, i) => `V${y(share).toFixed(1)}H${x((i + 1) / shown.lengths.length).toFixed(1)}`);
+  const steps = Array.from(shown.lengths, (share, i) => `V${y(share).toFixed(1)}H${x((i + 1) / shown.lengths.length).toFixed(1)}`);
   return chart(
     {
       name: "lengths of the documents' unit vectors after the cut", width, height: HEIGHT, x, y,
-      xTicks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((v) => [v, `${v}`]), yTicks: (top === 1 ? [0, 0.2, 0.4, 0.6, 0.8, 1] : [0, top / 3, (2 * top) / 3, top]).map((v) => [v, percent(v)]),
+      xTicks: [0, 0.2, 0.4, 0.6, 0.8, 1], yTicks: ticks([0, top], top === 1 ? 5 : 3), yWrite: percent,
       xLabel: "length of the cut unit vector", yLabel: "share of the documents",
     },
     box(x(low), 34, Math.max(1, x(high) - x(low)), HEIGHT - 86, { fill: "var(--mrl-warm)" }),
     h("path", { d: `M${x(0)},${y(0)}${steps.join("")}V${y(0)}Z`, fill: COLORS[5] }),
     rule(x(middle), HEIGHT - 52, x(middle), 34, "here"),
-    label(Math.min(width - 60, Math.max(100, x((low + high) / 2))), 26, "middle 90 %", { class: "middle" }),
+    label(clamp(100, x((low + high) / 2), width - 60), 26, "middle 90 %", { class: "middle" }),
   );
 }
 
@@ -86,9 +85,9 @@ function documents(ways, ranked) {
     const name = h("span", { style: `border-bottom:3px solid ${way.color}` }, way.name);
     return { title: way.chosen ? h("mark", {}, name) : name };
   });
-  const rows = Array.from({ length: ranked[0].length }, (_, i) => ({
-    cells: [`${i + 1}`, ...ranked.map((list) => {
-      const { text, relevant } = list[i];
+  const rows = upTo(ranked[0].length).map((rank) => ({
+    cells: [rank, ...ranked.map((list) => {
+      const { text, relevant } = list[rank - 1];
       const words = h("span", { title: text }, shorten(text, 60));
       return relevant ? h("mark", {}, "✔ ", words) : words;
     })],

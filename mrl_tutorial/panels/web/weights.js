@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { row } from "./tables.js";
-import { box, chart, circle, curves, drawing, figure, halves, label, rule, scale, surface, ticks } from "./plots.js";
+import { box, chart, circle, clamp, curves, drawing, figure, halves, label, rule, scale, surface, ticks } from "./plots.js";
 import { quality, signed, whole } from "./words.js";
 
 const BLUE = "var(--mrl-blue)";
@@ -42,8 +42,7 @@ function finding(dims, chosen, gain, accuracy) {
     const all = `All weights ${chosen[0] === 1 ? "1" : "equal"}: accuracy ${quality(accuracy[0])} with ${dims[0]} dimensions`;
     return `${all}, ${quality(accuracy[dims.length - 1])} with ${dims[dims.length - 1]}`;
   }
-  const order = dims.map((_, i) => i).filter((i) => chosen[i] > 0).sort((i, j) => Math.abs(gain[j][0]) - Math.abs(gain[i][0]));
-  const [best, ...rest] = order;
+  const [best, ...rest] = [...dims.keys()].filter((i) => chosen[i] > 0).sort((i, j) => Math.abs(gain[j][0]) - Math.abs(gain[i][0]));
   const [change, low, high] = gain[best];
   const start = `Size ${dims[best]} ${change < 0 ? "loses" : "gains"} ${Math.abs(change).toFixed(1)} points [${signed(low, 1)}, ${signed(high, 1)}] against equal weights`;
   const sure = low <= 0 && high >= 0 ? ", which may be chance" : "";
@@ -98,12 +97,13 @@ function weightsChart(shown, act, x, width) {
       rule(x(i), neutral, x(i), place, "mark"), circle(x(i), place, 9, { fill: "var(--mrl-mark)", class: "dot" }), label(x(i) + 12, place - 6, names[i]),
     ];
   });
-  const held = (/** @type {number} */ v, /** @type {number} */ most) => Math.min(most, Math.max(0, Math.round(v)));
-  const drag = (/** @type {number} */ px, /** @type {number} */ py) =>
-    act({ [`c${dims[held(x.invert(LEFT + px), dims.length - 1)]}`]: choices[held(y.invert(py), choices.length - 1)] });
-  const written = /** @type {[number, string][]} */ (choices.map((_, i) => [i, words[i]])).filter(([i]) => i % 2 === 0);
+  const drag = (/** @type {number} */ px, /** @type {number} */ py) => {
+    const [i, place] = [x.invert(LEFT + px), y.invert(py)].map(Math.round);
+    act({ [`c${dims[clamp(0, i, dims.length - 1)]}`]: choices[clamp(0, place, choices.length - 1)] });
+  };
   const frame = chart({
-    name: "weights", width, height, x, y, xTicks: dims.map((m, i) => [i, `${m}`]), yTicks: written, yLabel: "weight",
+    name: "weights", width, height, x, y, xTicks: [...dims.keys()], xWrite: (i) => dims[i],
+    yTicks: [...choices.keys()].filter((i) => i % 2 === 0), yWrite: (i) => words[i], yLabel: "weight",
   }, rule(x(-0.5), neutral, x(dims.length - 0.5), neutral, "rule"), handles);
   return drawing("weight of each size, to drag", width, height, frame, surface([LEFT, 0, width - 10 - LEFT, height - 20], drag));
 }
@@ -126,8 +126,8 @@ function gainsChart(/** @type {Shown} */ shown, /** @type {Scale} */ x, /** @typ
     ];
   });
   return chart({
-    name: "points of accuracy against equal weights", width, height: 240, x, y, xTicks: dims.map((m, i) => [i, `${m}`]),
-    yTicks: ticks(y.domain, 4).map((v) => [v, v ? signed(v, v % 1 ? 1 : 0) : "0"]), xLabel: "size m (dimensions kept)", yLabel: "points",
+    name: "points of accuracy against equal weights", width, height: 240, x, y, xTicks: [...dims.keys()], xWrite: (i) => dims[i],
+    yTicks: ticks(y.domain, 4), yWrite: (v) => (v ? signed(v, v % 1 ? 1 : 0) : "0"), xLabel: "size m (dimensions kept)", yLabel: "points",
   }, rule(x(-0.5), y(0), x(dims.length - 0.5), y(0), "rule"), h("g", { opacity: trained ? 1 : 0.3 }, bars));
 }
 
