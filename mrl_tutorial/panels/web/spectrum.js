@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { DASHES, colorsOf, curves, figure, label, limitsOf, nearest, powers, rule, sharedLegend, table, tens, upTo } from "./plots.js";
+import { DASHES, colorsOf, curves, figure, label, limitsOf, nearest, rule, sharedLegend, table, tens, upTo } from "./plots.js";
 import { metricTitle, percent, quality } from "./words.js";
 
 const HEIGHT = 330;
@@ -47,7 +47,6 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   const part = width >= 860 ? Math.floor((width - 72) / 3) : width - 32;
   const { dim, dims, ways, rank } = shown;
   const slide = (/** @type {number} */ value) => act({ dim: nearest(dims, Math.max(1, value)) });
-  const xTicks = powers(1, shown.width, (part - 80) / 46);
   const sized = { width: part, height: HEIGHT, at: dim, drag: slide };
   const named = ways.map((way) => ({ ...way, name: "" })); // one legend for all three charts
   const kinds = ways.flatMap((way) => (way.shares ? [{ ...way, name: "", values: way.shares }] : []));
@@ -58,17 +57,17 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   const variance = curves({
     name: `variance of layer ${layer} along its components`, xs: upTo(shown.width), yKind: "log", range: [low, 1.3], width: part, height: HEIGHT, drag: slide,
     lines: [...(layer === last ? [] : [spectrumOf(shown.deepest, "var(--mrl-soft)", "2 4")]), spectrumOf(shown.spectrum, ways[0].color)],
-    xTicks, yTicks: tens([low, 1]), write: (v) => (v < 0.01 ? v.toExponential(0) : `${v}`),
+    yTicks: tens([low, 1]), write: (v) => (v < 0.01 ? v.toExponential(0) : `${v}`),
     xLabel: "component (log scale)", yLabel: "variance (log scale)",
     over: (x) => [rule(x(dim), HEIGHT - 52, x(dim), 30, "here"), ...(layer === last ? [] : [label(72, HEIGHT - 62, `dotted: layer ${last}`, { class: "axis" })])],
   });
   const keep = curves({
-    ...sized, name: "share of the variance that a cut keeps", xs: upTo(shown.width), lines: kinds, range: [0, 1.05], xTicks,
-    write: (v) => percent(v), yLabel: "share of variance",
+    ...sized, name: "share of the variance that a cut keeps", xs: upTo(shown.width), lines: kinds, range: [0, 1.05],
+    write: percent, yLabel: "share of variance",
   });
   const find = curves({
     ...sized, name: "quality of retrieval after a cut", xs: dims, lines: named, range: [0, shown.best * 1.1],
-    xTicks: powers(dims[0], shown.width, (part - 80) / 46), yLabel: `${metricTitle(shown.metric)} (${shown.split})`,
+    yLabel: `${metricTitle(shown.metric)} (${shown.split})`,
   });
   return [
     sharedLegend(ways, width - 32),

@@ -7,7 +7,7 @@
  */
 import { h } from "./tree.js";
 import { at, row } from "./tables.js";
-import { COLORS, DASHES, box, chart, clamp, curves, figure, halves, label, limitsOf, powers, rule, scale, sharedLegend, table, ticks, upTo } from "./plots.js";
+import { COLORS, DASHES, box, chart, clamp, curves, figure, halves, label, limitsOf, rule, scale, sharedLegend, table, ticks, upTo } from "./plots.js";
 import { metricTitle, percent, quality, shorten, signed } from "./words.js";
 
 const HEIGHT = 360;
@@ -43,7 +43,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
   const lines = curves({
     name: `${metricTitle(metric)} of four ways at every dimension`, xs: upTo(shown.width), at: dim, range: [0, shown.top],
     lines: shown.ways.map((way) => ({ ...way, name: "", width: way.chosen ? 5 : 2.5 })),
-    width: left, height: HEIGHT, xTicks: powers(1, shown.width, (left - 80) / 46), yLabel: metricTitle(metric),
+    width: left, height: HEIGHT, yLabel: metricTitle(metric),
     drag: (x) => act({ dim: clamp(1, Math.round(x), shown.width) }),
   });
   const keeps = shown.apart ? `Lengths that are left: ${low.toFixed(2)} to ${high.toFixed(2)}` : "Uncut, every unit vector has length 1";

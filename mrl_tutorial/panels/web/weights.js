@@ -104,7 +104,7 @@ function weightsChart(shown, act, x, width) {
   const frame = chart({
     name: "weights", width, height, x, y, xTicks: [...dims.keys()], xWrite: (i) => dims[i],
     yTicks: [...choices.keys()].filter((i) => i % 2 === 0), yWrite: (i) => words[i], yLabel: "weight",
-  }, rule(x(-0.5), neutral, x(dims.length - 0.5), neutral, "rule"), handles);
+  }, rule(x(-0.5), neutral, x(dims.length - 0.5), neutral), handles);
   return drawing("weight of each size, to drag", width, height, frame, surface([LEFT, 0, width - 10 - LEFT, height - 20], drag));
 }
 
@@ -128,7 +128,7 @@ function gainsChart(/** @type {Shown} */ shown, /** @type {Scale} */ x, /** @typ
   return chart({
     name: "points of accuracy against equal weights", width, height: 240, x, y, xTicks: [...dims.keys()], xWrite: (i) => dims[i],
     yTicks: ticks(y.domain, 4), yWrite: (v) => (v ? signed(v, v % 1 ? 1 : 0) : "0"), xLabel: "size m (dimensions kept)", yLabel: "points",
-  }, rule(x(-0.5), y(0), x(dims.length - 0.5), y(0), "rule"), h("g", { opacity: trained ? 1 : 0.3 }, bars));
+  }, rule(x(-0.5), y(0), x(dims.length - 0.5), y(0)), h("g", { opacity: trained ? 1 : 0.3 }, bars));
 }
 
 /** @type {View} */
