@@ -18,7 +18,7 @@ const INK = "var(--mrl-ink)";
 const SYMBOLS = /** @type {Record<string, string>} */ ({ star: "M0,-11L3,-3.5L10.5,-3.4L4.6,1.3L6.5,8.9L0,4.5L-6.5,8.9L-4.6,1.3L-10.5,-3.4L-3,-3.5Z", diamond: "M0,-10L10,0L0,10L-10,0Z", square: "M-5,-5H5V5H-5Z" });
 
 /** How many items each size answers, and how many of them rightly. @param {any} one @param {number[]} steps places of the thresholds in the grid */
-export function counted(one, steps) {
+function counted(one, steps) {
   const [sizes, items] = one.reached.shape;
   const counts = new Array(sizes).fill(0);
   let hits = 0;

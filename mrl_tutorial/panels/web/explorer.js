@@ -33,7 +33,7 @@ function pinOf(pin, data) {
 
 /** One query in one cell: its documents, and where the relevant ones stand.
  *  @param {Answer} answer @param {number} layer @param {number} dim @param {Data} data */
-export function ranking({ ids, full, ranks, relevant }, layer, dim, data) {
+function ranking({ ids, full, ranks, relevant }, layer, dim, data) {
   const hits = Array.from(row(ids, layer - 1, dim - 1)).map((document, i) => {
     const [name, text] = data.documents[document];
     return { rank: i + 1, full: at(full, document), name, text, relevant: relevant.length ? relevant.includes(document) : null };
@@ -44,7 +44,7 @@ export function ranking({ ids, full, ranks, relevant }, layer, dim, data) {
 }
 
 /** What a cell costs, and the share of the full size. @param {any} price @param {number} layer @param {number} dim */
-export function priceOf(price, layer, dim) {
+function priceOf(price, layer, dim) {
   const rows = [
     ["bytes for a vector", at(price.bytes, dim - 1), price.bytes.values.at(-1), whole],
     [`GB for ${count(price.documents)} vectors`, at(price.gb, dim - 1), price.gb.values.at(-1), three],

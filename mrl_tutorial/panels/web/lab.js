@@ -20,7 +20,7 @@ const AGAINST = {
 
 /** The painting with some cells of a term at a weight; a term that was not there is added. @param {Painting} painting
  *  @param {string} term @param {number[][]} cells @param {number} weight @param {number[]} shape */
-export function paint(painting, term, cells, weight, shape) {
+function paint(painting, term, cells, weight, shape) {
   const known = painting.terms.find((one) => one.term === term);
   const blank = Array.from({ length: shape[0] }, () => Array(shape[1]).fill(0));
   const weights = (known?.weights ?? blank).map((row, i) => row.map((w, j) => (cells.some(([a, b]) => a === i && b === j) ? weight : w)));

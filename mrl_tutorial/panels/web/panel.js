@@ -29,7 +29,7 @@ const LEAST = 200; // pixels; a tab that is not laid out yet has fewer
 const SWEEP = 5000; // milliseconds that a sweep takes
 
 /** Show a panel in `root` until the function that is returned is called. @param {View} view @param {Host} host @param {HTMLElement} root */
-export function mount(view, host, root) {
+function mount(view, host, root) {
   /** @type {State} */
   let state = host.get("state");
   /** @type {State} what the reader has changed since the kernel last heard */

@@ -15,7 +15,7 @@ const HALO = "paint-order:stroke;stroke:var(--mrl-paper);stroke-width:5px;stroke
 const [TOP, FOOT] = [58, HEIGHT - 52];
 
 /** GB as a size to read. @param {number} gb */
-export function gbWords(gb) {
+function gbWords(gb) {
   const [size, unit] = gb >= 1 ? [1, "GB"] : gb >= 1e-3 ? [1e-3, "MB"] : [1e-6, "kB"];
   const number = gb / size;
   return `${number >= 1000 ? whole(number) : Number(number.toPrecision(4))} ${unit}`;

@@ -10,14 +10,14 @@ import { at, row } from "./tables.js";
 import { figure, heatmap, sum, table } from "./plots.js";
 
 /** A number in at most five characters, as in a table. @param {number} value */
-export function short(value) {
+function short(value) {
   if (Math.abs(value) < 0.001) return value ? "<.001" : "0";
   const size = Math.abs(value);
   return value.toFixed(size < 0.1 ? 3 : size < 1 ? 2 : size < 100 ? 1 : 0);
 }
 
 /** A number in at most four characters: ".067", "≈0" for less than a thousandth, "1.2k". @param {number} value */
-export function tiny(value) {
+function tiny(value) {
   if (value >= 9.95e5) return `${Number((value / 1e6).toPrecision(2))}M`;
   if (value >= 999.5) return `${Number((value / 1e3).toPrecision(2))}k`;
   return Math.abs(value) < 0.001 ? (value ? "≈0" : "0") : short(value).replace(/^0/, "");
