@@ -235,8 +235,7 @@ export function lineOf(xs, ys, x, y, { color, width = 3, dash }) {
 /** The same as an SVG path. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scale} x @param {Scale} y */
 export function pathOf(xs, ys, x, y) {
   const there = (/** @type {number} */ i) => Number.isFinite(ys[i]);
-  const steps = Array.from(xs, (v, i) => there(i) && `${there(i - 1) ? "L" : "M"}${x(v).toFixed(1)},${y(ys[i]).toFixed(1)}`);
-  return steps.filter(Boolean).join("");
+  return Array.from(xs, (v, i) => (there(i) ? `${there(i - 1) ? "L" : "M"}${x(v).toFixed(1)},${y(ys[i]).toFixed(1)}` : "")).join("");
 }
 
 /**
