@@ -272,6 +272,15 @@ def test_a_drag_asks_nothing_until_the_hand_lets_go(page):
     assert page.evaluate("() => model.sent.at(-1)") == {"ask": "layer", "layer": 1}
 
 
+def test_a_window_that_is_left_with_a_key_down_has_let_go(page):
+    page.get_by_role("slider", name="layer").focus()
+    page.keyboard.down("ArrowLeft")  # and it comes up in another window
+    drawn(page)
+    page.evaluate("() => { window.toyMissing = (state) => ({ ask: 'layer', layer: state.layer }); }")
+    page.evaluate("() => dispatchEvent(new Event('blur'))")
+    page.wait_for_function("() => model.sent.at(-1)?.ask === 'layer'")
+
+
 def test_tables_that_cannot_be_read_are_said(page):
     page.evaluate("() => { window.DecompressionStream = undefined; model.change({ tables: bytes(btoa('x')) }); }")
     page.wait_for_selector("[role=alert]")

@@ -136,6 +136,7 @@ function mount(view, host, root) {
   };
   const [end, presses] = [new AbortController(), ["pointerdown", "pointerup", "pointercancel", "keydown", "keyup"]];
   presses.forEach((name) => root.ownerDocument.addEventListener(name, press, { capture: true, signal: end.signal }));
+  window.addEventListener("blur", press, end); // a key that is down comes up in another window
   const size = new ResizeObserver(() => {
     if (root.clientWidth > LEAST && Math.abs(root.clientWidth - width) > 2) {
       width = root.clientWidth;

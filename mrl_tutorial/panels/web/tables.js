@@ -11,7 +11,7 @@ const KINDS = {
 
 /** What Python packed: JSON, in which every array is a Table. @param {DataView | ArrayBuffer | Uint8Array} packed @returns {Promise<any>} */
 export async function unpack(packed) {
-  if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for the panels. Chrome 80, Firefox 113 and Safari 16.4 or newer show them.");
+  if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for the panels. Chrome 93, Firefox 113 and Safari 16.4 or newer show them.");
   const bytes = packed instanceof ArrayBuffer ? new Uint8Array(packed)
     : new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength);
   const stream = new Blob([/** @type {any} */ (bytes)]).stream().pipeThrough(new DecompressionStream("gzip"));
