@@ -34,8 +34,8 @@ PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps":
 FULL: dict[str, Any] = {**QUICK, "precision": "fp32", "cache": False}
 #: preview -> what `train_recipe` is given; taught: with a `Teacher`; frozen: adapters above so many frozen layers
 PREVIEWS: dict[str, dict[str, Any]] = {
-    "shared heads": {"start": "whitened"},  # the lab's own
-    "shared heads, plain start": {"start": "plain"},
+    "shared heads": {"start": "whitened", "precision": "fp32"},  # the lab's own
+    "shared heads, plain start": {"start": "plain", "precision": "fp32"},
     "per-layer heads": {**PER_LAYER, "precision": "fp32"},
     "4 full steps": FULL,
     "8 full steps of 16 pairs, taught": {**FULL, "steps": 8, "batch_size": 16, "taught": True},
