@@ -218,7 +218,7 @@ def score_blocks(
     _, same, count = np.unique(documents[:, 0], return_inverse=True, return_counts=True)
     seen, firsts = dict[bytes, int](), np.arange(len(documents))
     for i in np.flatnonzero(count[same] > 1):  # few share even a coordinate
-        firsts[i] = seen.setdefault(documents[i].tobytes(), i)
+        firsts[i] = seen.setdefault(documents[i].tobytes(), int(i))
     twins = np.flatnonzero(firsts != np.arange(len(documents)))  # rows that repeat an earlier one bit by bit
     size = max(1, BLOCK // len(documents))
     for start in range(0, len(queries), size):

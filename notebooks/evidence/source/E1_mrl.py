@@ -311,7 +311,7 @@ measured = Measured(f"median milliseconds of one query, {count:,} vectors made f
                     "544 queries a collection, settings chosen on 256 others, 98 % of what exact search finds")  # fmt: skip
 ledger.settle(
     "M7", together(drawn.values()),
-    "For one query a prefix is ten or more times as quick as exact search in float32. Against the quickest full-width index it is at least 3 times as quick at a million vectors, 0.1 to 1.5 times at 160,000.",
+    "For one query a prefix is ten or more times as quick as exact float32 search. Against the quickest full-width index it is at least 3 times as quick at a million vectors, 0.1 to 1.5 times at 160,000.",
     measured,
     published="up to 14 times on ImageNet-1K, both sides with HNSW (Kusupati et al.)",
     more=[f"{size}, {race}: x {x:.2f}" for (size, race), x in races.items()] + ["at a million vectors no graph was built over the full width"],
