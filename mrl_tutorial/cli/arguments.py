@@ -227,7 +227,7 @@ def read_encoder(args: argparse.Namespace) -> mrl.Encoder:
 
 
 def read_texts(name: str, **options: Any) -> Any:
-    """A task whose texts an encoder is to read. Raises InputError where it holds vectors."""
+    """A task with texts to encode. Raises InputError where it holds vectors."""
     task = mrl.load_task(name, **options)
     if holds_vectors(task):
         raise InputError(f"{name} holds vectors, no texts: there is nothing to encode; choose a task with texts")

@@ -195,7 +195,7 @@ class ExplorerTables:
         return {**found, "encode": np.array([one["encode_flops"] for one in layers], float), "documents": PRICED}
 
     def _remembered(self, name: str, compute: Callable[[], dict[str, np.ndarray]], *what: Any) -> dict[str, np.ndarray]:
-        """What is computed of a model, at this precision; what comes with the course is of float32, for all of them."""
+        """What `compute` gives for a model, kept for its precision; tables that come with the course serve all."""
         here, shipped = (files.key(own, *what) for own in self._keys[name])
         return files.remembered("explorer", here, compute, shipped)
 

@@ -17,7 +17,7 @@ from mrl_tutorial.losses import Term
 from mrl_tutorial.losses.term import term_name
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.panel import Control, button, field, menu, switch
-from mrl_tutorial.panels.term_explorer import WAYS
+from mrl_tutorial.panels.term_explorer import FIXED_WEIGHTS
 from mrl_tutorial.recipes.layer_weights import layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
 from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
@@ -73,7 +73,7 @@ def defined(name: str, given: Mapping[str, Term]) -> Term:
 def controls(runs: Sequence[str], presets: Sequence[str]) -> list[list[Control]]:
     """The lab's controls: painting, training, comparing; and the parts of its state that the picture sets."""
     preset = menu("preset", "start from", presets, free=True)
-    weights = menu("layers", "layer weights", ["", *WAYS], ["as painted", *WAYS], free=True)
+    weights = menu("layers", "layer weights", ["", *FIXED_WEIGHTS], ["as painted", *FIXED_WEIGHTS], free=True)
     brush = switch("brush", "brush", BRUSHES, ["erase", *(f"{x:g}" for x in BRUSHES[1:])])
     settings = [field("text", "name", "name of the run"), field("number", "steps", "steps", min=1, max=5000)]
     kinds = ("shared", "per-layer", "none"), ("shared", "per-layer", f"none: {QUICK['steps']} full steps")
@@ -100,7 +100,7 @@ def fixed_tables(encoder: Encoder, task: Any, painted_ones: Mapping[str, Any]) -
         "bytes": [bytes_per_vector(d) for d in encoder.dims],
         "encoding": [100 * cell_price(encoder, n + 1, 1)["encode_share"] for n in range(encoder.n_layers)],
         "presets": painted_ones,
-        "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in WAYS},
+        "down": {name: layer_weights(name, encoder.n_layers).round(4).tolist() for name in FIXED_WEIGHTS},
         "offers": {term: options_on_offer(term) for term in terms},
         "samplers": SAMPLERS,
         "metric": check_metrics("retrieval" if task.kind == "pairs" else task.kind, None)[0],

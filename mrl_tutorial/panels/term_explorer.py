@@ -17,7 +17,7 @@ from mrl_tutorial.recipes.registry import get_recipe
 RECIPES = ("full-size", "mrl", "2dmse-v1", "ese", "starbucks", "retrieval-2dmse", "all-cells")
 OWN = "as the recipe has them"
 #: layer weights that do not change while a model learns
-WAYS = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
+FIXED_WEIGHTS = [name for name, how in LAYER_WEIGHTS.items() if not isinstance(how, Learned)]
 STRENGTHS = (0, 0.01, 0.1, 0.3, 1, 3, 10, 100, 1000)
 
 
@@ -65,7 +65,7 @@ class TermExplorer(Panel):
             there = ", ".join(self.patterns) or "none"
             raise InputError(f"recipe {recipe!r} does not fit this batch: there are {there}")
         controls = [
-            [menu("recipe", "recipe", list(self.patterns)), menu("layers", "layer weights", [OWN, *WAYS])],
+            [menu("recipe", "recipe", list(self.patterns)), menu("layers", "layer weights", [OWN, *FIXED_WEIGHTS])],
             [slider(f"s{i}", t, STRENGTHS, [f"× {x:g}" for x in STRENGTHS]) for i, t in enumerate(anatomy.terms)],
             [slider("layer", "layer", anatomy.layers), slider("dim", "dimension", anatomy.dims)],
         ]
@@ -98,7 +98,7 @@ class TermExplorer(Panel):
             "dims": a.dims,
             "start": {name: self._start(name) for name in grids},
             "patterns": {name: np.stack(list(grid)).astype("f4") for name, grid in grids.items()},
-            "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in WAYS},
+            "down": {name: layer_weights(name, len(a.layers)).astype("f4") for name in FIXED_WEIGHTS},
             "values": a.values.astype("f4"),
             "alone": np.stack([a.cell_gradients(term) for term in a.terms]).astype("f4"),
             "landing": list(a.landing),

@@ -43,7 +43,7 @@ function view(/** @type {State} */ state, /** @type {Data} */ data) {
   const rule = Object.fromEntries(names.map((name, j) => [name, one.rule[j]]));
   return {
     headline: `Accuracy ${quality(accuracy)}, ${signed(accuracy - single)} against ${width} dimensions for every item, at an expected size of ${final.toFixed(1)} (${percent(final / width)})`,
-    dims, width, all: sum(dims), one, rule, accuracy, final, visited, shares: counts.map((n) => n / items), items,
+    dims, width, total: sum(dims), one, rule, accuracy, final, visited, shares: counts.map((n) => n / items), items,
     charges: [
       { what: "only the last size (tied, MRL-E)", size: final, work: one.classes * final },
       { what: "every size looked at (separate, MRL)", size: visited, work: one.classes * visited },
@@ -88,10 +88,10 @@ const symbol = (kind, x, y, color) => h("path", { d: SYMBOLS[kind], transform: `
 
 /** Accuracy against expected size. @param {Shown} shown @param {number} width @param {(size: number) => void} slide */
 function plane(shown, width, slide) {
-  const { one, dims, final, visited, accuracy, all } = shown;
+  const { one, dims, final, visited, accuracy, total } = shown;
   const [low, high] = [Math.min(...one.single.values), one.oracle.accuracy.values[0]];
   const pad = 0.06 * (high - low) || 0.01;
-  const x = scale("log", [0.85 * dims[0], 1.15 * all], [64, width - 16]);
+  const x = scale("log", [0.85 * dims[0], 1.15 * total], [64, width - 16]);
   const y = scale("linear", [low - pad, high + pad], [HEIGHT - 52, 16]);
   const mark = (/** @type {string} */ kind, /** @type {any} */ points, /** @type {string} */ color) =>
     symbol(kind, x(points.final.values[0]), y(points.accuracy.values[0]), color);
