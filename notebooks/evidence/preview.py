@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, product
 from typing import Any
 
@@ -21,13 +21,21 @@ from scipy.stats import kendalltau
 from evidence.preview_adapters import Recalled, Teacher, adapted, taught
 from mrl_tutorial import Encoder, Grid, evaluate_grid, files, load_task
 from mrl_tutorial.panels import plots
+from mrl_tutorial.recipes.layer_weights import LAYER_WEIGHTS, Learned
+from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.recipe_file import RecipeFile
+from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.training.examples import examples, schedule
 from mrl_tutorial.training.lab import QUICK, recipe_file, train_recipe
 
+#: each with every weighting of the layers
+WEIGHTED = (
+    "all-cells", "retrieval-2dmse", "ese", "all-cells+kl-full", "all-cells+kl-scores", "retrieval-2dmse+full-dim",
+    "retrieval-2dmse+dims", "all-cells+kl-features",
+)  # fmt: skip
 RECIPES = (
-    "full-size", "mrl", "all-cells", "2dmse-v1", "ese", "starbucks", "all-cells+log", "all-cells+linear",
-    "all-cells+kl-scores", "retrieval-2dmse", "retrieval-2dmse+full-dim", "retrieval-2dmse+dims",
-    "all-cells+inverse", "all-cells+exponential", "all-cells+kl-full",
+    "full-size", "mrl", "2dmse-v1", "starbucks",
+    *(get_recipe(f"{name}+{weights}", 6, 384).name for name, weights in product(WEIGHTED, LAYER_WEIGHTS)),
 )  # fmt: skip
 SEEDS = 3
 PER_LAYER: dict[str, Any] = {"heads": "per-layer", "start": "whitened", "steps": 50, "batch_size": 64}
@@ -61,11 +69,26 @@ PRICES_COMMAND = """# command: python -m evidence.preview prices
 """
 
 
+@dataclass(frozen=True)
+class Learning(RecipeFile):
+    """A recipe file whose layer weights are learned, which cannot be painted."""
+
+    def recipe(self, *given: Any) -> Recipe:
+        """As `RecipeFile.recipe`."""
+        return replace(super().recipe(*given), learned=Learned())
+
+
+def asked(name: str, encoder: Encoder) -> RecipeFile:
+    """A recipe by name, as the lab's training takes it."""
+    fixed = recipe_file(name.replace("+learned", "+uniform"), encoder)
+    return Learning(**{**vars(fixed), "name": name}) if "+learned" in name else fixed
+
+
 def measure(task: str = "stsbenchmark") -> pd.DataFrame:
     """Every recipe with every seed as each preview trains it, and each cell on dev: written after each run."""
     encoder, where, rows = Encoder.load(), load_task(task), stored()
     known: dict[int, Recalled] = {}
-    for (kind, settings), seed, name in product(PREVIEWS.items(), range(SEEDS), RECIPES):
+    for name, (kind, settings), seed in product(RECIPES, PREVIEWS.items(), range(SEEDS)):
         if len(rows.query("preview == @kind and recipe == @name and seed == @seed")):
             continue
         grid, seconds, _ = one_run(encoder, where, name, seed, settings, known)
@@ -90,7 +113,7 @@ def one_run(
     known: what frozen layers made of the texts of earlier runs; of new ones it is computed before the clock runs, and
     so are the teacher's vectors."""
     few = replace(task, splits={**task.splits, "dev": tuple(side[::DEV] for side in task.splits["dev"])})
-    recipe, data, given, start = recipe_file(name, encoder), examples(task).with_prompts(encoder), {**settings}, encoder
+    recipe, data, given, start = asked(name, encoder), examples(task).with_prompts(encoder), {**settings}, encoder
     is_taught, frozen = given.pop("taught", False), given.pop("frozen", None)
     budget = {"steps": given.get("steps", 0), "batch_size": given.get("batch_size", 0), "seed": seed}
     if frozen:
@@ -133,6 +156,12 @@ def prices(task: str = "stsbenchmark", rounds: int = 2) -> None:
 def stored() -> pd.DataFrame:
     """The rows that are there."""
     return pd.read_csv(FILE, comment="#") if FILE.is_file() else pd.DataFrame(columns=["preview", "recipe", "seed"])
+
+
+def measured() -> list[str]:
+    """The recipes that every preview has trained with every seed."""
+    runs = stored().drop_duplicates(["preview", "recipe", "seed"]).recipe.value_counts()
+    return [name for name in RECIPES if runs.get(name, 0) == len(PREVIEWS) * SEEDS]
 
 
 def grids(rows: pd.DataFrame, recipes: Iterable[str], preview: str = "shared heads") -> dict[str, np.ndarray]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from evidence.preview_adapters import Recalled, Teacher, adapted, taught
 
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import painted
+from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.types import STSTask
 from mrl_tutorial.training.examples import examples
 from mrl_tutorial.training.lab import train_recipe
@@ -81,6 +85,25 @@ def test_a_preview_is_measured_with_its_price(encoder, monkeypatch, tmp_path):
         grid, seconds, scoring = preview.one_run(encoder, TASK, "all-cells", 0, {**SETTINGS, **more}, known)
         assert grid.values.shape == (3, 3) and seconds > 0 and scoring > 0
     assert list(known) == [2] and len(known[2].texts) == len(SENTENCES)
+
+
+@pytest.mark.parametrize("name", ["all-cells+learned", "retrieval-2dmse+dims+learned", "all-cells+log+kl-scores"])
+def test_a_recipe_is_asked_by_the_name_that_full_training_has(encoder, name):
+    wanted = get_recipe(name, encoder.n_layers, encoder.width)
+    for recipe in (preview.asked(name, encoder), replace(preview.asked(name, encoder))):
+        found = recipe.recipe(encoder.n_layers, encoder.width)
+        assert (found.name, found.learned, found.dims) == (name, wanted.learned, wanted.dims)
+        assert found.weights.keys() == wanted.weights.keys()
+        assert all((found.weights[term] == grid).all() for term, grid in wanted.weights.items())
+
+
+def test_only_recipes_that_every_preview_has_trained_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(preview, "FILE", tmp_path / "rows.csv")
+    monkeypatch.setattr(preview, "RECIPES", ("mrl", "ese", "starbucks"))
+    runs = list(product(preview.PREVIEWS, ("mrl", "ese"), range(preview.SEEDS)))
+    rows = [f'"{kind}",{name},{seed},t,{layer},8,0.5,3.0' for kind, name, seed in runs[:-1] for layer in (1, 2)]
+    preview.FILE.write_text("\n".join([",".join(preview.COLUMNS), *rows]))
+    assert preview.measured() == ["mrl"]
 
 
 def test_orders_are_compared_and_drawn(tmp_path, monkeypatch):
