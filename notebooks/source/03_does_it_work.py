@@ -181,8 +181,8 @@ title = "On pydocs, short vectors need training; from 128 on whitening comes clo
 mrl.plots.lines(DIMS, curves, title=title, x_title="numbers kept")
 
 # %% [markdown]
-# **What to see.** If your places count up from 1 to 6, ties aside, you won the bet. At 32 numbers PCA is no better than
-# a plain cut, and a random choice is no worse. (The figure leaves both out; they run close to *plain*.) The two trained
+# **What to see.** If your places count up from 1 to 6, ties aside, you won the bet. At 32 numbers PCA only equals a
+# plain cut, and even random numbers do as well. (The figure leaves both out; they run close to *plain*.) The two trained
 # ways score a third to a half higher. MRL is never more than about 0.02 behind a head trained for one size alone. And
 # whitening, which never saw a pair, is nearly as good from 128 numbers on.
 #
@@ -244,7 +244,7 @@ pd.DataFrame({name: grids[name].values[0] for name in ("whitened", "MRL", "both"
 # **What to see.** "Both" scores highest at every size: by 0.02 to 0.03 at 16, 64 and 128, elsewhere by less.
 #
 # ## Sizes in between
-# The loss was summed over seven sizes. What if your index has room for 100 numbers, which is none of them?
+# The loss was summed over seven sizes. What if your index has room for 100 numbers, a size that was not trained?
 #
 # **Exercise 3 · Bet on your own size** (10 minutes, open). Write a rule that predicts the nDCG@10 at any size from the
 # seven measured ones. The check compares it with measurements at eight sizes that were not trained. It may be off by
@@ -307,7 +307,7 @@ figure.add_scatter(x=np.log2([32, 128]), y=own_models, mode="markers+text", show
 # **What to see.** *Full size only* is a model trained as usual, then cut. PCA of that same model is MRL's strongest
 # rival: behind at 16 and 32, ahead from 128 on. (PCA of MRL's own vectors, not drawn, beats MRL up to 32.) At full size
 # MRL gives up 0.026. The black dots are models trained for 32 or 128 numbers alone. The first is level with MRL, the
-# second ahead of it but below PCA. No way wins everywhere.
+# second ahead of it but below PCA. No method wins everywhere.
 #
 # ## And on images?
 # Now small networks turn the 1,797 digits of scikit-learn into 64 numbers each. **1-NN accuracy** is the share of

@@ -305,9 +305,9 @@ for layer, dim in [(6, 384), (6, 64), (3, 384), (3, 64), (1, 64)]:
 pd.DataFrame(rows).round(2)
 
 # %% [markdown]
-# **What to see.** Going from layer 6 to 3 halves the encoding, but not the stored vectors. Going from 384 to 64
-# dimensions shrinks those to a sixth, but encoding costs the same. Giving up dimensions costs far less quality. At 64,
-# layer 1 is as good as layer 3.
+# **What to see.** Going from layer 6 to 3 halves the encoding, but not the stored vectors. Cutting 384
+# dimensions to 64 shrinks the vectors to a sixth, but encoding costs the same. Far less quality is lost that way. At 64
+# dimensions layer 1 is as good as layer 3.
 #
 # **Exercise 3 · Your own recipe** (5 minutes, open). You can afford 2 layers for the search, and the full model only to
 # rerank the best hits. Put weight 1 on layer 2 at every dimension and on the full model's one cell, and nowhere else.

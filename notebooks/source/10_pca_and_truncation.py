@@ -78,7 +78,7 @@ for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
 pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
 
 # %% [markdown]
-# **What to see.** How far right it lies is the better choice. It finds more answers, and holds nearly all the
+# **What to see.** Keep how far right it lies. That number finds more answers, and holds nearly all the
 # **variance**, the average squared distance from the mean. But it only finds the topic, then tosses a coin between yes
 # and no. The 3 % of variance that it leaves out decides about half of the answers.
 #
@@ -269,8 +269,8 @@ print(f"called twice on the same batch: {np.sum(same < 0)} of 128 directions poi
 # %% [markdown]
 # **What to see.** The code's columns hold as much variance as true PCA of the same batch, yet they find almost nothing.
 # The directions are fine: without $S$ they do as well as PCA. Here $S$ breaks the search. Print `s`: one value is
-# close to 1, the others close to 0, so one column drowns out all the rest. Longer vectors sharpen the softmax and
-# change the directions, which never happens with PCA. A second call on the same batch flips signs, so the target
+# close to 1, the others close to 0, so one column drowns out all the rest. Scaling the vectors up sharpens the
+# softmax and changes the directions; PCA's never change. A second call on the same batch flips signs, so the target
 # keeps changing.
 #
 # ## Fewer bits
@@ -350,8 +350,8 @@ check.cheapest_store(cheapest)
 # - PCA keeps the most variance, and variance is not retrieval;
 # - the plain model uses many directions only in its last layer;
 # - random coordinates are the control that shows whether an order means anything; after MRL it does;
-# - the "PCA" in one public code is not PCA: its $S$ can drown out all but one column, and it changes with the length of
-#   the vectors;
+# - the "PCA" in one public code is not PCA: its $S$ can drown out all but one column, and it changes when vectors
+#   are scaled;
 # - with few bytes, take bits away first and dimensions second.
 #
 # **On your own data.** Shorten with `mrl.pca(documents).apply_to({"queries": q, "documents": d})`, measure with

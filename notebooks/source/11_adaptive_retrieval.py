@@ -296,7 +296,7 @@ for name, path in paths.items():
 pd.DataFrame(held).T.round(3)
 
 # %% [markdown]
-# **What to see.** A query scans only a sixth, yet two stages hold *more*, because the prefix is stored a second time.
+# **What to see.** A query scans a sixth of the numbers, yet two stages hold *more*, because the prefix is stored twice.
 # What saves memory here is `int8`. The long vectors can also stay on disk, since a query reads only $K$ of them.
 #
 # ## The clock
@@ -368,7 +368,7 @@ pd.concat(tables, keys=["10 million", "1 billion"]).round(1)
 #
 # ## What to keep in mind
 # - A larger collection needs a longer shortlist than our 6,306 documents do.
-# - The benchmark's prefixes come from PCA, not from training, and its million vectors are real ones, shifted far.
+# - The benchmark's prefixes come from PCA, not training; its million vectors were made by shifting real ones far.
 # - Queries in batches gain less: see [the ledger](../LEDGER.md), M7.
 #
 # ## In this lesson we saw

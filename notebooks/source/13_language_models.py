@@ -251,7 +251,7 @@ figure.add_annotation(x=width, y=reached, text="the chosen threshold", ax=-30, a
 figure.add_scatter(x=[width], y=[reached], mode="markers", marker={"color": mrl.plots.INK, "size": 15})
 
 # %% [markdown]
-# **What to see.** The dot is the chosen threshold. It saves almost nothing, and its line, the dashed one, is worse.
+# **What to see.** The dot, the chosen threshold, saves almost nothing, and its dashed line loses to the solid one.
 # A width of 16 for all tokens reads half as much as the dot, at 2 % more perplexity. Why? Sort the tokens
 # by how sure the small width is, and ask how much loss the full width would save:
 
