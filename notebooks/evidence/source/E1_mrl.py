@@ -101,7 +101,7 @@ m1 = against("alone", ["linear", "1nn"], sets, not_worse=True)
 display(m1.round(3))
 ledger.settle(
     "M1", together(m1.verdict),
-    "On digits one vector does as well as a model for each size from 4 numbers on; two numbers are too few to share. On texts it is behind at 32 numbers of pydocs; otherwise the test is mostly too small.",
+    "By nearest neighbor on digits, one vector matches separate models from 4 numbers on and loses at 2. On pydocs it loses at 32 numbers, and most other tests on texts are too small to tell.",
     pair("digits", "1nn", 4, "MRL", "alone", ("MRL", "trained for 4 alone")),
     more=[f"{len(m1)} comparisons: {counted(m1)}",
           *(f"{r.set}, {NAMES[r.measure]}, {r.size} numbers: {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for r in m1[m1.verdict == "refuted"].itertuples())],
@@ -177,7 +177,7 @@ print(f"{len(between)} untrained sizes; the worst, {worst}: {between[worst]}")
 low, high = max(d for d in DIMS if d < worst), min(d for d in DIMS if d > worst)
 ledger.settle(
     "M4", together([verdict(d, not_worse=True) for d in between.values()]),
-    "Every size between two trained ones is as good as its neighbors make one expect, so a handful of trained sizes is enough.",
+    "Every size between two trained ones is as good as its neighbors suggest, so a handful of trained sizes is enough.",
     Measured(f"1-NN accuracy, digits, at {worst} of 64 numbers, the worst of {len(between)} untrained sizes", ("MRL", float(right[:, every.index(worst)].mean())),
              (f"line between {low} and {high}", float(right[:, every.index(worst)].mean() - between[worst].mean)), f"{len(digits.data.tested):,} digits, 5 folds", len(SEEDS), between[worst]),
     more=["below the smallest trained size nothing is promised"],
@@ -205,7 +205,7 @@ name = "banking77" if "banking77" in found else "digits"
 gap, final, whole, _ = found[name]
 ledger.settle(
     "M5", together([drawn for *_, drawn in found.values()]),
-    "Where small sizes are nearly as good as large ones, a cascade keeps its own full accuracy with a fraction of the numbers; where every number counts, it saves little.",
+    "Where small sizes are nearly as good as large ones, a cascade keeps its own full accuracy, within a point, with a fraction of the numbers; where every number counts, it saves little.",
     Measured(f"numbers read of each item, {name}, at an accuracy {gap.mean:+.3f} from the full size", ("cascade", f"{final.mean():.0f}"), ("full size", f"{whole}"),
              ", ".join(f"{len(np.unique(np.concatenate([r['items'] for r in kinds['MRL-E']]))):,} {n} items" for n, kinds in runs.items()) + "; the difference is in accuracy", 3, gap),
     published="ImageNet, ResNet-50: 76.3 % at an expected size of about 37, 0.8 points below the full 2048 (MRL, appendix D.1)",
@@ -311,7 +311,7 @@ measured = Measured(f"median milliseconds of one query, {count:,} vectors made f
                     "544 queries a collection, settings chosen on 256 others, 98 % of what exact search finds")  # fmt: skip
 ledger.settle(
     "M7", together(drawn.values()),
-    "For one query a prefix is ten or more times as quick as exact float32 search. Against the quickest full-width index it is at least 3 times as quick at a million vectors, 0.1 to 1.5 times at 160,000.",
+    "A prefix answers one query ten or more times faster than exact search. Against full-width indexes it is 3 or more times as fast at a million vectors (no graph there), but mostly slower at 160,000.",
     measured,
     published="up to 14 times on ImageNet-1K, both sides with HNSW (Kusupati et al.)",
     more=[f"{size}, {race}: x {x:.2f}" for (size, race), x in races.items()] + ["at a million vectors no graph was built over the full width"],
@@ -343,7 +343,7 @@ if path.is_file() and len((words := Results(path)).seeds) >= 3:
                         f"{values['cut'].shape[1]:,} pydocs texts, {steps} steps", len(words.seeds), paired(values["cut"], values["nested"]), None)  # fmt: skip
 ledger.settle(
     "M8", together(parts or ["cannot tell here"]),
-    "A small language model that is read at every width is far ahead of a plain one that is cut, and pays for it at full width."
+    "Read at fewer numbers, a nested language model has a far lower loss than a plain one that is cut. A model trained for one width alone is still better, at every width."
     if measured else "The trainings that ask this are not finished.", measured,
     more=more, remedy="python -m tools.language_models --seeds 3, with as many steps as it takes until the dev curves are flat",
     results=["language-model.csv"] if measured else [],
