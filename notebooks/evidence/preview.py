@@ -70,7 +70,7 @@ PRICES_COMMAND = """# command: python -m evidence.preview prices
 
 
 @dataclass(frozen=True)
-class Learning(RecipeFile):
+class LearnedWeights(RecipeFile):
     """A recipe file whose layer weights are learned, which cannot be painted."""
 
     def recipe(self, *given: Any) -> Recipe:
@@ -78,10 +78,10 @@ class Learning(RecipeFile):
         return replace(super().recipe(*given), learned=Learned())
 
 
-def asked(name: str, encoder: Encoder) -> RecipeFile:
+def by_name(name: str, encoder: Encoder) -> RecipeFile:
     """A recipe by name, as the lab's training takes it."""
     fixed = recipe_file(name.replace("+learned", "+uniform"), encoder)
-    return Learning(**{**vars(fixed), "name": name}) if "+learned" in name else fixed
+    return LearnedWeights(**{**vars(fixed), "name": name}) if "+learned" in name else fixed
 
 
 def measure(task: str = "stsbenchmark") -> pd.DataFrame:
@@ -113,7 +113,7 @@ def one_run(
     known: what frozen layers made of the texts of earlier runs; of new ones it is computed before the clock runs, and
     so are the teacher's vectors."""
     few = replace(task, splits={**task.splits, "dev": tuple(side[::DEV] for side in task.splits["dev"])})
-    recipe, data, given, start = asked(name, encoder), examples(task).with_prompts(encoder), {**settings}, encoder
+    recipe, data, given, start = by_name(name, encoder), examples(task).with_prompts(encoder), {**settings}, encoder
     is_taught, frozen = given.pop("taught", False), given.pop("frozen", None)
     budget = {"steps": given.get("steps", 0), "batch_size": given.get("batch_size", 0), "seed": seed}
     if frozen:

@@ -78,7 +78,7 @@ for name, columns in {"wide": [0], "narrow": [1], "both": [0, 1]}.items():
 pd.DataFrame(kept, ["share of variance", "right topic", "right answer"]).T.map("{:.0%}".format)
 
 # %% [markdown]
-# **What to see.** Keep how far right it lies. That number finds more answers, and holds nearly all the
+# **What to see.** How far right it lies is worth keeping. It finds more answers, and holds nearly all the
 # **variance**, the average squared distance from the mean. But it only finds the topic, then tosses a coin between yes
 # and no. The 3 % of variance that it leaves out decides about half of the answers.
 #

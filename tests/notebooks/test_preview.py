@@ -90,7 +90,7 @@ def test_a_preview_is_measured_with_its_price(encoder, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["all-cells+learned", "retrieval-2dmse+dims+learned", "all-cells+log+kl-scores"])
 def test_a_recipe_is_asked_by_the_name_that_full_training_has(encoder, name):
     wanted = get_recipe(name, encoder.n_layers, encoder.width)
-    for recipe in (preview.asked(name, encoder), replace(preview.asked(name, encoder))):
+    for recipe in (preview.by_name(name, encoder), replace(preview.by_name(name, encoder))):
         found = recipe.recipe(encoder.n_layers, encoder.width)
         assert (found.name, found.learned, found.dims) == (name, wanted.learned, wanted.dims)
         assert found.weights.keys() == wanted.weights.keys()

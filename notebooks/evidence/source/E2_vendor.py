@@ -198,7 +198,7 @@ display(
 worst = min(z6, key=lambda key: z6[key].mean)
 ledger.settle(
     "Z6", together(drawn.values()),
-    "At no size does MRL beat a model trained for that size, and at the smallest it loses; its point is one model instead of many.",
+    "MRL never beats a model trained for one size, and at the smallest size it loses. Its point is one model instead of many.",
     Measured(f"mAP@10, {worst[0]}, {worst[1]} numbers", ("MRL", sets[worst[0]].mean("MRL", "map@10", worst[1])), (f"trained for {worst[1]} alone", sets[worst[0]].mean("alone", "map@10", worst[1])), ON, len(SEEDS), z6[worst]),
     published="ImageNet, mAP@10 read off the paper's figure 7: MRL above fixed features at every size",
     more=[f"{n}, {m} numbers: {d}" for (n, m), d in z6.items()], remedy="more test items",

@@ -175,7 +175,7 @@ cells = [paired(v1[:, i, j], mrl[:, i, j]) for i, j in zip(*np.nonzero(SUB))]
 short = pydocs["2dmse-v1"].minus(pydocs["mrl"])
 ledger.settle(
     "R1", together(verdict(d) for d in beaten.values()),
-    "On sentence similarity 2DMSE leads both in the lower layers, but those two never train them, and a control without labels goes further (W1); in the last layer it is level with MRL.",
+    "On sentence similarity 2DMSE leads both in the lower layers. But neither rival trains those, and a control without labels goes further (W1). In the last layer 2DMSE is level with MRL.",
     Measured("Spearman, mean of the 35 cells below the last layer", ("2DMSE v1", float(v1[:, SUB].mean())), ("MRL", float(mrl[:, SUB].mean())), ON_STS, len(v1), beaten["MRL"]),
     published="2DMSE > MRL in 39 (V1) and 41 (V2) of 48 STS cells (arXiv 2411.17299)",
     more=[f"against {name}: {d}" for name, d in beaten.items()]
@@ -270,7 +270,7 @@ trained_cells = [
 ]  # Starbucks trains a diagonal
 ledger.settle(
     "R16", together(verdict(d, not_worse=True) for d in [*trained_cells, *versus[DISTILLED].values()]),
-    "We tried another teacher. Distilled from the full model, one model beats separate ones at 8 numbers of layer 6, but stays behind at 256 numbers of layer 5 and 384 of layer 1.",
+    "Our teacher was the full model, not separate ones. Distilled from it, one model beats separate ones at 8 numbers of layer 6, but trails at 256 numbers of layer 5 and 384 of layer 1.",
     Measured(f"Spearman, mean of {len(cells)} cells", ("all cells, distilled from the full model", float(mean[DISTILLED].mean())), ("separate models", float(theirs.mean())), ON_STS, len(theirs), paired(mean[DISTILLED], theirs)),
     published="Starbucks' fine-tuning is level with separate models on six cells, and passes them after extra pre-training (arXiv 2410.13230)",
     more=by_cell(DISTILLED) + by_cell("starbucks"), results=["sts-separate.csv", "sts-kl.csv", "sts-trained-2d.csv", "sts-trained.csv"],
@@ -587,7 +587,7 @@ picture.update_xaxes(title_text="layer left out").update_yaxes(title_text="score
 # %% tags=["claim-R14"]
 LARGE = data_file("results") / "sts-mpnet.csv"
 frame = read_sweep(LARGE)[0].query("split == 'test'")
-wider, deep = sorted(frame.dim.unique()), np.arange(12)[:, None] < np.full(8, 11)  # the cells below the last layer
+wider, early = sorted(frame.dim.unique()), np.arange(12)[:, None] < np.full(8, 11)  # the cells below the last layer
 large = {
     name: own.sort_values(["layer", "dim"]).value.to_numpy().reshape(12, 8)
     for name, own in frame.groupby("recipe", sort=False)
@@ -600,15 +600,15 @@ items = {name: read_items(LARGE, name, "stsbenchmark", "spearman") for name in (
 more = [f"last layer: {large['2dmse-v1'][-1].mean():.3f} (2DMSE v1) against {large['mrl'][-1].mean():.3f} (MRL)"]
 more += [f"2DMSE v1: the last quarter of its training gained {last_gain('sts-mpnet', '2dmse-v1'):.3f} on dev"]
 more += [
-    f"{name} minus plain, below the last layer: {gap(items[name], items['plain'], deep)}"
+    f"{name} minus plain, below the last layer: {gap(items[name], items['plain'], early)}"
     for name in ("whitened", "whitened+mapped")
 ]
-more += [f"below the last layer, {name}: {x[deep].mean():.3f}" for name, x in large.items()]
+more += [f"below the last layer, {name}: {x[early].mean():.3f}" for name, x in large.items()]
 print(*more, sep="\n")
 ledger.settle(
     "R14", "cannot tell here",
-    "On all-mpnet-base-v2, too, 2DMSE is ahead of MRL in the early layers, and a control without labels is further ahead. But that is one seed, and 2DMSE was still improving after 160 steps.",
-    Measured("Spearman, mean of the 88 cells below the last layer", ("2DMSE v1", float(large["2dmse-v1"][deep].mean())), ("MRL", float(large["mrl"][deep].mean())), f"{ON_STS}, 12 x 768", 1),
+    "On all-mpnet-base-v2 too, 2DMSE beats MRL in the early layers, and a control without labels beats both. But we trained one seed, and 2DMSE was still improving after 160 steps.",
+    Measured("Spearman, mean of the 88 cells below the last layer", ("2DMSE v1", float(large["2dmse-v1"][early].mean())), ("MRL", float(large["mrl"][early].mean())), f"{ON_STS}, 12 x 768", 1),
     published="2DMSE below the last layer of BERT, 12 x 768, seven STS sets: "
     + " against ".join(f"{published_grid('reproduction_sts', m, version='V1')[0][:-1].mean():.3f} ({m})" for m in ("2DMSE", "MSE")),
     more=more, results=["sts-mpnet.csv"],

@@ -200,7 +200,7 @@ if measured:
     row = Measured("nDCG@10 at 256 and 384 dimensions, layers 1 to 5, whitened and mapped", ("documents of the last layer", float(fixed.mean())),
                    ("documents of the query's layer", float(same.mean())), "pydocs test, 1,265 queries", 0, whole["pydocs"])  # fmt: skip
 ledger.settle(
-    "W2", drawn, "On pydocs, early queries that a linear map leads to the last layer find a little more among its documents than among mapped ones of their own layer. On SciFact and Cranfield they find less."
+    "W2", drawn, "Map early queries to the last layer, without training. On pydocs they find slightly more among its documents than among mapped ones of their own layer; on SciFact and Cranfield they find less."
     if measured else "After 30 steps documents from the last layer help much at large widths (R7); separate models with the same asymmetry are not trained yet.", row,
     more=more, remedy="the asymmetric grid of shared and separate models, trained until their dev curves are flat",
     results=["controls-pydocs.csv", "controls-scifact.csv", "controls-cranfield.csv"] if measured else [],
@@ -253,8 +253,8 @@ pd.DataFrame(rows).T
 # trained on STS-B both ways, three seeds: as the lab does it (100 steps of shared heads from the whitened start), and
 # in full to a flat curve at the best of three or more learning rates. *Predicts* means that the whole interval of the
 # rank correlation (Kendall's tau) lies above 0.5; the claim is refuted where all of it lies below. The interval comes
-# from resampling the seeds of both; it is for these recipes. Asked for are eight recipes with six weightings of the
-# layers each, and four that weigh no layers. Those whose curve was not flat are left out.
+# from resampling the seeds of both; it is for these recipes. The list has eight recipes with six layer
+# weightings each, and four recipes that do not weigh layers. We leave out those whose curve was not flat.
 #
 # Six other previews stand beside it. Two train heads: shared ones from the plain layers, and 50 steps of per-layer
 # ones. Two train the whole model for a moment: four steps of 32 pairs (rate 1e-4), or eight steps of 16 pairs with a
