@@ -36,14 +36,16 @@ class NotWritten(InputError, OSError):
         super().__init__(f"{path} could not be written ({reason}): {remedy}")
 
 
-def cache_dir(*parts: str) -> Path:
-    """A folder in the cache, made: in `$MRL_CACHE`, else where the system keeps it (`~/.cache/mrl-tutorial` on Linux).
+def cache_dir(*parts: str, make: bool = True) -> Path:
+    """A folder in the cache: in `$MRL_CACHE`, else where the system keeps it (`~/.cache/mrl-tutorial` on Linux). make:
+    unless it is there.
 
     Raises InputError where it cannot be made."""
     base = os.environ.get("MRL_CACHE") or platformdirs.user_cache_path("mrl-tutorial", appauthor=False)
     folder = Path(base).expanduser().joinpath(*parts)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"the cache {folder} cannot be made ({error.strerror})"
         raise InputError(f"{problem}: set MRL_CACHE to a folder that can be written") from error
@@ -75,7 +77,7 @@ def remembered(
 
     name: a `key` of everything that shapes them. What cannot be read is computed anew, and need not be kept.
     """
-    path = cache_dir(folder) / f"{name}.npz"
+    path = cache_dir(folder, make=False) / f"{name}.npz"
     for place in (*_places(f"{folder}/{shipped or name}.npz"), path):
         # not there, or damaged, however that shows: written again
         with contextlib.suppress(Exception), np.load(place) as stored:
@@ -116,7 +118,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error.
 
     Raises NotWritten as `whole_file` does."""
-    path = Path(path)
+    path = Path(path).absolute()  # "." has no name
     with _beside(path) as temporary, _beside(path) as old:
         aside = old / path.name
         temporary.mkdir()

@@ -17,13 +17,14 @@ from mrl_tutorial.errors import InputError
 
 
 def normalize(x: Tensor, dim: int = -1) -> Tensor:
-    """Unit vectors along axis `dim`. x: any shape. Zero vectors stay zero, with a zero gradient.
+    """Unit vectors along axis `dim`, in x's own type. x: any shape. Zero vectors stay zero, with a zero gradient.
 
     >>> normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """
-    return x * _inverse_root(x.square().sum(dim, keepdim=True))
+    wide = at_least_float32(x)  # float16 cannot hold the squares of 300 or of 0.0001
+    return (wide * _inverse_root(wide.square().sum(dim, keepdim=True))).to(x.dtype)
 
 
 def prefix(x: Tensor, d: int, unit: bool = True) -> Tensor:
@@ -116,8 +117,8 @@ def inverse_norms(x: Tensor, dims: Sequence[int]) -> Tensor:
 def check_dims(dims: Sequence[int], width: int) -> tuple[int, ...]:
     """`dims` as a tuple of ints. Raises InputError unless they increase strictly within 1..width."""
     found = tuple(int(d) for d in dims)
-    for d in found:
-        if not 1 <= d <= width:
+    for d in dims:
+        if not 1 <= d <= width or d != int(d):
             raise InputError(f"dimension {d} does not exist: these vectors have 1 to {width} coordinates")
     if not found or any(a >= b for a, b in pairwise(found)):
         raise InputError(f"dimensions {list(found)} must increase: give at least one, sorted, without repeats")

@@ -84,3 +84,18 @@ def test_what_comes_with_the_course_is_read_and_not_computed(tmp_path, monkeypat
     for name in ("b", "c"):  # damaged, not there
         assert (files.remembered("made", name, lambda: {"x": np.arange(5)})["x"] == np.arange(5)).all()
         assert (files.remembered("made", name, lambda: pytest.fail("computed twice"))["x"] == np.arange(5)).all()
+
+
+def test_a_cache_that_cannot_be_made_costs_nothing_but_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="made were not cached"):
+        assert (files.remembered("made", "a", lambda: {"x": np.arange(3)})["x"] == [0, 1, 2]).all()
+
+
+def test_the_folder_where_you_are_can_be_filled(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with files.whole_folder(".") as temporary:
+        (temporary / "new").touch()
+    assert leftovers(tmp_path) == ["here"] and leftovers(tmp_path / "here") == ["new"]

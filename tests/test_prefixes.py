@@ -66,6 +66,13 @@ def test_iter_scores_streams_every_dimension(cosine):
     assert seen == list(range(1, 13))
 
 
+def test_float16_neither_overflows_nor_vanishes():
+    x = torch.tensor([[300.0, 400.0], [-1e-4, 0.0]], dtype=torch.float16)
+    found = prefixes.prefix(x, 2)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), torch.tensor([[0.6, 0.8], [-1.0, 0.0]]), atol=1e-3, rtol=0)
+
+
 def test_prefix_cuts_before_it_normalizes():
     x = vectors(5, 12)
     cut = prefixes.prefix(x, 4)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mrl_tutorial import files
 from mrl_tutorial.classification.small_networks import NetworkConfig, Networks, Report, train_networks
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.statistics import paired
 from mrl_tutorial.tasks.types import ClassificationTask
 
@@ -38,14 +39,18 @@ class LabeledVectors:
 
 
 def from_task(task: ClassificationTask) -> LabeledVectors:
-    """The vectors of a classification task, tested by its folds. Raises InputError where it has none.
+    """The vectors of a classification task, tested by its folds. Raises InputError where it has none, or layers.
 
     >>> from mrl_tutorial.tasks.load import load_task
     >>> digits = from_task(load_task("digits"))
     >>> digits.x.shape, len(digits.rounds), len(digits.tested)
     ((1797, 64), 5, 1797)
     """
-    return scaled(task.name, *task.splits["all"], task.fold_indices(0))
+    rounds = task.fold_indices(0)
+    x, labels = task.splits["all"]
+    if x.ndim != 2:
+        raise InputError(f"{task.name} holds vectors of shape {x.shape}: give those of one layer, (N, F)")
+    return scaled(task.name, x, labels, rounds)
 
 
 def scaled(

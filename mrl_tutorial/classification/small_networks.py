@@ -46,6 +46,8 @@ class NetworkConfig:
             raise InputError(f"{self}: epochs and batch are 1 or more, hidden 0 or more, lr above 0")
         if self.slimmable and (self.tied or not self.hidden):
             raise InputError("a slimmable network needs a hidden layer, and a classifier of its own for every width")
+        if self.slimmable and not round(self.dims[0] / self.width * self.hidden):
+            raise InputError(f"{self.hidden} hidden units leave none for size {self.dims[0]}: give more")
 
     def classifier_parameters(self, classes: int) -> int:
         """Numbers in the classifiers, biases included."""
@@ -76,7 +78,7 @@ class Networks:
         """
         part = self.config.width
         if self.config.slimmable and dim is not None:
-            part = next(m for m in self.config.dims if m >= dim)
+            part = next((m for m in self.config.dims if m >= dim), part)
         x = torch.as_tensor(x, dtype=torch.float32)
         x = x.expand(len(self.layers[0][0]), *x.shape[-2:])
         for i, (weight, bias) in enumerate(self.encoder):
@@ -140,6 +142,8 @@ def train_networks(
     if c.shape != (len(rows), len(config.dims)) or len(seeds) != len(rows):
         counts = f"{len(seeds)} seeds for {len(rows)} networks of {len(config.dims)} sizes"
         raise InputError(f"weights {tuple(c.shape)} and {counts}")
+    if not all(len(r) for r in rows):
+        raise InputError("a network has no training rows: give each some")
     if (c < 0).any() or not (c > 0).any(1).all() or not c.isfinite().all():
         raise InputError("all weights of a network are 0, or one is negative: give one above 0, and none below")
     inputs, y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(labels).long()

@@ -125,7 +125,7 @@ def _neighbors(queries: np.ndarray, documents: np.ndarray, cosine: bool) -> metr
     """The nearest documents of each query, at the last layer and full width, as its relevant ones."""
     if not len(queries) or not len(documents):
         raise InputError("vectors need at least one query and one document: give more rows")
-    ids = [f"{i:012d}" for i in range(len(documents))]
+    ids = [f"{i:012d}" for i in range(len(documents), 0, -1)]  # equal scores rank by falling id, here as in `top_k`
     rows, _ = top_k(queries, documents, NEIGHBORS, cosine=cosine)
     qrels = {str(q): {ids[i]: 1 for i in row} for q, row in enumerate(rows)}
     return metrics.judge(list(qrels), ids, qrels)
@@ -137,13 +137,16 @@ def spearman(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
     A value is the correlation plus the item's influence on it (how much more of that item would move it): through its
     own two ranks, and through the ranks that it gives to the others. 0 where a row is constant.
-    Raises InputError for fewer than two items or a constant `gold`.
+    Raises InputError for fewer than two items, NaN or a constant `gold`.
 
     >>> spearman(np.array([[1, 2, 3], [3, 2, 1], [0, 0, 0]]), np.array([0.1, 0.5, 2.0])).mean(-1).round(6).tolist()
     [1.0, -1.0, 0.0]
     """
     if len(gold) < 2 or np.ptp(gold) == 0:
         raise InputError("the gold scores do not differ: a rank correlation needs at least two unequal ones")
+    for what, values in (("gold scores", gold), ("scores", scores)):
+        if np.isnan(values).any():
+            raise InputError(f"the {what} hold NaN, which has no rank: correct or leave out those pairs")
     a, b = rankdata(scores, axis=-1), rankdata(gold)
     a, b = a - a.mean(-1, keepdims=True), b - b.mean()
     norms = np.sqrt((a * a).mean(-1) * (b * b).mean())[..., None]

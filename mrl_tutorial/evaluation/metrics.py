@@ -67,8 +67,8 @@ def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[
                 pairs.append((row, column[document], grade))
     if not pairs:
         raise InputError("no query has a relevant document (a grade above 0): nothing can be scored")
-    query, columns, gain = np.array(pairs).T
-    return Judgments(order, query, columns, gain, len(query_ids))
+    rows, columns, gain = map(np.array, zip(*pairs, strict=True))  # grades may be floats, places must not become some
+    return Judgments(order, rows, columns, gain, len(query_ids))
 
 
 def parse_metric(name: str) -> tuple[str, int | None]:

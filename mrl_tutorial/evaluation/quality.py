@@ -83,7 +83,9 @@ def evaluate_grid(
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
     prompts = dict(getattr(encoder, "prompts", {}))
-    about = what_is_scored(task, config.split, config.max_queries)
+    about = what_is_scored(task, config.split)
+    if config.max_queries and config.max_queries < about["items"]:
+        about |= {"items": config.max_queries, "seed": config.seed}  # and which of them they are
     about |= {"similarity": "cosine" if config.cosine else "dot"} | ({"prompts": prompts} if prompts else {})
     grids = {}
     for name, items in tables.items():
@@ -100,7 +102,7 @@ def _split_of(task: Any, encoder: Any, split: str) -> Any:
     return task.as_retrieval(split) if task.kind == "pairs" else task
 
 
-def what_is_scored(task: Any, split: str, most: int | None = None) -> dict[str, Any]:
+def what_is_scored(task: Any, split: str) -> dict[str, Any]:
     """The number of items, of documents, of queries of the split that have no judgment, and where the split came from.
 
     >>> from mrl_tutorial.tasks.load import load_task
@@ -109,7 +111,7 @@ def what_is_scored(task: Any, split: str, most: int | None = None) -> dict[str, 
     """
     counts = {part: _count(items) for part, items in task_inputs(task, split).items()}
     items = next(counts[part] for part in ("queries", "first", "test") if part in counts)
-    found: dict[str, Any] = {"items": items if most is None else min(items, most)}
+    found: dict[str, Any] = {"items": items}
     if "documents" in counts:
         found["documents"] = counts["documents"]
         found["dropped"] = len(task.splits[split]) - items if task.kind == "retrieval" else 0

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import Grid
@@ -64,12 +65,15 @@ def verdict(found: Sequence[float], *, not_worse: bool = False, trained: bool = 
 
     It holds where the whole interval lies above 0 and the mean is at least 0.005 (not worse: above -0.01), and is
     refuted where the whole interval lies below that bound. It cannot be told otherwise, nor where an arm was not
-    trained enough (trained=False): `Difference.smallest` says how large a difference would have shown.
+    trained enough (trained=False): `Difference.smallest` says how large a difference would have shown. Raises
+    InputError for NaN.
 
     >>> verdict(Difference(0.02, 0.01, 0.03, 0.0)), verdict((0.0, -0.02, 0.02), not_worse=True)
     ('holds', 'cannot tell here')
     """
     mean, low, high = found[:3]
+    if trained and np.isnan([mean, low, high]).any():
+        raise InputError("a difference is not a number: leave runs that diverged out, or train them again")
     bound, least = (-MARGIN, -np.inf) if not_worse else (0.0, LEAST)
     if not trained or (low <= bound <= high) or (low > bound and mean < least):
         return CANNOT_TELL
@@ -132,6 +136,8 @@ def compare(a: Grid, b: Grid, layer: int, dim: int) -> tuple[float, float, float
         ours, theirs = getattr(a, what), getattr(b, what)
         if ours != theirs:
             raise InputError(f"grids of {what} {ours!r} and {theirs!r} cannot be paired: compare two of one {what}")
+    if a.about.get("seed") != b.about.get("seed"):
+        raise InputError("the grids measure other items: give both the same max_queries and seed")
     return paired(a.items(layer, dim), b.items(layer, dim))[:3]
 
 
@@ -174,6 +180,6 @@ def leaderboard(grids: Mapping[str, np.ndarray], dims: Sequence[int]) -> list[St
     x, found = np.log2(np.asarray(dims, dtype=float)), []
     for name, grid in grids.items():
         won, curve = int((grid >= np.max(list(grids.values()), axis=0)).sum()), np.max(grid, axis=0)
-        area = float(curve[0]) if len(x) == 1 else float(np.trapezoid(curve, x) / (x[-1] - x[0]))
+        area = float(curve[0]) if len(x) == 1 else float(trapezoid(curve, x) / (x[-1] - x[0]))
         found.append(Standing(name, float(np.mean(grid)), won, area))
     return sorted(found, key=lambda one: -one.mean)

@@ -86,7 +86,7 @@ def measure_truncation(
     ((4, 2), [1, 0])
     """
     queries, documents = _checked(queries, documents, relevant)
-    rows, width = [row for row, good in enumerate(relevant) if good], documents.shape[1]
+    rows, width = [row for row, good in enumerate(relevant) if len(good)], documents.shape[1]
     ties = np.random.default_rng(0).permutation(len(documents))
     # ids fall as places grow, because among equal scores the larger id ranks first
     ids = [f"{len(ties) - place:09d}" for place in ties]

@@ -121,7 +121,8 @@ class Scan(Engine):
 
 def _int8_product(documents: Tensor, queries: Tensor) -> Tensor:
     """The product of int8 matrices, exact: in int32 where the processor adds these up without an overflow."""
-    return torch._int_mm(documents, queries) if _adds_up() else documents.float() @ queries.float()
+    small = documents.shape[1] == 1  # of which torch makes nonsense
+    return documents.float() @ queries.float() if small or not _adds_up() else torch._int_mm(documents, queries)
 
 
 @cache
@@ -193,10 +194,10 @@ def all_options(name: str, given: Mapping[str, int]) -> dict[str, int]:
     for option, value in given.items():
         if option not in known:
             raise InputError(f"engine {name!r} has no option {option!r}: it has {', '.join(known) or 'none'}")
-        least = min(known[option], 1)
-        if value != int(value) or value < least:
+        least = min(known[option], 2 if option == "links" else 1)  # a graph of one link ends FAISS's process
+        if not (float(value).is_integer() and value >= least):
             raise InputError(f"option {option} = {value} is impossible: give a whole number from {least} on")
-    return {**known, **given}
+    return {**known, **{option: int(value) for option, value in given.items()}}
 
 
 def check_ids(ids: Sequence[str], n: int) -> tuple[str, ...]:

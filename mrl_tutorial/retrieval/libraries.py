@@ -124,8 +124,8 @@ class FaissIndex(FaissEngine):
         super().__init__(kind, documents, *shared)
         faiss, x, shape = self.faiss, self.floats(documents), self._shape()
         self.lists, self.codes = shape.get("lists", 0), shape.get("codes", 0)
-        # Euclidean distances of unit vectors rank as their cosines do, and codes are made to keep distances
-        self.near = self.cosine and kind != "int8"
+        # Euclidean distances of unit vectors (a zero vector is none) rank as their cosines do, and codes keep distances
+        self.near = self.cosine and kind != "int8" and bool(x.any(1).all())
         metric = faiss.METRIC_L2 if self.near else faiss.METRIC_INNER_PRODUCT
         self.index = faiss.index_factory(self.dim, FACTORY[kind].format(**shape), metric)
         if "links" in shape:
@@ -143,6 +143,8 @@ class FaissIndex(FaissEngine):
             raise InputError(f"engine {self.kind!r} needs {least} documents to train, not {self.n}: use 'float32'")
         if "lists" in shape:
             shape["lists"] = shape["lists"] or max(1, min(int(2 * self.n**0.5), self.n // TRAINED))
+            if shape["lists"] > self.n:
+                raise InputError(f"{shape['lists']} lists for {self.n} documents: give fewer, or 0 to leave it open")
         if "codes" in shape:
             shape["codes"] = shape["codes"] or next(m for m in range(-(-self.dim // 2), 0, -1) if self.dim % m == 0)
             if self.dim % shape["codes"]:
@@ -167,9 +169,11 @@ class FaissIndex(FaissEngine):
             given = {"params": faiss.SearchParametersHNSW(efSearch=max(self.options["ef"], k))}
         elif "probe" in self.options:
             given = {"params": faiss.SearchParametersIVF(nprobe=min(self.options["probe"], self.lists))}
-        with self.on_threads(len(queries)):
-            distances, rows = self.index.search(self.floats(queries), k, **given)
+        q = self.floats(queries)
+        with self.on_threads(len(q)):
+            distances, rows = self.index.search(q, k, **given)
         scores = 1 - distances.astype(np.float64) / 2 if self.near else distances.astype(np.float64)
+        scores[~q.any(1)] = 0.0
         scores[rows < 0] = -np.inf
         return rows, scores
 
@@ -189,6 +193,7 @@ class SvsIndex(Engine):
         shape = {"graph_max_degree": self.options["links"], "window_size": self.options["build"]}
         self.reduced = min(self.options.get("reduced") or max(1, self.dim // 3), self.dim)
         x = self.floats(documents)
+        self.first = x[0].copy()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 source = x if kind == "vamana" else self._coded(x, Path(folder, "x.fvecs"))
@@ -219,8 +224,10 @@ class SvsIndex(Engine):
         self.index.num_threads = max(1, min(self.threads, len(queries)))
         buffer = svs.SearchBufferConfig(max(self.options["window"], k))
         self.index.search_parameters = svs.VamanaSearchParameters(buffer)
-        found, scores = self.index.search(self.floats(queries), k)
+        q = self.floats(queries)
+        found, scores = self.index.search(q, k)
         rows, scores = found.astype(np.int64), scores.astype(np.float64)
-        missing = (rows == 0) & (scores == 0)  # what it fills up with where it found fewer
+        filled = (rows == 0) & (scores == 0)  # what it fills up with where it found fewer, or row 0 itself, once
+        missing = filled & ((filled.cumsum(1) > 1) | (q @ self.first != 0)[:, None])
         rows[missing], scores[missing] = -1, -np.inf
         return rows, scores

@@ -21,6 +21,7 @@ from mrl_tutorial.evaluation.measures import subsample
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.retrieval.costs import Geometry, bytes_per_vector, encode_flops, search_flops
+from mrl_tutorial.retrieval.indexes import check_vectors
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import K, Stage, draw_path, reranking
 from mrl_tutorial.retrieval.timing import found_share, milliseconds
@@ -47,6 +48,9 @@ class Paths:
         ids = task.judged(split)
         sizes = {"queries": len(ids), "documents": len(task.corpus)}
         checked = {name: check_embeddings(parts, sizes) for name, parts in embeddings.items()}
+        for name, parts in checked.items():
+            for what, layer in ((f"{part} of {name}", layer) for part, x in parts.items() for layer in x):
+                check_vectors(layer, what)
         if len({parts["documents"].shape for parts in checked.values()}) > 1:
             raise InputError("the models differ in layers or width: give embeddings of one shape")
         taken = subsample(ids, queries)

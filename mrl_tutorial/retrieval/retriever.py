@@ -122,6 +122,10 @@ class Retriever:
         layers = [encoder.n_layers if row == -1 else row + 1 for row in self._asked]
         wanted, single = sorted(set(layers)), isinstance(texts, str)
         q = encoder.encode_layers([texts] if single else list(texts), prompt="query", layers=wanted, cache=False)
+        if q.shape[2] != self.width:
+            raise InputError(f"documents of width {self.width}, an encoder of {q.shape[2]}: use one model")
+        for row in q:
+            indexes.check_vectors(row, "queries")
         return self._walk([q[wanted.index(layer)] for layer in layers], k, single)
 
     @property
@@ -133,6 +137,7 @@ class Retriever:
         """asked: the queries (B, D) of each stage."""
         if k != int(k) or k < 1:
             raise InputError(f"k {k} is impossible: give 1 or more")
+        k = int(k)
         depths = [stage.depth or k for stage in self.stages]
         if (short := min(depths)) < min(k, self.n):
             raise InputError(f"a shortlist of {short} cannot give {k} documents: hand on more, or ask for fewer")

@@ -38,6 +38,11 @@ class Stage:
     query_layer: int | None = None
     options: Mapping[str, int] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        for name in ("dim", "depth", "layer", "query_layer"):  # 16 / 2 is a float, which cannot cut a vector
+            if isinstance(value := getattr(self, name), float) and value.is_integer():
+                object.__setattr__(self, name, int(value))
+
     @property
     def row(self) -> int:
         """Where the documents are in an array (L, N, D): layer - 1, or -1 for the last."""
@@ -136,14 +141,15 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
     checked = [replace(stage, layer=n_layers if stage.layer is None else stage.layer) for stage in stages]
     left = None
     for i, stage in enumerate(checked, start=1):
-        asked = None if n_layers == 1 else stage.query_layer
-        check_cells([stage.layer or 0, asked or n_layers], [stage.dim], n_layers, width)
+        check_cells([stage.layer or 0], [stage.dim], n_layers, width)
+        if (asked := stage.query_layer) is not None:  # documents of one layer may be asked by any
+            check_cells([asked], None, max(1, asked) if n_layers == 1 else n_layers, width)
         if stage.engine not in (known := ENGINES if i == 1 else RERANKING):
             raise InputError(f"engine {stage.engine!r} cannot be stage {i}: choose one of {', '.join(known)}")
         if stage.depth is None and i < len(stages):
             raise InputError(f"stage {i} has no depth: only the last stage may leave it to the search")
-        if stage.depth is not None and not 1 <= stage.depth <= (left or stage.depth):
-            raise InputError(f"stage {i} hands on {stage.depth}: give 1 or more, and no more than the stage before")
+        if (depth := stage.depth) is not None and not (1 <= depth <= (left or depth) and depth == int(depth)):
+            raise InputError(f"stage {i} hands on {depth}: give a whole number, no more than the stage before")
         left = stage.depth
     return tuple(checked)
 

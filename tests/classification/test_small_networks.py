@@ -148,6 +148,10 @@ def test_canceling_and_wrong_input(points):
     for weights in ([[0, 0, 0]], [[1, -1, 1]], [[1, 1]], [[np.nan, 1, 1]]):
         with pytest.raises(InputError):
             train_networks(x, y, [np.arange(120)], weights, [0], PLAN)
+    with pytest.raises(InputError, match="no training rows"):
+        train_networks(x, y, [np.arange(0)], [[1, 1, 1]], [0], PLAN)
+    with pytest.raises(InputError, match="8 hidden units leave none for size 2"):
+        NetworkConfig(dims=(2, 64), hidden=8, slimmable=True)
     with pytest.raises(InputError, match="increase"):
         NetworkConfig(dims=(4, 2))
     with pytest.raises(InputError, match="epochs"):

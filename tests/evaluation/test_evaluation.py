@@ -145,7 +145,10 @@ def test_subsample_is_fixed_by_seed_and_measures_those_queries():
     every = evaluate_grid(task, embeddings=embeddings)
     few = evaluate_grid(task, embeddings=embeddings, max_queries=6, seed=3)
     np.testing.assert_array_equal(few.per_item, every.per_item[..., keep])
-    assert evaluate_grid(task, embeddings=embeddings, max_queries=99).per_item.shape[-1] == len(ids)
+    assert (few.about["items"], few.about["seed"]) == (6, 3) and "seed" not in every.about
+    for whole in (len(ids), 99):
+        found = evaluate_grid(task, embeddings=embeddings, max_queries=whole)
+        assert found.per_item.shape[-1] == found.about["items"] == len(ids) and "seed" not in found.about
     # dropping a query that was not sampled leaves the sample as it is
     dropped = next(i for i in range(len(ids)) if i not in keep)
     rest = ids[:dropped] + ids[dropped + 1 :]
@@ -359,3 +362,10 @@ def test_the_cache_knows_models_by_their_weights(tmp_path, monkeypatch):
         next(encoder.model.parameters()).mul_(1.5)
     with pytest.raises(TypeError):
         evaluate_grid(task, encoder, split="dev", cache=True)
+
+
+def test_vectors_with_many_equal_ones_find_themselves():
+    vectors = np.random.default_rng(0).normal(size=(80, D)).astype(np.float32)
+    vectors[20:60] = vectors[20]
+    task = SimpleNamespace(kind="vectors", name="mine", vectors=vectors[None], queries_index=np.array([3, 25, 70]))
+    np.testing.assert_array_equal(evaluate_grid(task, dims=[D]).per_item, 1)

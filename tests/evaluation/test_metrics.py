@@ -179,6 +179,19 @@ def test_spearman_has_an_interval_like_that_of_recomputing_it():
     assert (items[0] - items[1]).std() / 20 == pytest.approx(np.diff(gaps).std(), rel=0.08)  # and when paired
 
 
+def test_grades_may_be_floats():
+    documents, grades = ["a", "b", "c"], {"a": 2.0, "c": 0.5}
+    judged = metrics.judge(["q"], documents, {"q": grades})
+    assert dict(zip([documents[i] for i in judged.order[judged.column]], judged.gain, strict=True)) == grades
+
+
+def test_spearman_refuses_what_has_no_rank():
+    gold, scores = np.array([0.1, 0.5, 2.0]), np.array([1.0, 2.0, 3.0])
+    for a, b, what in ((scores, [0.1, np.nan, 2.0], "gold scores"), ([1.0, np.nan, 2.0], gold, "the scores")):
+        with pytest.raises(InputError, match=f"{what} hold NaN"):
+            spearman(np.array(a), np.array(b))
+
+
 def test_spearman_needs_two_unequal_scores():
     for gold in ([1.0], [2.0, 2.0]):
         with pytest.raises(InputError, match="unequal"):

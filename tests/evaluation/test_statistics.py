@@ -159,3 +159,17 @@ def test_a_claim_of_several_parts(parts, whole):
     assert together(parts) == whole
     with pytest.raises(InputError, match="no parts"):
         together([])
+
+
+def test_what_is_not_a_number_is_no_verdict():
+    for found in (paired(np.array([1, np.nan, 1]), np.zeros(3)), (math.nan,) * 3):
+        with pytest.raises(InputError, match="not a number"):
+            verdict(found)
+
+
+def test_grids_of_other_samples_are_not_compared():
+    ours = replace(grid(np.zeros((2, 3, 5), np.float32)), about={"items": 5, "seed": 0})
+    assert compare(ours, replace(ours, about={"items": 5, "seed": 0}), 6, 16) == (0, 0, 0)
+    for other in ({"items": 5, "seed": 1}, {"items": 5}):
+        with pytest.raises(InputError, match="other items"):
+            compare(ours, replace(ours, about=other), 6, 16)

@@ -145,6 +145,14 @@ def test_queries_without_relevant_documents_are_left_out(data):
     assert np.array_equal(model.values["ndcg@10"], alone.values["ndcg@10"])
 
 
+def test_relevant_documents_may_be_arrays(data):
+    queries, documents, relevant = data
+    found = measure_truncation(queries, documents, [np.array(sorted(good), dtype=int) for good in relevant])
+    assert found.rows == measure_truncation(queries, documents, relevant).rows
+    first = measure_truncation(queries[:2], documents, [np.array([0]), np.array([1])])
+    assert first.rows == (0, 1)
+
+
 def test_zero_vectors_score_zero():
     documents = np.array([[0.0, 0, 0], [1, 2, 3], [-1, -2, -3]])
     model = measure_truncation(np.array([[1.0, 2, 3]]), documents, [{1}])

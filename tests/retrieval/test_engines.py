@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrl_tutorial.errors import InputError
-from mrl_tutorial.retrieval.indexes import ENGINES, OPTIONS
+from mrl_tutorial.retrieval.indexes import ENGINES, OPTIONS, build_index
 from mrl_tutorial.retrieval.retriever import Retriever
 from mrl_tutorial.retrieval.stages import RERANKING, Stage, shortlist
 from tests.helpers.engines import SVS, skip_without
@@ -96,3 +96,52 @@ def test_small_types_rerank_nearly_as_well(kind):
     shares = [len(set(a) & set(b)) / 10 for a, b in zip(found.rows[1:], exact.rows[1:], strict=True)]
     assert np.mean(shares) >= {"float32": 1, "int8": 0.9}[kind]
     np.testing.assert_allclose(found.scores, exact.scores, atol={"float32": 0, "int8": 0.02}[kind])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_int8_is_right_at_one_dimension_too(dim):
+    x, q = RNG.standard_normal((50, 8)).astype(np.float32), RNG.standard_normal((256, 8)).astype(np.float32)
+    _, scores = build_index("torch-int8", x, dim, cosine=False).search(q, 3)
+    np.testing.assert_allclose(scores, best(q[:, :dim], x[:, :dim], 3, False)[1], atol=0.3)
+
+
+@pytest.mark.parametrize("engine", ["float32", "faiss-flat", "hnsw", "ivf"])
+def test_a_zero_prefix_scores_0_wherever_it_stands(engine):
+    skip_without(engine)
+    x = RNG.standard_normal((200, 4)).astype(np.float32)
+    x[7] = 0
+    queries = np.vstack([-x[:3], np.zeros((1, 4), np.float32)])
+    rows, scores = build_index(engine, x, 4, options={"probe": 99} if engine == "ivf" else None).search(queries, 200)
+    found = [scores[i][rows[i] == 7] for i in range(len(queries))]
+    np.testing.assert_array_equal(np.concatenate(found), 0)
+    np.testing.assert_array_equal(scores[3], 0)
+
+
+def test_row_0_of_a_graph_is_not_taken_for_a_gap():
+    skip_without("vamana")
+    rows, scores = build_index("vamana", np.eye(8, dtype=np.float32), 8).search(np.eye(8, dtype=np.float32)[1:2], 8)
+    assert sorted(rows[0].tolist()) == list(range(8)) and scores[0].tolist() == [1.0] + [0.0] * 7
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "message"),
+    [
+        ("hnsw", {"links": 1}, "links = 1 is impossible: give a whole number from 2 on"),
+        ("hnsw", {"ef": float("nan")}, "ef = nan is impossible"),
+        ("ivf", {"lists": 500}, "500 lists for 200 documents"),
+    ],
+)
+def test_options_that_would_end_the_process_are_refused(engine, options, message):
+    skip_without(engine)
+    with pytest.raises(InputError, match=message):
+        build_index(engine, RNG.standard_normal((200, 8)).astype(np.float32), 8, options=options)
+
+
+def test_whole_floats_are_whole_numbers():
+    x = RNG.standard_normal((200, 8)).astype(np.float32)
+    found = Retriever(x, [Stage(8 / 2, 100 / 5), Stage(16 / 2)]).search(x[:2], 20 / 2)
+    expected = Retriever(x, [Stage(4, 20), Stage(8)]).search(x[:2], 10)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    for wrong in ([Stage(4, 20.5), Stage(8)], [Stage(8, query_layer=0)], [Stage(8, query_layer=-1)]):
+        with pytest.raises(InputError, match=r"20\.5: give a whole number|layer 0 does not|layer -1 does not"):
+            Retriever(x, wrong)

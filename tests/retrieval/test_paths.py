@@ -150,3 +150,10 @@ def test_wrong_input_is_named(task, embeddings, broken, message):
         return
     with pytest.raises(InputError, match=message):
         Paths(task, broken)
+
+
+def test_what_is_not_a_number_is_named(task, embeddings):
+    broken = {part: x.copy() for part, x in embeddings["dev"].items()}
+    broken["documents"][1, 5, 3] = np.nan
+    with pytest.raises(InputError, match=r"documents of a hold NaN or infinity \(row 5\)"):
+        Paths(task, {"a": broken})

@@ -155,6 +155,8 @@ def test_texts_are_encoded_no_deeper_than_the_stages_need():
     assert reader.layers == [1, L]
     with pytest.raises(InputError, match="documents of 2 layers, an encoder of 3"):
         Retriever(DOCUMENTS[:2], [Stage(8)]).ask(reader, ["1"])
+    with pytest.raises(InputError, match="documents of width 8, an encoder of 32"):
+        Retriever(last[:, :8], [Stage(8)]).ask(reader, ["1"])
     with pytest.raises(InputError, match=r"shape \(1, 12, 32\): give \(2, queries, 32\)"):
         Retriever(last, early).search(QUERIES[:1], 5)
 
