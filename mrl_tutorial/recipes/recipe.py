@@ -74,7 +74,8 @@ class Recipe:
         for key, given in self.options.items():
             if key not in self.weights:
                 raise InputError(f"{who}: options for {term_name(key)!r}, which has no weights")
-            known = options_of(TERMS[key]) if key in TERMS else given
+            losses = ("contrastive", "cosent", "classification") if key == "main" else (key,)
+            known = {name for loss in losses if loss in TERMS for name in options_of(TERMS[loss])} or given
             for option in given:
                 if option not in known:
                     raise InputError(f"{who}: {key!r} has no option {option!r}{suggestion(option, known)}")

@@ -83,6 +83,8 @@ class RecipeFile:
             raise InputError(f"{where}: terms must be a list of one or more, as in {EXAMPLE}")
         for i, one in enumerate(given["terms"]):
             _check_fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
+            if not isinstance(one["term"], str) or one["term"] in [before["term"] for before in given["terms"][:i]]:
+                raise InputError(f"{where}, terms[{i}]: term {one['term']!r} is no name, or listed twice: list it once")
             if one["term"] in ("main", *TERMS):  # else the reader's own, or unknown: `recipe` knows
                 place = f"{where}, terms[{i}], options of {one['term']}"
                 allowed = {name: may for name, (_, may) in _options(one["term"]).items()}
@@ -91,7 +93,11 @@ class RecipeFile:
         _check_settings(given.get("training", {}), TRAINING, f"{where}, training")
         if not isinstance(given.get("dims", []), list | tuple):
             raise InputError(f"{where}: dims {given['dims']!r} must be a list of widths, as in [8, 16, 384]")
-        return cls(**{**given, "dims": tuple(given.get("dims", ()))})
+        terms = [{**one, "options": _said(one["options"])} if "options" in one else one for one in given["terms"]]
+        training = {
+            name: int(x) if TRAINING[name][0] is int else x for name, x in _said(given.get("training", {})).items()
+        }
+        return cls(**{**given, "terms": terms, "training": training, "dims": tuple(given.get("dims", ()))})
 
     @classmethod
     def read(cls, path: str | Path) -> RecipeFile:
@@ -190,6 +196,11 @@ def _options(term: str) -> dict[str, tuple[Any, Allowed]]:
         kind = (False, True) if isinstance(default, bool) else (float, 0)
         found[name] = default, WORDS.get((term, name), kind)
     return found
+
+
+def _said(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that are null, which stands for the default."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _check_fields(given: Any, known: Iterable[str], where: str, needed: Sequence[str] = ()) -> None:

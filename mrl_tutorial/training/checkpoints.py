@@ -28,7 +28,8 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a paramet
 
 
 class Run:
-    """How far a training has come. history: the loss of each step. seconds: of training, encoding excluded.
+    """How far a training has come. history: the loss of each step. points: of its learning curve, where it has one.
+    seconds: of training, encoding excluded.
 
     It is kept in `folder` (None: nowhere) and read from there: `parameters` and the optimizer's memory are filled in
     place, so that it goes on exactly where it stopped; it begins anew where there is nothing usable. Raises InputError
@@ -41,6 +42,7 @@ class Run:
         self.path = None if folder is None else folder / "run.safetensors"
         self.parameters, self.optimizer, self.steps = parameters, optimizer, steps
         self.history: list[float] = []
+        self.points: list[tuple[int, float]] = []
         self.seconds = 0.0
         if self.path is not None and self.path.exists():
             self._load(self.path)
@@ -64,7 +66,8 @@ class Run:
         if self.step < self.steps:
             for name, p in self.parameters.items():
                 tensors |= {f"{m}.{name}": x.contiguous() for m, x in self.optimizer.state[p].items()}
-        notes = {"step": self.step, "seconds": self.seconds, "history": self.history, "processes": count}
+        notes = {"step": self.step, "seconds": self.seconds, "history": self.history, "points": self.points}
+        notes["processes"] = count
         self._saved = time.monotonic()
         # one file for all, with the notes in its header: no crash can pair one step's weights with another's notes
         try:
@@ -89,8 +92,9 @@ class Run:
         for value, (name, p) in zip(values, self.parameters.items(), strict=True):
             p.detach().copy_(value)
             if f"exp_avg.{name}" in tensors:
-                self.optimizer.state[p] = {m: tensors[f"{m}.{name}"] for m in MOMENTS}
-        self.history, self.seconds = notes["history"], notes["seconds"]
+                moments = {m: tensors[f"{m}.{name}"] for m in MOMENTS}  # AdamW keeps its step on the CPU
+                self.optimizer.state[p] = {m: x if m == "step" else x.to(p.device) for m, x in moments.items()}
+        self.history, self.seconds, self.points = notes["history"], notes["seconds"], notes.get("points", [])
 
 
 @contextmanager

@@ -28,6 +28,13 @@ def is_control(name: str) -> bool:
     return NAMES.fullmatch(name) is not None
 
 
+def reads_train(name: str, task: Any) -> bool:
+    """Whether a sweep's candidate learns from the training split: all but the plain model, and what is whitened on
+    documents."""
+    kind = name.split("+")[0].split(":")[0]
+    return not (kind == PLAIN or (kind == "whitened" and task.kind == "retrieval"))
+
+
 def build(encoder: Encoder, task: Any, name: str, split: str = "test", precision: str = "auto") -> Encoder:
     """The encoder with the heads of a control, fitted on `task`.
 

@@ -75,8 +75,9 @@ def examples(task: Any, split: str = "train") -> Examples:
 def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
     """Which examples each step sees: `steps` index arrays of `batch_size` (less where the data has fewer texts).
 
-    Epoch after epoch in a seeded order. No text stands twice in a contrastive batch: a second copy of an anchor's
-    positive would be a false negative; such an example waits for the next batch.
+    Epoch after epoch in a seeded order. In a contrastive batch no anchor or positive stands a second time, nor among
+    the negatives of another: a copy of an anchor's positive would be a false negative; such an example waits for the
+    next batch.
 
     >>> schedule(Examples(["a", "b", "c"], ["x", "x", "y"]), batch_size=2, steps=2, seed=0)  # not a beside b
     [array([2, 0]), array([1, 2])]
@@ -84,15 +85,17 @@ def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.
     rng = np.random.default_rng([seed, 7])
     queue, batches = list[int](), list[np.ndarray]()
     while len(batches) < steps:
-        batch, waiting, seen, dealt = list[int](), list[int](), set[str](), 0
+        batch, waiting, seen, against, dealt = list[int](), list[int](), set[str](), set[str](), 0
         while len(batch) < batch_size and dealt < 2 * len(data):
             queue = queue or rng.permutation(len(data)).tolist()[::-1]
             i, dealt = queue.pop(), dealt + 1
             texts = {data.anchors[i], data.positives[i]} if data.positives and data.labels is None else {str(i)}
-            if texts & seen:
+            negatives = data.negatives[i] if data.negatives else ()
+            if texts & seen or texts & against or not seen.isdisjoint(negatives):
                 waiting.append(i)
             else:
                 seen |= texts
+                against.update(negatives)
                 batch.append(i)
         queue.extend(reversed(waiting))
         batches.append(np.array(batch))

@@ -17,9 +17,13 @@ from torch import Tensor
 
 from mrl_tutorial.losses import Batch
 from mrl_tutorial.recipes.layer_weights import LayerWeights
-from mrl_tutorial.recipes.recipe import Recipe
+from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
 
 SCORES = 1 << 24  # scores of cells that are computed together, in numbers: 64 MB, and a few times that with a gradient
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became infinite or not a number; the message names step, term and cell."""
 
 
 def backward(
@@ -34,13 +38,29 @@ def backward(
     total, tables = cut[0].new_zeros(()), dict[str, np.ndarray]()
     for part in parts(weights, batch.size * (0 if batch.documents is None else batch.documents.shape[1])):
         loss, found = recipe.loss(alone, part if learned is None else learned.scale(part))
-        loss.backward()
+        if loss.requires_grad or not all(np.isnan(table).all() for table in found.values()):
+            loss.backward()  # else the step's sampler has seen no weighted cell
         total += loss.detach()
         for name, table in found.items():
             tables[name] = np.where(np.isnan(table), tables.get(name, np.float32(np.nan)), table)
     used = [(side, leaf.grad) for side, leaf in zip(joined, cut, strict=True) if leaf.grad is not None]
-    torch.autograd.backward([side for side, _ in used], [gradient for _, gradient in used])
+    if used:
+        torch.autograd.backward([side for side, _ in used], [gradient for _, gradient in used])
     return total, tables
+
+
+def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, recipe: Recipe, step: int) -> None:
+    """Raises NonFiniteLoss that names the first term and cell at fault where the loss is not a number."""
+    if torch.isfinite(loss):
+        return
+    for key, grid in weights.items():
+        term, table = term_name(key), tables[term_name(key)]
+        used = torch.as_tensor(grid).detach().numpy() != 0
+        for i, j in np.argwhere(used & ~np.isfinite(table)):
+            cell = f"cell (layer {recipe.layers[i]}, dimension {recipe.dims[j]})"
+            remedy = "lower the learning rate, raise the temperature, or look at that term"
+            raise NonFiniteLoss(f"step {step + 1}: term {term!r} is {table[i, j]} in {cell}: {remedy}")
+    raise NonFiniteLoss(f"step {step + 1}: the sum of all terms is {float(loss)}: lower the weights")
 
 
 def parts(weights: dict[Any, Any], scores: int) -> Iterator[dict[Any, Any]]:

@@ -133,6 +133,8 @@ def check_term(function: Any, encoder: Encoder) -> str:
         if not table.requires_grad:
             raise InputError(f"term {name!r} has no gradient: compute in torch, without .detach() and .item()")
         table.sum().backward()
+        if both.grad is not None and not torch.isfinite(both.grad).all():
+            raise InputError(f"the gradient of term {name!r} is NaN or infinite: guard roots and divisions, also of 0")
     except InputError:
         raise
     except Exception as error:  # whatever the reader's own code raises is shown to its author
@@ -147,7 +149,7 @@ def measure(
 
     fixed_document: documents from the last layer, where the task has documents."""
     task, encoder = meant(task, encoder)
-    task = prepared(task, split)
+    task = prepared(task, "train", split)  # what it was trained on stays out
     task = task.as_retrieval(split) if task.kind == "pairs" else task
     given: dict[str, Any] = {"embeddings": embed_task(task, encoder, split, progress=lambda *_: None)}
     given |= {"split": split, "cache": False, "cosine": encoder.similarity != "dot"}

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError, with_changes
@@ -20,22 +19,19 @@ from mrl_tutorial.evaluation.embeddings import meant
 from mrl_tutorial.losses.classification import NestedClassifier
 from mrl_tutorial.models.encoder import Encoder, Progress
 from mrl_tutorial.progress import Ticker
-from mrl_tutorial.recipes.recipe import Recipe, Weights, term_name
+from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import Task
 from mrl_tutorial.training import processes
 from mrl_tutorial.training.checkpoints import EVERY, Run, defer_interrupt, recipe_key
 from mrl_tutorial.training.config import NOT_IN_KEY, TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
-from mrl_tutorial.training.gradient import backward
+from mrl_tutorial.training.gradient import NonFiniteLoss as NonFiniteLoss
+from mrl_tutorial.training.gradient import backward, check_finite
 from mrl_tutorial.training.trainables import FrozenLayers, FullBackbone, Known, Trainable, make_batch
 
 VERSION = 3  # of what a run computes: counts up when that changes, so that no older cached run is taken for a new one
 OnStep = Callable[[int, int, float], bool | None]
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or not a number; the message names step, term and cell."""
 
 
 @dataclass
@@ -110,7 +106,7 @@ def train(
             model = FullBackbone(encoder, recipe, config)
         else:
             model = FrozenLayers(encoder, data, config, known, ticker)
-        training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config))
+        training = Training(model, data, recipe, config, _folder(encoder, task, data, recipe, config, curve))
         training.loop(ticker, on_step, curve)
     result = training.result(config.name or f"{encoder.name} + {recipe.name} ({config.what})")
     if isinstance(task, Task):
@@ -150,6 +146,8 @@ class Training:
         config, run = self.config, self.run
         batches = schedule(self.data, config.batch_size, config.steps, config.seed)
         began = time.monotonic() - run.seconds
+        if curve is not None:
+            curve.points = run.points = [(at, score) for at, score in run.points]
         try:
             for step in range(run.step, config.steps):
                 loss = self.backward(step, batches[step])
@@ -179,7 +177,10 @@ class Training:
         self.optimizer.zero_grad()
         batch = make_batch(self.model, self.data, chosen, **self.options)
         with seeded(int(rng.integers(2**63))):  # for terms that sample, such as the target "code-pca"
-            loss, tables = backward(self.recipe, batch, weights, self.learned)
+            try:
+                loss, tables = backward(self.recipe, batch, weights, self.learned)
+            except torch.linalg.LinAlgError as error:  # of principal axes of what is not a number
+                raise NonFiniteLoss(f"step {step + 1}: {error}: lower the learning rate") from error
         check_finite(loss, tables, weights, self.recipe, step)
         processes.sum_gradients(self.model.module.parameters())
         return float(loss)
@@ -221,29 +222,18 @@ def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
         raise InputError(f"{who} compares queries with documents, which {task} lacks: choose mrl or all-cells")
 
 
-def check_finite(loss: Tensor, tables: dict[str, np.ndarray], weights: Weights, recipe: Recipe, step: int) -> None:
-    """Raises NonFiniteLoss that names the first term and cell at fault where the loss is not a number."""
-    if torch.isfinite(loss):
-        return
-    for key, grid in weights.items():
-        term, table = term_name(key), tables[term_name(key)]
-        used = torch.as_tensor(grid).detach().numpy() != 0
-        for i, j in np.argwhere(used & ~np.isfinite(table)):
-            cell = f"cell (layer {recipe.layers[i]}, dimension {recipe.dims[j]})"
-            remedy = "lower the learning rate, raise the temperature, or look at that term"
-            raise NonFiniteLoss(f"step {step + 1}: term {term!r} is {table[i, j]} in {cell}: {remedy}")
-    raise NonFiniteLoss(f"step {step + 1}: the sum of all terms is {float(loss)}: lower the weights")
-
-
-def _folder(encoder: Encoder, task: Any, data: Examples, recipe: Recipe, config: TrainConfig) -> Path | None:
+def _folder(
+    encoder: Encoder, task: Any, data: Examples, recipe: Recipe, config: TrainConfig, curve: Curve | None
+) -> Path | None:
     """Where this run is kept: a name made of all that shapes it. None where it is not kept."""
     recipe_parts = recipe_key(recipe, config.key)
     if not config.cache or recipe_parts is None:
         return None
     settings = {name: value for name, value in asdict(config).items() if name not in NOT_IN_KEY}
-    labels = [] if data.labels is None else [data.labels]
+    more: list[Any] = [] if data.labels is None else [data.labels, *([data.classes] if data.classes else [])]
+    more += [] if curve is None else [f"a point every {curve.every}"]
     texts = [task.name, data.anchors, data.positives, data.negatives]
-    key = files.key(VERSION, encoder.fingerprint(), encoder.similarity, *texts, recipe_parts, settings, *labels)
+    key = files.key(VERSION, encoder.fingerprint(), encoder.similarity, *texts, recipe_parts, settings, *more)
     return files.cache_dir("training") / key
 
 

@@ -20,7 +20,7 @@ from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
 from mrl_tutorial.tasks.task import prepared
-from mrl_tutorial.training.controls import PLAIN, build, is_control
+from mrl_tutorial.training.controls import PLAIN, build, is_control, reads_train
 from mrl_tutorial.training.loop import Curve, NonFiniteLoss, train
 from mrl_tutorial.training.sweep_config import Cells, SweepConfig, check_sweep, expand
 from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep, resume, write, write_items
@@ -67,13 +67,11 @@ def sweep(
     """
     config = with_changes(config or SweepConfig(), changes)
     candidates = expand(recipes, check_cells(config.layers, config.dims, encoder.n_layers, encoder.width))
-    needed = ["train"] if not all(map(is_control, candidates)) else []
-    needed += ["dev"] if needed and (len(config.rates) > 1 or config.curve) else []
-    given, task = task, prepared(task, *needed)
-    scored = [
-        prepared(task if t is given else t, *(needed if t is given else []), config.split)
-        for t in eval_tasks or [given]
-    ]
+    needed = ["train"] if any(reads_train(name, task) for name in candidates) else []
+    trains = not all(map(is_control, candidates))
+    needed += ["dev"] if trains and (len(config.rates) > 1 or config.curve) else []
+    own, task = task.fingerprint(), prepared(task, *needed)
+    scored = [prepared(t, *(needed if t.fingerprint() == own else []), config.split) for t in eval_tasks or [task]]
     metrics = check_sweep(encoder, task, scored, candidates, config)
     sheet = Sheet(encoder, task, config, Path(out))
     sheet.open(recipes, scored, metrics)
@@ -176,16 +174,18 @@ class Sheet:
         recipe = get_recipe(name, self.encoder.n_layers, self.encoder.width)
         begun = build(self.encoder, self.task, config.start, config.split, config.precision)
 
+        # a recipe that trains against last-layer documents is made to be searched with them
+        fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
+
         def mean_on_dev(trained: Encoder) -> float:
-            return float(np.mean([row["value"] for row in self.on_dev(name, Outcome(self._lasting(trained)))]))
+            rows = self.on_dev(name, Outcome(self._lasting(trained), fixed=fixed))
+            return float(np.mean([row["value"] for row in rows]))
 
         curve = Curve(max(1, config.steps // config.curve), mean_on_dev) if config.curve else None
         try:
             result = train(begun, self.task, recipe, config.training(rate), seed=seed, curve=curve)
         except NonFiniteLoss as error:
             return Outcome(self.encoder, rate, problem=str(error))
-        # a recipe that trains against last-layer documents is made to be searched with them
-        fixed = bool(recipe.options.get("main", {}).get("fixed_document"))
         course = {"loss": np.array(result.history, np.float32)}
         course |= {"curve": np.array(curve.points)} if curve is not None and curve.points else {}
         return Outcome(self._lasting(result.encoder), rate, result.seconds, fixed=fixed, course=course)
@@ -201,7 +201,9 @@ class Sheet:
         layers = tuple(layer for layer, on in zip(recipe.layers, weighted.any(1), strict=True) if on and layer > 0)
         dims = tuple(dim for dim, on in zip(recipe.dims, weighted.any(0), strict=True) if on)
         task, metric = self._dev
-        return score(task, outcome, metric, (layers, dims), self.config, "dev")[0]
+        trained = {(recipe.layers[i], recipe.dims[j]) for i, j in np.argwhere(weighted)}
+        rows = score(task, outcome, metric, (layers, dims), self.config, "dev")[0]
+        return [row for row in rows if (row["layer"], row["dim"]) in trained]
 
     @cached_property
     def _dev(self) -> tuple[Any, list[str]]:

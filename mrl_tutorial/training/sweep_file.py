@@ -110,7 +110,7 @@ def read_items(path: str | Path, recipe: str, task: str, metric: str) -> np.ndar
 
 
 def _items_file(path: Path, recipe: str, seed: int) -> Path:
-    folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-items")
+    folder = path.with_suffix("") if path.suffix == ".csv" else path.with_name(f"{path.name}-items")
     return folder / f"{re.sub('[^a-z0-9]+', '-', recipe)}-{seed}.npz"
 
 

@@ -39,6 +39,7 @@ ONES = np.ones((6, 7))
         (Recipe("r", {"main": -ONES}), "must be finite and >= 0"),
         (Recipe("r", {"main": ONES}, options={"align": {}}), "options for 'align', which has no weights"),
         (Recipe("r", {"align": ONES}, options={"align": {"targt": "pca"}}), "no option 'targt': did you mean 'target'"),
+        (Recipe("r", {"main": ONES}, options={"main": {"fixed_documents": True}}), "did you mean 'fixed_document'"),
         (Recipe("r", {(lambda b, x, y: 0): ONES, (lambda b, x, y: 1): ONES}), "two terms are called '<lambda>'"),
     ],
 )

@@ -104,6 +104,8 @@ def test_the_staircase_is_starbucks_and_ends_in_the_full_cell():
         (file(training={"lr": "fast"}), "lr 'fast' is impossible: give a number above 0"),
         (file(training={"lr": 10**400}), "lr 1000.* is impossible: give a number above 0"),
         (file(training={"seed": True}), "seed True is impossible"),
+        (file(terms=[{"term": 5, "weights": ONES}]), r"terms\[0\]: term 5 is no name"),
+        (file(terms=[{"term": "main", "weights": ONES}] * 2), r"terms\[1\]: term 'main' is no name, or listed twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_what_is_allowed(tmp_path, given, says):
@@ -111,6 +113,12 @@ def test_a_wrong_field_is_named_with_what_is_allowed(tmp_path, given, says):
     with pytest.raises(InputError, match=says) as error:
         RecipeFile.read(tmp_path / "my.json")
     assert "my.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_null_is_the_default_and_whole_floats_are_whole():
+    given = RecipeFile.of(term_of(options={"temperature": None}) | {"training": {"steps": 1e2, "temperature": None}})
+    assert given.training == {"steps": 100} and type(given.training["steps"]) is int
+    assert given == RecipeFile.of(term_of(options={}) | {"training": {"steps": 100}})
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def test_layers_are_measured_as_evaluate_measures_them(encoder, task):
     np.testing.assert_allclose([seen[layer] for layer in (1, 2, 3)], grid.values)
 
 
+def test_one_list_of_pairs_is_measured_on_what_was_not_trained_on(encoder, task):
+    whole = PairsTask("mine", "made up", {"all": [row for rows in task.splits.values() for row in rows]})
+    cut = whole.with_splits("train", "dev", "test")
+    for split in ("dev", "test"):
+        assert measure(encoder, whole, split).shape[-1] == len(cut.splits[split])
+        np.testing.assert_array_equal(measure(encoder, whole, split), measure(encoder, cut, split))
+
+
 def test_a_recipe_with_fixed_documents_is_measured_with_them(encoder, task):
     recipe = painted("all-cells", 3, 32)
     fixed = replace(recipe, terms=[{**recipe.terms[0], "options": {"fixed_document": True}}])
@@ -200,6 +208,10 @@ WRONG = {
     "kind": (lambda b, layers, dims: 3.0, "returned float"),
     "nan": (lambda b, layers, dims: b.queries.sum().expand(len(layers), len(dims)) * float("nan"), "NaN or infinite"),
     "no gradient": (lambda b, layers, dims: torch.ones(len(layers), len(dims)), "has no gradient"),
+    "gradient": (
+        lambda b, layers, dims: b.queries.sub(b.queries).abs().sqrt().sum().expand(3, 3),
+        "gradient of .* is NaN",
+    ),
     "raises": (lambda b, layers, dims: b.nothing, "fails with AttributeError: .*nothing"),
     "arguments": (lambda b: b, "fails with TypeError"),
 }
@@ -210,6 +222,12 @@ def test_a_wrong_term_says_what_is_wrong(encoder, case):
     function, says = WRONG[case]
     with pytest.raises(InputError, match=says):
         check_term(function, encoder)
+
+
+def test_a_sampler_may_see_no_painted_cell(encoder, task):
+    one = RecipeFile("one", [{"term": "main", "weights": [[0, 0, 0], [0, 1, 0], [0, 0, 0]]}], "random")
+    losses = train_recipe(encoder, task, one, **SMALL).history
+    assert 0 < sum(loss > 0 for loss in losses) < len(losses) == 8
 
 
 def test_a_right_term_is_trained(encoder, task):

@@ -17,13 +17,13 @@ from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.grid import check_cells
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.registry import get_recipe
-from mrl_tutorial.tasks.types import ClassificationTask, RetrievalTask, STSTask
+from mrl_tutorial.tasks.types import ClassificationTask, PairsTask, RetrievalTask, STSTask
 from mrl_tutorial.training import sweep as room
 from mrl_tutorial.training.loop import NonFiniteLoss, train
 from mrl_tutorial.training.sweep import Outcome, score, sweep
 from mrl_tutorial.training.sweep_config import SweepConfig, expand
-from mrl_tutorial.training.sweep_file import COLUMNS, read_sweep, summary
-from tests.helpers.tiny import SENTENCES, save_tiny
+from mrl_tutorial.training.sweep_file import COLUMNS, read_items, read_sweep, summary
+from tests.helpers.tiny import SENTENCES, WORDS, save_tiny
 
 LAYERS, DIMS = (1, 2, 3), (8, 16, 32)
 
@@ -375,3 +375,30 @@ def test_fewer_documents_to_score(encoder, tmp_path, monkeypatch):
     want = evaluate_grid(fewer, encoder, split="test")
     got = frame[(frame.task == fewer.name) & (frame.layer == 1)].value
     np.testing.assert_allclose(got, want.values[0], atol=1e-6)
+
+
+def test_what_was_trained_on_is_not_scored(encoder, tmp_path):
+    pairs = [(f"{a} {b}", f"{b} of {a}") for a in WORDS[:12] for b in WORDS[:12] if a != b]
+    whole = PairsTask("mine", "made up", {"all": pairs})
+    cut = whole.with_splits("train", "test")
+    held_out = len(cut.splits["test"])
+    assert 0 < held_out < len(pairs) - len(cut.splits["train"]) + 1
+    for i, tasks in enumerate((None, [whole], [PairsTask("mine", "made up", {"all": list(pairs)})])):
+        sweep(encoder, whole, ["closed-form"], out=tmp_path / f"{i}.csv", eval_tasks=tasks, **BUDGET)
+        assert read_items(tmp_path / f"{i}.csv", "closed-form", "mine", "ndcg@10").shape[-1] == held_out
+
+
+def test_a_learning_rate_is_chosen_by_the_cells_that_are_trained(encoder, tmp_path):
+    frame = sweep(
+        encoder, retrieval(), ["starbucks:1,8+3,32"], out=tmp_path / "s.csv", **{**BUDGET, "lr": [0.01, 0.02]}
+    )
+    dev = frame[frame.split == "dev"]
+    grid = np.asarray(get_recipe("starbucks:1,8+3,32", 3, 32).weights["main"])
+    cells = {(LAYERS[i], DIMS[j]) for i, j in np.argwhere(grid)}
+    assert set(zip(dev.layer, dev.dim, strict=True)) == cells and len(dev) == 2 * len(cells) < 2 * grid.size
+
+
+def test_names_with_a_dot_have_folders_of_their_own(encoder, tmp_path):
+    for name, rate in (("run.1", 0.01), ("run.2", 0.02)):
+        sweep(encoder, retrieval(), ["mrl"], out=tmp_path / name, **{**BUDGET, "lr": rate, "seeds": 1})
+    assert len(list(tmp_path.glob("*/mrl-0.npz"))) == 2

@@ -20,7 +20,7 @@ from mrl_tutorial.tasks.types import VectorsTask
 from mrl_tutorial.training import trainables
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
-from mrl_tutorial.training.loop import NonFiniteLoss, train
+from mrl_tutorial.training.loop import Curve, NonFiniteLoss, train
 from tests.helpers.tiny import SENTENCES, WORDS
 
 
@@ -210,6 +210,14 @@ def test_non_finite_loss_names_step_term_and_cell(encoder):
         train(encoder, pairs_task(), recipe, **OPTIONS)
 
 
+@pytest.mark.parametrize("target", ["pca", "code-pca"])
+def test_principal_axes_of_what_is_not_a_number_are_a_loss_that_diverged(encoder, target):
+    ones = np.ones((3, 2))
+    recipe = Recipe("pulled", {"main": ones, "align": ones}, dims=(8, 32), options={"align": {"target": target}})
+    with pytest.raises(NonFiniteLoss, match=r"step [23]: .*linalg.*learning rate"):
+        train(encoder, pairs_task(), recipe, what="full", lr=1e30, cache=False, **OPTIONS)
+
+
 def test_classification_trains_nested_heads_along(encoder):
     texts = [f"{WORDS[2 + i % 4]} {WORDS[(i * 5) % 20]}" for i in range(60)]
     task = SimpleNamespace(name="toy", kind="classification", classes=list("abcd"),
@@ -232,6 +240,36 @@ def test_schedule_is_seeded_covers_everything_and_never_repeats_a_text():
     assert counts.min() >= 2 and counts.max() <= 5
     # more wanted than there are different positives: smaller batches, not false negatives
     assert all(len({positives[i] for i in b}) == len(b) <= 10 for b in schedule(data, 20, 3, 0))
+
+
+def test_a_negative_is_not_what_another_one_of_its_batch_asks_for():
+    anchors, positives = list("abcdef"), list("uvwxyz")
+    negatives = [[p, "n"] for p in "vuxwzy"]  # the positive of a neighbor, and one that all share
+    data = Examples(anchors, positives, negatives)
+    batches = schedule(data, 3, 40, 0)
+    for batch in batches:
+        told = {anchors[i] for i in batch} | {positives[i] for i in batch}
+        assert not told & {text for i in batch for text in negatives[i]}
+    assert {len(batch) for batch in batches} == {3} and {int(i) for batch in batches for i in batch} == set(range(6))
+
+
+@pytest.mark.parametrize("stop", [None, 4])
+def test_a_learning_curve_outlives_its_run(encoder, stop):
+    def scored(encoder):
+        seen.append(1)
+        return float(len(seen))
+
+    def given(**more):
+        curve = Curve(2, scored)
+        return curve, {"task": pairs_task(), "recipe": "mrl", "steps": 6, "batch_size": 4, "curve": curve, **more}
+
+    seen: list[int] = []
+    curve, more = given(on_step=lambda step, *_: step != stop)
+    train(encoder, **more)
+    assert [step for step, _ in curve.points] == ([2, 4, 6] if stop is None else [2, 4])
+    again, more = given()
+    train(encoder, **more)
+    assert again.points == [(2, 1.0), (4, 2.0), (6, 3.0)] and len(seen) == 3
 
 
 def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
