@@ -158,7 +158,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seeds": {**COUNT, "default": 3, "help": "runs of each recipe (default: 3)"},
     "--eval-tasks": {"type": names, "metavar": "NAMES", "help": "tasks to score (default: the one trained on)"},
     "--documents": {**COUNT, "help": "score about N documents of each, and their queries"},
-    "--curve": {"type": int, "default": 0, "metavar": "N", "help": "points of each run's learning curve on dev"},
+    "--curve": {"type": seed, "default": 0, "metavar": "N", "help": "points of each run's learning curve on dev"},
     "--no-cache": {"action": "store_true", "help": "keep no trained models (they are large)"},
     "--out": {"required": True, "metavar": "DIR"},
     "--query": {"required": True, "metavar": "TEXT", "help": "what to look for"},
@@ -209,8 +209,10 @@ def read_task(args: argparse.Namespace) -> tuple[Any, mrl.Encoder | None]:
     task = mrl.load_task(args.task, columns=args.columns)
     if not holds_vectors(task):
         return task, read_encoder(args)
-    if args.model:
-        raise InputError(f"{args.task} holds vectors, which no encoder makes: leave --model out")
+    for name in ("model", "max_length", "query_prompt", "document_prompt"):
+        if getattr(args, name, None) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{args.task} holds vectors, which no encoder makes: leave {option} out")
     return task, None
 
 

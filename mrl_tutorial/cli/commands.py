@@ -51,7 +51,9 @@ def evaluate(args: argparse.Namespace) -> None:
     from mrl_tutorial.tasks.task import prepared
 
     task, encoder = read_task(args)
-    grid = mrl.evaluate_grid(task, encoder, **given(args, "metric", "split", "layers", "dims", "precision"))
+    cosine = args.similarity != "dot" if encoder is None else None  # an encoder knows it
+    chosen = given(args, "metric", "split", "layers", "dims", "precision")
+    grid = mrl.evaluate_grid(task, encoder, cosine=cosine, **chosen)
     say_warnings(prepared(task, args.split))
     print(f"{grid.metric} on {grid.task} ({grid.split}), {grid.model}")
     print(in_words(grid.about, grid.split))

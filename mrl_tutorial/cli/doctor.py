@@ -128,16 +128,18 @@ def widgets() -> Finding:
 
 def hub() -> Finding:
     """Does the Hugging Face hub answer. The course's own data need no network."""
+    from mrl_tutorial.models.download import offline
+
     address = urlparse(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = address.port or (443 if address.scheme == "https" else 80)
     remedy = "only tasks and models of the hub need it; set MRL_DATA or give paths, or set HF_ENDPOINT"
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
+    if offline():
         return Finding(
             "hub", "switched off by HF_HUB_OFFLINE", "unset it for tasks and models of the hub", needed=False
         )
     try:
+        port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname or "", port), timeout=HUB_SECONDS).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Finding("hub", f"{address.hostname} does not answer ({error})", remedy, needed=False)
     return Finding("hub", f"{address.hostname} answers")
 

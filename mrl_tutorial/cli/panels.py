@@ -24,7 +24,10 @@ def panel(args: argparse.Namespace) -> None:
 def page(args: argparse.Namespace) -> None:
     """Write the grid explorer as one html file that needs no kernel and loads nothing."""
     writable(args.out)
-    wanted = {Path(name).name: [] if name == "plain" else [name] for name in args.model or ["plain"]}
+    asked = args.model or ["plain"]
+    wanted = {Path(name).name: [] if name == "plain" else [name] for name in asked}
+    if len(wanted) < len(asked):
+        raise InputError(f"two of --model {', '.join(asked)} have one name: rename a folder")
     encoders = {name: mrl.Encoder.load(*given) for name, given in wanted.items()}
     task = read_texts(args.task, columns=args.columns)
     made = mrl.GridExplorer(task, encoders, split=args.split, examples=args.queries)

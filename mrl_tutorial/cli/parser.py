@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NamedTuple
@@ -139,6 +140,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
         top.error(f"a command is missing: write one of {', '.join(VERBS)}")
     args.argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that a terminal lacks is no reason to stop
+        sys.stdout.reconfigure(errors="replace")
     try:
         args.run(args)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import importlib.util
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,21 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     >>> sorted(path.name for path in locate("all-MiniLM-L6-v2").glob("*.safetensors"))
     ['model.safetensors']
     """
-    given, name = Path(name_or_path).expanduser(), str(name_or_path)
+    given, name = Path(os.path.expanduser(name_or_path)), str(name_or_path)
     if given.is_dir():
+        if revision is not None:
+            raise InputError(f"{given} is a folder, which has no revision {revision!r}: leave it out")
         return _checked(given)
     if not name or given.is_absolute() or name.startswith(".") or name.count("/") > 1 or "\\" in name:
         remedy = f"give an existing folder or a Hugging Face name such as {MINILM}"
         raise InputError(f"no model folder at {name!r}: {remedy}")
     repo = MINILM if name == DEFAULT_MODEL else name
     revision = revision or (MINILM_REVISION if repo == MINILM else None)
-    folder = _checked(cached(repo, revision) or packaged(repo) or _from_hub(repo, revision))
+    found = cached(repo, revision)
+    if found and not (found / "modules.json").exists() and not offline():  # perhaps others took the network alone
+        with suppress(InputError):
+            found = _from_hub(repo, revision)
+    folder = _checked(found or packaged(repo) or _from_hub(repo, revision))
     weights = folder / WEIGHTS
     if repo == MINILM and hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
         problem = f"is not the official {MINILM} file (its sha256 differs)"
@@ -90,7 +97,7 @@ def first_remedy(error: Exception) -> str:
 
 
 def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path:
-    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
     options: dict[str, Any] = {"allow_patterns": PATTERNS, "etag_timeout": TIMEOUT, "local_files_only": local}
     return Path(hub.snapshot_download(repo, revision=revision, **options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,8 @@ WITH_POOLER = ("albert", "bert", "roberta", "mpnet", "xlm-roberta")
 T5 = ("t5", "mt5", "umt5")
 #: positions of a network that numbers none, such as T5's, and tokens that are then read where nothing else is said
 UNLIMITED, USUAL = 10**6, 512
+#: settings that change what a network computes, but none of its weights
+UNTOLD = re.compile("heads|_act|activation|rope|rotary|position_embedding_type|pos_att|attention_type|window|scale")
 #: kinds of texts that have a prompt, and the names that sentence-transformers knows it by
 SIDES = {"query": ("query",), "document": ("document", "passage", "corpus"), "default": ()}
 
@@ -85,6 +88,10 @@ def read_network(folder: Path) -> tuple[Any, Any]:
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights have other sizes than config.json says"
         raise InputError(f"model folder {folder} could not be loaded ({reason}): {remedy}") from error
+    written = {"tokenizer.json", *tokenizer.vocab_files_names.values()} - {"tokenizer_config.json"}
+    if not any((folder / name).exists() for name in written):  # transformers then makes up one of five words
+        remedy = "copy those of its tokenizer there (tokenizer.json)"
+        raise InputError(f"model folder {folder} has none of {', '.join(sorted(written))}: {remedy}")
     if lost := sorted(name for name in found["missing_keys"] if "pooler" not in name):
         raise InputError(f"{path} lacks {len(lost)} weights that config.json asks for ({lost[0]}): download it again")
     if bad := [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]:
@@ -96,6 +103,13 @@ def read_network(folder: Path) -> tuple[Any, Any]:
         own = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
     return model, tokenizer
+
+
+def unusual(config: Any) -> str:
+    """What a network computes otherwise than others of its family, and its weights do not tell; "" for none."""
+    usual, own = type(config)().to_dict(), config.to_dict()
+    names = [name for name in sorted(own) if UNTOLD.search(name) and own[name] != usual.get(name, own[name])]
+    return "; ".join(f"{name} {own[name]}" for name in names)
 
 
 def longest(model: Any) -> int:
@@ -120,7 +134,11 @@ def read_settings(folder: Path, name: str, most: int, given: Mapping[str, Any]) 
 
 def _of_sentence_transformers(folder: Path, most: int, given: Mapping[str, Any]) -> dict[str, Any]:
     """Pooling, length, similarity and prompts. Version 6 keeps the length with the tokenizer."""
-    modules, pooling = list(read_json(folder / "modules.json")), read_json(folder / "1_Pooling" / "config.json")
+    modules = list(read_json(folder / "modules.json"))
+    place = next((str(module.get("path")) for module in modules if kind_of(module) == "Pooling"), "")
+    pooling = read_json(folder / (place or "1_Pooling") / "config.json")
+    if place and not pooling:
+        raise InputError(f'{folder} names {place}, which is not there: download it again, or give pooling="mean"')
     # newer versions write one word, older ones a truth value for each mode
     modes = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
     modes = [pooling["pooling_mode"]] if "pooling_mode" in pooling else modes or ["mean"]
@@ -158,6 +176,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: correct or delete it") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno} is not json: correct or delete it") from error
 

@@ -32,7 +32,12 @@ def read_beir(
     judged: dict[str, Qrels] = {split: {} for split in SPLITS}
     for path in qrels_files:
         last_word = re.split(r"[._-]", parts_of(path)[0].lower())[-1]  # qrels/train.tsv, qrels_train.tsv
-        judged[SPLIT_NAMES.get(last_word, "test")] |= _read_qrels(path, corpus, queries, warnings)
+        known = judged[SPLIT_NAMES.get(last_word, "test")]
+        for query, grades in _read_qrels(path, corpus, queries, warnings).items():
+            for document, grade in grades.items():
+                if known.setdefault(query, {}).setdefault(document, grade) != grade:
+                    problem = f"query {query!r} and document {document!r} are judged in two files, differently"
+                    raise InputError(f"{path}: {problem}; keep one")
     qrels: Qrels = {}
     for split in reversed(SPLITS):
         for query in [query for query in judged[split] if query in qrels]:

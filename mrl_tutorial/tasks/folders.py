@@ -26,7 +26,8 @@ def task_from_path(
     if columns and (retrieval or suffix == ".npy"):
         raise InputError(f"{path}: holds no table: leave columns out")
     if retrieval:
-        files = [file for pattern in ("qrels/*", "qrels*") for file in sorted(path.glob(pattern)) if file.is_file()]
+        files = [file for pattern in ("qrels/*", "qrels*") for file in sorted(path.glob(pattern))]
+        files = [file for file in files if file.is_file() and not file.name.startswith(".")]
         qrels = [file for file in files if parts_of(file)[1] in (".tsv", ".jsonl")]
         if not qrels:
             raise InputError(f"{path}: no qrels/*.tsv; give query-id, corpus-id, score, e.g. in qrels/test.tsv")
@@ -171,6 +172,8 @@ def _task_of_vectors(path: Path, name: str, origin: str) -> VectorsTask | Classi
     beside = path.with_suffix(".labels.txt")
     if beside.exists():
         labels = "\n".join(line.strip() for _, line in read_lines(beside)).rstrip("\n").split("\n")
+        if "" in labels:
+            raise InputError(f"{beside}:{labels.index('') + 1}: no label; give one a line")
         if len(labels) != count:
             raise InputError(f"{path}: {count} vectors but {len(labels)} labels beside it; give one label per vector")
         return ClassificationTask.in_folds(name, origin, vectors if len(vectors) > 1 else vectors[0], labels)

@@ -14,8 +14,11 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mrl_tutorial.errors import InputError
 
@@ -92,7 +95,8 @@ def text_of(record: Record, name: str, place: str) -> str:
     value = record.get(name)
     if isinstance(value, (dict, list, tuple, bytes)):
         raise InputError(f"{place}: {name!r} is not a text or a number; correct or remove the line")
-    text = "" if value is None else str(value)
+    missing = value is None or (isinstance(value, (float, np.floating)) and math.isnan(value))
+    text = "" if missing else str(value)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{place}: {name!r} holds half a character (a lone surrogate); correct or remove the line")
     return text
@@ -186,6 +190,6 @@ def records_of(data: Any, place: str, names: Sequence[str] | None = None) -> lis
 def _guessed(rows: list[Sequence[Any]]) -> list[str]:
     """What the values are: a number after one text is a label, after two a score; texts belong together."""
     counts = {len(row) for row in rows}
-    if counts in ({2}, {3}) and all(isinstance(row[-1], (int, float)) for row in rows):
+    if counts in ({2}, {3}) and all(isinstance(row[-1], (Real, np.number, np.bool_)) for row in rows):
         return ["text", "label"] if counts == {2} else ["sentence1", "sentence2", "score"]
     return ["anchor", "positive", *(f"negative_{i}" for i in range(1, max(counts) - 1))]

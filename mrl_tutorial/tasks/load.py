@@ -108,8 +108,8 @@ from pydocs: 6,306 documents of 15 libraries, fingerprint 6ab77ab2d2465bf1
     if name in NAMED:
         folder = _data_folder(name)
         return task_from_path(folder, name, str(folder), limit) if folder else hub.task_from_hub(name, limit)
-    path = Path(name).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(name))  # leaves ~nobody as it is
+    if os.path.exists(path):  # says no, too, where a name is too long for a path
         called = path.resolve().name if path.is_dir() else parts_of(path)[0]
         return task_from_path(path, called, str(path), limit, columns)
     close = difflib.get_close_matches(name, NAMED, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ SCORE = {"score", "similarity", "similarity_score"}
 TEXT = {"text", "sentence", "document", "query", "utterance"}
 LABEL = {"label", "category", "class", "intent", "target"}
 GRADE = LABEL | {"relevance", "grade"}  # of a pair
+NEGATIVE = re.compile(r"neg(atives?)?[ _-]?\d*")
 TRUTH = {"true": "1", "false": "0"}
 
 Columns = Sequence[str] | Mapping[str, str]
@@ -126,7 +128,7 @@ def of_header(header: Sequence[str]) -> tuple[str, list[int]]:
             return "sts", [first, second, score]
         if grade is not None:
             return "labeled", [first, second, grade]
-        return "pairs", [first, second, *(i for i, name in enumerate(header) if name.startswith("neg"))]
+        return "pairs", [first, second, *(i for i, name in enumerate(header) if NEGATIVE.fullmatch(name))]
     if text is not None and label is not None:
         return "classification", [text, label]
     if len(header) > 1 and all(name.startswith("cap") for name in header):

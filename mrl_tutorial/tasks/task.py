@@ -21,8 +21,16 @@ SPLITS = ("train", "dev", "test")
 
 
 def normalized(text: str) -> str:
-    """Lower-case words only: texts that differ in case and punctuation alone become equal."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    """Lower-case words only: texts that differ in case and punctuation alone become equal. Other letters than a to z
+    count where a text has more of them.
+
+    >>> normalized("A naïve Bayes, in 2 lines!"), normalized("Норма вектора?")
+    ('a na ve bayes in 2 lines', 'норма вектора')
+    """
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    if not text.isascii() and sum(map(str.isalnum, text)) > 2 * sum(map(len, words)):
+        words = re.findall(r"\w+", text.lower())
+    return " ".join(words)
 
 
 def hash_fraction(text: str) -> float:

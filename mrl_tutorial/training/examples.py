@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -58,7 +59,13 @@ def examples(task: Any, split: str = "train") -> Examples:
     if task.kind == "retrieval":
         found = Examples(*task.pairs(split))
     elif task.kind == "pairs":
-        fewest = min((len(row) for row in rows), default=2)  # a row with more negatives is cut to the fewest
+        counts = [len(row) for row in rows]
+        fewest, most = min(counts, default=2), max(counts, default=2)
+        if fewest < most:
+            said = (
+                f"{counts.count(fewest):,} of {len(rows):,} rows have {fewest - 2} negatives, others up to {most - 2}"
+            )
+            warnings.warn(f"{task.name}: {said}; each row is trained with {fewest - 2}", stacklevel=2)
         negatives = [list(row[2:fewest]) for row in rows] if fewest > 2 else None
         found = Examples([row[0] for row in rows], [row[1] for row in rows], negatives)
     elif task.kind == "sts":

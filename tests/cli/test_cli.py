@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -306,3 +307,31 @@ def test_bench_is_handed_its_options(capsys, monkeypatch, tmp_path):
     file = str(tmp_path / "b.json")
     assert run(capsys, "bench", "loss", "--quick", "--json", file)[0] == 0
     assert seen == {"json": file, "quick": True}
+
+
+def test_vectors_are_compared_as_asked(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "v.npy", (rng.normal(size=(60, 8)) * rng.uniform(0.1, 9, (60, 1))).astype(np.float32))
+    file = tmp_path / "grid.json"
+    asked = ("evaluate", "--task", str(tmp_path / "v.npy"), "--json", str(file))
+    for similarity, options in (("cosine", []), ("dot", ["--similarity", "dot"])):
+        assert run(capsys, *asked, *options)[0] == 0
+        written = json.loads(file.read_text())
+        want = mrl_tutorial.evaluate_grid(mrl_tutorial.load_task(tmp_path / "v.npy"), cosine=similarity == "cosine")
+        assert written["similarity"] == similarity
+        np.testing.assert_allclose(written["values"], want.values, atol=1e-6)
+    status, out, err = run(capsys, *asked, "--max-length", "9")
+    assert (status, out) == (2, "") and "leave --max-length out" in err
+
+
+def test_letters_that_a_terminal_lacks_stop_nothing():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "mrl_tutorial", "ledger"]
+    found = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert found.returncode == 0 and b"R14" in found.stdout and b"?" in found.stdout, found.stderr
+
+
+@pytest.mark.parametrize("name", ["~nobodyhere", "x" * 300])
+def test_names_that_are_no_paths_are_said_in_one_line(capsys, name):
+    status, out, err = run(capsys, "evaluate", "--task", name)
+    assert (status, out) == (2, "") and "no task or path" in err and err.count("\n") == 1

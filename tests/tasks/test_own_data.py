@@ -268,6 +268,9 @@ def test_bad_vector_files_and_labels(tmp_path):
     write(tmp_path / "v.labels.txt", "a\n" * 28 + "b\n" * 2)
     with pytest.raises(InputError, match="fewer than 5 vectors of class 'b'"):
         load_task(tmp_path / "v.npy")
+    write(tmp_path / "v.labels.txt", "a\n" * 15 + "\n" + "b\n" * 14)
+    with pytest.raises(InputError, match=r"v\.labels\.txt:16: no label"):
+        load_task(tmp_path / "v.npy")
 
 
 def test_what_was_dropped_is_said_beside_the_result(capsys, tmp_path):

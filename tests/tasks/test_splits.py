@@ -14,6 +14,8 @@ from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.retrieval.planner import Judged, embed_splits
 from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.tasks.types import PairsTask
+from mrl_tutorial.training.examples import examples
 from mrl_tutorial.training.loop import train
 from tests.helpers.tiny import WORDS, save_tiny
 from tests.tasks.test_tasks import beir, write
@@ -144,3 +146,31 @@ def test_a_few_rows_are_enough_to_be_scored_and_too_few_to_be_cut(tmp_path, tiny
     with pytest.raises(InputError, match="too few to cut by hash"):
         load_task(few).with_splits("train", "test")
     assert np.isfinite(load_task(few).splits["all"][2]).all()
+
+
+def test_two_files_of_judgments_of_one_query_belong_together(tmp_path):
+    folder = beir(tmp_path / "x")
+    for name in ("train", "test"):
+        (folder / "qrels" / f"{name}.tsv").unlink()
+    write(folder / "qrels" / "part-a.tsv", "query-id\tcorpus-id\tscore\nq0\td0\t1\n")
+    write(folder / "qrels" / "part-b.tsv", "query-id\tcorpus-id\tscore\nq0\td1\t2\n")
+    write(folder / "qrels" / "._part-c.tsv", "\0 not a file of ours")
+    assert load_task(folder).qrels == {"q0": {"d0": 1, "d1": 2}}
+    write(folder / "qrels" / "part-c.tsv", "query-id\tcorpus-id\tscore\nq0\td1\t1\n")
+    with pytest.raises(InputError, match="'q0' and document 'd1' are judged in two files, differently"):
+        load_task(folder)
+
+
+@pytest.mark.parametrize("words", ["норма вектора матрица узел граф путь строка столбец", "规 范 向 量 矩 阵 图 表"])
+def test_texts_in_other_letters_are_cut_too(words):
+    rng = np.random.default_rng(0)
+    rows = [(" ".join(rng.choice(words.split(), 6)), "x") for _ in range(600)]
+    found = load_task(rows).with_splits("train", "dev", "test").splits
+    assert all(30 <= len(found[split]) <= 90 for split in ("dev", "test"))
+    assert not {row[0] for row in found["train"]} & {row[0] for row in found["test"]}
+
+
+def test_fewer_negatives_in_one_row_are_said():
+    rows = [(f"a{i}", f"p{i}", f"n{i}", f"m{i}") for i in range(9)]
+    with pytest.warns(UserWarning, match="1 of 10 rows have 1 negatives, others up to 2; each row is trained with 1"):
+        assert examples(PairsTask("mine", "here", {"train": [*rows, ("a", "p", "n")]})).negatives[0] == ["n0"]
