@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mrl_tutorial.errors import InputError
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.panels.explorer_tables import ExplorerTables
 from mrl_tutorial.panels.job import Report, WorkingPanel, give_back, in_words
@@ -120,7 +121,13 @@ class GridExplorer(WorkingPanel):
         self.check_free()
         self.set(**settings)
         started, s = time.perf_counter(), self.state
-        self._ended(self._train(s, self.progress))
+        if "recipe" not in s:
+            raise InputError(f"{self._task.name} is shown without training: give a task of kind retrieval or pairs")
+        try:
+            self._ended(self._train(s, self.progress))
+        except BaseException:  # such as an interruption: it leaves no bar behind
+            self.status = {}
+            raise
         seconds = time.perf_counter() - started
         print(f"{s['recipe']}, {s['heads']} heads: trained and measured in {seconds:.0f} s")
 

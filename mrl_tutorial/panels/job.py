@@ -107,7 +107,7 @@ class WorkingPanel(Panel):
 
     def progress(self, share: float, label: str) -> bool:
         """Show how far the job is; True, as a report answers where nobody can cancel."""
-        self.status = {"share": share, "label": label}
+        self.status = {**self.status, "share": share, "label": label}  # an error stays until the next wish
         return True
 
     def on_cancel(self) -> None:

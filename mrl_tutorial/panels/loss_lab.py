@@ -56,6 +56,7 @@ class LossLab(WorkingPanel):
         self.owned = set(self.own)  # these, and what else the reader has called them
         begun = lab.whitened_start(self.encoder, task)
         self.runs = [LabRun(START, RecipeFile(START, []), lab.measure(begun, task, split), made=0.0)]
+        self._unsaved: list[LabRun] = []  # what a full disk did not take
         self.runs = self._stored()
         self._pairs: dict[tuple[str, str], np.ndarray] = {}
         self._queue: list[tuple[str, Work]] = []
@@ -64,12 +65,12 @@ class LossLab(WorkingPanel):
         first: dict[str, Any] = {"recipe": self.presets[name], "preset": name, "layers": "", "term": "main", "past": []}
         first |= {"brush": 1.0, "own": "", "name": "mine", "steps": lab.PREVIEW["steps"], "seed": 0, "heads": "shared"}
         first |= {"layer": encoder.n_layers, "dim": encoder.width, "run": self.runs[-1].name, "against": START}
-        super().__init__(self._controls(), first | {"price": "bytes"} | state, **self._tables())
+        first |= {"price": "bytes"} | tables.brought(state, first, self.presets) | {"past": []}
+        super().__init__(self._controls(), first, **self._tables())
 
     def set(self, **changes: Any) -> None:
-        """As `Panel.set`; a preset brings its recipe."""
-        new = {"recipe": self.presets[changes["preset"]]} if changes.get("preset") in self.presets else {}
-        super().set(**(new | changes))
+        """As `Panel.set`; a preset, layer weights or a recipe bring their painting, which Undo takes back."""
+        super().set(**tables.brought(changes, self.state, self.presets))
 
     def recipe(self, run: str) -> RecipeFile:
         """The recipe file of a run, with the settings that it was trained with; `write` keeps it."""
@@ -81,7 +82,7 @@ class LossLab(WorkingPanel):
         Raises InputError as the button does, and while it is at work."""
         self.check_free()
         self.set(**({"name": name} if name else {}), **settings)
-        recipe = self._painted(self.state)
+        recipe, self.status = self._painted(self.state), {}
         self._ended(self._trained(recipe, self._own_terms(recipe), lambda share, label: True))
         return self.runs[-1]
 
@@ -115,6 +116,7 @@ class LossLab(WorkingPanel):
         if run is self.runs[0]:
             raise InputError(f"{START!r} is what every run begins with: it stays")
         self.store.delete(run)
+        self._unsaved = [one for one in self._unsaved if one.key != run.key]
         self._show([x for x in self.runs if x is not run], START)
 
     def on_reload(self, state: dict[str, Any]) -> None:
@@ -129,12 +131,14 @@ class LossLab(WorkingPanel):
     # -- the work, in a thread ------------------------------------------------------------------------------------
     def _trained(self, recipe: RecipeFile, own: Sequence[Term], report: Report) -> LabRun | None:
         """Train and measure; None where it was canceled. Raises InputError and NonFiniteLoss as `train` does."""
-        losses: dict[str, list[float]] = {}
+        losses: dict[str, list[float | None]] = {}
         grid = np.full((self.encoder.n_layers, len(self.encoder.dims)), np.nan, np.float32)
 
         def watch(found: dict[str, np.ndarray]) -> None:
             for term, table in found.items():
-                losses.setdefault(term, []).append(round(float(np.nanmean(table)), 5))
+                line = losses.setdefault(term, [])
+                seen = not np.isnan(table).all()  # a step may sample none of a term's cells: its line goes on
+                line.append(round(float(np.nanmean(table)), 5) if seen else (line or [None])[-1])
 
         def on_step(step: int, steps: int, loss: float) -> bool:
             stride = -(-steps // POINTS)
@@ -155,12 +159,15 @@ class LossLab(WorkingPanel):
         dev = lab.measure(trained, self.task, self.split, on_layer, fixed_document=recipe.fixed_document)
         return LabRun(recipe.name, recipe, dev, result.seconds)
 
-    def _tested(self, run: LabRun, own: Sequence[Term], report: Report) -> LabRun:
-        """Train a run again, which gives the same model, and measure it on test."""
-        report(0.1, f"{run.name}: training it again, then measuring test, once")
+    def _tested(self, run: LabRun, own: Sequence[Term], report: Report) -> LabRun | None:
+        """Train a run again, which gives the same model, and measure it on test; None where it was canceled."""
+        label = f"{run.name}: training it again, then measuring test, once"
         if run.recipe.terms:
-            quiet = {"progress": lambda *_: None}
-            encoder = lab.train_recipe(self.encoder, self.task, run.recipe, terms=own, **quiet).encoder
+            told: dict[str, Any] = {"on_step": lambda step, steps, loss: report(0.8 * step / steps, label)}
+            result = lab.train_recipe(self.encoder, self.task, run.recipe, terms=own, progress=lambda *_: None, **told)
+            if not result.finished:
+                return None
+            encoder = result.encoder
         else:
             encoder = lab.whitened_start(self.encoder, self.task)
         return replace(run, test=lab.measure(encoder, self.task, "test", fixed_document=run.recipe.fixed_document))
@@ -178,7 +185,7 @@ class LossLab(WorkingPanel):
     def _next(self) -> None:
         if self._queue:
             name, work = self._queue.pop(0)
-            self.status = {"share": 0.0, "label": f"{name}: starting"}
+            self.status = {**self.status, "share": 0.0, "label": f"{name}: starting"}
             self.begin(work, self._ended)
 
     def progress(self, share: float, label: str) -> bool:
@@ -188,12 +195,15 @@ class LossLab(WorkingPanel):
 
     def _ended(self, found: LabRun | Exception | None) -> None:
         """Save a new or changed run and show it; where it cannot be saved it is shown all the same."""
-        self._live, self._job, self.status = {}, None, {}
+        self._live, self._job = {}, None
+        self.status = {name: value for name, value in self.status.items() if name == "error"}  # of a run before it
         if isinstance(found, LabRun):
+            self._unsaved = [run for run in self._unsaved if run.key != found.key]
             try:
                 if found.recipe.terms:
                     self.store.save(found)
             except NotWritten as error:
+                self._unsaved.append(found)
                 self.status = {"error": f"{found.name} is shown, but was not saved: {error}"}
             runs = lab.renamed(list({run.key: run for run in [*self.runs, found]}.values()))
             self._show(runs, next(run.name for run in runs if run.key == found.key))
@@ -202,8 +212,9 @@ class LossLab(WorkingPanel):
         self._next()
 
     def _stored(self) -> list[LabRun]:
-        start = self.runs[0]
-        return lab.renamed([start, *(run for run in self.store.load() if run.dev.shape == start.dev.shape)])
+        start, unsaved = self.runs[0], {run.key for run in self._unsaved}
+        saved = [run for run in self.store.load() if run.dev.shape == start.dev.shape and run.key not in unsaved]
+        return lab.renamed([start, *saved, *self._unsaved])
 
     def _show(self, runs: list[LabRun], name: str) -> None:
         self.runs = lab.renamed(runs)
@@ -236,7 +247,7 @@ class LossLab(WorkingPanel):
 
     # -- what the browser gets ------------------------------------------------------------------------------------
     def _controls(self) -> list[list[Control]]:
-        return tables.controls([run.name for run in self.runs], list(self.presets))
+        return tables.controls([run.name for run in self.runs], list(self.presets), self.encoder)
 
     def _tables(self) -> dict[str, Any]:
         fixed = tables.fixed_tables(self.encoder, self.task, self.presets)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,9 @@ from mrl_tutorial.evaluation.statistics import leaderboard, paired_cells
 from mrl_tutorial.losses import TERMS as KNOWN
 from mrl_tutorial.losses import Term
 from mrl_tutorial.losses.term import term_name
+from mrl_tutorial.models.download import DEFAULT_MODEL
 from mrl_tutorial.models.encoder import Encoder
-from mrl_tutorial.panels.panel import Control, button, field, menu, switch
+from mrl_tutorial.panels.panel import Control, button, choice, field, menu, switch
 from mrl_tutorial.panels.term_explorer import FIXED_WEIGHTS
 from mrl_tutorial.recipes.layer_weights import layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
@@ -26,10 +31,11 @@ from mrl_tutorial.training.lab import QUICK, LabRun
 PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "retrieval-2dmse", "all-cells+kl-full")
 TERMS = ("main", "kl-scores", "kl-features", "score-align", "align")
 START = "whitened start"
+PAST = 30  # paintings that Undo can bring back
 BRUSHES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-CODE = """recipe = mrl.RecipeFile.read("{file}")
-model = mrl.train_recipe(mrl.Encoder.load(), mrl.load_task("{task}"), recipe).encoder
-print(mrl.evaluate_grid(mrl.load_task("{task}"), model, split="{split}").as_text())"""
+CODE = """task, recipe = mrl.load_task({task}), mrl.RecipeFile.read({file})
+model = mrl.train_recipe(mrl.Encoder.load({model}), task, recipe{terms}).encoder
+print(mrl.evaluate_grid(task, model, split="{split}"{documents}).as_text())"""
 
 
 def presets(encoder: Encoder) -> dict[str, dict[str, Any]]:
@@ -40,6 +46,26 @@ def presets(encoder: Encoder) -> dict[str, dict[str, Any]]:
             recipe = painted(name, encoder.n_layers, encoder.width)
             found[name] = {"terms": recipe.terms, "sampler": recipe.sampler}
     return found
+
+
+def brought(changes: Mapping[str, Any], state: Mapping[str, Any], presets: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of the state with the painting that a preset or layer weights bring, as `adjust` in web/lab.js.
+
+    Raises InputError for a preset or layer weights that there are not."""
+    preset, weights = changes.get("preset", "painted"), changes.get("layers", "painted")
+    for what, word, known in (("preset", preset, presets), ("layers", weights, ["", *FIXED_WEIGHTS])):
+        if word not in ("painted", *known):
+            raise InputError(f"{what} cannot be {word!r}: choose from {', '.join(known)}")
+    recipe = changes.get("recipe") or presets.get(preset)
+    if weights in FIXED_WEIGHTS:
+        recipe, preset = dict(recipe or state["recipe"]), "painted"
+        grids = [np.asarray(one["weights"]) for one in recipe["terms"]]
+        down = [grid * layer_weights(weights, len(grid)).round(4)[:, None] for grid in grids]
+        recipe["terms"] = [{**one, "weights": grid.tolist()} for one, grid in zip(recipe["terms"], down, strict=True)]
+    if recipe is None:
+        return dict(changes)
+    past = [*state["past"], state["recipe"]][-PAST:]
+    return {**changes, "recipe": recipe, "preset": preset, "layers": weights.replace("painted", ""), "past": past}
 
 
 def of_state(state: Mapping[str, Any], encoder: Encoder, own: Mapping[str, Term]) -> RecipeFile:
@@ -62,7 +88,7 @@ def defined(name: str, given: Mapping[str, Term]) -> Term:
     Raises InputError where there is none, with the names of those that look like terms."""
     notebook = vars(sys.modules["__main__"])
     here = {term_name(x): x for x in notebook.values() if hasattr(x, "term_name") and callable(x)}
-    found = here.get(name) or notebook.get(name) or given.get(name)
+    found = next((known[name] for known in (here, notebook, given) if name in known), None)
     if found is None:
         known = sorted({*here, *given} - set(KNOWN))
         hint = f"there are {', '.join(known)}" if known else 'run a cell with @mrl.term("' + name + '") first'
@@ -70,7 +96,7 @@ def defined(name: str, given: Mapping[str, Term]) -> Term:
     return found
 
 
-def controls(runs: Sequence[str], presets: Sequence[str]) -> list[list[Control]]:
+def controls(runs: Sequence[str], presets: Sequence[str], encoder: Encoder) -> list[list[Control]]:
     """The lab's controls: painting, training, comparing; and the parts of its state that the picture sets."""
     preset = menu("preset", "start from", presets, free=True)
     weights = menu("layers", "layer weights", ["", *FIXED_WEIGHTS], ["as painted", *FIXED_WEIGHTS], free=True)
@@ -81,12 +107,13 @@ def controls(runs: Sequence[str], presets: Sequence[str]) -> list[list[Control]]
     asks = [button("Show test", ask="test"), button("Confirm by full training", ask="confirm")]
     asks = [one | {"queues": True} for one in asks]
     asks += [button("Delete this run", ask="delete"), button("Read runs again", ask="reload")]
+    cell = [choice("hidden", "layer", "", range(1, encoder.n_layers + 1)), choice("hidden", "dim", "", encoder.dims)]
     price = switch("price", "quality against", ("bytes", "encoding"), ["bytes of a vector", "encoding a query"])
     return [
         [preset, weights, brush, field("text", "own", "your own term", kernel=True)],
         [*(one | {"kernel": True} for one in settings), button("Train", ask="train") | {"queues": True}],
         [menu("run", "run", runs), menu("against", "against", runs), *asks, price],
-        [field("hidden", name) for name in ("recipe", "past", "term", "layer", "dim")],
+        [field("hidden", name) for name in ("recipe", "past", "term")] + cell,
     ]
 
 
@@ -113,7 +140,7 @@ def run_tables(
     """Every run's numbers and the leaderboard. pairs: differences that are known already, which grows."""
     grids, found = {run.name: run.dev.mean(-1) for run in runs}, {}
     for run in runs:
-        grid, file = grids[run.name], f"{run.name}.json"
+        grid, file = grids[run.name], re.sub(r"[^ (),.+=@~\w-]", "_", run.name) + ".json"
         found[run.name] = {
             "quality": grid.astype("f4"),
             "lines": {"bytes": grid.max(0).astype("f4"), "encoding": grid.max(1).astype("f4")},
@@ -121,7 +148,7 @@ def run_tables(
             "test": None if run.test is None else round(float(run.test.mean()), 4),
             "file": file,
             "json": run.recipe.text() if run.recipe.terms else "",
-            "code": CODE.format(file=file, task=task.name, split=split),
+            "code": _code(run.recipe, file, encoder, task, split),
             "against": {other.name: _difference(run, other, pairs) for other in runs if other is not run},
         }
     board = [one._asdict() for one in leaderboard(grids, encoder.dims)]
@@ -132,6 +159,18 @@ def run_tables(
         "limits": [min(0.0, every.min()), every.max()],
         "items": f"{runs[0].dev.shape[-1]:,} {split} {'items' if task.kind == 'sts' else 'queries'}",
     }
+
+
+def _code(recipe: RecipeFile, file: str, encoder: Encoder, task: Any, split: str) -> str:
+    """A run in Python: the same model, data, terms and documents."""
+    quoted = partial(json.dumps, ensure_ascii=False)
+    model = "" if encoder.name == DEFAULT_MODEL else quoted(str(encoder.folder or encoder.name))
+    own = ", ".join(one["term"] for one in recipe.terms if one["term"] not in TERMS)
+    given = {"terms": f", terms=[{own}]" if own else "", "documents": ""}
+    if recipe.fixed_document and task.kind in ("retrieval", "pairs"):
+        given["documents"] = ", fixed_document=True"
+    where = task.origin if Path(task.origin).exists() else task.name
+    return CODE.format(task=quoted(where), file=quoted(file), model=model, split=split, **given)
 
 
 def _difference(run: LabRun, other: LabRun, pairs: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:

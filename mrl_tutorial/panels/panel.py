@@ -77,11 +77,16 @@ class Panel(anywidget.AnyWidget):
 
     def _receive(self, message: dict[str, Any]) -> None:
         answer = getattr(self, f"on_{message.pop('ask', None)}", None)
+        if answer is None:
+            return
+        before = self.status = {name: value for name, value in self.status.items() if name != "error"}
         try:
-            if answer is not None:
-                answer(**message)
+            answer(**message)
         except InputError as error:
-            self.status = {"error": str(error)}
+            self.status = {**before, "error": str(error)}
+        except BaseException:  # an interruption, or an error of ours, leaves no bar behind
+            self.status = before
+            raise
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
@@ -109,7 +114,7 @@ def _possible(control: Control, value: Any) -> Any:
         return values[values.index(value)]
     if control["kind"] == "number":
         low, high = control.get("min", -math.inf), control.get("max", math.inf)
-        if isinstance(value, str) or not low <= value <= high:
+        if not isinstance(value, (int, float)) or not low <= value <= high:
             raise InputError(f"{name} cannot be {value!r}: give a number from {low:,.10g} to {high:,.10g}")
     return value
 

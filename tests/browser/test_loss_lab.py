@@ -122,3 +122,39 @@ def test_a_run_that_is_chosen_on_the_leaderboard_shows_the_weights_it_was_traine
     page.get_by_role("button", name="Undo").click()
     drawn(page)
     assert weights(page) == ["1"] * 9
+
+
+def test_a_drag_that_began_beside_the_grid_paints_nothing(page):
+    page.get_by_label("start from").select_option(label="full-size")
+    drawn(page)
+    page.mouse.click(*middle(page, 1, 0))
+    drawn(page)
+    page.get_by_label("start from").select_option(label="mrl")
+    drawn(page)
+    page.mouse.move(page.locator("rect.paint").bounding_box()["x"] - 20, middle(page, 2, 0)[1])
+    page.mouse.down()
+    page.mouse.move(*middle(page, 2, 2), steps=4)
+    page.mouse.up()
+    drawn(page)
+    assert weights(page) == [""] * 6 + ["1"] * 3
+
+
+def test_keys_with_a_modifier_are_the_browsers_and_a_cell_is_said(page):
+    before = weights(page)
+    page.get_by_role("application").focus()
+    for key in ("Control+c", "Control+z", "Alt+r"):
+        page.keyboard.press(key)
+        drawn(page)
+    assert weights(page) == before
+    said = page.locator("[role=application] + [aria-live]")
+    for key in ("ArrowUp", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        drawn(page)
+    assert said.inner_text() == "Layer 3, 16 dimensions: weight 1."
+
+
+def test_a_run_on_the_leaderboard_keeps_the_focus(page):
+    run = page.locator(".board").get_by_role("button", name="second")
+    run.click()
+    drawn(page)
+    assert run.get_attribute("aria-pressed") == "true" and run.evaluate("it => it === document.activeElement")

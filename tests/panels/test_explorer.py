@@ -17,7 +17,7 @@ from mrl_tutorial.errors import InputError
 from mrl_tutorial.evaluation.quality import evaluate_grid
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.models.heads import Heads
-from mrl_tutorial.panels import explorer_tables
+from mrl_tutorial.panels import explorer, explorer_tables
 from mrl_tutorial.panels.explorer import HERE, GridExplorer, train_for
 from mrl_tutorial.panels.explorer_tables import ExplorerTables, ranked_cells
 from mrl_tutorial.panels.job import Job
@@ -192,6 +192,17 @@ def test_the_button_trains_beside_the_kernel_and_can_be_pressed_again(panel):
         assert panel.status == {} and panel.state["model"] == HERE
 
 
+def test_an_interruption_leaves_no_bar_behind(panel, monkeypatch):
+    def interrupted(*args, **options):
+        args[-2](0.5, "half way")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(explorer, "train_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        panel.train(seconds=1)
+    assert panel.status == {}
+
+
 def test_cancel_keeps_what_was_trained(panel):
     panel._receive({"ask": "train", "state": {**panel.state, "seconds": 60}})
     with pytest.raises(InputError, match="still at work: wait for it, or cancel it"):
@@ -230,6 +241,8 @@ def test_graded_pairs_have_a_grid_and_no_documents(encoder):
     (found,) = shown(panel, [{"dim": 4}])
     assert "query" not in panel.controls and "Query" not in found["text"] and found["missing"] is None
     assert found["shown"]["value"] == pytest.approx(panel.model.tables["spearman"]["plain"][-1, 3], abs=1e-6)
+    with pytest.raises(InputError, match="graded is shown without training: give a task of kind retrieval or pairs"):
+        panel.train()
 
 
 def test_pairs_are_searched_for_each_other_and_can_be_trained_on(encoder):

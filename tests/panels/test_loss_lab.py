@@ -294,6 +294,90 @@ def test_a_canceled_training_keeps_nothing(panel, monkeypatch):
     assert len(panel.runs) == 1 and panel.status["label"].startswith("canceled")
 
 
+def grids(panel):
+    return {one["term"]: np.asarray(one["weights"]) for one in panel.state["recipe"]["terms"]}
+
+
+def test_presets_and_layer_weights_paint_from_python_as_from_the_menu(encoder, task, tmp_path):
+    panel = LossLab(task, encoder, store=LabStore(tmp_path / "runs"), preset="mrl", steps=4)
+    mrl = np.outer([0, 0, 1], [1, 1, 1])
+    np.testing.assert_array_equal(grids(panel)["main"], mrl)
+    assert (panel.state["preset"], panel.state["layers"], panel.state["past"]) == ("mrl", "", [])
+    panel.set(preset="all-cells", layers="linear")
+    np.testing.assert_allclose(grids(panel)["main"], np.outer([1, 2, 3], [1, 1, 1]) / 3, atol=1e-4)
+    assert (panel.state["preset"], panel.state["layers"]) == ("painted", "linear")
+    np.testing.assert_array_equal(panel.state["past"][-1]["terms"][0]["weights"], mrl)
+    (found,) = shown(panel, [{}])
+    np.testing.assert_allclose(found["shown"]["weights"], grids(panel)["main"].ravel())
+    panel.set(recipe=painting(panel, 2))
+    assert (panel.state["preset"], panel.state["layers"], len(panel.state["past"])) == ("painted", "", 2)
+    for wrong in ({"preset": "mlr"}, {"layers": "linaer"}, {"layer": 99}, {"dim": 100}, {"steps": None}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} cannot be .*(choose from|give a number)"):
+            panel.set(**wrong)
+    with pytest.raises(InputError, match="preset cannot be 'mlr'"):
+        panel.train("mine", preset="mlr")
+
+
+def test_losses_are_shown_where_a_step_samples_none_of_a_terms_cells(panel):
+    low = {"term": "kl-scores", "weights": np.outer([1, 0, 0], [1, 0, 0]).tolist()}
+    main = {"term": "main", "weights": np.ones((3, 3)).tolist()}
+    seen = []
+    panel.observe(lambda change: seen.extend(unpack(v)["live"] for v in change["new"].values()), "more")
+    panel.set(recipe={"terms": [main, low], "sampler": "random"}, steps=30)
+    panel.on_train(panel.state)
+    wait(panel)
+    lines = seen[-1]["losses"]
+    assert panel.status == {} and len(lines["kl-scores"]) == len(lines["main"]) == 30
+    assert all(x is None or np.isfinite(x) for x in lines["kl-scores"]) and lines["kl-scores"][-1] is not None
+
+
+def test_what_failed_is_still_said_when_the_next_one_trains(panel, monkeypatch):
+    monkeypatch.setattr(lab, "save_file", lambda *args, **options: exec("raise OSError(28, 'No space left on device')"))
+    said = []
+    panel.observe(lambda change: said.append(dict(change["new"])), "status")
+    panel._receive({"ask": "train", "state": {**panel.state, "name": "first"}})
+    panel._receive({"ask": "train", "state": {**panel.state, "name": "second"}})
+    wait(panel)
+    assert any("first" in one.get("error", "") and "second" in one.get("label", "") for one in said)
+    assert "was not saved" in panel.status["error"]
+    panel._receive({"ask": "reload", "state": panel.state})  # runs that no disk holds stay
+    assert [run.name for run in panel.runs] == [START, "first", "second"] and panel.status == {}
+    panel._receive({"ask": "delete", "state": {**panel.state, "run": "first"}})
+    panel._receive({"ask": "reload", "state": panel.state})
+    assert [run.name for run in panel.runs] == [START, "second"]
+
+
+@pytest.mark.parametrize("name", ['a"b', "mine\\yours", "α/β"])
+def test_what_is_taken_along_runs(panel, tmp_path, monkeypatch, name):
+    panel.train(name, preset="mrl")
+    run = unpack(panel.tables)["runs"][name]
+    (tmp_path / run["file"]).write_text(run["json"], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    compile(run["code"], "code", "exec")
+    trained = train_recipe(panel.encoder, panel.task, RecipeFile.read(run["file"])).encoder
+    np.testing.assert_allclose(measure(trained, panel.task, "dev").mean(), panel.runs[-1].dev.mean(), atol=1e-6)
+    assert f'Encoder.load("{panel.encoder.folder}")' in run["code"] and "terms=" not in run["code"]
+    panel.train(
+        "fixed",
+        recipe={"terms": [{**painting(panel, 3)["terms"][0], "options": {"fixed_document": True}}], "sampler": "all"},
+    )
+    assert "fixed_document=True" in unpack(panel.tables)["runs"]["fixed"]["code"]
+
+
+def test_a_variable_that_is_no_term_is_said(panel, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "numbers", np.arange(3), raising=False)
+    panel._receive({"ask": "own", "name": "numbers"})
+    assert "is not a term" in panel.status["error"]
+
+
+def test_a_test_that_is_canceled_is_not_shown(panel, monkeypatch):
+    panel.train("mine", preset="mrl", steps=40)
+    panel._receive({"ask": "test", "state": panel.state})
+    panel.on_cancel()
+    wait(panel)
+    assert panel.runs[-1].test is None and panel.status["label"].startswith("canceled")
+
+
 def test_what_the_panel_says_of_its_previews_is_what_the_ledger_has():
     said = files.data_file("ledger.csv").read_text(encoding="utf-8")
     shared, low_high = (

@@ -38,7 +38,7 @@ function adjust(state, changes, data) {
   if ("recipe" in changes) return state;
   const now = { painting: state.recipe, past: state.past };
   if (data.presets[changes.preset]) return { ...state, ...changed(now, data.presets[changes.preset]), layers: "", preset: changes.preset };
-  if (data.runs[changes.run]?.json) {
+  if ("run" in changes && data.runs[changes.run]?.json) {
     const { terms, sampler } = JSON.parse(data.runs[changes.run].json);
     const term = terms.some((/** @type {Term} */ one) => one.term === state.term) ? state.term : terms[0].term;
     return { ...state, ...changed(now, { terms, sampler }), term };
@@ -131,7 +131,7 @@ function painter(shown, act, width) {
       ArrowUp: () => go(1, 0), ArrowDown: () => go(-1, 0), ArrowRight: () => go(0, 1), ArrowLeft: () => go(0, -1),
       " ": () => put([[i, j]]), Enter: () => put([[i, j]]), r: () => putRow(i), c: () => putColumn(j), z: () => undo(shown, act),
     };
-    if (!keys[event.key]) return;
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key]();
   };
@@ -145,7 +145,9 @@ function painter(shown, act, width) {
     name: `weights of ${term}`, values: weights.map((v) => v || NaN), dims, layers, width, limits: [0, Math.max(1, ...weights)], rowHeight, over, write: (v) => `${Number(v.toPrecision(2))}`, frame: [{ layer: shown.layer, dim: shown.dim, look: "pinned" }],
   });
   const help = "weights to paint: arrow keys move, space paints the cell, r its row, c its column, z undoes";
-  return h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map);
+  const here = `Layer ${shown.layer}, ${shown.dim} dimensions: weight ${weights[(shown.layer - 1) * dims.length + dims.indexOf(shown.dim)]}.`;
+  return h("div", {}, h("div", { tabindex: 0, role: "application", "aria-label": help, onkeydown: key }, map),
+    h("p", { class: "note", "aria-live": "polite" }, here));
 }
 
 /** @param {Shown} shown @param {Act} act */
@@ -235,7 +237,7 @@ function board(/** @type {Shown} */ shown, /** @type {Act} */ act) {
   ];
   const rows = shown.board.map((/** @type {any} */ one) => {
     const run = shown.runs[one.name];
-    const pick = one.name === shown.name ? one.name : button(one.name, () => act({ run: one.name }));
+    const pick = button(one.name, () => act({ run: one.name }), { "aria-pressed": `${one.name === shown.name}` });
     return { marked: one.name === shown.name, cells: [pick, quality(one.mean), one.won, quality(one.area), run.seconds ? run.seconds.toFixed(1) : "–", run.test === null ? "–" : quality(run.test)] };
   });
   return table(heads, rows, "wrap board");
@@ -247,7 +249,7 @@ function code(shown) {
   if (!run.json) return h("p", { class: "note" }, "Train something to take it with you: as Python, as a recipe file for the command line, or for sentence-transformers.");
   return h("details", { class: "code" }, h("summary", {}, `Take “${name}” with you`),
     h("pre", {}, h("code", {}, `${run.code}\n\n# on the command line\nmrl-tutorial train --recipe "${run.file}" --task … --out my-model\n\n# in sentence-transformers\nloss = mrl.RecipeLoss(model, recipe.recipe(${shown.layers}, ${shown.dims.at(-1)}))  # then SentenceTransformerTrainer(model=model, loss=loss, …)`)),
-    h("p", {}, h("a", { href: `data:application/json;charset=utf-8,${encodeURIComponent(run.json)}`, download: run.file }, `Download ${run.file}`), `, or lab.recipe("${name}").write("${run.file}")`),
+    h("p", {}, h("a", { href: `data:application/json;charset=utf-8,${encodeURIComponent(run.json)}`, download: run.file }, `Download ${run.file}`), `, or lab.recipe(${JSON.stringify(name)}).write(${JSON.stringify(run.file)})`),
     h("pre", {}, h("code", {}, run.json)));
 }
 

@@ -109,7 +109,7 @@ function mount(view, host, root) {
     loaded = turn;
     data = found.reduce(merge);
     adopt();
-    asked = "";
+    if (!host.get("status")?.error || missing() !== blamed) asked = ""; // what has been refused is not asked again and again
     blamed ||= missing();
     render();
   };
@@ -194,7 +194,7 @@ function page(view, now, act, sweep) {
   );
   const code = data.code && h(
     "details", { class: "code" }, h("summary", {}, "This cell in Python"), h("pre", {}, h("code", {}, fill(data.code, state))),
-    button("Copy", () => navigator.clipboard?.writeText(fill(data.code, state))),
+    button("Copy", () => navigator.clipboard?.writeText(fill(data.code, state)).catch(() => {})),
   );
   return [ // each in a place of its own: what comes and goes above would else make all that is below anew, with its focus
     h("div", {}, rows),
@@ -280,7 +280,7 @@ export function standalone(view, tables, start, root) {
   const bytes = Uint8Array.from(atob(tables), (c) => c.charCodeAt(0));
   const read = () => {
     const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-    const known = Object.keys(given).filter((name) => name in start);
+    const known = Object.keys(given).filter((name) => name in start && typeof start[name] !== "object");
     return { ...start, ...Object.fromEntries(known.map((name) => [name, typeof start[name] === "number" ? Number(given[name]) : given[name]])) };
   };
   return mount(view, {

@@ -158,7 +158,7 @@ export function box(x, y, width, height, attrs) {
 export function surface([x, y, width, height], call, attrs = { class: "surface" }) {
   const point = (/** @type {any} */ event) => {
     if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
-    else if (!event.buttons) return;
+    else if (!event.currentTarget.hasPointerCapture(event.pointerId)) return; // a drag that began elsewhere
     const { left, top } = event.currentTarget.getBoundingClientRect();
     call(event.clientX - left, event.clientY - top, event);
   };
