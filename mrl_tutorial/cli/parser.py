@@ -121,6 +121,7 @@ def parser() -> Parser:
     verbs = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, verb in VERBS.items():
         epilog = DATA if "--task" in verb.options else ""
+        epilog = epilog if "--columns" in verb.options else epilog.replace(", or with --columns", "")
         epilog += "examples:\n" + "\n".join(f"  mrl-tutorial {name} {x}".rstrip() for x in verb.examples)
         run = getattr(commands, name)
         about = run.__doc__ or ""

@@ -13,6 +13,7 @@ import torch
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
 from mrl_tutorial.losses import TERMS, Batch
+from mrl_tutorial.losses.term import options_of
 from mrl_tutorial.recipes.recipe import Recipe
 
 #: the terms of the published 2D methods: label -> name in `losses.TERMS`, options
@@ -91,7 +92,12 @@ def recipe_parts(recipe: Recipe, anatomy: Anatomy) -> dict[str, np.ndarray]:
     """
     found: dict[str, np.ndarray] = {}
     for key, grid in recipe.weights.items():
-        name = "contrastive" if key == "main" else key
+        term = "contrastive" if key == "main" else str(key)
+        usual = options_of(TERMS[term]) if term in TERMS else {}
+        options = {name: value for name, value in recipe.options.get(key, {}).items() if value != usual.get(name)}
+        name = next(
+            (label for label, part in PARTS.items() if part == (term, options)), f"{term} {options or ''}".strip()
+        )
         if name not in anatomy.terms:
             raise InputError(f"recipe {recipe.name!r} has the term {name!r}, which was not taken apart")
         found[name] = np.zeros(anatomy.values.shape[1:])

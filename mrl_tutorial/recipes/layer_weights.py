@@ -42,18 +42,23 @@ class LayerWeights(nn.Module):
         below = np.flatnonzero(used[:-1])
         if not len(below):
             raise InputError("learned layer weights need a weighted layer below the last: this recipe has none")
-        self.rows, self.below = len(used), torch.from_numpy(below)
+        self.rows = len(used)
+        self.below: Tensor
+        self.register_buffer("below", torch.from_numpy(below), persistent=False)
         self.theta = nn.Parameter(torch.zeros(len(below)))
 
     def forward(self) -> Tensor:
         """The weight of each row, (rows,)."""
         shares = self.theta.softmax(0) * len(self.below)
-        return torch.ones(self.rows).index_put((self.below,), shares)
+        return shares.new_ones(self.rows).index_put((self.below,), shares)
 
     def scale(self, grids: Mapping[Any, np.ndarray]) -> dict[Any, Tensor]:
         """Grids (rows, M) times the rows' weights; zero stays zero."""
         weights = self()[:, None]
-        return {key: weights * torch.as_tensor(np.asarray(grid), dtype=weights.dtype) for key, grid in grids.items()}
+        return {
+            key: weights * torch.as_tensor(np.asarray(grid), dtype=weights.dtype, device=weights.device)
+            for key, grid in grids.items()
+        }
 
 
 #: what a recipe takes as layer weights: a name, n_layers numbers, or a function of n_layers

@@ -115,11 +115,18 @@ def dropped(path: Path, what: Sequence[str], one: str, many: str) -> list[str]:
     return [f"{path.name}: dropped {len(what)} {one if len(what) == 1 else many} (first: {what[0]})"] if what else []
 
 
-def rows_of_records(records: Iterable[tuple[int, Record | None]], place: str) -> list[Row]:
+def rows_of_records(
+    records: Iterable[tuple[int, Record | None]], place: str, needed: Callable[[str], bool] = lambda name: True
+) -> list[Row]:
     """The names in the objects, in the order in which they appear, then (line, values) of every object; a name that one
-    lacks is an empty field. None is skipped. place: how messages name where they are."""
+    lacks is an empty field. None is skipped. place: how messages name where they are. A name that is not `needed` is
+    left out where it holds lists or objects."""
     kept = [(number, record) for number, record in records if record is not None]
     header = list(dict.fromkeys(name for _, record in kept for name in record))
+    header = [
+        name for name in header
+        if needed(str(name)) or not any(isinstance(record.get(name), (dict, list, tuple, bytes)) for _, record in kept)
+    ]  # fmt: skip
     body = [(n, [text_of(record, name, f"{place}:{n}") for name in header]) for n, record in kept]
     return [(1, [str(name) for name in header]), *body] if kept else []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +58,7 @@ def read_table(path: Path, reshape: formats.Reshape = instructed, columns: Colum
     """
     if formats.parts_of(path)[1] not in (".csv", ".tsv"):
         objects = ((number, reshape(record)) for number, record in formats.read_records(path))
-        return table_of(path, formats.rows_of_records(objects, str(path)), columns)
+        return table_of(path, formats.rows_of_records(objects, str(path), partial(_needed, columns)), columns)
 
     def fit(fields: list[str]) -> int:
         """How well these fit as a header: whether it is known, or how many of the columns asked for it names."""
@@ -71,7 +72,8 @@ def read_table(path: Path, reshape: formats.Reshape = instructed, columns: Colum
 def table_in_memory(data: Any, place: str, columns: Columns | None = None) -> Table:
     """As `read_table`, for data of a form that `formats.records_of` takes; columns: the names of values without."""
     records = [instructed(record) for record in formats.records_of(data, place, asked(columns) if columns else None)]
-    return table_of(Path(place), formats.rows_of_records(enumerate(records, start=1), place), columns)
+    numbered = enumerate(records, start=1)
+    return table_of(Path(place), formats.rows_of_records(numbered, place, partial(_needed, columns)), columns)
 
 
 def table_of(path: Path, body: list[formats.Row], columns: Columns | None = None) -> Table:
@@ -165,6 +167,14 @@ def asked(columns: Columns) -> list[str]:
     if isinstance(columns, str):
         raise InputError(f"columns is one string: give a list of names, as in columns={columns.split(',')}")
     return list(columns.values() if isinstance(columns, Mapping) else columns)
+
+
+def _needed(columns: Columns | None, name: str) -> bool:
+    """Whether a column is asked for, or, where none is, known."""
+    plain = _plain(name)
+    if columns:
+        return plain in map(_plain, asked(columns))
+    return plain in FIRST | SECOND | SCORE | TEXT | GRADE or plain.startswith("cap") or bool(NEGATIVE.fullmatch(plain))
 
 
 def _plain(name: str) -> str:

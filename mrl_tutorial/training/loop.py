@@ -216,6 +216,10 @@ def seeded(seed: int) -> Iterator[None]:
 def check_recipe(recipe: Recipe, what: str, data: Examples, task: str) -> None:
     """Raises InputError where the recipe needs what heads or the task do not have."""
     who = f"recipe {recipe.name!r}"
+    if recipe.embeddings and data.classes:
+        raise InputError(
+            f"{who} trains the embedding table's output, which no classifier reads: choose mrl or all-cells"
+        )
     if recipe.embeddings and what == "heads":
         raise InputError(f"{who} trains the embedding table's output, which has no head: use what='full'")
     if recipe.needs_documents and data.positives is None:

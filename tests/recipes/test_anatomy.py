@@ -93,6 +93,20 @@ def test_a_recipe_that_does_not_fit(anatomy, recipe, words):
         recipe_parts(recipe.validate(L, D), anatomy)
 
 
+def test_options_decide_which_term_it_is(anatomy):
+    ones = {"main": np.ones((L, 3)), "kl-features": np.tri(L, 3, -1)}
+    for options, label in (
+        ({}, "kl-features"),
+        ({"detach": True}, "kl-features"),
+        ({"detach": False}, "kl-features, attached"),
+    ):
+        recipe = Recipe("r", ones, dims=DIMS, options={"kl-features": options}).validate(L, D)
+        assert set(recipe_parts(recipe, anatomy)) == {"contrastive", label}
+    recipe = Recipe("r", ones, dims=DIMS, options={"main": {"fixed_document": True}}).validate(L, D)
+    with pytest.raises(InputError, match=r"fixed_document.*was not taken apart"):
+        recipe_parts(recipe, anatomy)
+
+
 def test_queries_alone_are_refused():
     with pytest.raises(InputError, match="no documents"):
         dissect(Batch(torch.randn(2, 4, 8)))

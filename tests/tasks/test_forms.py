@@ -162,6 +162,19 @@ def test_what_is_no_data_is_said(data, columns, message):
         load_task(data, columns=columns)
 
 
+@pytest.mark.parametrize("columns", [None, ("question", "context"), {"query": "question", "document": "context"}])
+def test_columns_that_nobody_asks_for_may_hold_anything(tmp_path, columns):
+    names = ("question", "context") if columns else ("query", "document")
+    rows = [
+        {names[0]: f"why {i}", names[1]: f"so {i}", "answers": {"text": ["x"]}, "ids": [i], "raw": b"x"}
+        for i in range(9)
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({**row, "raw": ["x"]}) + "\n" for row in rows))
+    for data in (rows, str(tmp_path / "x.jsonl")):
+        task = load_task(data, columns=columns)
+        assert task.kind == "pairs" and task.splits["all"][3] == ("why 3", "so 3")
+
+
 def test_numbers_of_numpy_are_numbers():
     texts = [f"text {i}" for i in range(6)]
     labels = load_task(list(zip(texts, np.arange(6) % 2, strict=True)))

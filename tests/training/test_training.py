@@ -16,7 +16,7 @@ from mrl_tutorial.models import layers as bb
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe import Recipe
 from mrl_tutorial.tasks.load import load_task
-from mrl_tutorial.tasks.types import VectorsTask
+from mrl_tutorial.tasks.types import ClassificationTask, VectorsTask
 from mrl_tutorial.training import trainables
 from mrl_tutorial.training.config import TrainConfig
 from mrl_tutorial.training.examples import Examples, examples, schedule
@@ -291,6 +291,10 @@ def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
         train(encoder, pairs_task(), "mrrl", **OPTIONS)
     with pytest.raises(InputError, match="at least 2"):
         train(encoder, pairs_task(1), "mrl", **OPTIONS)
+    table = Recipe("table", {"main": np.ones((4, 1))}, layers=(0, 1, 2, 3), dims=(8,), embeddings=True)
+    labels = ClassificationTask("classes", "made up", {"train": (SENTENCES, np.arange(10) % 2)}, ["even", "odd"])
+    with pytest.raises(InputError, match="no classifier reads"):
+        train(encoder, labels, table, what="full", **OPTIONS)
     labeled = load_task("digits")  # vectors as well
     for vectors in (labeled, VectorsTask("own", "made up", labeled.splits["all"][0][None], np.arange(9))):
         with pytest.raises(InputError, match=f"{vectors.name} holds vectors, not texts"):
