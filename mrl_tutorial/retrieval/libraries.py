@@ -127,7 +127,11 @@ class FaissIndex(FaissEngine):
         # Euclidean distances of unit vectors (a zero vector is none) rank as their cosines do, and codes keep distances
         self.near = self.cosine and kind != "int8" and bool(x.any(1).all())
         metric = faiss.METRIC_L2 if self.near else faiss.METRIC_INNER_PRODUCT
-        self.index = faiss.index_factory(self.dim, FACTORY[kind].format(**shape), metric)
+        try:
+            self.index = faiss.index_factory(self.dim, FACTORY[kind].format(**shape), metric)
+        except RuntimeError as error:
+            version = f"FAISS {faiss.__version__} does not make it for {self.dim} dimensions"
+            raise InputError(f"engine {kind!r}: {version}; install a newer one, or use 'float32'") from error
         if "links" in shape:
             self.index.hnsw.efConstruction = shape["build"]
         with self.on_threads(self.n):
