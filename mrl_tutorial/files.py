@@ -37,8 +37,8 @@ class NotWritten(InputError, OSError):
 
 
 def cache_dir(*parts: str, make: bool = True) -> Path:
-    """A folder in the cache: in `$MRL_CACHE`, else where the system keeps it (`~/.cache/mrl-tutorial` on Linux). make:
-    unless it is there.
+    """A folder in the cache: in `$MRL_CACHE`, else where the system keeps it (`~/.cache/mrl-tutorial` on Linux). It is
+    made, unless make=False.
 
     Raises InputError where it cannot be made."""
     base = os.environ.get("MRL_CACHE") or platformdirs.user_cache_path("mrl-tutorial", appauthor=False)
@@ -117,8 +117,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Fill the temporary folder that this yields; it becomes `path` (replacing an old one) only without an error.
 
-    Raises NotWritten as `whole_file` does."""
+    Raises NotWritten as `whole_file` does, and InputError for the working directory."""
     path = Path(path).absolute()  # "." has no name
+    if path == Path.cwd():
+        raise InputError(f"{path} is the folder you work in, which cannot be replaced: give one inside it")
     with _beside(path) as temporary, _beside(path) as old:
         aside = old / path.name
         temporary.mkdir()

@@ -24,7 +24,8 @@ def normalize(x: Tensor, dim: int = -1) -> Tensor:
             [0.0000, 0.0000]])
     """
     wide = at_least_float32(x)  # float16 cannot hold the squares of 300 or of 0.0001
-    return (wide * _inverse_root(wide.square().sum(dim, keepdim=True))).to(x.dtype)
+    found = wide * _inverse_root(wide.square().sum(dim, keepdim=True))
+    return found.to(x.dtype) if x.is_floating_point() else found
 
 
 def prefix(x: Tensor, d: int, unit: bool = True) -> Tensor:
@@ -116,8 +117,9 @@ def inverse_norms(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 def check_dims(dims: Sequence[int], width: int) -> tuple[int, ...]:
     """`dims` as a tuple of ints. Raises InputError unless they increase strictly within 1..width."""
-    found = tuple(int(d) for d in dims)
-    for d in dims:
+    given = tuple(dims)
+    found = tuple(int(d) for d in given)
+    for d in given:
         if not 1 <= d <= width or d != int(d):
             raise InputError(f"dimension {d} does not exist: these vectors have 1 to {width} coordinates")
     if not found or any(a >= b for a, b in pairwise(found)):

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from mrl_tutorial import files
+from mrl_tutorial.errors import InputError
 
 
 def leftovers(folder):
@@ -93,9 +94,8 @@ def test_a_cache_that_cannot_be_made_costs_nothing_but_a_warning(tmp_path, monke
         assert (files.remembered("made", "a", lambda: {"x": np.arange(3)})["x"] == [0, 1, 2]).all()
 
 
-def test_the_folder_where_you_are_can_be_filled(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with files.whole_folder(".") as temporary:
-        (temporary / "new").touch()
-    assert leftovers(tmp_path) == ["here"] and leftovers(tmp_path / "here") == ["new"]
+def test_the_folder_where_you_work_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is the folder you work in"), files.whole_folder("."):
+        pytest.fail("filled")
+    assert leftovers(tmp_path) == [] and os.getcwd() == str(tmp_path)

@@ -71,6 +71,14 @@ def test_float16_neither_overflows_nor_vanishes():
     found = prefixes.prefix(x, 2)
     assert found.dtype == torch.float16
     torch.testing.assert_close(found.float(), torch.tensor([[0.6, 0.8], [-1.0, 0.0]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(prefixes.normalize(torch.tensor([[3, 4]])), torch.tensor([[0.6, 0.8]]))
+
+
+def test_dimensions_are_checked_one_by_one():
+    assert prefixes.check_dims((d for d in (2, 4.0)), 8) == (2, 4)
+    for wrong in ((d for d in (2, 99)), [2.7], [0, 2]):
+        with pytest.raises(InputError, match="does not exist"):
+            prefixes.check_dims(wrong, 8)
 
 
 def test_prefix_cuts_before_it_normalizes():

@@ -39,7 +39,8 @@ class LabeledVectors:
 
 
 def from_task(task: ClassificationTask) -> LabeledVectors:
-    """The vectors of a classification task, tested by its folds. Raises InputError where it has none, or layers.
+    """The vectors of a classification task, tested by its folds. Raises InputError where it has no folds, or has
+    vectors of several layers.
 
     >>> from mrl_tutorial.tasks.load import load_task
     >>> digits = from_task(load_task("digits"))

@@ -67,7 +67,7 @@ def judge(query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[
                 pairs.append((row, column[document], grade))
     if not pairs:
         raise InputError("no query has a relevant document (a grade above 0): nothing can be scored")
-    rows, columns, gain = map(np.array, zip(*pairs, strict=True))  # grades may be floats, places must not become some
+    rows, columns, gain = map(np.array, zip(*pairs, strict=True))  # grades may be floats; rows and columns stay whole
     return Judgments(order, rows, columns, gain, len(query_ids))
 
 

@@ -161,4 +161,5 @@ def _key(
         source = [encoder.fingerprint() if encoder is not None else "", precision]
     else:
         source = [x[layer - 1] for _, x in sorted(given.items()) for layer in needed]
+    source += ["twins"] if task.kind == "vectors" else []  # rank like the truth since then
     return key(VERSION, LIBRARIES, task.fingerprint(), names, asdict(replace(config, precision="")), *source)

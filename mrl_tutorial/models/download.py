@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
+from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -43,9 +44,10 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     repo = MINILM if name == DEFAULT_MODEL else name
     revision = revision or (MINILM_REVISION if repo == MINILM else None)
     found = cached(repo, revision)
-    if found and not (found / "modules.json").exists() and not offline():  # perhaps others took the network alone
-        with suppress(InputError):
-            found = _from_hub(repo, revision)
+    if found and not ((found / "modules.json").exists() or _asked(found).exists() or offline()):
+        with suppress(InputError):  # perhaps others took the network alone: the same commit in full, asked for once
+            found = _from_hub(repo, found.name)
+            files.write_json(_asked(found), {})
     folder = _checked(found or packaged(repo) or _from_hub(repo, revision))
     weights = folder / WEIGHTS
     if repo == MINILM and hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
@@ -61,6 +63,11 @@ def cached(repo: str, revision: str | None = None) -> Path | None:
     except Exception:  # whatever the client raises for a model that it does not have
         return None
     return folder if (folder / WEIGHTS).exists() else None  # an interrupted download leaves a folder without them
+
+
+def _asked(folder: Path) -> Path:
+    """What says that a folder of the Hugging Face cache was completed from the hub."""
+    return files.cache_dir("hub", make=False) / f"complete-{files.key(str(folder))}.json"
 
 
 def packaged(repo: str) -> Path | None:

@@ -136,8 +136,7 @@ class Encoder(folders.Settings):
                 digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         after = "" if self.after is None else str(self.after)
         parts = [digest.hexdigest(), self.model.config.model_type, self.pooling, after]
-        if unusual := folders.unusual(self.model.config):
-            parts.append(unusual)
+        parts += filter(None, [folders.unusual(self.model.config)])
         return files.key(*parts, encoding.tokenizer_key(self.tokenizer), self.max_length)
 
     def encode_layers(

@@ -27,7 +27,7 @@ WITH_POOLER = ("albert", "bert", "roberta", "mpnet", "xlm-roberta")
 T5 = ("t5", "mt5", "umt5")
 #: positions of a network that numbers none, such as T5's, and tokens that are then read where nothing else is said
 UNLIMITED, USUAL = 10**6, 512
-#: settings that change what a network computes, but none of its weights
+#: settings that change what a network computes, but not the shape of its weights; the smallest ones are left out
 UNTOLD = re.compile("heads|_act|activation|rope|rotary|position_embedding_type|pos_att|attention_type|window|scale")
 #: kinds of texts that have a prompt, and the names that sentence-transformers knows it by
 SIDES = {"query": ("query",), "document": ("document", "passage", "corpus"), "default": ()}

@@ -170,6 +170,8 @@ class LossLab(WorkingPanel):
             encoder = result.encoder
         else:
             encoder = lab.whitened_start(self.encoder, self.task)
+        if not report(0.8, label):
+            return None
         return replace(run, test=lab.measure(encoder, self.task, "test", fixed_document=run.recipe.fixed_document))
 
     # -- before and after the work --------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from mrl_tutorial.panels.term_explorer import FIXED_WEIGHTS
 from mrl_tutorial.recipes.layer_weights import layer_weights
 from mrl_tutorial.recipes.recipe_file import SAMPLERS, RecipeFile, options_on_offer, painted
 from mrl_tutorial.retrieval.costs import bytes_per_vector, cell_price
+from mrl_tutorial.tasks.load import NAMED
 from mrl_tutorial.training.lab import QUICK, LabRun
 
 PRESETS = ("all-cells", "mrl", "full-size", "starbucks", "2dmse-v1", "ese", "retrieval-2dmse", "all-cells+kl-full")
@@ -34,7 +35,7 @@ START = "whitened start"
 PAST = 30  # paintings that Undo can bring back
 BRUSHES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 CODE = """task, recipe = mrl.load_task({task}), mrl.RecipeFile.read({file})
-model = mrl.train_recipe(mrl.Encoder.load({model}), task, recipe{terms}).encoder
+model = mrl.train_recipe(mrl.Encoder.load({model}), task, recipe{terms}).encoder{note}
 print(mrl.evaluate_grid(task, model, split="{split}"{documents}).as_text())"""
 
 
@@ -59,13 +60,17 @@ def brought(changes: Mapping[str, Any], state: Mapping[str, Any], presets: Mappi
     recipe = changes.get("recipe") or presets.get(preset)
     if weights in FIXED_WEIGHTS:
         recipe, preset = dict(recipe or state["recipe"]), "painted"
-        grids = [np.asarray(one["weights"]) for one in recipe["terms"]]
-        down = [grid * layer_weights(weights, len(grid)).round(4)[:, None] for grid in grids]
-        recipe["terms"] = [{**one, "weights": grid.tolist()} for one, grid in zip(recipe["terms"], down, strict=True)]
+        recipe["terms"] = [{**one, "weights": _down(one["weights"], weights)} for one in recipe["terms"]]
     if recipe is None:
         return dict(changes)
     past = [*state["past"], state["recipe"]][-PAST:]
     return {**changes, "recipe": recipe, "preset": preset, "layers": weights.replace("painted", ""), "past": past}
+
+
+def _down(grid: Sequence[Sequence[float]], name: str) -> list[list[float]]:
+    """Layer weights in place of every weight that is painted."""
+    each = layer_weights(name, len(grid)).round(4).tolist()
+    return [[w and new for w in row] for row, new in zip(grid, each, strict=True)]
 
 
 def of_state(state: Mapping[str, Any], encoder: Encoder, own: Mapping[str, Term]) -> RecipeFile:
@@ -166,10 +171,12 @@ def _code(recipe: RecipeFile, file: str, encoder: Encoder, task: Any, split: str
     quoted = partial(json.dumps, ensure_ascii=False)
     model = "" if encoder.name == DEFAULT_MODEL else quoted(str(encoder.folder or encoder.name))
     own = ", ".join(one["term"] for one in recipe.terms if one["term"] not in TERMS)
-    given = {"terms": f", terms=[{own}]" if own else "", "documents": ""}
+    given = {"terms": ", terms=[…]" if own else "", "note": f"  # …: the functions of {own}" if own else ""}
+    given["documents"] = ""
     if recipe.fixed_document and task.kind in ("retrieval", "pairs"):
         given["documents"] = ", fixed_document=True"
-    where = task.origin if Path(task.origin).exists() else task.name
+    own_file = task.name not in NAMED and task.origin and Path(task.origin).exists()
+    where = task.origin if own_file else task.name
     return CODE.format(task=quoted(where), file=quoted(file), model=model, split=split, **given)
 
 

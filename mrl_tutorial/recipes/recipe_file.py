@@ -83,8 +83,10 @@ class RecipeFile:
             raise InputError(f"{where}: terms must be a list of one or more, as in {EXAMPLE}")
         for i, one in enumerate(given["terms"]):
             _check_fields(one, ("term", "weights", "options"), f"{where}, terms[{i}]", ("term", "weights"))
-            if not isinstance(one["term"], str) or one["term"] in [before["term"] for before in given["terms"][:i]]:
-                raise InputError(f"{where}, terms[{i}]: term {one['term']!r} is no name, or listed twice: list it once")
+            if not isinstance(one["term"], str):
+                raise InputError(f"{where}, terms[{i}]: term {one['term']!r} is not a name: give a few letters")
+            if one["term"] in [before["term"] for before in given["terms"][:i]]:
+                raise InputError(f"{where}, terms[{i}]: term {one['term']!r} is listed twice: give it one grid")
             if one["term"] in ("main", *TERMS):  # else the reader's own, or unknown: `recipe` knows
                 place = f"{where}, terms[{i}], options of {one['term']}"
                 allowed = {name: may for name, (_, may) in _options(one["term"]).items()}

@@ -148,8 +148,9 @@ def check_stages(stages: Sequence[Stage], n_layers: int, width: int) -> tuple[St
             raise InputError(f"engine {stage.engine!r} cannot be stage {i}: choose one of {', '.join(known)}")
         if stage.depth is None and i < len(stages):
             raise InputError(f"stage {i} has no depth: only the last stage may leave it to the search")
-        if (depth := stage.depth) is not None and not (1 <= depth <= (left or depth) and depth == int(depth)):
-            raise InputError(f"stage {i} hands on {depth}: give a whole number, no more than the stage before")
+        if (depth := stage.depth) is not None and not (1 <= depth <= (left or depth) and float(depth).is_integer()):
+            limits = "give a whole number, 1 or more, and no more than the stage before"
+            raise InputError(f"stage {i} hands on {depth}: {limits}")
         left = stage.depth
     return tuple(checked)
 

@@ -17,7 +17,7 @@ SCORE = {"score", "similarity", "similarity_score"}
 TEXT = {"text", "sentence", "document", "query", "utterance"}
 LABEL = {"label", "category", "class", "intent", "target"}
 GRADE = LABEL | {"relevance", "grade"}  # of a pair
-NEGATIVE = re.compile(r"neg(atives?)?[ _-]?\d*")
+NEGATIVE = re.compile(r"neg(?!.*(score|label|grade|id$|ids$|otiat)).*")
 TRUTH = {"true": "1", "false": "0"}
 
 Columns = Sequence[str] | Mapping[str, str]

@@ -36,10 +36,12 @@ OnStep = Callable[[int, int, float], bool | None]
 
 @dataclass
 class Curve:
-    """A learning curve: score(the encoder as it is then) after every so many steps; points: (step, score)."""
+    """A learning curve: score(the encoder as it is then) after every so many steps; points: (step, score). key: stands
+    for `score`; a run whose curve has none is neither cached nor resumed."""
 
     every: int
     score: Callable[[Encoder], float]
+    key: str | None = None
     points: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -148,6 +150,8 @@ class Training:
         began = time.monotonic() - run.seconds
         if curve is not None:
             curve.points = run.points = [(at, score) for at, score in run.points]
+            if run.step and run.step % curve.every == 0 and run.step not in dict(curve.points):
+                self.measure(curve)  # it was interrupted there
         try:
             for step in range(run.step, config.steps):
                 loss = self.backward(step, batches[step])
@@ -158,7 +162,7 @@ class Training:
                     run.history.append(loss)
                     run.seconds = time.monotonic() - began
                 if curve is not None and run.step % curve.every == 0:
-                    curve.points.append((run.step, curve.score(copy.deepcopy(self.model).result("unfinished", ()))))
+                    self.measure(curve)
                     began = time.monotonic() - run.seconds
                 report(run.step, config.steps, f"training {self.recipe.name}, loss {loss:.3f}")
                 if on_step is not None and on_step(run.step, config.steps, loss) is False:
@@ -168,6 +172,11 @@ class Training:
             run.save()
             raise
         run.save()
+
+    def measure(self, curve: Curve) -> None:
+        """Add the point of where the run is."""
+        found = float(curve.score(copy.deepcopy(self.model).result("unfinished", ())))
+        curve.points.append((self.run.step, found))
 
     def backward(self, step: int, chosen: np.ndarray) -> float:
         """The loss of the examples `chosen`, whose gradient is then with the parameters."""
@@ -231,11 +240,12 @@ def _folder(
 ) -> Path | None:
     """Where this run is kept: a name made of all that shapes it. None where it is not kept."""
     recipe_parts = recipe_key(recipe, config.key)
-    if not config.cache or recipe_parts is None:
+    if not config.cache or recipe_parts is None or (curve is not None and curve.key is None):
         return None
     settings = {name: value for name, value in asdict(config).items() if name not in NOT_IN_KEY}
     more: list[Any] = [] if data.labels is None else [data.labels, *([data.classes] if data.classes else [])]
-    more += [] if curve is None else [f"a point every {curve.every}"]
+    more += ["negatives wait"] if data.negatives else []
+    more += [] if curve is None else [curve.every, curve.key]
     texts = [task.name, data.anchors, data.positives, data.negatives]
     key = files.key(VERSION, encoder.fingerprint(), encoder.similarity, *texts, recipe_parts, settings, *more)
     return files.cache_dir("training") / key

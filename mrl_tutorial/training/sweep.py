@@ -181,7 +181,8 @@ class Sheet:
             rows = self.on_dev(name, Outcome(self._lasting(trained), fixed=fixed))
             return float(np.mean([row["value"] for row in rows]))
 
-        curve = Curve(max(1, config.steps // config.curve), mean_on_dev) if config.curve else None
+        key = f"{self._dev[0].fingerprint()} {self._dev[1]} {fixed}" if config.curve else ""
+        curve = Curve(max(1, config.steps // config.curve), mean_on_dev, key) if config.curve else None
         try:
             result = train(begun, self.task, recipe, config.training(rate), seed=seed, curve=curve)
         except NonFiniteLoss as error:

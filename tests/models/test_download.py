@@ -76,7 +76,18 @@ def test_what_others_left_half_in_the_cache_is_completed(hub, tmp_path, monkeypa
     hub.add("someone/small", local)
     theirs = HfApi(endpoint=os.environ["HF_ENDPOINT"])
     theirs.snapshot_download("someone/small", ignore_patterns=["modules.json", "pool/*"])  # as transformers would
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "mine"))
     assert Encoder.load("someone/small").pooling == "cls"
+
+
+def test_a_model_without_modules_is_asked_for_once(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "mine"))
+    hub.add("someone/small", save_tiny(tmp_path / "small"))
+    Encoder.load("someone/small")
+    Encoder.load("someone/small")
+    before = len(hub.asked)
+    folder = download.locate("someone/small")
+    assert len(hub.asked) == before and folder.name == SHA
 
 
 def test_a_folder_has_no_revision(tmp_path):

@@ -309,8 +309,11 @@ def test_presets_and_layer_weights_paint_from_python_as_from_the_menu(encoder, t
     np.testing.assert_array_equal(panel.state["past"][-1]["terms"][0]["weights"], mrl)
     (found,) = shown(panel, [{}])
     np.testing.assert_allclose(found["shown"]["weights"], grids(panel)["main"].ravel())
+    panel.set(recipe=painting(panel, 2, 0.3), layers="linear")  # in place of what was painted, as in the menu
+    panel.set(layers="inverse")
+    np.testing.assert_allclose(grids(panel)["main"], np.outer([0, 0.5, 0], [1, 1, 1]), atol=1e-4)
     panel.set(recipe=painting(panel, 2))
-    assert (panel.state["preset"], panel.state["layers"], len(panel.state["past"])) == ("painted", "", 2)
+    assert (panel.state["preset"], panel.state["layers"], len(panel.state["past"])) == ("painted", "", 4)
     for wrong in ({"preset": "mlr"}, {"layers": "linaer"}, {"layer": 99}, {"dim": 100}, {"steps": None}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))} cannot be .*(choose from|give a number)"):
             panel.set(**wrong)
@@ -362,6 +365,9 @@ def test_what_is_taken_along_runs(panel, tmp_path, monkeypatch, name):
         recipe={"terms": [{**painting(panel, 3)["terms"][0], "options": {"fixed_document": True}}], "sampler": "all"},
     )
     assert "fixed_document=True" in unpack(panel.tables)["runs"]["fixed"]["code"]
+    monkeypatch.setattr(sys.modules["__main__"], "length", lengths(2), raising=False)
+    panel.train("own", recipe={"terms": [{"term": "length", "weights": [[1.0] * 3] * 3}], "sampler": "all"})
+    assert "terms=[…]).encoder  # …: the functions of length\n" in unpack(panel.tables)["runs"]["own"]["code"]
 
 
 def test_a_variable_that_is_no_term_is_said(panel, monkeypatch):

@@ -104,8 +104,8 @@ def test_the_staircase_is_starbucks_and_ends_in_the_full_cell():
         (file(training={"lr": "fast"}), "lr 'fast' is impossible: give a number above 0"),
         (file(training={"lr": 10**400}), "lr 1000.* is impossible: give a number above 0"),
         (file(training={"seed": True}), "seed True is impossible"),
-        (file(terms=[{"term": 5, "weights": ONES}]), r"terms\[0\]: term 5 is no name"),
-        (file(terms=[{"term": "main", "weights": ONES}] * 2), r"terms\[1\]: term 'main' is no name, or listed twice"),
+        (file(terms=[{"term": 5, "weights": ONES}]), r"terms\[0\]: term 5 is not a name"),
+        (file(terms=[{"term": "main", "weights": ONES}] * 2), r"terms\[1\]: term 'main' is listed twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_what_is_allowed(tmp_path, given, says):

@@ -191,8 +191,9 @@ def test_nan_is_missing_in_a_list_too():
 
 
 def test_a_column_of_scores_of_negatives_is_no_negative():
-    rows = [{"anchor": "a", "positive": "b", "neg_score": 0.3, "neg_1": "c", "Negative 2": "d", "negotiated": "e"}]
-    assert load_task(rows * 2).splits["all"][0] == ("a", "b", "c", "d")
+    rows = [{"anchor": "a", "positive": "b", "neg_score": 0.3, "neg_id": 7, "neg_1": "c", "Negative 2": "d"}]
+    rows[0] |= {"negotiated": "e", "negative_passage": "f"}
+    assert load_task(rows * 2).splits["all"][0] == ("a", "b", "c", "d", "f")
 
 
 def test_missing_values_in_memory_are_dropped_and_counted():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -253,23 +254,31 @@ def test_a_negative_is_not_what_another_one_of_its_batch_asks_for():
     assert {len(batch) for batch in batches} == {3} and {int(i) for batch in batches for i in batch} == set(range(6))
 
 
-@pytest.mark.parametrize("stop", [None, 4])
+@pytest.mark.parametrize("stop", [None, "between", "inside"])
 def test_a_learning_curve_outlives_its_run(encoder, stop):
     def scored(encoder):
+        if stop == "inside" and len(seen) == 1:
+            seen.append(0)
+            raise KeyboardInterrupt
         seen.append(1)
-        return float(len(seen))
+        return np.float32(sum(seen))
 
-    def given(**more):
-        curve = Curve(2, scored)
+    def given(key="mine", **more):
+        curve = Curve(2, scored, key)
         return curve, {"task": pairs_task(), "recipe": "mrl", "steps": 6, "batch_size": 4, "curve": curve, **more}
 
     seen: list[int] = []
-    curve, more = given(on_step=lambda step, *_: step != stop)
-    train(encoder, **more)
-    assert [step for step, _ in curve.points] == ([2, 4, 6] if stop is None else [2, 4])
+    curve, more = given(on_step=lambda step, *_: step != 4 or stop != "between")
+    with pytest.raises(KeyboardInterrupt) if stop == "inside" else nullcontext():
+        train(encoder, **more)
+    assert [step for step, _ in curve.points] == {None: [2, 4, 6], "between": [2, 4], "inside": [2]}[stop]
     again, more = given()
     train(encoder, **more)
-    assert again.points == [(2, 1.0), (4, 2.0), (6, 3.0)] and len(seen) == 3
+    assert again.points == [(2, 1.0), (4, 2.0), (6, 3.0)] and sum(seen) == 3
+    for key in ("another", None):  # other scores, and scores that nobody can tell apart, are measured
+        other, more = given(key)
+        train(encoder, **more)
+        assert other.points[0][1] > 3 and len(other.points) == 3
 
 
 def test_bad_arguments_fail_before_any_encoding(encoder, monkeypatch):
