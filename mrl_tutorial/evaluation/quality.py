@@ -76,16 +76,14 @@ def evaluate_grid(
         seconds["encode"] = time.perf_counter() - began
         return _fill(by_layer, layers, measure, config.fixed_document, progress)
 
-    if config.cache:
-        tables = remembered("grids", _key(task, encoder, embeddings and given, names, needed, config), compute)
-    else:
-        tables = compute()
+    place = _key(task, encoder, embeddings and given, names, needed, config) if config.cache else ""
+    tables = remembered("grids", place, compute) if config.cache else compute()
     seconds["score"] = time.perf_counter() - began - seconds["encode"]
     model = getattr(encoder, "name", None) or ("vectors" if task.kind == "vectors" else "embeddings")
-    prompts = dict(getattr(encoder, "prompts", {}))
     about = what_is_scored(task, config.split)
     if config.max_queries and config.max_queries < about["items"]:
         about |= {"items": config.max_queries, "seed": config.seed}  # and which of them they are
+    prompts = dict(getattr(encoder, "prompts", {}))
     about |= {"similarity": "cosine" if config.cosine else "dot"} | ({"prompts": prompts} if prompts else {})
     grids = {}
     for name, items in tables.items():

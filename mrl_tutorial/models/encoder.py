@@ -134,9 +134,8 @@ class Encoder(folders.Settings):
             for name, tensor in module.state_dict().items() if module is not None else ():
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        after = "" if self.after is None else str(self.after)
-        parts = [digest.hexdigest(), self.model.config.model_type, self.pooling, after]
-        parts += filter(None, [folders.unusual(self.model.config)])
+        config, after = self.model.config, "" if self.after is None else str(self.after)
+        parts = [digest.hexdigest(), config.model_type, self.pooling, after, *filter(None, [folders.unusual(config)])]
         return files.key(*parts, encoding.tokenizer_key(self.tokenizer), self.max_length)
 
     def encode_layers(
