@@ -16,7 +16,7 @@ from mrl_tutorial.models.heads import Heads
 from mrl_tutorial.training.examples import examples
 
 PLAIN = "plain"  # the model as it is
-NAMES = re.compile(r"(plain|closed-form|whitened(?::(\d+))?)(\+mapped|\+fixed-doc)?")
+NAMES = re.compile(r"(plain(?!\+mapped)|closed-form|whitened(?::([1-9]\d*))?)(\+mapped|\+fixed-doc)?")
 
 
 def is_control(name: str) -> bool:

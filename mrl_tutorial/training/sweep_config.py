@@ -58,6 +58,8 @@ class SweepConfig:
             raise InputError(f"start {self.start!r} is unknown: choose plain, whitened or closed-form")
         if self.start != PLAIN and self.what == "heads" and self.heads == "shared":
             raise InputError(f"shared heads cannot start {self.start}: choose heads per-layer")
+        if not self.rates:
+            raise InputError("no learning rate to choose from: give one or more")
         if len(self.rates) > 1 and self.split == "dev":
             raise InputError("dev chooses among several learning rates: score another split, or give one rate")
         for rate in self.rates:

@@ -23,7 +23,7 @@ CELLS = 9
 def test_names_of_controls():
     for name in ("plain", "whitened", "whitened:200+mapped", "closed-form+fixed-doc", "plain+fixed-doc"):
         assert is_control(name), name
-    for name in ("closed-form:200", "whitening", "retrieval-2dmse+fixed-doc"):
+    for name in ("closed-form:200", "whitening", "retrieval-2dmse+fixed-doc", "whitened:0", "plain+mapped"):
         assert not is_control(name), name
 
 

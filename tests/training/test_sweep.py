@@ -214,6 +214,7 @@ def test_another_model_is_refused(encoder, tmp_path):
         ({"task": classes(), "recipes": ["starbucks:1,8+3,32"]}, "compares queries with documents"),
         ({"batch_size": 1}, "batch size 1"),
         ({"seeds": 0}, "seeds 0"),
+        ({"lr": []}, "no learning rate"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(encoder, tmp_path, monkeypatch, change, says):
