@@ -97,7 +97,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
       h("div", { class: "side" },
         figure(`3. Compare: ${AGAINST[shown.price].title}`, part, prices(shown, part)), figure("Leaderboard on dev", part, board(shown, act))),
       h("p", { class: "note" }, "Choose on dev. Test is measured once for a run, when you have chosen it: a test that you look at while choosing becomes a second dev, and its numbers flatter the winner. "
-        + "Do not trust the order of shared heads: on sentence similarity they did not rank 25 recipes as full training does (Kendall's tau -0.31 with full training). Four full steps, the last choice under “heads”, did (+0.70, 95 % interval 0.57 to 0.75), though not in the last layer alone, and every text is encoded again; compare them only with one another. For claims about layers, press “Confirm by full training”: it trains the whole model, in minutes."),
+        + "Do not trust the order of shared heads: on sentence similarity they did not rank 41 recipes as full training does (Kendall's tau -0.32 with full training). Four full steps, the last choice under “heads”, did (+0.67, 95 % interval 0.51 to 0.74), though not in the last layer alone, and every text is encoded again; compare them only with one another. For claims about layers, press “Confirm by full training”: it trains the whole model, in minutes."),
       code(shown)]),
   ];
 }
