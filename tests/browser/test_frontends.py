@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 
 import pytest
@@ -23,6 +24,8 @@ def page(tmp_path_factory):
         pytest.skip(REMEDY)
     if importlib.util.find_spec("notebook") is None:
         pytest.skip('Notebook 7 is not installed: pip install "mrl-tutorial[browser]"')
+    from playwright.sync_api import TimeoutError
+
     folder = tmp_path_factory.mktemp("notebook7")
     write_notebook(folder / "panel.ipynb", CELL, "print('links is', panel.state['links'])")
     with lab_server(folder, app="notebook") as server, chromium_page(1200, 1200) as page:
@@ -31,9 +34,13 @@ def page(tmp_path_factory):
         page.goto(f"{server.url}/notebooks/panel.ipynb?token={server.token}")
         page.wait_for_selector(".jp-Cell")
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        page.locator(".jp-Cell").first.click()
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".mrl .headline")
+        for _ in range(4):  # a page that is still being built may lose the key
+            page.locator(".jp-Cell").first.click()
+            page.keyboard.press("Shift+Enter")
+            with contextlib.suppress(TimeoutError):
+                page.wait_for_selector(".mrl .headline", timeout=40_000)
+                break
+        page.wait_for_selector(".mrl .headline", timeout=1000)
         page.wait_for_timeout(1500)
         yield page
 
