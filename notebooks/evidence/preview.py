@@ -55,7 +55,9 @@ DEV = 5  # a model that changes in full is scored on every fifth pair of dev: it
 FILE = files.data_file("results") / "lab-preview.csv"
 PRICES = FILE.with_name("lab-preview-prices.csv")
 COLUMNS = ["preview", "recipe", "seed", "task", "layer", "dim", "value", "seconds"]
+RUN = ["preview", "recipe", "seed", "task", "seconds"]  # what tells a run; its cells are columns, "4x128" and so on
 COMMAND = """# command: python -m evidence.preview
+# a row for each run; 4x128: the value of layer 4 at 128 dimensions
 # seconds: of training, on a machine that did other work too: of shared heads by the clock, of the others of one core
 # shared heads from the whitened start, of one core: 3.4 (all-cells), 2.8 (2dmse-v1), 2.2 (mrl)
 # dev: every fifth pair for full steps and adapters, else all
@@ -99,8 +101,7 @@ def measure(task: str = "stsbenchmark") -> pd.DataFrame:
         ]
         found = pd.DataFrame(new, columns=COLUMNS)
         rows = pd.concat([rows, found]) if len(rows) else found
-        with files.whole_file(FILE) as temporary:
-            temporary.write_text(COMMAND + rows.to_csv(index=False), encoding="utf-8")
+        write(rows)
         print(f"{kind}, {name}, seed {seed}: {found.value.mean():.4f} in {seconds} s", flush=True)
     return rows
 
@@ -153,9 +154,22 @@ def prices(task: str = "stsbenchmark", rounds: int = 2) -> None:
         temporary.write_text(PRICES_COMMAND + found.to_csv(index=False), encoding="utf-8")
 
 
+def write(rows: pd.DataFrame) -> None:
+    """Keep the rows of all cells, a line of the file for each run."""
+    cells = rows.layer.astype(str) + "x" + rows.dim.astype(str)
+    wide = rows.assign(cell=cells).pivot(index=RUN, columns="cell", values="value")
+    wide = wide.loc[pd.MultiIndex.from_frame(rows[RUN].drop_duplicates()), cells.unique()]
+    with files.whole_file(FILE) as temporary:
+        temporary.write_text(COMMAND + wide.reset_index().to_csv(index=False), encoding="utf-8")
+
+
 def stored() -> pd.DataFrame:
-    """The rows that are there."""
-    return pd.read_csv(FILE, comment="#") if FILE.is_file() else pd.DataFrame(columns=["preview", "recipe", "seed"])
+    """The rows that are there, one for each cell of a run."""
+    if not FILE.is_file():
+        return pd.DataFrame(columns=COLUMNS)
+    rows = pd.read_csv(FILE, comment="#").melt(RUN, var_name="cell")
+    rows[["layer", "dim"]] = rows.cell.str.split("x", expand=True).astype(int)
+    return rows[COLUMNS]
 
 
 def measured() -> list[str]:

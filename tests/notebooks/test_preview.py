@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from evidence import preview
@@ -101,8 +102,8 @@ def test_only_recipes_that_every_preview_has_trained_are_compared(tmp_path, monk
     monkeypatch.setattr(preview, "FILE", tmp_path / "rows.csv")
     monkeypatch.setattr(preview, "RECIPES", ("mrl", "ese", "starbucks"))
     runs = list(product(preview.PREVIEWS, ("mrl", "ese"), range(preview.SEEDS)))
-    rows = [f'"{kind}",{name},{seed},t,{layer},8,0.5,3.0' for kind, name, seed in runs[:-1] for layer in (1, 2)]
-    preview.FILE.write_text("\n".join([",".join(preview.COLUMNS), *rows]))
+    rows = [(kind, name, seed, "t", layer, 8, 0.5, 3.0) for kind, name, seed in runs[:-1] for layer in (1, 2)]
+    preview.write(pd.DataFrame(rows, columns=preview.COLUMNS))
     assert preview.measured() == ["mrl"]
 
 
@@ -113,12 +114,16 @@ def test_orders_are_compared_and_drawn(tmp_path, monkeypatch):
     assert preview.agreement(full, full, cells) == pytest.approx((1, 1, 1))
     assert preview.agreement({name: -x for name, x in full.items()}, full, cells) == pytest.approx((-1, -1, -1))
     rows = [
-        f"4 full steps,{name},{seed},t,{layer + 1},{8 * (dim + 1)},{x[seed, layer, dim]},3.0"
+        ("4 full steps", name, seed, "t", layer + 1, 8 * (dim + 1), x[seed, layer, dim], 3.0)
         for name, x in full.items() for seed, layer, dim in np.ndindex(x.shape)
     ]  # fmt: skip
     monkeypatch.setattr(preview, "FILE", tmp_path / "rows.csv")
     monkeypatch.setattr(preview, "PRICES", tmp_path / "prices.csv")
-    preview.FILE.write_text("\n".join(["# note", ",".join(preview.COLUMNS), *rows]))
+    given = pd.DataFrame(rows, columns=preview.COLUMNS)
+    preview.write(given)
+    order = ["recipe", "seed", "layer", "dim"]
+    kept, given = (x.sort_values(order, ignore_index=True) for x in (preview.stored(), given))
+    pd.testing.assert_frame_equal(kept, given)
     preview.PRICES.write_text("preview,turn,training,scoring\n4 full steps,0,3,1\n4 full steps,1,5,2\n")
     taus, order, words = preview.compared(full, {"all": cells})
     assert taus.loc["4 full steps", "all"] == pytest.approx((1, 1, 1)) and list(order.index) == ["r3", "r2", "r1", "r0"]
