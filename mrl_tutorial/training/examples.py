@@ -82,9 +82,8 @@ def examples(task: Any, split: str = "train") -> Examples:
 def schedule(data: Examples, batch_size: int, steps: int, seed: int) -> list[np.ndarray]:
     """Which examples each step sees: `steps` index arrays of `batch_size` (less where the data has fewer texts).
 
-    Epoch after epoch in a seeded order. In a contrastive batch no anchor or positive stands a second time, nor among
-    the negatives of another: a copy of an anchor's positive would be a false negative; such an example waits for the
-    next batch.
+    Epoch after epoch in a seeded order. In a contrastive batch no anchor or positive occurs twice, nor among the
+    negatives of another example: it would be a false negative. Such an example waits for the next batch.
 
     >>> schedule(Examples(["a", "b", "c"], ["x", "x", "y"]), batch_size=2, steps=2, seed=0)  # not a beside b
     [array([2, 0]), array([1, 2])]
