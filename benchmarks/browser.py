@@ -142,12 +142,13 @@ def write_notebook(path: str | Path, *cells: str) -> Path:
     return path
 
 
-def open_and_run(page: Page, lab: Lab, name: str) -> None:
-    """Open a notebook in JupyterLab, wait for its kernel, and run all its cells (does not wait for them to end).
+def open_notebook(page: Page, lab: Lab, name: str, app: str = "jupyterlab") -> None:
+    """Open a notebook of the server in JupyterLab, or in Notebook 7 with app "notebook", and wait for its kernel.
 
     Raises InputError where the kernel does not come up.
     """
-    page.goto(lab.notebook(name), timeout=90_000)
+    seven = f"{lab.url}/notebooks/{name}?token={lab.token}"
+    page.goto(seven if app == "notebook" else lab.notebook(name), timeout=90_000)
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
     deadline = time.monotonic() + START_SECONDS
     while not lab.connected(name):  # "Run" before that would ask which kernel to take
@@ -158,8 +159,30 @@ def open_and_run(page: Page, lab: Lab, name: str) -> None:
     page.wait_for_timeout(1000)
     if page.locator('.jp-toast-button:text-is("No")').count():
         page.click('.jp-toast-button:text-is("No")')  # no news, thank you
+
+
+def open_and_run(page: Page, lab: Lab, name: str) -> None:
+    """Open a notebook in JupyterLab, wait for its kernel, and run all its cells (does not wait for them to end)."""
+    open_notebook(page, lab, name)
     page.click('.lm-MenuBar-itemLabel:text-is("Run")')
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+
+
+def run_cell(page: Page, number: int) -> None:
+    """Run cell `number` of an open notebook, from 0, with Shift+Enter (does not wait for it to end).
+
+    A page that is still being built may lose the key, so it is pressed again until the cell's prompt says that the
+    kernel has the cell. Raises InputError where it never does.
+    """
+    cell = page.locator(".jp-Cell").nth(number)
+    for _ in range(6):
+        cell.click()
+        page.keyboard.press("Shift+Enter")
+        for _ in range(50):
+            if "[ ]" not in cell.locator(".jp-InputPrompt").inner_text():
+                return
+            page.wait_for_timeout(100)
+    raise InputError(f"cell {number} did not run: its prompt is still empty after Shift+Enter was pressed six times")
 
 
 def wait_for(page: Page, selector: str, seconds: float) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server, write_notebook
+from benchmarks.browser import chromium_page, lab_server, open_notebook, run_cell, write_notebook
 from benchmarks.panels import COUNT
 from tools.chromium import REMEDY, find_chromium
 
@@ -24,23 +23,14 @@ def page(tmp_path_factory):
         pytest.skip(REMEDY)
     if importlib.util.find_spec("notebook") is None:
         pytest.skip('Notebook 7 is not installed: pip install "mrl-tutorial[browser]"')
-    from playwright.sync_api import TimeoutError
-
     folder = tmp_path_factory.mktemp("notebook7")
     write_notebook(folder / "panel.ipynb", CELL, "print('links is', panel.state['links'])")
     with lab_server(folder, app="notebook") as server, chromium_page(1200, 1200) as page:
         page.set_default_timeout(180_000)
         page.add_init_script(COUNT)
-        page.goto(f"{server.url}/notebooks/panel.ipynb?token={server.token}")
-        page.wait_for_selector(".jp-Cell")
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        for _ in range(4):  # a page that is still being built may lose the key
-            page.locator(".jp-Cell").first.click()
-            page.keyboard.press("Shift+Enter")
-            with contextlib.suppress(TimeoutError):
-                page.wait_for_selector(".mrl .headline", timeout=40_000)
-                break
-        page.wait_for_selector(".mrl .headline", timeout=1000)
+        open_notebook(page, server, "panel.ipynb", app="notebook")
+        run_cell(page, 0)
+        page.wait_for_selector(".mrl .headline")
         page.wait_for_timeout(1500)
         yield page
 
@@ -53,6 +43,5 @@ def test_a_slide_says_nothing_to_the_kernel_until_it_has_ended(page):
     assert page.locator(".mrl").inner_text() != words
     assert page.evaluate("() => window.mrlSent") == before
     page.wait_for_function("(n) => window.mrlSent > n", arg=before)
-    page.locator(".jp-Cell").nth(1).click()
-    page.keyboard.press("Shift+Enter")
+    run_cell(page, 1)
     page.locator('.jp-OutputArea-output:has-text("links is 64")').wait_for()

@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks.browser import chromium_page, lab_server, write_notebook
+from benchmarks.browser import chromium_page, lab_server, open_notebook, run_cell, write_notebook
 from tests.helpers.browser import drawn, headline
 from tests.helpers.tiny import WORDS, save_tiny
 from tools.chromium import REMEDY, find_chromium
@@ -47,11 +47,8 @@ def page(tmp_path):
     write_notebook(tmp_path / "lab.ipynb", CELL, AGAIN)
     with lab_server(tmp_path, app="notebook") as server, chromium_page(1300, 1900) as page:
         page.set_default_timeout(180_000)
-        page.goto(f"{server.url}/notebooks/lab.ipynb?token={server.token}")
-        page.wait_for_selector(".jp-Cell")
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        page.locator(".jp-Cell").first.click()
-        page.keyboard.press("Shift+Enter")
+        open_notebook(page, server, "lab.ipynb", app="notebook")
+        run_cell(page, 0)
         page.wait_for_selector(".mrl .headline")
         yield page
 
@@ -73,6 +70,5 @@ def test_paint_train_compare_and_find_it_again(page):
     drawn(page)
     assert "against whitened start" in headline(page)
     assert page.locator("figcaption", has_text="Minus “whitened start”").count() == 1
-    page.locator(".jp-Cell").nth(1).click()
-    page.keyboard.press("Shift+Enter")
+    run_cell(page, 1)
     page.locator(".jp-OutputArea-output", has_text="['whitened start', 'mine'] ['main', 'length']").wait_for()
