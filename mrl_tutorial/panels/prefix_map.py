@@ -22,7 +22,7 @@ import numpy as np
 from mrl_tutorial import files
 from mrl_tutorial.errors import InputError
 from mrl_tutorial.grid import default_dims
-from mrl_tutorial.panels.panel import Panel, field, slider
+from mrl_tutorial.panels.panel import Panel, slider
 from mrl_tutorial.topk import unit
 
 NEIGHBORS, EPOCHS, PULL, SEED = 15, 100, 0.02, 0
@@ -38,7 +38,7 @@ class PrefixMap(Panel):
     Beside it stands the share of points whose nearest neighbor has their label. texts (N,): shown under the pointer.
     dims: `default_dims` where None. At most `most` points are drawn, thinned out evenly by label. show: the labels to
     color, at most 8; None for the 8 most frequent; the others are gray. The maps are computed once, half a minute, and
-    cached. state: dim, and point, one that is marked (-1: none). Raises InputError for what does not fit together.
+    cached. state: dim, and point, the one that is marked (-1: none). Raises InputError for what does not fit together.
     """
 
     view = "map"
@@ -65,9 +65,10 @@ class PrefixMap(Panel):
         places = files.remembered("maps", key, lambda: {"places": compute_places(prefixes)})["places"]
         nearest = np.stack([nearest_other(x) for x in prefixes])
         known, label = np.unique(names[rows], return_inverse=True)
+        point = slider("point", "marked point", range(-1, len(rows)), ["none", *map(str, range(len(rows)))])
         short = None if texts is None else [shorten(texts[i], TEXT, placeholder=" …") for i in rows]
         super().__init__(
-            [[slider("dim", "dimension", sizes, play=True), field("hidden", "point")]],
+            [[slider("dim", "dimension", sizes, play=True), point]],
             {"dim": sizes[0], "point": -1} | state,
             dims=sizes,
             width=vectors.shape[1],

@@ -84,6 +84,19 @@ def test_the_pointer_marks_a_point_and_a_click_beside_it_clears(page):
     assert page.locator(".mrl .tip").count() == 0
 
 
+def test_a_point_is_marked_by_keys_too_and_what_it_is_is_said(page):
+    chosen = page.get_by_role("slider", name="marked point")
+    assert chosen.get_attribute("aria-valuetext") == "none"
+    for number in ("0", "1"):
+        slide(page, "marked point")
+        assert chosen.get_attribute("aria-valuetext") == number
+        said = page.locator('.mrl [aria-live="polite"] .tip')
+        assert re.match(rf"{number}\s*text \d+\s*nearest: ", said.inner_text())
+        assert page.locator(".mrl .marked circle.here").count() == 1
+    slide(page, "marked point", "Home")
+    assert said.count() == 0 and chosen.get_attribute("aria-valuetext") == "none"
+
+
 def test_it_fits_nothing_is_small_and_thinning_is_said(page):
     check_look(page)
     text = page.locator(".mrl").inner_text()

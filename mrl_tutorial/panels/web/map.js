@@ -84,10 +84,11 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
     h("div", { class: "side" },
       h("figure", { style: "position:relative" },
         h("figcaption", {}, `${whole(n)} points cut to ${shown.dim} dimensions (aligned UMAP)`),
-        drawing(`map of ${n} points`, left, height, mapPoints(groups, points), under, mapMark(shown.marked, scales)), mapTip(shown.marked, scales, left, height)),
+        drawing(`map of ${n} points`, left, height, mapPoints(groups, points), under, mapMark(shown.marked, scales)),
+        h("div", { "aria-live": "polite" }, mapTip(shown.marked, scales, left, height))),
       figure("How often neighbors share a label", right, curve, mapLegend(groups, right))),
     h("p", { class: "note" }, n < total ? `${whole(n)} of ${whole(total)} points, every label in proportion. ` : "",
-      "Point at a dot to see its text and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),
+      "Point at a dot, or choose one by its slider, to see its text and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),
   ];
 }
 
