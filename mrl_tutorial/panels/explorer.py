@@ -51,6 +51,7 @@ class GridExplorer(WorkingPanel):
         self.model = model = ExplorerTables(task, models, split=split, max_queries=max_queries)
         self._task = task
         self._fresh: dict[str, Any] = {}  # what a thread has measured; widgets change in the kernel's thread alone
+        self._offered = False  # whether the model in training has been brought on show: after that the reader chooses
         for name in model.encoders:
             model.measure(name)
         self._examples = model.examples(examples)
@@ -135,6 +136,7 @@ class GridExplorer(WorkingPanel):
         """Show another model in the panel, or replace the one of that name."""
         self.model.add(name, encoder)
         self.model.measure(name)
+        self._offered = False
         self._show(name)
         give_back()
 
@@ -144,11 +146,16 @@ class GridExplorer(WorkingPanel):
         if fresh:
             self.more = {**self.more, HERE: pack(fresh)}
             self.controls["model"]["values"] = list(self.model.encoders)
-            if self.state["model"] != HERE:
-                self.set(model=HERE)
+            self._offer(HERE)
         return super().progress(share, label)
 
+    def _offer(self, name: str) -> None:
+        if not self._offered:
+            self.set(model=name)
+        self._offered = True
+
     def _train(self, state: Mapping[str, Any], report: Report) -> str | None:
+        self._offered = False
         try:
             encoder, known = self.model.frozen(_encoding(report))
             trained = train_for(encoder, self._task, state["recipe"], state["heads"], state["seconds"], report, known)
@@ -176,7 +183,7 @@ class GridExplorer(WorkingPanel):
 
     def _show(self, name: str) -> None:
         self.publish(controls=self._controls(), **self._tables())
-        self.set(model=name)
+        self._offer(name)
 
 
 class Canceled(Exception):

@@ -184,6 +184,23 @@ def test_training_in_the_foreground_adds_the_model_and_switches_to_it(panel, cap
     assert found["missing"] is None and "trained and measured" in capsys.readouterr().out
 
 
+def test_who_looks_elsewhere_while_it_is_measured_is_left_there(panel, monkeypatch):
+    before, seen, heard = panel.state["model"], [], panel.progress
+
+    def progress(share, label):
+        found = heard(share, label)
+        seen.append(panel.state["model"])
+        if len(seen) > 1 and seen[-1] == HERE:
+            panel.set(model=before)
+        return found
+
+    monkeypatch.setattr(panel, "progress", progress)
+    for _ in range(2):  # a second training is brought on show once more
+        seen.clear()
+        panel.train(seconds=1)
+        assert seen.count(HERE) == 1 and panel.state["model"] == before
+
+
 def test_the_button_trains_beside_the_kernel_and_can_be_pressed_again(panel):
     for recipe in ("all-cells", "mrl"):
         panel._receive({"ask": "train", "state": {**panel.state, "recipe": recipe, "seconds": 1}})
