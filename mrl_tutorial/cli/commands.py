@@ -86,7 +86,7 @@ def train(args: argparse.Namespace) -> None:
         own = mrl.RecipeFile.read(args.recipe)
         if args.dims:
             raise InputError(f"--dims: {args.recipe} names its own widths: leave --dims out")
-        run = partial(mrl.train_recipe, recipe=own, **_typed(args))
+        run = partial(mrl.train_recipe, recipe=own, cache=True, **_typed(args))  # so that it can go on
     else:
         dims = list(range(1, encoder.width + 1)) if args.dims == "all" else args.dims
         recipe = mrl.get_recipe(args.recipe, encoder.n_layers, encoder.width, dims=dims)

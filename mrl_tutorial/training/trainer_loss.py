@@ -23,7 +23,8 @@ class RecipeLoss(nn.Module):
     model: a `SentenceTransformer` whose first module is a transformer. The columns of the data set are an anchor, its
     positive and, if there are more, negatives; a column "score" of floats makes them graded pairs. The model's dropout
     stays on while it trains, which the course's own loop leaves out: a model without dropout gives its numbers.
-    One forward pass serves all layers. A recipe with a sampler draws anew at each step, from `seed`. Raises InputError
+    One forward pass serves all layers. A recipe with a sampler draws anew at each step, from `seed`; learned layer
+    weights are trained at the trainer's own rate, not at `Learned.rate`. Raises InputError
     for a recipe that does not fit the model, and for class labels.
 
     >>> from mrl_tutorial.recipes.registry import get_recipe

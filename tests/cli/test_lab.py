@@ -14,6 +14,7 @@ from mrl_tutorial.evaluation.statistics import leaderboard
 from mrl_tutorial.models.encoder import Encoder
 from mrl_tutorial.recipes.recipe_file import painted
 from mrl_tutorial.tasks.load import load_task
+from mrl_tutorial.training import loop
 from mrl_tutorial.training.lab import measure, train_recipe, whitened_start
 from tests.helpers.tiny import WORDS, save_tiny
 
@@ -45,6 +46,29 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
     except SystemExit as stop:
         status = stop.code
     return status, *capsys.readouterr()
+
+
+def test_train_by_a_file_goes_on_where_it_stopped(capsys, place, tmp_path, monkeypatch):
+    given = ["--recipe", str(place / "my.json"), "--task", str(place / "data"), "--model", str(place / "model")]
+    assert run(capsys, "train", *given, "--seed", "4", "--out", str(tmp_path / "whole"))[0] == 0
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "another"))
+    done, backward = [], loop.Training.backward
+
+    def stopped(self, step, chosen):
+        if step == 4 and 4 not in done:
+            done.append(4)
+            raise KeyboardInterrupt
+        done.append(step)
+        return backward(self, step, chosen)
+
+    monkeypatch.setattr(loop.Training, "backward", stopped)
+    status, _, err = run(capsys, "train", *given, "--seed", "4", "--out", str(tmp_path / "model"))
+    assert status == 130 and "the same command goes on where it stopped" in err and done == [0, 1, 2, 3, 4]
+    assert run(capsys, "train", *given, "--seed", "4", "--out", str(tmp_path / "model"))[0] == 0
+    assert done == [0, 1, 2, 3, 4, 4, 5]
+    task, models = load_task(str(place / "data")), [Encoder.load(str(tmp_path / n)) for n in ("whole", "model")]
+    whole, resumed = (evaluate_grid(task, model, split="dev").values for model in models)
+    np.testing.assert_allclose(resumed, whole, atol=1e-6)
 
 
 def test_train_takes_the_files_settings_and_comes_to_the_same_number(capsys, place, tmp_path):
