@@ -37,15 +37,17 @@ START_SECONDS = 90
 
 @dataclass(frozen=True)
 class Lab:
-    """A running server. folder: what it serves."""
+    """A running server. folder: what it serves. app: "jupyterlab", or "notebook" for Notebook 7."""
 
     url: str
     token: str
     folder: Path
+    app: str = "jupyterlab"
 
     def notebook(self, name: str) -> str:
         """Address of a notebook in a workspace of its own, so that nothing else is open."""
-        return f"{self.url}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}"
+        place = "notebooks" if self.app == "notebook" else f"lab/workspaces/{secrets.token_hex(4)}/tree"
+        return f"{self.url}/{place}/{name}?token={self.token}"
 
     def connected(self, name: str) -> bool:
         """Whether the kernel of notebook `name` is idle and a browser listens to it.
@@ -89,7 +91,7 @@ def lab_server(folder: str | Path, env: dict[str, str] | None = None, app: str =
         server = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": here, **(env or {})}
         )
-    lab = Lab(f"http://127.0.0.1:{port}", token, folder)
+    lab = Lab(f"http://127.0.0.1:{port}", token, folder, app)
     try:
         _await(lab, server, log)
         yield lab
@@ -142,13 +144,12 @@ def write_notebook(path: str | Path, *cells: str) -> Path:
     return path
 
 
-def open_notebook(page: Page, lab: Lab, name: str, app: str = "jupyterlab") -> None:
-    """Open a notebook of the server in JupyterLab, or in Notebook 7 with app "notebook", and wait for its kernel.
+def open_notebook(page: Page, lab: Lab, name: str) -> None:
+    """Open a notebook of the server and wait for its kernel.
 
     Raises InputError where the kernel does not come up.
     """
-    seven = f"{lab.url}/notebooks/{name}?token={lab.token}"
-    page.goto(seven if app == "notebook" else lab.notebook(name), timeout=90_000)
+    page.goto(lab.notebook(name), timeout=90_000)
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
     deadline = time.monotonic() + START_SECONDS
     while not lab.connected(name):  # "Run" before that would ask which kernel to take
@@ -169,10 +170,10 @@ def open_and_run(page: Page, lab: Lab, name: str) -> None:
 
 
 def run_cell(page: Page, number: int) -> None:
-    """Run cell `number` of an open notebook, from 0, with Shift+Enter (does not wait for it to end).
+    """Run cell `number` of an open notebook, from 0, which has not run yet (does not wait for it to end).
 
-    A page that is still being built may lose the key, so it is pressed again until the cell's prompt says that the
-    kernel has the cell. Raises InputError where it never does.
+    A page that is still being built may lose Shift+Enter, so it is pressed again until the prompt shows that the
+    page has sent it. Raises InputError where it never does.
     """
     cell = page.locator(".jp-Cell").nth(number)
     for _ in range(6):

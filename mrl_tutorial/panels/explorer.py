@@ -136,8 +136,8 @@ class GridExplorer(WorkingPanel):
         """Show another model in the panel, or replace the one of that name."""
         self.model.add(name, encoder)
         self.model.measure(name)
-        self._offered = False
-        self._show(name)
+        self._show()
+        self.set(model=name)
         give_back()
 
     def progress(self, share: float, label: str) -> bool:
@@ -177,13 +177,13 @@ class GridExplorer(WorkingPanel):
 
     def _ended(self, found: str | Exception | None) -> None:
         if isinstance(found, str):
-            self._show(found)
+            self._show()
+            self._offer(found)
         canceled = {"label": "canceled before anything was trained"} if found is None else {}
         self.status = {"error": in_words(found)} if isinstance(found, Exception) else canceled
 
-    def _show(self, name: str) -> None:
+    def _show(self) -> None:
         self.publish(controls=self._controls(), **self._tables())
-        self._offer(name)
 
 
 class Canceled(Exception):

@@ -35,7 +35,7 @@ TEXT = 90  # characters of a point's text that are shown
 class PrefixMap(Panel):
     """Aligned UMAP of `vectors` (N, D) cut to every size of `dims`, with points colored by `labels` (N,).
 
-    Beside it stands the share of points whose nearest neighbor has their label. texts (N,): shown under the pointer.
+    Beside it stands the share of points whose nearest neighbor has their label. texts (N,): shown for a marked point.
     dims: `default_dims` where None. At most `most` points are drawn, thinned out evenly by label. show: the labels to
     color, at most 8; None for the 8 most frequent; the others are gray. The maps are computed once, half a minute, and
     cached. state: dim, and point, the one that is marked (-1: none). Raises InputError for what does not fit together.

@@ -51,13 +51,19 @@ def curve(sweep: str, recipe: str, rate: float) -> np.ndarray:
         raise InputError(f"{sweep} kept no learning curve of {recipe} at {rate}: run it with --curve") from None
 
 
+def best_rate(sweep: str, recipe: str) -> float:
+    """The learning rate of a sweep's recipe with the highest mean on dev."""
+    rates = chosen(sweep)[recipe]
+    return max(rates, key=rates.__getitem__)
+
+
 def last_gain(sweep: str, recipe: str) -> float:
     """What the last part of the best run's curve gained on dev; NaN where there is no curve, or too few rates."""
     rates = chosen(sweep).get(recipe, {})
     if len(rates) < RATES:
         return float("nan")
     try:
-        means = curve(sweep, recipe, max(rates, key=rates.__getitem__))[:, 1]
+        means = curve(sweep, recipe, best_rate(sweep, recipe))[:, 1]
     except InputError:
         return float("nan")
     return float(means[-1] - means[-2])
@@ -106,7 +112,7 @@ def overview(sweeps: Sequence[str]) -> pd.DataFrame:
     rows = []
     for sweep in sweeps:
         for recipe, rates in chosen(sweep).items():
-            best = max(rates, key=rates.__getitem__)
+            best = best_rate(sweep, recipe)
             rows.append((recipe, f"{best:g}", rates[best], last_gain(sweep, recipe), trained_enough(sweep, recipe)))
     return pd.DataFrame(rows, columns=["recipe", "best rate", "dev", "last gain", "flat"])
 
@@ -114,10 +120,7 @@ def overview(sweeps: Sequence[str]) -> pd.DataFrame:
 def picture(sweeps: Sequence[str], title: str, measure: str) -> go.Figure:
     """A small figure for each recipe: the learning curves of its learning rates, the best one in full color."""
     runs = [(sweep, recipe) for sweep in sweeps for recipe in chosen(sweep)]
-    heads = [
-        f"{recipe}, rate {max(chosen(sweep)[recipe], key=chosen(sweep)[recipe].__getitem__):g}"
-        for sweep, recipe in runs
-    ]
+    heads = [f"{recipe}, rate {best_rate(sweep, recipe):g}" for sweep, recipe in runs]
     columns = 4
     rows = -(-len(runs) // columns)
     figure = make_subplots(
@@ -126,7 +129,7 @@ def picture(sweeps: Sequence[str], title: str, measure: str) -> go.Figure:
     )  # fmt: skip
     for n, (sweep, recipe) in enumerate(runs):
         rates = chosen(sweep)[recipe]
-        best = max(rates, key=rates.__getitem__)
+        best = best_rate(sweep, recipe)
         for rate in rates:
             steps, means = curve(sweep, recipe, rate).T
             look = {"color": plots.INK, "width": 3} if rate == best else {"color": "#9a9a9a", "width": 1.5}

@@ -102,7 +102,7 @@ pd.DataFrame(rows)
 # ## Slide it yourself
 # The panel holds the same library and more queries, and measures every possible cut. Watch the **rank** curve first: it
 # shows where the right document of your query stands. The colored table above it shows the mean quality of 77 queries
-# as nDCG@10, explained further down. It may drop by half while your own query still finds its document first. Slide
+# as nDCG@10, explained further down. That mean may drop while your own query still finds its document first. Slide
 # right away, even if the notebook says "Busy": the panel does not wait for it.
 
 # %%

@@ -28,7 +28,7 @@ def page(tmp_path_factory):
     with lab_server(folder, app="notebook") as server, chromium_page(1200, 1200) as page:
         page.set_default_timeout(180_000)
         page.add_init_script(COUNT)
-        open_notebook(page, server, "panel.ipynb", app="notebook")
+        open_notebook(page, server, "panel.ipynb")
         run_cell(page, 0)
         page.wait_for_selector(".mrl .headline")
         page.wait_for_timeout(1500)

@@ -47,7 +47,7 @@ def page(tmp_path):
     write_notebook(tmp_path / "lab.ipynb", CELL, AGAIN)
     with lab_server(tmp_path, app="notebook") as server, chromium_page(1300, 1900) as page:
         page.set_default_timeout(180_000)
-        open_notebook(page, server, "lab.ipynb", app="notebook")
+        open_notebook(page, server, "lab.ipynb")
         run_cell(page, 0)
         page.wait_for_selector(".mrl .headline")
         yield page

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from evidence.separate_teachers import TEACHERS, Teachers
+from evidence import separate_teachers
+from evidence.separate_teachers import CONFIG, TEACHERS, Teachers, taught
 
 from mrl_tutorial.losses import Batch
+from mrl_tutorial.models.encoder import Encoder
+from mrl_tutorial.tasks.types import STSTask
+from mrl_tutorial.training import loop
+from mrl_tutorial.training.loop import train
+from mrl_tutorial.training.trainables import make_batch
+from tests.helpers.tiny import SENTENCES, save_tiny
+
+
+def test_a_step_meets_the_teachers_of_its_own_texts(tmp_path, monkeypatch):
+    """What a step's batch is compared with are the teacher's vectors of the very texts that the loop takes."""
+    monkeypatch.setenv("MRL_CACHE", str(tmp_path / "cache"))
+    steps, cells = 3, {(1, 8): ("separate:1,8", "any"), (3, 16): ("separate:3,16", "any")}
+    monkeypatch.setattr(separate_teachers, "CONFIG", replace(CONFIG, steps=steps, batch_size=4))
+    monkeypatch.setattr(separate_teachers, "TEACHERS", cells)
+    monkeypatch.setattr(separate_teachers, "best_rate", lambda sweep, recipe: 1e-2)
+    encoder = Encoder.load(save_tiny(tmp_path / "model"))
+    pairs = (SENTENCES[:5], SENTENCES[5:], np.array([1.0, 0.2, 0.4, 0.9, 0.1]))
+    task = STSTask("graded", "made up", {"train": pairs, "dev": pairs})
+    teachers, seen = Teachers(encoder, task), []
+
+    def made(model, data, chosen, **options):
+        seen.append((teachers.now, data.sides(chosen)))
+        return make_batch(model, data, chosen, **options)
+
+    monkeypatch.setattr(loop, "make_batch", made)
+    run = taught(teachers)(3, 32)
+    train(encoder, task, run, replace(CONFIG.training(1e-3), steps=steps, batch_size=4, seed=5))
+    steps_of_it = seen[-steps:]  # before that the teachers were trained
+    assert len({str(sides) for _, sides in steps_of_it}) > 1
+    for now, sides in steps_of_it:
+        for (layer, dim), (name, _) in cells.items():
+            own = train(encoder, task, name, replace(CONFIG.training(1e-2), steps=steps, batch_size=4, seed=5)).encoder
+            for vectors, texts in zip(now[layer, dim], sides, strict=True):
+                wanted = own.encode_layers(list(texts), layers=[layer], precision="fp32", cache=False)[0][:, :dim]
+                np.testing.assert_allclose(vectors, wanted, atol=1e-5)
 
 
 def test_each_cell_is_pulled_toward_its_own_model():

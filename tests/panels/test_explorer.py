@@ -201,6 +201,21 @@ def test_who_looks_elsewhere_while_it_is_measured_is_left_there(panel, monkeypat
         assert seen.count(HERE) == 1 and panel.state["model"] == before
 
 
+def test_another_model_added_meanwhile_does_not_hide_what_is_trained(panel, encoder, monkeypatch):
+    trained, heard = [], panel.progress
+
+    def progress(share, label):
+        if not trained:  # training is under way, nothing of it has been measured
+            trained.append(1)
+            panel.add("another", encoder)
+            assert panel.state["model"] == "another"
+        return heard(share, label)
+
+    monkeypatch.setattr(panel, "progress", progress)
+    panel.train(seconds=1)
+    assert trained and panel.state["model"] == HERE
+
+
 def test_the_button_trains_beside_the_kernel_and_can_be_pressed_again(panel):
     for recipe in ("all-cells", "mrl"):
         panel._receive({"ask": "train", "state": {**panel.state, "recipe": recipe, "seconds": 1}})

@@ -88,7 +88,7 @@ function draw(/** @type {Shown} */ shown, /** @type {Act} */ act, /** @type {num
         h("div", { "aria-live": "polite" }, mapTip(shown.marked, scales, left, height))),
       figure("How often neighbors share a label", right, curve, mapLegend(groups, right))),
     h("p", { class: "note" }, n < total ? `${whole(n)} of ${whole(total)} points, every label in proportion. ` : "",
-      "Point at a dot, or choose one by its slider, to see its text and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),
+      "Point at a dot, or pick one with the slider “marked point”, to see its text and a line to its nearest neighbor among the cut vectors. Both stay while you slide."),
   ];
 }
 
@@ -105,7 +105,8 @@ function mapMark(marked, scales) {
 /** What the marked point is, beside it. @param {Shown["marked"]} marked @param {Record<string, Scale>} scales
  *  @param {number} width @param {number} height */
 function mapTip(marked, scales, width, height) {
-  if (!marked || !Number.isFinite(marked.x)) return false;
+  if (!marked) return false;
+  if (!Number.isFinite(marked.x)) return h("div", { class: "tip", style: "left:16px;top:42px" }, "This point has no place in the map of this size.");
   const [x, y] = [scales.x(marked.x), scales.y(marked.y)];
   const up = y > height / 2 ? `bottom:${(height - y + 12).toFixed(0)}px` : `top:${(y + 42).toFixed(0)}px`; // below the title
   const side = x > width / 2 ? `right:${(width - x + 16).toFixed(0)}px` : `left:${(x + 16).toFixed(0)}px`;
